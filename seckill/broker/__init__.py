@@ -1,0 +1,77 @@
+"""Kafka, behind one narrow module. Owns what the consumer may ask of a Kafka client.
+
+Two clients fulfil it, chosen by `kafka_client` in the configuration; both pass the same tests.
+The libraries are imported only when chosen: nothing here knows which one that is.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from seckill.errors import BrokerAway
+
+if TYPE_CHECKING:
+    from seckill_project.config import Server
+
+__all__ = ["BrokerAway", "Consumer", "Slice", "open_consumer"]
+
+# Messages that a poll may bring are in memory three times for a moment: this bounds all of it.
+FETCH_MAX_BYTES = 8 * 1024 * 1024
+PARTITION_FETCH_BYTES = 2 * 1024 * 1024
+# A dead consumer's partitions wait for so long before another one gets them.
+SESSION_TIMEOUT_MS = 10_000
+HEARTBEAT_MS = 2_000
+# Longest time between two polls before the group takes a consumer for dead.
+MAX_POLL_INTERVAL_MS = 300_000
+RECONNECT_BACKOFF_MAX_MS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Messages of one partition in the order of their offsets, which may have gaps."""
+
+    partition: int
+    offsets: list[int]
+    values: list[bytes | None]
+
+
+class Consumer(Protocol):
+    """A member of a consumer group on one topic. Not for use by several threads."""
+
+    def poll(self, timeout_s: float, max_messages: int) -> list[Slice]:
+        """What there is, or what comes within the time. An empty list is normal."""
+
+    def committed(self, partition: int) -> int | None:
+        """The next offset to read as the group last committed it. Raises BrokerAway."""
+
+    def commit(self, positions: Mapping[int, int]) -> None:
+        """Commit {partition: next offset to read}, without waiting. A lost commit does no harm."""
+
+    def commit_and_wait(self, positions: Mapping[int, int], timeout_s: float) -> bool:
+        """The same, waiting for the answer; False when there is none in time."""
+
+    def assignments(self) -> tuple[int, frozenset[int]]:
+        """(how often the assignment has changed, the partitions assigned now)."""
+
+    def pause(self) -> None:
+        """Stop fetching from all assigned partitions; polls go on and keep the membership."""
+
+    def resume(self) -> None:
+        """Fetch again."""
+
+    def seek(self, partition: int, offset: int) -> None:
+        """Read on from this offset."""
+
+    def close(self) -> None:
+        """Leave the group, close the connections."""
+
+
+def open_consumer(server: "Server") -> Consumer:
+    """A consumer of `server.topic` in group `server.group_id`. Raises BrokerAway."""
+    if server.kafka_client == "confluent-kafka":
+        from seckill.broker.confluent import ConfluentConsumer
+
+        return ConfluentConsumer(server)
+    from seckill.broker.kafka_python import KafkaPythonConsumer
+
+    return KafkaPythonConsumer(server)

@@ -1,0 +1,131 @@
+"""The consumer on kafka-python, the default client.
+
+Its networking and its rebalance listener run on a thread of the library: the listener only counts.
+"""
+
+from collections.abc import Mapping
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.consumer.subscription_state import ConsumerRebalanceListener
+from kafka.coordinator.assignors.range import RangePartitionAssignor
+from kafka.errors import KafkaError
+from kafka.structs import OffsetAndMetadata
+
+from seckill import broker
+from seckill.broker import Slice
+from seckill.broker.security import kafka_python_options
+from seckill.errors import BrokerAway
+from seckill_project.config import Server
+
+# The library has no wakeup: a stop is seen after this time at the latest.
+LONGEST_POLL_S = 0.5
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Counts changes of the assignment. Runs on the library's thread: must not block."""
+
+    def __init__(self) -> None:
+        self.changes = 0
+
+    def on_partitions_revoked(self, revoked: list[TopicPartition]) -> None:
+        """Nothing to do: what was decided and not committed is a duplicate for the next owner."""
+
+    def on_partitions_assigned(self, assigned: list[TopicPartition]) -> None:
+        """Tell the consumer's own thread."""
+        self.changes += 1
+
+
+class KafkaPythonConsumer:
+    """`broker.Consumer` on kafka-python."""
+
+    def __init__(self, server: Server) -> None:
+        self._topic = server.topic
+        self._listener = _Listener()
+        try:
+            self._consumer = KafkaConsumer(
+                group_id=server.group_id,
+                client_id="seckill-consumer",
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                isolation_level="read_committed",
+                allow_auto_create_topics=False,
+                partition_assignment_strategy=[RangePartitionAssignor],
+                session_timeout_ms=broker.SESSION_TIMEOUT_MS,
+                heartbeat_interval_ms=broker.HEARTBEAT_MS,
+                max_poll_interval_ms=broker.MAX_POLL_INTERVAL_MS,
+                max_partition_fetch_bytes=broker.PARTITION_FETCH_BYTES,
+                fetch_max_bytes=broker.FETCH_MAX_BYTES,
+                reconnect_backoff_max_ms=broker.RECONNECT_BACKOFF_MAX_MS,
+                metrics_enabled=False,
+                **kafka_python_options(server),
+            )
+            self._consumer.subscribe([server.topic], listener=self._listener)
+        except KafkaError as away:
+            raise BrokerAway(away) from None
+
+    def poll(self, timeout_s: float, max_messages: int) -> list[Slice]:
+        """See `broker.Consumer`."""
+        timeout_ms = int(min(timeout_s, LONGEST_POLL_S) * 1000)
+        try:
+            polled = self._consumer.poll(timeout_ms=timeout_ms, max_records=max_messages)
+        except KafkaError as away:
+            raise BrokerAway(away) from None
+        return [
+            Slice(tp.partition, [m.offset for m in messages], [m.value for m in messages])
+            for tp, messages in polled.items()
+        ]
+
+    def committed(self, partition: int) -> int | None:
+        """See `broker.Consumer`."""
+        try:
+            offset = self._consumer.committed(
+                TopicPartition(self._topic, partition), timeout_ms=10_000
+            )
+        except KafkaError as away:
+            raise BrokerAway(away) from None
+        return None if offset is None or offset < 0 else int(offset)
+
+    def commit(self, positions: Mapping[int, int]) -> None:
+        """See `broker.Consumer`."""
+        if positions:
+            self._consumer.commit_async(self._offsets(positions))
+
+    def commit_and_wait(self, positions: Mapping[int, int], timeout_s: float) -> bool:
+        """See `broker.Consumer`."""
+        if not positions:
+            return True
+        try:
+            self._consumer.commit(self._offsets(positions), timeout_ms=int(timeout_s * 1000))
+        except KafkaError:
+            return False
+        return True
+
+    def assignments(self) -> tuple[int, frozenset[int]]:
+        """See `broker.Consumer`."""
+        changes = self._listener.changes
+        return changes, frozenset(tp.partition for tp in self._consumer.assignment())
+
+    def pause(self) -> None:
+        """See `broker.Consumer`."""
+        self._consumer.pause(*self._consumer.assignment())
+
+    def resume(self) -> None:
+        """See `broker.Consumer`."""
+        self._consumer.resume(*self._consumer.paused())
+
+    def seek(self, partition: int, offset: int) -> None:
+        """See `broker.Consumer`."""
+        self._consumer.seek(TopicPartition(self._topic, partition), offset)
+
+    def close(self) -> None:
+        """See `broker.Consumer`."""
+        try:
+            self._consumer.close(autocommit=False, timeout_ms=5_000)
+        except KafkaError as away:
+            raise BrokerAway(away) from None
+
+    def _offsets(self, positions: Mapping[int, int]) -> dict[TopicPartition, OffsetAndMetadata]:
+        return {
+            TopicPartition(self._topic, partition): OffsetAndMetadata(offset, "", -1)
+            for partition, offset in positions.items()
+        }

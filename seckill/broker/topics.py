@@ -1,0 +1,159 @@
+"""What is asked of Kafka about topics: make, identify, measure, move a group. Rare calls.
+
+Always on kafka-python, whichever client reads the messages: one implementation is enough here.
+"""
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from kafka import TopicPartition
+from kafka.admin import KafkaAdminClient, OffsetSpec
+from kafka.errors import (
+    KafkaError,
+    TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
+from kafka.structs import OffsetAndMetadata
+
+from seckill.broker.security import kafka_python_options
+from seckill.errors import BrokerAway
+from seckill_project.config import KafkaSection
+
+# Partitions of a topic that we make: room for as many consumers.
+DEFAULT_PARTITIONS = 4
+# Seconds to wait until a topic that was just made can be used.
+TOPIC_READY_S = 30.0
+
+
+class Topics:
+    """Questions about one Kafka. A context manager; every method raises BrokerAway."""
+
+    def __init__(self, section: KafkaSection, bootstrap_timeout_s: float = 5.0) -> None:
+        try:
+            self._admin = KafkaAdminClient(
+                client_id="seckill-topics",
+                bootstrap_timeout_ms=int(bootstrap_timeout_s * 1000),
+                reconnect_backoff_max_ms=1_000,
+                request_timeout_ms=15_000,
+                **kafka_python_options(section),
+            )
+        except (KafkaError, OSError) as away:
+            raise BrokerAway(f"{section.brokers}: {away}") from None
+
+    def __enter__(self) -> "Topics":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._admin.close()
+
+    def ensure(
+        self,
+        topic: str,
+        partitions: int = DEFAULT_PARTITIONS,
+        configs: Mapping[str, str] | None = None,
+    ) -> bool:
+        """Make the topic if it is missing, and wait until it can be used. True if it was made."""
+        if self.source(topic) is not None:
+            return False
+        made = True
+        try:
+            self._admin.create_topics(
+                {topic: {"num_partitions": partitions, "configs": dict(configs or {})}}
+            )
+        except TopicAlreadyExistsError:
+            made = False
+        except KafkaError as away:
+            raise BrokerAway(f"topic {topic} cannot be made: {away}") from None
+        deadline = time.monotonic() + TOPIC_READY_S
+        while True:
+            described = self._describe(topic)
+            parts = described["partitions"] if described else []
+            if parts and all(part.get("leader_id", -1) >= 0 for part in parts):
+                return made
+            if time.monotonic() > deadline:
+                raise BrokerAway(f"topic {topic} has no leader after {TOPIC_READY_S:.0f} s")
+            time.sleep(0.05)
+
+    def source(self, topic: str) -> str | None:
+        """The topic's id, which a topic of the same name made later does not share; None: no topic."""
+        described = self._describe(topic)
+        return str(described["topic_id"]) if described else None
+
+    def partitions(self, topic: str) -> list[int]:
+        """The numbers of the topic's partitions; none without the topic."""
+        described = self._describe(topic)
+        return sorted(p["partition_index"] for p in described["partitions"]) if described else []
+
+    def end_offsets(self, topic: str) -> dict[int, int]:
+        """{partition: the offset that the next message will get}."""
+        return self._offsets(topic, OffsetSpec.LATEST)
+
+    def start_offsets(self, topic: str) -> dict[int, int]:
+        """{partition: the oldest offset that is still kept}."""
+        return self._offsets(topic, OffsetSpec.EARLIEST)
+
+    def move_group(self, group_id: str, topic: str, positions: Mapping[int, int]) -> str | None:
+        """Commit positions for a group from outside. The reason when Kafka refuses, else None."""
+        offsets = {
+            TopicPartition(topic, partition): OffsetAndMetadata(offset, "", -1)
+            for partition, offset in positions.items()
+        }
+        try:
+            answers: Any = self._admin.alter_group_offsets(group_id, offsets)
+        except KafkaError as refused:
+            return str(refused)
+        refusals = [
+            answer for answer in answers.values() if isinstance(answer, type) and answer.errno
+        ]
+        return refusals[0].__name__ if refusals else None
+
+    def delete(self, topic: str) -> None:
+        """Delete the topic and all its messages."""
+        try:
+            self._admin.delete_topics([topic])
+        except UnknownTopicOrPartitionError:
+            return
+        except KafkaError as away:
+            raise BrokerAway(away) from None
+
+    def _describe(self, topic: str) -> dict[str, Any] | None:
+        try:
+            described: dict[str, Any] = self._admin.describe_topics([topic])[0]
+        except (KafkaError, OSError) as away:
+            raise BrokerAway(away) from None
+        code = described.get("error_code", 0)
+        if code == UnknownTopicOrPartitionError.errno:
+            return None
+        if code:
+            error = for_code(code)
+            if not getattr(error, "retriable", False):
+                raise BrokerAway(f"topic {topic}: {error.__name__}")
+        return described
+
+    def _offsets(self, topic: str, spec: Any) -> dict[int, int]:
+        wanted = {TopicPartition(topic, partition): spec for partition in self.partitions(topic)}
+        if not wanted:
+            return {}
+        try:
+            answer = self._admin.list_partition_offsets(wanted)
+        except (KafkaError, OSError) as away:
+            raise BrokerAway(away) from None
+        return {tp.partition: int(found.offset) for tp, found in answer.items()}
+
+
+def ensure_topic(section: KafkaSection, topic: str, partitions: int = DEFAULT_PARTITIONS) -> bool:
+    """Make a topic if it is missing. True if it was made. Raises BrokerAway."""
+    with Topics(section) as topics:
+        return topics.ensure(topic, partitions)

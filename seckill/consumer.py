@@ -1,0 +1,270 @@
+"""The consumer: poll, decode, decide, commit. One process, one group member, one lane.
+
+Always: an offset is committed only after the script has answered for it, and it means the next
+offset to read. Never: a batch dropped because something was away; it is held and sent again, and the
+position in Redis tells what of it is new. Only the script knows what was decided.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from seckill import broker
+from seckill.dead_letters import DeadLetters
+from seckill.engine import Batch, Engine, Reply, Status, encode
+from seckill.errors import BrokerAway, RedisAway
+from seckill.shutdown import Shutdown
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+# Seconds between two commits while there is work. What is repeated after a crash is at most that.
+COMMIT_INTERVAL_S = 0.5
+# Longest wait for messages when nothing is in flight.
+POLL_S = 0.5
+# A hold is told at once, then each so many seconds.
+TELL_AGAIN_S = 10.0
+# Seconds of the first and the longest pause between two attempts of a held batch.
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 2.0
+# Seconds for the last commit of a consumer that stops.
+LAST_COMMIT_S = 5.0
+
+HOLD_REASONS = {
+    Status.NOT_LOADED: (
+        "NOT_LOADED: Redis does not hold this sale (emptied, or not yet loaded). Requests wait in "
+        "Kafka, nothing is lost. Load it: manage.py run_consumer --stock ..., or POST /sync_from_db"
+    ),
+    Status.REWOUND: (
+        "REWOUND: Redis is older than what was decided (restored, or failed over to a late copy). "
+        "Nothing is decided until it is repaired; requests wait in Kafka, nothing is lost"
+    ),
+}
+
+
+@dataclass
+class _Partition:
+    """What this consumer knows of a partition: `next` is the offset after the last one encoded."""
+
+    next: int
+    decided: int
+    committed: int = -1
+
+
+@dataclass
+class Consumer:
+    """One member of the group. `run` until a stop is asked for; `run_once` is one turn."""
+
+    client: broker.Consumer
+    engine: Engine
+    dead_letters: DeadLetters
+    shutdown: Shutdown
+    find_source: Callable[[], str | None]
+    batch_size: int = 4000
+    beat: Callable[[int], None] = lambda decided: None
+
+    source: str = ""
+    _partitions: dict[int, _Partition] = field(default_factory=dict)
+    _in_flight: list[Batch] = field(default_factory=list)
+    _stash: list[broker.Slice] = field(default_factory=list)
+    _changes: int = -1
+    _committed_at: float = 0.0
+
+    def run(self) -> None:
+        """Turns until a stop is asked for, then: answers awaited, committed, group left, closed.
+
+        The order matters: a commit before the answer could lose requests, leaving the group before
+        the commit gives the next owner more duplicates to skip than needed.
+        """
+        try:
+            while not self.shutdown.requested:
+                self.run_once()
+        except BrokerAway as away:
+            log.warning("stopping while %s", away)
+        self._settle()
+        self._commit_last()
+        self.client.close()
+        self.dead_letters.close()
+        self.engine.close()
+
+    def run_once(self) -> int:
+        """One turn: the next messages are polled and decoded while the ones before are decided.
+
+        Returns how many messages were polled.
+        """
+        slices = self._poll(0.0 if self._in_flight else POLL_S)
+        self._notice_assignment()
+        batches = [batch for part in slices for batch in self._encode(part)]
+        self._settle()
+        if batches:
+            self._submit(batches)
+        while self.dead_letters.full and not self.dead_letters.flush():
+            if self.shutdown.wait(1.0):
+                break
+        self._commit_when_due()
+        polled = sum(batch.requests for batch in batches)
+        self.beat(polled)
+        return polled
+
+    def _poll(self, timeout_s: float) -> list[broker.Slice]:
+        if self._stash:
+            stash, self._stash = self._stash, []
+            return stash
+        try:
+            return self.client.poll(timeout_s, self.batch_size)
+        except BrokerAway as away:
+            log.warning("%s; waiting for it, nothing is lost", away)
+            self.shutdown.wait(1.0)
+            return []
+
+    def _notice_assignment(self) -> None:
+        changes, partitions = self.client.assignments()
+        if changes == self._changes:
+            return
+        self._changes = changes
+        log.info("assigned partitions: %s", sorted(partitions) or "none")
+        for gone in set(self._partitions) - partitions:
+            if not any(batch.partition == gone for batch in self._in_flight):
+                del self._partitions[gone]
+        self._check_source()
+
+    def _check_source(self) -> bool:
+        """True when the topic was found to be another one than before: positions start anew."""
+        source = self._ask(self.find_source)
+        if source is None or source == self.source:
+            return False
+        replaced = bool(self.source)
+        if replaced:
+            log.warning("the topic was deleted and made again: source %s is new", source)
+            self._settle()
+            for partition in self._partitions:
+                self.client.seek(partition, 0)
+        self.source = source
+        self._partitions.clear()
+        return replaced
+
+    def _encode(self, part: broker.Slice) -> list[Batch]:
+        """The batches of a slice; none when its messages are to be read again."""
+        known = self._partitions.get(part.partition)
+        if known is None:
+            committed = self._ask(lambda: self.client.committed(part.partition))
+            known = self._partitions[part.partition] = _Partition(committed or 0, committed or 0)
+        first = part.offsets[0]
+        start = known.next
+        if first < start:
+            # Read again from an earlier offset: a new topic of the same name, or a redelivery.
+            if self._check_source():
+                return []
+            start = first
+        batches = []
+        for low in range(0, len(part.offsets), self.batch_size):
+            high = low + self.batch_size
+            batch = encode(
+                self.source, part.partition, start, part.offsets[low:high], part.values[low:high]
+            )
+            start = batch.end
+            batches.append(batch)
+        known.next = start
+        return batches
+
+    def _submit(self, batches: list[Batch]) -> None:
+        self._in_flight = batches
+        try:
+            self.engine.submit(batches)
+        except RedisAway as away:
+            log.debug("%s; sent again when it is settled", away)
+
+    def _settle(self) -> None:
+        """Wait for the answers; what is not decided is held and sent again until it is.
+
+        Ends without an answer only when a stop is asked for: the batch is not committed then.
+        """
+        pause, told_at = FIRST_PAUSE_S, 0.0
+        while self._in_flight:
+            try:
+                if not self.engine.busy:
+                    self.engine.submit(self._in_flight)
+                reason = self._take(self.engine.collect())
+            except RedisAway as away:
+                reason = f"{away}. Requests wait in Kafka, nothing is lost"
+            if reason is None:
+                break
+            if self.shutdown.requested:
+                log.warning("stopping while held, what waits stays in Kafka. %s", reason)
+                self._in_flight = []
+                return
+            if not told_at or time.monotonic() - told_at > TELL_AGAIN_S:
+                log.error("HOLD: %s", reason)
+                told_at = time.monotonic()
+            self._stay_member(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_S)
+        if told_at:
+            log.warning("going on: Redis decides again")
+
+    def _take(self, replies: list[Reply]) -> str | None:
+        """Keep what was decided, leave the rest in flight. The reason of a hold, or None."""
+        waiting, reason = [], None
+        for batch, reply in zip(self._in_flight, replies, strict=True):
+            if reply.status in HOLD_REASONS:
+                waiting.append(batch)
+                reason = HOLD_REASONS[reply.status]
+                if reply.status is Status.REWOUND:
+                    reason += f" (partition {batch.partition}: {reply.position} < {batch.start})"
+                continue
+            self.dead_letters.park(batch)
+            known = self._partitions.get(batch.partition)
+            if known is not None and batch.source == self.source:
+                known.decided = max(known.decided, batch.end)
+        self._in_flight = waiting
+        return reason
+
+    def _stay_member(self, pause_s: float) -> None:
+        """Wait while held. Nothing new is fetched; what comes all the same is kept."""
+        self.shutdown.wait(pause_s)
+        try:
+            self.client.pause()
+            self._stash += self.client.poll(0.0, self.batch_size)
+            self.client.resume()
+        except BrokerAway as away:
+            log.warning("%s, while held", away)
+
+    def _commit_when_due(self) -> None:
+        now = time.monotonic()
+        if now - self._committed_at < COMMIT_INTERVAL_S:
+            return
+        positions = self._to_commit()
+        if not positions:
+            return
+        if not self.dead_letters.flush():
+            return
+        self.client.commit(positions)
+        self._committed_at = now
+        for partition, offset in positions.items():
+            self._partitions[partition].committed = offset
+
+    def _commit_last(self) -> None:
+        positions = self._to_commit()
+        if positions and not (
+            self.dead_letters.flush()
+            and self.client.commit_and_wait(positions, LAST_COMMIT_S)
+        ):
+            log.warning("the last commit had no answer; the next consumer skips what is decided")
+
+    def _to_commit(self) -> dict[int, int]:
+        return {
+            partition: known.decided
+            for partition, known in self._partitions.items()
+            if known.decided > known.committed
+        }
+
+    def _ask(self, question: Callable[[], T]) -> T:
+        """An answer of Kafka, waited for. Raises BrokerAway only when a stop is asked for."""
+        while True:
+            try:
+                return question()
+            except BrokerAway as away:
+                if self.shutdown.requested:
+                    raise
+                log.warning("%s; asking again, nothing is lost", away)
+                self.shutdown.wait(1.0)

@@ -1,0 +1,230 @@
+"""Several consumers under one parent: starts them, restarts dead ones, prints the status line.
+
+The parent holds no requests and decides nothing: killing it loses nothing, and its consumers stop
+by themselves when it is gone. Children are spawned, never forked: a Kafka client has threads.
+"""
+
+import logging
+import multiprocessing
+import multiprocessing.connection
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
+
+import redis
+
+from seckill.broker import BrokerAway, open_consumer
+from seckill.broker.producer import open_producer
+from seckill.broker.topics import Topics
+from seckill.consumer import Consumer
+from seckill.dead_letters import DeadLetters, dead_topic
+from seckill.engine import Engine
+from seckill.errors import RedisAway
+from seckill.keys import Lane, position_field
+from seckill.shutdown import Shutdown
+from seckill.stats import LaneStatus, read_lane
+from seckill.status_line import status_line
+from seckill_project.config import Server
+
+log = logging.getLogger(__name__)
+
+LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s[%(process)d]: %(message)s"
+# Seconds between two looks at the children.
+LOOK_S = 0.25
+# Seconds before a dead child is started again: the first time, and at most.
+FIRST_RESTART_S, LONGEST_RESTART_S = 0.5, 30.0
+# A child that lived for so long starts again without delay.
+HEALTHY_S = 30.0
+# Seconds that children have to finish their batch and leave the group.
+STOP_S = 20.0
+# Seconds between two looks at whether all is drained.
+DRAIN_LOOK_S = 0.5
+
+
+def consume(server: Server, lane: Lane) -> None:
+    """What a child process does: one consumer, until SIGTERM or the parent's end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.basicConfig(level=logging.WARNING, format=LOG_FORMAT, datefmt="%H:%M:%S")
+    logging.getLogger("seckill").setLevel(logging.INFO)
+    logging.getLogger("kafka").setLevel(logging.ERROR)
+    with Shutdown(signal.SIGTERM) as shutdown:
+        threading.Thread(target=_stop_with_parent, args=(shutdown,), daemon=True).start()
+        client = None
+        while client is None and not shutdown.requested:
+            try:
+                client = open_consumer(server)
+            except BrokerAway as away:
+                log.warning("%s; trying again", away)
+                shutdown.wait(1.0)
+        if client is None:
+            return
+
+        def find_source() -> str | None:
+            with Topics(server) as topics:
+                return topics.source(server.topic)
+
+        Consumer(
+            client=client,
+            engine=Engine(server.redis_url, lane, server.timeout),
+            dead_letters=DeadLetters(
+                server, lambda: open_producer(server, dead_topic(server.topic))
+            ),
+            shutdown=shutdown,
+            find_source=find_source,
+            batch_size=server.batch_size,
+        ).run()
+
+
+def _stop_with_parent(shutdown: Shutdown) -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        log.warning("the parent process is gone; stopping")
+        shutdown.request()
+
+
+@dataclass
+class _Child:
+    number: int
+    process: BaseProcess | None = None
+    started_at: float = 0.0
+    start_at: float = 0.0
+    pause_s: float = FIRST_RESTART_S
+
+
+@dataclass
+class ConsumerGroup:
+    """The parent. `run` returns when a stop was asked for, or when all is drained."""
+
+    server: Server
+    client: "redis.Redis"
+    topics: Topics
+    shutdown: Shutdown
+    lane: Lane = field(default_factory=Lane)
+    say: Callable[[str], None] = print
+
+    _children: list[_Child] = field(default_factory=list)
+    _last: tuple[float, int] | None = None
+
+    def run(self, *, drain: bool = False) -> None:
+        """Keep the consumers running; the status line each `status_interval`."""
+        context = multiprocessing.get_context("spawn")
+        self._children = [_Child(number) for number in range(1, self.server.consumers + 1)]
+        next_status = time.monotonic() + self.server.status_interval
+        next_drain_look = time.monotonic() + DRAIN_LOOK_S
+        try:
+            while not self.shutdown.wait(LOOK_S):
+                for child in self._children:
+                    self._keep_alive(child, context)
+                now = time.monotonic()
+                if now >= next_status:
+                    self.say(self.describe())
+                    next_status = now + self.server.status_interval
+                if drain and now >= next_drain_look:
+                    if self.drained():
+                        break
+                    next_drain_look = now + DRAIN_LOOK_S
+        finally:
+            self._stop()
+        self.say(self.describe())
+
+    def skip_to_end(self) -> dict[int, int]:
+        """Put every partition at its end, unread. {partition: requests skipped}; they are counted."""
+        from seckill.engine import skip
+
+        source = self.topics.source(self.server.topic)
+        ends = self.topics.end_offsets(self.server.topic)
+        starts = self.topics.start_offsets(self.server.topic)
+        stored = read_lane(self.client, self.lane).positions
+        skipped = {}
+        engine = Engine(self.server.redis_url, self.lane)
+        for partition, end in ends.items():
+            start = stored.get(position_field(str(source), partition), 0)
+            if end > start:
+                engine.decide([skip(str(source), partition, start, end)])
+            skipped[partition] = max(0, end - max(start, starts.get(partition, 0)))
+        engine.close()
+        refused = self.topics.move_group(self.server.group_id, self.server.topic, ends)
+        if refused:
+            log.warning("the group's offsets stay (%s); the positions in Redis have moved", refused)
+        return skipped
+
+    def drained(self) -> bool:
+        """Whether everything that the topic holds now is decided. False when that cannot be known."""
+        try:
+            return self.lag(read_lane(self.client, self.lane)) == 0
+        except (BrokerAway, RedisAway):
+            return False
+
+    def lag(self, lane: LaneStatus) -> int:
+        """Requests in the topic that are not decided. Raises BrokerAway."""
+        source = self.topics.source(self.server.topic)
+        starts = self.topics.start_offsets(self.server.topic)
+        lag = 0
+        for partition, end in self.topics.end_offsets(self.server.topic).items():
+            position = lane.positions.get(position_field(str(source), partition), 0)
+            lag += max(0, end - max(position, starts.get(partition, 0)))
+        return lag
+
+    def describe(self) -> str:
+        """The status line: stock, outcomes, rate, lag, consumers; or what cannot be reached."""
+        alive = sum(1 for child in self._children if child.process and child.process.is_alive())
+        try:
+            lane = read_lane(self.client, self.lane)
+        except RedisAway as away:
+            return f"[status] {away} | consumers {alive}"
+        try:
+            lag: int | None = self.lag(lane)
+        except BrokerAway:
+            lag = None
+        now = time.monotonic()
+        rate = 0.0
+        if self._last is not None and now > self._last[0]:
+            rate = max(0.0, (lane.decided - self._last[1]) / (now - self._last[0]))
+        self._last = (now, lane.decided)
+        return status_line(lane, rate=rate, lag=lag, consumers=alive)
+
+    def _keep_alive(self, child: _Child, context: multiprocessing.context.SpawnContext) -> None:
+        now = time.monotonic()
+        if child.process is not None:
+            if child.process.is_alive():
+                return
+            code = child.process.exitcode
+            if now - child.started_at > HEALTHY_S:
+                child.pause_s = FIRST_RESTART_S
+            log.error(
+                "consumer %d ended with code %s; nothing is lost, starting it again in %.1f s",
+                child.number,
+                code,
+                child.pause_s,
+            )
+            child.process.close()
+            child.process = None
+            child.start_at = now + child.pause_s
+            child.pause_s = min(child.pause_s * 2, LONGEST_RESTART_S)
+        if now >= child.start_at:
+            child.process = context.Process(
+                target=consume,
+                args=(self.server, self.lane),
+                name=f"consumer-{child.number}",
+                daemon=True,
+            )
+            child.process.start()
+            child.started_at = now
+
+    def _stop(self) -> None:
+        running = [child.process for child in self._children if child.process is not None]
+        for process in running:
+            process.terminate()
+        deadline = time.monotonic() + STOP_S
+        for process in running:
+            process.join(max(0.1, deadline - time.monotonic()))
+            if process.is_alive():
+                log.error("a consumer did not stop within %.0f s; ending it", STOP_S)
+                process.kill()
+                process.join()
+        for child in self._children:
+            child.process = None

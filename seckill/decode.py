@@ -1,0 +1,92 @@
+"""From the bytes of a message to a request, or to the reason why it is none.
+
+Owns the checks of a request's body (design.md, section 4). Never raises anything but Poison.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import msgspec
+
+from seckill.errors import Poison
+from seckill.wire import (
+    DEFAULT_ACTIVITY,
+    MAX_ID,
+    MAX_ITEMS,
+    MAX_QUANTITY,
+    MAX_REQUEST_ID,
+    MAX_TIME_MS,
+)
+
+Id = Annotated[int, msgspec.Meta(ge=1, le=MAX_ID)]
+Quantity = Annotated[int, msgspec.Meta(ge=1, le=MAX_QUANTITY)]
+Items = Annotated[dict[Id, Quantity], msgspec.Meta(min_length=1, max_length=MAX_ITEMS)]
+TimeMs = Annotated[int, msgspec.Meta(ge=0, le=MAX_TIME_MS)]
+RequestId = Annotated[str, msgspec.Meta(max_length=MAX_REQUEST_ID)]
+UNSET = msgspec.UNSET
+
+
+class Request(msgspec.Struct, gc=False):
+    """What a buyer sends."""
+
+    user_id: Id
+    items: Items
+    request_initiation_time: TimeMs
+    activity_id: Id | None | msgspec.UnsetType = UNSET
+    request_id: RequestId | None | msgspec.UnsetType = UNSET
+
+    @property
+    def activity(self) -> int:
+        """The activity, the default one where none is named."""
+        return self.activity_id or DEFAULT_ACTIVITY
+
+
+_decode: Callable[[bytes], Request] = msgspec.json.Decoder(Request).decode
+
+
+def decode(value: bytes | None) -> Request:
+    """The request in a message's value. Raises Poison with the reason, in words."""
+    if not value:
+        raise Poison("no body (null value)" if value is None else "empty body")
+    try:
+        request = _decode(value)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
+        raise Poison(_reason(wrong)) from None
+    # A body in which every member was read has just so many colons. More of them mean unknown
+    # members, colons in texts, or a key that is named twice, of which the decoder keeps the last.
+    members = 3 + len(request.items)
+    if request.activity_id is not UNSET:
+        members += 1
+    if request.request_id is not UNSET:
+        members += 1
+        if request.request_id and "\x00" in request.request_id:
+            raise Poison("request_id holds a NUL character")
+    if value.count(b":") != members:
+        _refuse_repeated_keys(value)
+    return request
+
+
+def _refuse_repeated_keys(value: bytes) -> None:
+    """A key that is named twice has two meanings, so the body has none. Raises Poison."""
+
+    def check(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        known = dict(pairs)
+        if len(known) != len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise Poison(f"key {twice[:80]!r} is named twice")
+        return known
+
+    try:
+        json.loads(value, object_pairs_hook=check, parse_int=str, parse_float=str)
+    except (ValueError, RecursionError) as wrong:
+        raise Poison(_reason(wrong)) from None
+
+
+def _reason(wrong: Exception) -> str:
+    if isinstance(wrong, RecursionError):
+        return "nested too deeply"
+    if isinstance(wrong, UnicodeDecodeError):
+        return "not UTF-8"
+    return str(wrong)[:300]

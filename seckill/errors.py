@@ -1,0 +1,39 @@
+"""The kinds of failure. Three kinds, three actions; whoever reads an `except` knows what happens next.
+
+transient  a service does not answer or refuses for now: nothing is committed, the same step again.
+poison     one message or record can never succeed: it is counted, parked with its reason, passed.
+bug        anything else: not caught, the process ends loudly, a restart repeats the step.
+"""
+
+
+class ServiceAway(Exception):
+    """Transient: a service cannot be reached or refuses for now. The message names which and why."""
+
+    def __init__(self, service: str, reason: object) -> None:
+        super().__init__(f"{service} is away: {reason}")
+        self.service = service
+
+
+class BrokerAway(ServiceAway):
+    """Transient: Kafka."""
+
+    def __init__(self, reason: object) -> None:
+        super().__init__("Kafka", reason)
+
+
+class RedisAway(ServiceAway):
+    """Transient: Redis or Valkey, also when it is full, loading or read-only."""
+
+    def __init__(self, reason: object) -> None:
+        super().__init__("Redis", reason)
+
+
+class PostgresAway(ServiceAway):
+    """Transient: PostgreSQL, also when its disk is full or it is read-only."""
+
+    def __init__(self, reason: object) -> None:
+        super().__init__("PostgreSQL", reason)
+
+
+class Poison(Exception):
+    """Poison: this one thing can never succeed. The message is the reason that is parked with it."""

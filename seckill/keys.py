@@ -1,0 +1,64 @@
+"""The names of all keys in Redis, in one place. Imports nothing of ours.
+
+Every key is permanent: it goes with its sale, by hand, and no key of the sale has a TTL.
+The braces put all keys of a lane into the slot of its list in a Redis Cluster.
+"""
+
+from dataclasses import dataclass
+
+DEFAULT_LIST = "seckill:logs"
+CONTROL_CHANNEL = "control_channel"
+
+
+@dataclass(frozen=True)
+class ActivityKeys:
+    """The keys of one activity in one lane."""
+
+    state: str
+    stock: str
+    loaded: str
+    stats: str
+    buyers: str
+
+
+@dataclass(frozen=True)
+class Lane:
+    """A list of records and the keys that live beside it. `list` is the list's own name."""
+
+    list: str = DEFAULT_LIST
+
+    @property
+    def dead(self) -> str:
+        """List: records that could not be stored, each with its reason."""
+        return f"{self.list}:dead"
+
+    @property
+    def activities(self) -> str:
+        """Set: ids of the loaded activities. Missing means that Redis is empty."""
+        return f"{{{self.list}}}:activities"
+
+    @property
+    def positions(self) -> str:
+        """Hash: source:partition to the next offset to decide."""
+        return f"{{{self.list}}}:positions"
+
+    @property
+    def stats(self) -> str:
+        """Hash: outcomes that belong to no activity, and offsets that held no request."""
+        return f"{{{self.list}}}:stats"
+
+    def activity(self, activity_id: int) -> ActivityKeys:
+        """The keys of one activity."""
+        prefix = f"{{{self.list}}}:{activity_id}"
+        return ActivityKeys(
+            state=f"{prefix}:state",
+            stock=f"{prefix}:stock",
+            loaded=f"{prefix}:loaded",
+            stats=f"{prefix}:stats",
+            buyers=f"{prefix}:buyers",
+        )
+
+
+def position_field(source: str, partition: int) -> str:
+    """The field of a partition in the hash of positions."""
+    return f"{source}:{partition}"

@@ -1,0 +1,159 @@
+"""The log worker: from the tail of the Redis list to PostgreSQL, each record stored once.
+
+Always: read without removing, store and count in one transaction, commit, and only then trim; the
+trim takes the batch only if the tail still is that batch. So a worker killed anywhere, or two of
+them, do no harm: what is read twice is known again by its identity.
+Never: a record dropped. One that cannot be read or stored is parked with its reason by the trim.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+import psycopg
+import redis
+
+from seckill.engine import is_transient
+from seckill.errors import Poison, PostgresAway, RedisAway
+from seckill.keys import Lane
+from seckill.records import WireRecord, parse
+from seckill.redis_client import run_script
+from seckill.shutdown import Shutdown
+from seckill.storage import Storage
+
+log = logging.getLogger(__name__)
+
+# Seconds of the first and the longest pause while a service is away.
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
+# A service that stays away is told again each so many seconds.
+TELL_AGAIN_S = 10.0
+
+
+@dataclass
+class LogWorker:
+    """One worker. `run_once` moves one batch; `run` goes on until a stop is asked for."""
+
+    client: "redis.Redis"
+    storage: Storage
+    shutdown: Shutdown
+    lane: Lane = field(default_factory=Lane)
+    batch_size: int = 10_000
+    interval_s: float = 0.2
+    status_interval_s: float = 60.0
+    say: Callable[[str], None] = print
+
+    stored: int = 0
+    known: int = 0
+    parked: int = 0
+    _told_at: float = 0.0
+    _pause_s: float = FIRST_PAUSE_S
+
+    def run(self, *, drain: bool = False) -> None:
+        """Turns until a stop is asked for, or, to drain, until the list is empty."""
+        next_status = time.monotonic() + self.status_interval_s
+        while not self.shutdown.requested:
+            try:
+                handled = self.run_once()
+            except (RedisAway, PostgresAway) as away:
+                self._tell(away)
+                self.shutdown.wait(self._pause_s)
+                self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
+                continue
+            if self._told_at:
+                log.warning("going on: all services answer again")
+                self._told_at, self._pause_s = 0.0, FIRST_PAUSE_S
+            if drain and handled == 0:
+                break
+            if time.monotonic() >= next_status:
+                self.say(self.status_line())
+                next_status += self.status_interval_s
+            if handled < self.batch_size and not (drain and handled):
+                self.shutdown.wait(self.interval_s)
+        self.say(self.status_line())
+
+    def run_once(self) -> int:
+        """Store one batch and trim it. How many records it had; 0 when the list is empty.
+
+        Raises RedisAway or PostgresAway; nothing is lost then, and the next turn begins anew.
+        """
+        try:
+            tail: list[bytes] = self.client.lrange(self.lane.list, -self.batch_size, -1)  # type: ignore[assignment]
+        except redis.RedisError as away:
+            if is_transient(away):
+                raise RedisAway(away) from None
+            raise
+        if not tail:
+            return 0
+        dead: list[tuple[bytes, str]] = []
+        records: list[tuple[bytes, WireRecord]] = []
+        for raw in reversed(tail):
+            try:
+                records.append((raw, parse(raw)))
+            except Poison as poison:
+                dead.append((raw, str(poison)))
+        self._store(records, dead)
+        self._trim(tail, dead)
+        return len(tail)
+
+    def status_line(self) -> str:
+        """What waits, was stored, was known already and was parked."""
+        try:
+            waiting, dead = self.client.llen(self.lane.list), self.client.llen(self.lane.dead)
+        except redis.RedisError as away:
+            return f"[log worker] stored {self.stored:,} | parked {self.parked:,} | Redis: {away}"
+        return (
+            f"[log worker] waiting {waiting:,} | stored {self.stored:,} | already stored"
+            f" {self.known:,} | parked {self.parked:,} (in {self.lane.dead}: {dead:,})"
+        )
+
+    def _store(
+        self, records: Sequence[tuple[bytes, WireRecord]], dead: list[tuple[bytes, str]]
+    ) -> None:
+        """Store a batch; where PostgreSQL refuses a value, halve it until the culprit is alone."""
+        if not records:
+            return
+        try:
+            stored = self.storage.store([record for _, record in records])
+        except psycopg.errors.DataError as wrong:
+            if len(records) == 1:
+                dead.append((records[0][0], str(wrong).strip().splitlines()[0]))
+                return
+            middle = len(records) // 2
+            self._store(records[:middle], dead)
+            self._store(records[middle:], dead)
+            return
+        self.stored += stored
+        self.known += len(records) - stored
+
+    def _trim(self, tail: Sequence[bytes], dead: Sequence[tuple[bytes, str]]) -> None:
+        letters: list[str | int | bytes] = [
+            b'{"reason":%s,"record":%s}' % (_json(reason), _json(raw.decode(errors="replace")))
+            for raw, reason in dead
+        ]
+        taken = run_script(
+            self.client,
+            "trim_batch",
+            [self.lane.list, self.lane.dead],
+            [len(tail), tail[-1], tail[0], *letters],
+        )
+        if taken and dead:
+            self.parked += len(dead)
+            log.error(
+                "%d records cannot be stored and are parked in %s; the first reason: %s",
+                len(dead),
+                self.lane.dead,
+                dead[0][1],
+            )
+
+    def _tell(self, away: Exception) -> None:
+        if not self._told_at or time.monotonic() - self._told_at > TELL_AGAIN_S:
+            log.error("%s; records wait in Redis, nothing is lost. Trying again.", away)
+            self._told_at = time.monotonic()
+
+
+def _json(text: str) -> bytes:
+
+
+    return msgspec.json.encode(text)

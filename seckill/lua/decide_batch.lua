@@ -1,0 +1,302 @@
+#!lua
+-- decide_batch: decide one batch of one partition, once, all of it or nothing of it.
+--
+-- KEYS[1]  list  records not yet in PostgreSQL
+-- KEYS[2]  set   ids of the loaded activities
+-- KEYS[3]  hash  positions, source:partition -> next offset to decide
+-- KEYS[4]  hash  lane stats
+-- KEYS[5...]     four hashes for each activity in ARGV[7...]: state, stock, stats, buyers
+-- ARGV[1]  field of this partition in the positions
+-- ARGV[2]  from: the position that the consumer holds
+-- ARGV[3]  to: the position after this batch
+-- ARGV[4]  timeout in ms for activities that have none of their own; 0: never
+-- ARGV[5]  JSON members that every record of this partition carries: "source":"...","partition":0
+-- ARGV[6]  msgpack: the requests of from..to-1 in one flat array. Each begins with a number n:
+--            n > 0   a request of n items: index into ARGV[7...], user (text), time in ms,
+--                    request id (JSON text or ""), then n times item (text), quantity
+--            n == 0  an INVALID body
+--            n < 0   -n offsets that hold no request (compacted, lost to retention, skipped)
+-- ARGV[7...] ids of the activities
+--
+-- Returns {status, position, outcomes, now in ms, version and over of each activity...}
+-- status   DECIDED 1 | DUPLICATE 2: all of it was decided before | REWOUND -1: the stored position
+--          is behind `from` | NOT_LOADED -2: nothing, or only a part, is loaded
+-- outcomes one byte for each request: the outcome's digit, "." for one that was decided before:
+--          ACCEPTED 1 is "0"; OVER -1, SOLD_OUT -2, EXPIRED -3, LIMIT -4, NOT_OPEN -5,
+--          UNKNOWN_ITEM -6, NO_SUCH_ACTIVITY -7, INVALID -8 are "1" to "8"
+-- Safe to repeat: a repeated call finds the position moved and changes nothing.
+
+local list_key, activities_key, positions_key, lane_stats_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local position_field = ARGV[1]
+local from, to = tonumber(ARGV[2]), tonumber(ARGV[3])
+local default_timeout, origin = tonumber(ARGV[4]), ARGV[5]
+local FIRST_ACTIVITY_KEY, KEYS_AN_ACTIVITY, FIRST_ACTIVITY_ID = 5, 4, 7
+
+local DECIDED, DUPLICATE, REWOUND, NOT_LOADED = 1, 2, -1, -2
+local ACCEPTED, OVER, SOLD_OUT, EXPIRED, LIMIT = 1, -1, -2, -3, -4
+local NOT_OPEN, UNKNOWN_ITEM, NO_SUCH_ACTIVITY, INVALID = -5, -6, -7, -8
+local DIGIT = {
+  [ACCEPTED] = '0', [OVER] = '1', [SOLD_OUT] = '2', [EXPIRED] = '3', [LIMIT] = '4',
+  [NOT_OPEN] = '5', [UNKNOWN_ITEM] = '6', [NO_SUCH_ACTIVITY] = '7', [INVALID] = '8',
+}
+-- Lua's unpack puts its values on a stack that ends at about 8,000.
+local CHUNK = 4000
+-- Above this, Lua writes a number with an exponent.
+local PLAIN_NUMBER = 1e14
+
+if redis.call('EXISTS', activities_key) == 0 then
+  return {NOT_LOADED, 0, '', 0}
+end
+local stored = tonumber(redis.call('HGET', positions_key, position_field) or nil)
+if stored and stored < from then
+  return {REWOUND, stored, '', 0}
+end
+if stored and stored >= to then
+  return {DUPLICATE, stored, '', 0}
+end
+
+local clock = redis.call('TIME')
+local now_s = clock[1]
+local now = tonumber(now_s) * 1000 + math.floor(tonumber(clock[2]) / 1000)
+local record_middle = ',"status":"success","timestamp":' .. now_s .. ',' .. origin .. ',"offset":'
+
+-- The state of an activity as this batch sees it, or false where it is registered but incomplete.
+local function read_activity(index)
+  local id = ARGV[FIRST_ACTIVITY_ID + index - 1]
+  local first = FIRST_ACTIVITY_KEY + (index - 1) * KEYS_AN_ACTIVITY
+  local activity = {
+    id = id, state_key = KEYS[first], stock_key = KEYS[first + 1],
+    stats_key = KEYS[first + 2], buyers_key = KEYS[first + 3],
+    counts = {}, costs = {}, units = 0, records = 0, expired_with_stock = 0,
+  }
+  if redis.call('SISMEMBER', activities_key, id) == 0 then
+    activity.missing = true
+    return activity
+  end
+  local state = redis.call('HMGET', activity.state_key,
+    'version', 'over', 'opens_at', 'closes_at', 'user_limit', 'timeout')
+  local stock = redis.call('HGETALL', activity.stock_key)
+  if not state[1] or #stock == 0 then
+    return false
+  end
+  activity.version, activity.over = state[1], state[2]
+  local opens_at, closes_at = tonumber(state[3] or nil), tonumber(state[4] or nil)
+  activity.closed = (opens_at ~= nil and now < opens_at) or (closes_at ~= nil and now >= closes_at)
+  activity.user_limit = tonumber(state[5] or nil)
+  local timeout = tonumber(state[6] or nil) or default_timeout
+  activity.timeout = timeout > 0 and timeout or math.huge
+  activity.tail = ',"version":' .. activity.version .. '}'
+  local left, head, total = {}, {}, 0
+  for i = 1, #stock, 2 do
+    local item, units = stock[i], tonumber(stock[i + 1])
+    left[item], total = units, total + units
+    head[item] = ',"activity_id":' .. id .. ',"item_id":' .. item .. ',"quantity":'
+  end
+  activity.left, activity.head, activity.total = left, head, total
+  activity.changed = {}
+  activity.bought, activity.bought_changed = {}, {}
+  return activity
+end
+
+-- Units that a user has bought so far, this batch included.
+local function units_bought(activity, user)
+  local units = activity.bought[user]
+  if not units then
+    units = tonumber(redis.call('HGET', activity.buyers_key, user) or 0)
+    activity.bought[user] = units
+  end
+  return units
+end
+
+local requests = cmsgpack.unpack(ARGV[6])
+local activities, outcomes, records = {}, {}, {}
+local answered, recorded = 0, 0
+local invalid, no_such_activity = 0, 0
+-- Without a stored position, all before `from` was never decided: it counts as skipped.
+local skipped = stored and 0 or from
+local first_new = stored or from
+local offset, i, size = from, 1, #requests
+
+while i <= size do
+  local n = requests[i]
+  if n > 0 then
+    local last = i + 4 + 2 * n
+    answered = answered + 1
+    if offset < first_new then
+      outcomes[answered] = '.'
+    else
+      local index, user, at = requests[i + 1], requests[i + 2], requests[i + 3]
+      local activity = activities[index]
+      if activity == nil then
+        activity = read_activity(index)
+        if not activity then
+          return {NOT_LOADED, stored or 0, '', 0}
+        end
+        activities[index] = activity
+      end
+      local outcome
+      if activity.missing then
+        outcome = NO_SUCH_ACTIVITY
+        no_such_activity = no_such_activity + 1
+      else
+        local cost = now - at
+        if cost < 0 then cost = 0 end
+        if cost > activity.timeout then
+          outcome = EXPIRED
+          if activity.total > 0 and not activity.over then
+            activity.expired_with_stock = activity.expired_with_stock + 1
+          end
+        elseif activity.over then
+          outcome = OVER
+        elseif activity.closed then
+          outcome = NOT_OPEN
+        else
+          local left = activity.left
+          local wanted, enough = 0, true
+          for j = i + 5, last, 2 do
+            local units, quantity = left[requests[j]], requests[j + 1]
+            if not units then
+              outcome = UNKNOWN_ITEM
+              break
+            end
+            wanted = wanted + quantity
+            if units < quantity then enough = false end
+          end
+          if not outcome then
+            local user_limit = activity.user_limit
+            if user_limit and units_bought(activity, user) + wanted > user_limit then
+              outcome = LIMIT
+            elseif not enough then
+              outcome = SOLD_OUT
+            else
+              outcome = ACCEPTED
+              local place = offset
+              if offset >= PLAIN_NUMBER then place = string.format('%.0f', offset) end
+              local tail = activity.tail
+              local request_id = requests[i + 4]
+              if request_id ~= '' then tail = ',"request_id":' .. request_id .. tail end
+              for j = i + 5, last, 2 do
+                local item, quantity = requests[j], requests[j + 1]
+                left[item] = left[item] - quantity
+                activity.changed[item] = true
+                recorded = recorded + 1
+                records[recorded] = '{"user_id":' .. user .. activity.head[item] .. quantity
+                  .. ',"cost_ms":' .. cost .. record_middle .. place .. tail
+              end
+              activity.records = activity.records + n
+              activity.units = activity.units + wanted
+              activity.total = activity.total - wanted
+              if activity.total == 0 then
+                activity.over, activity.sold_out = 'sold_out', true
+              end
+              if user_limit then
+                activity.bought[user] = activity.bought[user] + wanted
+                activity.bought_changed[user] = true
+              end
+            end
+          end
+        end
+        activity.costs[cost] = (activity.costs[cost] or 0) + 1
+        activity.counts[outcome] = (activity.counts[outcome] or 0) + 1
+      end
+      outcomes[answered] = DIGIT[outcome]
+    end
+    offset, i = offset + 1, last + 1
+  elseif n == 0 then
+    answered = answered + 1
+    if offset < first_new then
+      outcomes[answered] = '.'
+    else
+      outcomes[answered] = DIGIT[INVALID]
+      invalid = invalid + 1
+    end
+    offset, i = offset + 1, i + 1
+  else
+    local hole_end = offset - n
+    if hole_end > first_new then
+      skipped = skipped + hole_end - math.max(offset, first_new)
+    end
+    offset, i = hole_end, i + 1
+  end
+end
+if offset ~= to then
+  return redis.error_reply('BADBATCH the requests end at ' .. offset .. ', not at ' .. ARGV[3])
+end
+
+-- Everything is decided; from here on there are only writes.
+
+-- Write a table of field -> value in calls that fit Lua's stack.
+local function write_hash(key, fields)
+  local args, count = {}, 0
+  for field, value in pairs(fields) do
+    args[count + 1], args[count + 2] = field, value
+    count = count + 2
+    if count == CHUNK then
+      redis.call('HSET', key, unpack(args, 1, count))
+      count = 0
+    end
+  end
+  if count > 0 then
+    redis.call('HSET', key, unpack(args, 1, count))
+  end
+end
+
+-- The lower bound of a latency's bucket: eight buckets for each doubling, exact below 16 ms.
+local function bucket(cost)
+  if cost < 16 then return cost end
+  local _, exponent = math.frexp(cost)
+  local step = 2 ^ (exponent - 4)
+  return math.floor(cost / step) * step
+end
+
+for first = 1, recorded, CHUNK do
+  redis.call('LPUSH', list_key, unpack(records, first, math.min(first + CHUNK - 1, recorded)))
+end
+
+local reply = {DECIDED, to, table.concat(outcomes), string.format('%.0f', now)}
+for index = 1, #ARGV - FIRST_ACTIVITY_ID + 1 do
+  local activity = activities[index]
+  if activity and not activity.missing then
+    local counters = {}
+    for outcome, count in pairs(activity.counts) do
+      counters[outcome] = count
+    end
+    for cost, count in pairs(activity.costs) do
+      local field = 'ms:' .. bucket(cost)
+      counters[field] = (counters[field] or 0) + count
+    end
+    counters.units, counters.records = activity.units, activity.records
+    counters.expired_with_stock = activity.expired_with_stock
+    for field, count in pairs(counters) do
+      if count > 0 then redis.call('HINCRBY', activity.stats_key, field, count) end
+    end
+    local stock = {}
+    for item in pairs(activity.changed) do
+      stock[item] = string.format('%.0f', activity.left[item])
+    end
+    write_hash(activity.stock_key, stock)
+    local bought = {}
+    for user in pairs(activity.bought_changed) do
+      bought[user] = string.format('%.0f', activity.bought[user])
+    end
+    write_hash(activity.buyers_key, bought)
+    if activity.sold_out then
+      redis.call('HSET', activity.state_key, 'over', 'sold_out', 'over_at', string.format('%.0f', now))
+    end
+    reply[#reply + 1] = activity.version
+    reply[#reply + 1] = activity.over or ''
+  else
+    reply[#reply + 1] = ''
+    reply[#reply + 1] = ''
+  end
+end
+
+if invalid > 0 then redis.call('HINCRBY', lane_stats_key, INVALID, invalid) end
+if no_such_activity > 0 then
+  redis.call('HINCRBY', lane_stats_key, NO_SUCH_ACTIVITY, no_such_activity)
+end
+if skipped > 0 then
+  redis.call('HINCRBY', lane_stats_key, 'skipped', string.format('%.0f', skipped))
+end
+redis.call('HSET', positions_key, position_field, ARGV[3])
+return reply

@@ -1,0 +1,51 @@
+"""Flags from configuration sections, and errors as people read them: for all commands."""
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+
+from seckill import exit_codes
+from seckill.errors import ServiceAway
+from seckill_project.config import ENV_PREFIX, ConfigError, Section
+
+
+def add_section_flags(parser: CommandParser, section: type[Section]) -> None:
+    """A flag for each parameter of a section; an absent flag leaves the lower layers alone."""
+    group = parser.add_argument_group(
+        f"parameters of section `{section.name}`",
+        f"A flag wins over the environment ({ENV_PREFIX}NAME), which wins over the file.",
+    )
+    for name, field in section.model_fields.items():
+        flag = "--" + name.replace("_", "-")
+        meaning = field.description or next(
+            (m.description for m in field.metadata if getattr(m, "description", None)), ""
+        )
+        default = field.get_default(call_default_factory=True, validated_data={})
+        if field.repr and default not in (None, {}):
+            meaning = f"{meaning} (default: {default})"
+        if field.annotation is bool:
+            action: Any = argparse.BooleanOptionalAction
+            group.add_argument(flag, action=action, default=None, help=meaning.replace("%", "%%"))
+        else:
+            group.add_argument(
+                flag, default=None, metavar="VALUE", help=meaning.replace("%", "%%")
+            )
+
+
+def section_flags(options: dict[str, Any], section: type[Section]) -> dict[str, Any]:
+    """The section's part of a command's parsed options."""
+    return {name: options.get(name) for name in section.model_fields}
+
+
+@contextmanager
+def readable_errors() -> Iterator[None]:
+    """What a user can mend ends as one line on stderr and an exit code, never as a traceback."""
+    try:
+        yield
+    except ConfigError as wrong:
+        raise CommandError(str(wrong), returncode=exit_codes.USAGE) from None
+    except ServiceAway as away:
+        raise CommandError(str(away), returncode=exit_codes.UNREACHABLE) from None

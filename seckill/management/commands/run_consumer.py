@@ -1,0 +1,100 @@
+"""`manage.py run_consumer`: decide requests from Kafka in Redis."""
+
+import logging
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from seckill.broker.topics import Topics
+from seckill.consumer_group import ConsumerGroup
+from seckill.control import Control
+from seckill.management.arguments import add_section_flags, readable_errors, section_flags
+from seckill.redis_client import connect
+from seckill.shutdown import Shutdown
+from seckill.startup import Stopped, ping, wait_for
+from seckill.wire import DEFAULT_ACTIVITY
+from seckill_project.config import Server, load
+
+
+class Command(BaseCommand):
+    """Parse, build, run."""
+
+    help = (
+        "Decide requests: read them from Kafka, decide them in batches in Redis. Runs until "
+        "SIGTERM or Ctrl-C, which finish the batch in flight, commit it and exit 0; a second "
+        "signal exits at once with 130. Exit codes: 0 stopped or drained, 2 wrong configuration, "
+        "3 a service could not be reached within --connect-timeout."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """The parameters of section `server`, and what belongs to one start only."""
+        parser.add_argument(
+            "--drain", action="store_true", help="end when everything in the topic is decided"
+        )
+        parser.add_argument(
+            "--reset",
+            action="store_true",
+            help="with --stock: replace what is loaded, and start the statistics again",
+        )
+        parser.add_argument(
+            "--activity-id",
+            type=int,
+            default=DEFAULT_ACTIVITY,
+            help="activity that --stock belongs to (default: %(default)s)",
+        )
+        add_section_flags(parser, Server)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Wait for the services, load what is not loaded, run."""
+        logging.getLogger("kafka").setLevel(logging.ERROR)
+        with readable_errors(), Shutdown() as shutdown:
+            server = load(Server, section_flags(options, Server))
+            client = connect(server.redis_url)
+            try:
+                topics = wait_for(
+                    lambda: Topics(server), server.connect_timeout, shutdown, self._say
+                )
+                wait_for(lambda: ping(client), server.connect_timeout, shutdown, self._say)
+                if topics.ensure(server.topic):
+                    self._say(f"topic {server.topic} did not exist and was made")
+                group = ConsumerGroup(server, client, topics, shutdown, say=self._say)
+                self._load(group, options["activity_id"], replace=options["reset"])
+                if server.reset_offset:
+                    for partition, count in group.skip_to_end().items():
+                        self._say(f"--reset-offset: partition {partition}: {count:,} skipped")
+                self._say(
+                    f"deciding {server.topic} in group {server.group_id} with "
+                    f"{server.consumers} consumer(s) on {server.kafka_client}"
+                )
+                group.run(drain=options["drain"])
+            except Stopped:
+                self._say("stopped before it began")
+
+    def _load(self, group: ConsumerGroup, activity_id: int, *, replace: bool) -> None:
+        server = group.server
+        control = Control(group.client, "run_consumer", group.lane)
+        lane = control.status()
+        loaded = lane.activities.get(activity_id)
+        wanted = set(server.stock)
+        if loaded and not replace and wanted <= set(loaded.items):
+            if wanted:
+                left = {item: status.left for item, status in loaded.items.items()}
+                self._say(f"activity {activity_id}: kept as loaded, left {left} (--reset replaces)")
+            return
+        lines = wait_for(
+            lambda: control.load(activity_id, server.stock, replace=replace),
+            server.connect_timeout,
+            group.shutdown,
+            self._say,
+        )
+        for line in lines:
+            self._say(line)
+        if not lines and not lane.loaded:
+            self._say(
+                "nothing is on sale: requests wait in Kafka until stock is loaded "
+                "(--stock 1001:10,1002:5, or manage.py set_stock)"
+            )
+
+    def _say(self, line: str) -> None:
+        self.stdout.write(line)
+        self.stdout.flush()

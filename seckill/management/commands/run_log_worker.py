@@ -1,0 +1,56 @@
+"""`manage.py run_log_worker`: store accepted records in PostgreSQL."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from seckill.log_worker import LogWorker
+from seckill.management.arguments import add_section_flags, readable_errors, section_flags
+from seckill.redis_client import connect
+from seckill.shutdown import Shutdown
+from seckill.startup import Stopped, ping, wait_for
+from seckill.storage import Storage
+from seckill_project.config import LogWorker as Section
+from seckill_project.config import load
+
+
+class Command(BaseCommand):
+    """Parse, build, run."""
+
+    help = (
+        "Store accepted records: from the Redis list to PostgreSQL, each once. Runs until SIGTERM "
+        "or Ctrl-C, which finish the batch in flight and exit 0; a second signal exits at once "
+        "with 130. Exit codes: 0 stopped or drained, 2 wrong configuration, 3 a service could not "
+        "be reached within --connect-timeout."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """The parameters of section `log_worker`."""
+        parser.add_argument("--drain", action="store_true", help="end when the list is empty")
+        add_section_flags(parser, Section)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Wait for the services, run."""
+        with readable_errors(), Shutdown() as shutdown:
+            settings = load(Section, section_flags(options, Section))
+            client, storage = connect(settings.redis_url), Storage(settings.pg_dsn)
+            try:
+                wait_for(lambda: ping(client), settings.connect_timeout, shutdown, self._say)
+                wait_for(storage.check, settings.connect_timeout, shutdown, self._say)
+            except Stopped:
+                self._say("stopped before it began")
+                return
+            LogWorker(
+                client,
+                storage,
+                shutdown,
+                batch_size=settings.batch_size,
+                interval_s=settings.interval / 1000,
+                status_interval_s=settings.status_interval,
+                say=self._say,
+            ).run(drain=options["drain"])
+            storage.close()
+
+    def _say(self, line: str) -> None:
+        self.stdout.write(line)
+        self.stdout.flush()

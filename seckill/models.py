@@ -1,0 +1,208 @@
+"""The tables: activities, items, records (orders), the journal of control acts, API keys.
+
+Owns the schema and the constraints that carry the invariants. `Record` rows and `Item.sold` are
+written by the log worker alone, in one transaction; everything else by `seckill.control`.
+"""
+
+import hashlib
+import secrets
+from typing import ClassVar
+
+from django.contrib.postgres.indexes import BrinIndex
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from seckill.wire import DEFAULT_ACTIVITY, MAX_REQUEST_ID, MAX_UNITS
+
+
+class Activity(models.Model):
+    """One sale: a window of time, a limit per user, a limit of age for requests."""
+
+    id = models.BigIntegerField(
+        _("number"),
+        primary_key=True,
+        default=DEFAULT_ACTIVITY,
+        validators=[MinValueValidator(1)],
+        help_text=_("What requests name as activity_id."),
+    )
+    name = models.CharField(_("name"), max_length=200, blank=True)
+    opens_at = models.DateTimeField(
+        _("opens at"), null=True, blank=True, help_text=_("Empty: open from the start.")
+    )
+    closes_at = models.DateTimeField(
+        _("closes at"), null=True, blank=True, help_text=_("Empty: open until it is finished.")
+    )
+    user_limit = models.BigIntegerField(
+        _("units per user"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_UNITS)],
+        help_text=_("The most units that one user gets. Empty: no limit."),
+    )
+    timeout_ms = models.BigIntegerField(
+        _("timeout, ms"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_("Requests older than this expire. Empty: what the consumers are started with."),
+    )
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("activity")
+        verbose_name_plural = _("activities")
+        ordering: ClassVar = ["id"]
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(id__gte=1), name="activity_id_positive"),
+            models.CheckConstraint(
+                condition=Q(user_limit__isnull=True) | Q(user_limit__gte=1),
+                name="activity_user_limit_positive",
+            ),
+            models.CheckConstraint(
+                condition=Q(opens_at__isnull=True)
+                | Q(closes_at__isnull=True)
+                | Q(closes_at__gt=models.F("opens_at")),
+                name="activity_closes_after_opening",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name or f"activity {self.pk}"
+
+
+class Item(models.Model):
+    """Something on sale: its allocation, and what of it is stored as sold."""
+
+    # No constraint in the database: a record must be storable even where this row is missing.
+    activity = models.ForeignKey(
+        Activity,
+        on_delete=models.PROTECT,
+        db_constraint=False,
+        related_name="items",
+        verbose_name=_("activity"),
+    )
+    item_id = models.BigIntegerField(_("item"))
+    name = models.CharField(_("name"), max_length=200, blank=True, default="", db_default="")
+    allocation = models.BigIntegerField(
+        _("allocation"), default=0, db_default=0, help_text=_("Units ever put on sale.")
+    )
+    sold = models.BigIntegerField(
+        _("sold"), default=0, db_default=0, help_text=_("Units in stored orders.")
+    )
+
+    class Meta:
+        verbose_name = _("item")
+        verbose_name_plural = _("inventory")
+        ordering: ClassVar = ["activity_id", "item_id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["activity", "item_id"], name="item_once_an_activity"),
+            models.CheckConstraint(
+                condition=Q(item_id__gte=1) & Q(allocation__gte=0) & Q(sold__gte=0),
+                name="item_counts_not_negative",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name or f"item {self.item_id}"
+
+
+class Record(models.Model):
+    """One accepted item of a request: the order line. Written once, by the log worker only."""
+
+    user_id = models.BigIntegerField(_("user"))
+    activity_id = models.BigIntegerField(_("activity"))
+    item_id = models.BigIntegerField(_("item"))
+    quantity = models.BigIntegerField(_("quantity"))
+    cost_ms = models.BigIntegerField(_("latency, ms"))
+    status = models.CharField(_("status"), max_length=32)
+    ts = models.DateTimeField(_("decided at"))
+    # The identity: which message of Kafka this is, and which of its items.
+    source = models.UUIDField(_("source"), help_text=_("Kafka's id of the topic."))
+    partition = models.IntegerField(_("partition"))
+    offset = models.BigIntegerField(_("offset"))
+    request_id = models.CharField(_("request id"), max_length=MAX_REQUEST_ID, null=True, blank=True)
+    version = models.BigIntegerField(_("version"), help_text=_("Of the sale, when decided."))
+
+    class Meta:
+        verbose_name = _("order")
+        verbose_name_plural = _("orders")
+        ordering: ClassVar = ["-id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["source", "partition", "offset", "item_id"], name="record_stored_once"
+            ),
+            models.CheckConstraint(condition=Q(quantity__gte=1), name="record_quantity_positive"),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["user_id"], name="record_user"),
+            BrinIndex(fields=["ts"], name="record_ts", autosummarize=True),
+        ]
+
+    def __str__(self) -> str:
+        return f"order {self.pk}"
+
+
+class StockChange(models.Model):
+    """The journal: one row for each control act, begun before Redis is changed."""
+
+    class State(models.TextChoices):
+        """How far the act came. STARTED that stays means: unknown, look at the version."""
+
+        STARTED = "started", _("started")
+        APPLIED = "applied", _("applied")
+        FAILED = "failed", _("failed")
+
+    at = models.DateTimeField(_("when"), auto_now_add=True)
+    actor = models.CharField(_("who"), max_length=150)
+    act = models.CharField(_("act"), max_length=32)
+    activity_id = models.BigIntegerField(_("activity"))
+    old = models.JSONField(_("from"), null=True)
+    new = models.JSONField(_("to"), null=True)
+    version = models.BigIntegerField(_("version"), null=True, help_text=_("After the act."))
+    state = models.CharField(
+        _("state"), max_length=10, choices=State.choices, default=State.STARTED
+    )
+    detail = models.CharField(_("detail"), max_length=500, blank=True)
+
+    class Meta:
+        verbose_name = _("journal entry")
+        verbose_name_plural = _("journal")
+        ordering: ClassVar = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.act} of activity {self.activity_id} by {self.actor}"
+
+
+class ApiKey(models.Model):
+    """A credential for programs. Only a hash is kept: the key is 256 random bits, shown once."""
+
+    name = models.CharField(_("name"), max_length=100, unique=True)
+    prefix = models.CharField(_("begins with"), max_length=12, editable=False)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    can_steer = models.BooleanField(
+        _("may steer"), default=True, help_text=_("Without it the key may only look.")
+    )
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    last_used_at = models.DateTimeField(_("last used"), null=True, blank=True, editable=False)
+    revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("API key")
+        verbose_name_plural = _("API keys")
+        ordering: ClassVar = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @staticmethod
+    def hash(key: str) -> str:
+        """What is stored of a key. A fast hash is enough: the key cannot be guessed."""
+        return hashlib.sha256(key.encode()).hexdigest()
+
+    def renew(self) -> str:
+        """Give this row a new key and return it; it can't be read again. The row is not saved."""
+        key = "sk_" + secrets.token_urlsafe(32)
+        self.prefix, self.digest = key[:9], self.hash(key)
+        return key

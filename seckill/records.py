@@ -1,0 +1,69 @@
+"""Records as they stand in the list: reading them back, and knowing them again.
+
+Owns the record's form for readers. Records are written by decide_batch.lua alone.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+import redis
+
+from seckill.errors import Poison
+from seckill.keys import Lane
+from seckill.wire import MAX_ID
+
+# Records read in one go. More would hold up Redis's one thread.
+CHUNK = 5_000
+
+Id = Annotated[int, msgspec.Meta(ge=1, le=MAX_ID)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_ID)]
+
+
+class WireRecord(msgspec.Struct, frozen=True, gc=False):
+    """One accepted item of a request. The first seven members are the original's format."""
+
+    user_id: Id
+    activity_id: Id
+    item_id: Id
+    quantity: Id
+    cost_ms: Count
+    status: Annotated[str, msgspec.Meta(max_length=32)]
+    timestamp: Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799)]
+    source: UUID
+    partition: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+    offset: Count
+    version: Count
+    request_id: str | None = None
+
+    @property
+    def identity(self) -> tuple[UUID, int, int, int]:
+        """Which message of Kafka, and which of its items."""
+        return self.source, self.partition, self.offset, self.item_id
+
+
+_decode = msgspec.json.Decoder(WireRecord).decode
+
+
+def parse(raw: bytes) -> WireRecord:
+    """A record from the list's text. Raises Poison with the reason."""
+    try:
+        return _decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
+        raise Poison(str(wrong)[:300]) from None
+
+
+def scan(client: "redis.Redis", lane: Lane) -> Iterator[bytes]:
+    """All records of the list, newest first, while it is being pushed to and trimmed.
+
+    New records shift the others towards the tail, so one may come twice and none is passed over;
+    one that is missing was trimmed meanwhile, and is in PostgreSQL.
+    """
+    position = 0
+    while True:
+        chunk: list[bytes] = client.lrange(lane.list, position, position + CHUNK - 1)  # type: ignore[assignment]
+        yield from chunk
+        if len(chunk) < CHUNK:
+            return
+        position += CHUNK

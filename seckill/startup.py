@@ -1,0 +1,47 @@
+"""Waiting for services at start: tries with pauses, says what is missing, gives up after a limit."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import redis
+
+from seckill.errors import RedisAway, ServiceAway
+from seckill.shutdown import Shutdown
+
+T = TypeVar("T")
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0
+
+
+class Stopped(Exception):
+    """A stop was asked for while waiting."""
+
+
+def wait_for(
+    attempt: Callable[[], T], limit_s: float, shutdown: Shutdown, say: Callable[[str], None]
+) -> T:
+    """The first answer of `attempt`. Raises its last ServiceAway after the limit, or Stopped."""
+    deadline = time.monotonic() + limit_s
+    pause = FIRST_PAUSE_S
+    told = ""
+    while True:
+        try:
+            return attempt()
+        except ServiceAway as away:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise
+            if away.service != told:
+                say(f"{away}. Trying for {left:.0f} s more (--connect-timeout)")
+                told = away.service
+        if shutdown.wait(min(pause, max(deadline - time.monotonic(), 0.01))):
+            raise Stopped
+        pause = min(pause * 2, LONGEST_PAUSE_S)
+
+
+def ping(client: "redis.Redis") -> None:
+    """Raises RedisAway unless Redis answers and takes our password."""
+    try:
+        client.ping()
+    except redis.RedisError as away:
+        raise RedisAway(away) from None

@@ -1,0 +1,221 @@
+"""One look at a lane: stock, counters, positions, what waits. Reads only, and all at one moment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from seckill.engine import is_transient
+from seckill.errors import RedisAway
+from seckill.keys import Lane
+from seckill.wire import Outcome
+
+# A field with this prefix is the value at which a reset of the statistics set it to nought.
+BASELINE = "base:"
+BUCKET = "ms:"
+TIMEOUTS = (Outcome.EXPIRED,)
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Latencies in buckets as decide_batch.lua makes them: {lower bound in ms: requests}."""
+
+    buckets: dict[int, int]
+
+    @property
+    def count(self) -> int:
+        """Requests in all buckets."""
+        return sum(self.buckets.values())
+
+    def percentile(self, share: float) -> float | None:
+        """The latency in ms that this share (0 to 1) does not exceed; None when there is none.
+
+        The middle of its bucket: eight buckets for each doubling keep it within 6 %.
+        """
+        wanted, seen = share * self.count, 0
+        for lower in sorted(self.buckets):
+            seen += self.buckets[lower]
+            if seen >= wanted and seen > 0:
+                return lower if lower < 16 else lower + _width(lower) / 2
+        return None
+
+
+def _width(lower: int) -> int:
+    return 1 if lower < 16 else 1 << (lower.bit_length() - 4)
+
+
+@dataclass(frozen=True)
+class ItemStatus:
+    """Units of one item: now left, and ever put on sale."""
+
+    item_id: int
+    left: int
+    loaded: int
+
+    @property
+    def sold(self) -> int:
+        """Units in accepted requests."""
+        return self.loaded - self.left
+
+
+@dataclass(frozen=True)
+class ActivityStatus:
+    """An activity as Redis has it. Counters are since the last reset of statistics, or ever."""
+
+    activity_id: int
+    version: int
+    over: str | None
+    opens_at_ms: int | None
+    closes_at_ms: int | None
+    user_limit: int | None
+    timeout_ms: int | None
+    items: dict[int, ItemStatus]
+    outcomes: dict[Outcome, int]
+    total_outcomes: dict[Outcome, int]
+    units_sold: int
+    total_units: int
+    records: int
+    total_records: int
+    expired_with_stock: int
+    latency: Histogram
+
+    @property
+    def success(self) -> int:
+        """Accepted requests."""
+        return self.outcomes[Outcome.ACCEPTED]
+
+    @property
+    def timeouts(self) -> int:
+        """Requests that came too late."""
+        return self.outcomes[Outcome.EXPIRED]
+
+    @property
+    def failures(self) -> int:
+        """Requests that were refused for another reason."""
+        return self.total - self.success - self.timeouts
+
+    @property
+    def total(self) -> int:
+        """All requests of this activity."""
+        return sum(self.outcomes.values())
+
+
+@dataclass(frozen=True)
+class LaneStatus:
+    """A lane as Redis has it. `waiting` records are not yet in PostgreSQL, `dead` ones are parked."""
+
+    loaded: bool
+    activities: dict[int, ActivityStatus]
+    invalid: int
+    no_such_activity: int
+    skipped: int
+    positions: dict[str, int]
+    waiting: int
+    dead: int
+
+    @property
+    def decided(self) -> int:
+        """All outcomes ever, of all activities and of none."""
+        return (
+            self.invalid
+            + self.no_such_activity
+            + sum(sum(a.total_outcomes.values()) for a in self.activities.values())
+        )
+
+
+def read_lane(client: "redis.Redis", lane: Lane | None = None) -> LaneStatus:
+    """The lane at one moment, in one transaction. Raises RedisAway."""
+    lane = lane or Lane()
+    try:
+        while True:
+            known = sorted(int(member) for member in client.smembers(lane.activities))  # type: ignore[union-attr]
+            pipe = client.pipeline(transaction=True)
+            pipe.smembers(lane.activities)
+            pipe.hgetall(lane.positions)
+            pipe.hgetall(lane.stats)
+            pipe.llen(lane.list)
+            pipe.llen(lane.dead)
+            for activity_id in known:
+                keys = lane.activity(activity_id)
+                for key in (keys.state, keys.stock, keys.loaded, keys.stats):
+                    pipe.hgetall(key)
+            answers: list[Any] = pipe.execute()
+            if sorted(int(member) for member in answers[0]) == known:
+                break
+    except redis.RedisError as away:
+        if is_transient(away):
+            raise RedisAway(away) from None
+        raise
+    members, positions, stats, waiting, dead, *hashes = answers
+    lane_stats = _numbers(stats)
+    return LaneStatus(
+        loaded=bool(members),
+        activities={
+            activity_id: _activity(activity_id, *hashes[4 * i : 4 * i + 4])
+            for i, activity_id in enumerate(known)
+        },
+        invalid=lane_stats.get(str(int(Outcome.INVALID)), 0),
+        no_such_activity=lane_stats.get(str(int(Outcome.NO_SUCH_ACTIVITY)), 0),
+        skipped=lane_stats.get("skipped", 0),
+        positions=_numbers(positions),
+        waiting=waiting,
+        dead=dead,
+    )
+
+
+def _activity(
+    activity_id: int,
+    state: Mapping[Any, Any],
+    stock: Mapping[Any, Any],
+    loaded: Mapping[Any, Any],
+    stats: Mapping[Any, Any],
+) -> ActivityStatus:
+    words = {_text(key): _text(value) for key, value in state.items()}
+    left, ever, counters = _numbers(stock), _numbers(loaded), _numbers(stats)
+
+    def total(name: str) -> int:
+        return counters.get(name, 0)
+
+    def since(name: str) -> int:
+        return counters.get(name, 0) - counters.get(BASELINE + name, 0)
+
+    def number(name: str) -> int | None:
+        return int(words[name]) if words.get(name) else None
+
+    outcomes = [o for o in Outcome if o not in (Outcome.INVALID, Outcome.NO_SUCH_ACTIVITY)]
+    return ActivityStatus(
+        activity_id=activity_id,
+        version=number("version") or 0,
+        over=words.get("over") or None,
+        opens_at_ms=number("opens_at"),
+        closes_at_ms=number("closes_at"),
+        user_limit=number("user_limit"),
+        timeout_ms=number("timeout"),
+        items={
+            int(item): ItemStatus(int(item), units, ever.get(item, 0))
+            for item, units in sorted(left.items(), key=lambda pair: int(pair[0]))
+        },
+        outcomes={o: since(str(int(o))) for o in outcomes},
+        total_outcomes={o: total(str(int(o))) for o in outcomes},
+        units_sold=since("units"),
+        total_units=total("units"),
+        records=since("records"),
+        total_records=total("records"),
+        expired_with_stock=since("expired_with_stock"),
+        latency=Histogram(
+            {
+                int(name.removeprefix(BUCKET)): since(name)
+                for name in counters
+                if name.startswith(BUCKET) and since(name)
+            }
+        ),
+    )
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _numbers(fields: Mapping[Any, Any]) -> dict[str, int]:
+    return {_text(key): int(value) for key, value in fields.items()}

@@ -1,0 +1,134 @@
+"""Records into PostgreSQL: one transaction stores a batch and counts it into the inventory.
+
+Owns the SQL of the log worker and its one connection. What was stored before is known by the
+record's identity and counted once.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import psycopg
+
+from seckill.errors import PostgresAway
+from seckill.records import WireRecord
+
+# Seconds to wait for a connection.
+CONNECT_TIMEOUT_S = 5
+COLUMNS = (
+    "user_id",
+    "activity_id",
+    "item_id",
+    "quantity",
+    "cost_ms",
+    "status",
+    "ts",
+    "source",
+    "partition",
+    "offset",
+    "request_id",
+    "version",
+)
+TYPES = (
+    "int8 int8 int8 int8 int8 varchar timestamptz uuid int4 int8 varchar int8".split()
+)
+_NAMES = ", ".join(f'"{column}"' for column in COLUMNS)
+CREATE_BATCH = (
+    "CREATE TEMPORARY TABLE IF NOT EXISTS batch ("
+    + ", ".join(f'"{column}" {kind}' for column, kind in zip(COLUMNS, TYPES, strict=True))
+    + ") ON COMMIT DELETE ROWS"
+)
+COPY_BATCH = f"COPY batch ({_NAMES}) FROM STDIN (FORMAT BINARY)"
+# The items' order keeps two workers from waiting for each other in a circle.
+STORE_BATCH = f"""
+WITH stored AS (
+    INSERT INTO seckill_record ({_NAMES}) SELECT {_NAMES} FROM batch
+    ON CONFLICT DO NOTHING RETURNING activity_id, item_id, quantity
+), counted AS (
+    SELECT activity_id, item_id, count(*) AS records, sum(quantity)::bigint AS units
+    FROM stored GROUP BY activity_id, item_id ORDER BY activity_id, item_id
+), inventory AS (
+    INSERT INTO seckill_item AS item (activity_id, item_id, sold)
+    SELECT activity_id, item_id, units FROM counted ORDER BY activity_id, item_id
+    ON CONFLICT (activity_id, item_id) DO UPDATE SET sold = item.sold + EXCLUDED.sold
+    RETURNING 1
+)
+SELECT coalesce(sum(records), 0)::bigint FROM counted
+"""
+# What PostgreSQL says when it cannot do it now and may later. The rest is poison or a bug.
+TRANSIENT = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.ReadOnlySqlTransaction,
+    psycopg.errors.InsufficientResources,
+    psycopg.errors.OperatorIntervention,
+    psycopg.errors.TransactionRollback,
+    psycopg.errors.SystemError,
+)
+
+
+class Storage:
+    """One connection, made when it is needed and again when it was lost."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._connection: psycopg.Connection | None = None
+
+    def store(self, records: Sequence[WireRecord]) -> int:
+        """Store records and count their units; how many were new.
+
+        Raises PostgresAway: whether it was committed is not known, and a repeat is harmless.
+        Raises psycopg.errors.DataError for a value that PostgreSQL refuses; nothing is stored.
+        """
+        try:
+            connection = self._connect()
+            with connection.transaction(), connection.cursor() as cursor:
+                cursor.execute(CREATE_BATCH)
+                with cursor.copy(COPY_BATCH) as copy:
+                    copy.set_types(TYPES)
+                    for r in records:
+                        copy.write_row(
+                            (
+                                r.user_id,
+                                r.activity_id,
+                                r.item_id,
+                                r.quantity,
+                                r.cost_ms,
+                                r.status,
+                                datetime.fromtimestamp(r.timestamp, UTC),
+                                r.source,
+                                r.partition,
+                                r.offset,
+                                r.request_id,
+                                r.version,
+                            )
+                        )
+                answer = cursor.execute(STORE_BATCH).fetchone()
+        except TRANSIENT as away:
+            self.close()
+            raise PostgresAway(str(away).strip().splitlines()[0]) from None
+        assert answer is not None
+        return int(answer[0])
+
+    def check(self) -> None:
+        """Raises PostgresAway unless PostgreSQL answers and has our tables."""
+        try:
+            self._connect().execute("SELECT 1 FROM seckill_record LIMIT 1")
+        except TRANSIENT as away:
+            self.close()
+            raise PostgresAway(str(away).strip().splitlines()[0]) from None
+        except psycopg.errors.UndefinedTable:
+            self.close()
+            raise PostgresAway("it has no tables of ours; run manage.py migrate") from None
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _connect(self) -> psycopg.Connection:
+        if self._connection is None or self._connection.closed:
+            self._connection = psycopg.connect(
+                self._dsn, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S
+            )
+        return self._connection

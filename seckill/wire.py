@@ -1,0 +1,35 @@
+"""The formats: what a request may look like, what a record looks like, the outcomes.
+
+Owns every limit of the wire formats (design.md, section 4). Imports nothing of ours.
+"""
+
+from enum import IntEnum
+
+# Ids are positive and fit PostgreSQL's bigint.
+MAX_ID = 2**63 - 1
+# Units of one item in one request.
+MAX_QUANTITY = 1_000_000
+# Different items in one request.
+MAX_ITEMS = 50
+# Characters of a request's own id.
+MAX_REQUEST_ID = 64
+# Units of one item on sale: Lua's numbers are exact to 2**53, sums of 1,000 items stay below it.
+MAX_UNITS = 10**12
+# Times are ms since the epoch; above this they are not exact in Lua.
+MAX_TIME_MS = 2**53
+# The activity of a request that names none.
+DEFAULT_ACTIVITY = 1
+
+
+class Outcome(IntEnum):
+    """The one answer to a request. decide_batch.lua repeats the numbers; a test compares them."""
+
+    ACCEPTED = 1
+    OVER = -1
+    SOLD_OUT = -2
+    EXPIRED = -3
+    LIMIT = -4
+    NOT_OPEN = -5
+    UNKNOWN_ITEM = -6
+    NO_SUCH_ACTIVITY = -7
+    INVALID = -8

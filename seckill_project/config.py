@@ -1,0 +1,294 @@
+"""The configuration: its sections, their parameters, and the order of the layers.
+
+Owns names, types, limits and defaults of every parameter. The first layer that has a value wins:
+command-line flag, environment (`SECKILL_` and the name), config.yaml, embedded services, default.
+Nothing is read at import: `load` reads, once a process, and hands out frozen objects.
+"""
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+import yaml
+from pydantic import BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, SettingsConfigDict
+
+from devstack.endpoints import read_endpoints
+from seckill.wire import MAX_ID, MAX_UNITS
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+ENV_PREFIX = "SECKILL_"
+# Environment variables of ours that are not parameters of a section.
+OTHER_VARIABLES = {
+    "CONFIG": "path of the configuration file",
+    "DEVSTACK": "folder of the embedded services",
+    "SECRET_KEY": "Django's secret key",
+    "ALLOWED_HOSTS": "host names that the web process answers to, with commas",
+    "TRUSTED_ORIGINS": "origins from which forms are taken, with commas",
+    "DEBUG": "1 shows Django's debug pages: never in production",
+    "ADMIN_PASSWORD": "password that create_admin gives to the first operator",
+}
+
+
+class ConfigError(Exception):
+    """A value or a key is wrong. The message is one line for a person: where, which, what is allowed."""
+
+
+def parse_stock(value: object) -> object:
+    """`1001:10,1002:5`, or a mapping of item to units, as {item: units}; else ValueError."""
+    if isinstance(value, str):
+        pairs = [pair.strip() for pair in value.split(",") if pair.strip()]
+        stock: dict[str, str] = {}
+        for pair in pairs:
+            item, colon, units = pair.partition(":")
+            if not colon or not item.strip().isdigit() or not units.strip().isdigit():
+                raise ValueError(f"{pair!r} is not ITEM:UNITS; write 1001:10,1002:5")
+            if item.strip() in stock:
+                raise ValueError(f"item {item.strip()} is named twice")
+            stock[item.strip()] = units.strip()
+        return stock
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise ValueError("write items and units: 1001:10,1002:5, or a mapping in YAML")
+
+
+ItemId = Annotated[int, Field(ge=1, le=MAX_ID)]
+Units = Annotated[int, Field(ge=0, le=MAX_UNITS)]
+Stock = Annotated[dict[ItemId, Units], NoDecode, BeforeValidator(parse_stock)]
+Brokers = Annotated[
+    str,
+    BeforeValidator(lambda v: ",".join(v) if isinstance(v, list) else v),
+    Field(min_length=3, description="Kafka brokers, host:port with commas"),
+]
+Topic = Annotated[
+    str,
+    Field(pattern=r"^[a-zA-Z0-9._-]{1,200}$", description="Kafka topic of the requests"),
+]
+RedisUrl = Annotated[
+    str,
+    Field(
+        pattern=r"^(redis|rediss|unix)://",
+        repr=False,
+        description="Redis or Valkey, redis://[user:password@]host:port/db",
+    ),
+]
+PgDsn = Annotated[
+    str,
+    Field(
+        pattern=r"^postgres(ql)?://",
+        repr=False,
+        description="PostgreSQL, postgresql://user:password@host:port/database",
+    ),
+]
+ConnectTimeout = Annotated[
+    float,
+    Field(ge=0, description="seconds to try for at start before giving up (exit code 3)"),
+]
+
+DEFAULT_BROKERS = "localhost:9092"
+DEFAULT_TOPIC = "seckill_requests"
+DEFAULT_REDIS_URL = "redis://localhost:6379/0"
+DEFAULT_PG_DSN = "postgresql://postgres@localhost:5432/seckill"
+
+
+class Section(BaseSettings):
+    """A section of the file: frozen, no unknown keys."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True)
+    name: ClassVar[str]
+
+
+class KafkaSection(Section):
+    """What every Kafka client needs to know."""
+
+    brokers: Brokers = DEFAULT_BROKERS
+    topic: Topic = DEFAULT_TOPIC
+    kafka_client: Literal["kafka-python", "confluent-kafka"] = Field(
+        "kafka-python", description="Kafka client library"
+    )
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="how to speak to Kafka"
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
+        None, description="SASL mechanism, with SASL_PLAINTEXT or SASL_SSL"
+    )
+    sasl_username: str | None = Field(None, description="SASL user")
+    sasl_password: str | None = Field(None, repr=False, description="SASL password")
+    ssl_cafile: str | None = Field(None, description="file of the CA that signed Kafka's certificate")
+    connect_timeout: ConnectTimeout = 60.0
+
+
+class Server(KafkaSection):
+    """`server`: the consumers that decide requests."""
+
+    name: ClassVar[str] = "server"
+    stock: Stock = Field(
+        default_factory=dict, description="units to put on sale where nothing is loaded"
+    )
+    timeout: int | None = Field(
+        None, ge=1, description="ms after which a request is too old; absent: never"
+    )
+    consumers: int = Field(1, ge=1, le=256, description="consumer processes")
+    status_interval: float = Field(10.0, gt=0, description="seconds between status lines")
+    reset_offset: bool = Field(False, description="at start, skip every request now in the topic")
+    group_id: str = Field("seckill_server_group", min_length=1, description="Kafka consumer group")
+    redis_url: RedisUrl = DEFAULT_REDIS_URL
+    pg_dsn: PgDsn = DEFAULT_PG_DSN
+    batch_size: int = Field(4000, ge=1, le=20000, description="requests a script call, at most")
+
+
+class Client(KafkaSection):
+    """`client`: the load generator."""
+
+    name: ClassVar[str] = "client"
+    user_count: int = Field(10_000, ge=1, description="unique users, one request each")
+    rate: float = Field(1000.0, gt=0, description="requests a second, over the whole run")
+    delay: float = Field(0.0, ge=0, description="ms to wait before each request, on top of the rate")
+
+
+class LogWorker(Section):
+    """`log_worker`: from the Redis list to PostgreSQL."""
+
+    name: ClassVar[str] = "log_worker"
+    redis_url: RedisUrl = DEFAULT_REDIS_URL
+    pg_dsn: PgDsn = DEFAULT_PG_DSN
+    batch_size: int = Field(10_000, ge=1, le=100_000, description="rows a transaction, at most")
+    interval: int = Field(200, ge=1, description="ms to wait when fewer than a batch was there")
+    status_interval: float = Field(60.0, gt=0, description="seconds between status lines")
+    connect_timeout: ConnectTimeout = 60.0
+
+
+class ControlApi(Section):
+    """`control_api`: REST, admin."""
+
+    name: ClassVar[str] = "control_api"
+    redis_url: RedisUrl = DEFAULT_REDIS_URL
+    pg_dsn: PgDsn = DEFAULT_PG_DSN
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(3000, ge=0, le=65535, description="port to listen on; 0 picks a free one")
+
+
+SECTIONS: tuple[type[Section], ...] = (Server, Client, LogWorker, ControlApi)
+S = TypeVar("S", bound=Section)
+
+
+def config_file(environ: Mapping[str, str]) -> Path:
+    """The configuration file in force: SECKILL_CONFIG, or config.yaml of the project."""
+    return Path(environ.get(ENV_PREFIX + "CONFIG") or BASE_DIR / "config.yaml")
+
+
+def devstack_folder(environ: Mapping[str, str]) -> Path:
+    """Where the embedded services of this checkout live: SECKILL_DEVSTACK, or .devstack."""
+    return Path(environ.get(ENV_PREFIX + "DEVSTACK") or BASE_DIR / ".devstack")
+
+
+def load(
+    section: type[S],
+    flags: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> S:
+    """One section, all layers merged and validated. Flags that are None are absent.
+
+    Raises ConfigError, which names the layer, the key and what is allowed.
+    """
+    environ = os.environ if environ is None else environ
+    path = config_file(environ)
+    flags = {key: value for key, value in (flags or {}).items() if value is not None}
+    _check_variables(environ)
+    layers = [
+        ({f"{key}": value for key, value in flags.items()}, lambda k: f"--{k.replace('_', '-')}"),
+        (_from_environment(section, environ), lambda k: f"{ENV_PREFIX}{k.upper()}"),
+        (read_file(path).get(section.name, {}), lambda k: f"{path}: {section.name}.{k}"),
+        (_from_embedded(section, environ), lambda k: f"the embedded services' {k}"),
+    ]
+    merged: dict[str, Any] = {}
+    for values, _ in reversed(layers):
+        merged.update(values)
+    try:
+        return section.model_validate(merged)
+    except ValidationError as wrong:
+        first = wrong.errors()[0]
+        key = str(first["loc"][0])
+        place = next(label(key) for values, label in layers if key in values)
+        given = merged[key]
+        shown = "" if _is_secret(section, key) else f" (given: {given!r})"
+        reason = first["msg"].removeprefix("Value error, ")
+        field = section.model_fields.get(key)
+        meaning = f"; it is the {field.description}" if field and field.description else ""
+        raise ConfigError(f"{place}: {reason}{shown}{meaning}") from None
+
+
+def read_file(path: Path) -> dict[str, dict[str, Any]]:
+    """The file's sections as {section: {key: value}}; {} without a file. Raises ConfigError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as wrong:
+        raise ConfigError(f"{path}: cannot be read: {wrong}") from None
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as wrong:
+        mark = getattr(wrong, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(wrong, "problem", None) or "no valid YAML"
+        raise ConfigError(f"{path}{line}: {problem}") from None
+    if document is None:
+        return {}
+    known = {section.name: section for section in SECTIONS}
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path}: must hold sections ({', '.join(known)})")
+    result: dict[str, dict[str, Any]] = {}
+    for name, values in document.items():
+        if name not in known:
+            raise ConfigError(f"{path}: unknown section {name!r}{_hint(str(name), list(known))}")
+        if values is None:
+            continue
+        if not isinstance(values, dict):
+            raise ConfigError(f"{path}: section {name} must hold `key: value` lines")
+        for key in values:
+            if key not in known[name].model_fields:
+                hint = _hint(str(key), list(known[name].model_fields))
+                raise ConfigError(f"{path}: unknown key {name}.{key}{hint}")
+        result[name] = {key: value for key, value in values.items() if value is not None}
+    return result
+
+
+def _from_environment(section: type[Section], environ: Mapping[str, str]) -> dict[str, Any]:
+    source = EnvSettingsSource(section, env_prefix=ENV_PREFIX)
+    source.env_vars = {key.lower(): value for key, value in environ.items()}
+    return source()
+
+
+def _from_embedded(section: type[Section], environ: Mapping[str, str]) -> dict[str, Any]:
+    endpoints = read_endpoints(devstack_folder(environ))
+    if endpoints is None:
+        return {}
+    known = {
+        "brokers": endpoints.brokers,
+        "redis_url": endpoints.redis_url,
+        "pg_dsn": endpoints.pg_dsn,
+    }
+    return {key: value for key, value in known.items() if key in section.model_fields}
+
+
+def _check_variables(environ: Mapping[str, str]) -> None:
+    known = set(OTHER_VARIABLES)
+    for section in SECTIONS:
+        known.update(key.upper() for key in section.model_fields)
+    for variable in environ:
+        if variable.startswith(ENV_PREFIX) and variable.removeprefix(ENV_PREFIX) not in known:
+            hint = _hint(variable, [ENV_PREFIX + key for key in known])
+            raise ConfigError(f"environment: unknown variable {variable}{hint}")
+
+
+def _is_secret(section: type[Section], key: str) -> bool:
+    field = section.model_fields.get(key)
+    return field is not None and not field.repr
+
+
+def _hint(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(sorted(known))}"

@@ -1,0 +1,202 @@
+"""Django's settings, one file. Addresses and passwords come from `seckill_project.config`."""
+
+import os
+import secrets
+from typing import Any
+
+from django.urls import reverse_lazy
+from django.utils.translation import gettext_lazy as _
+from psycopg.conninfo import conninfo_to_dict
+
+from seckill.redis_client import no_retry
+from seckill_project.config import BASE_DIR, ENV_PREFIX, ControlApi, devstack_folder, load
+
+_api = load(ControlApi)
+
+
+def _words(variable: str, default: str) -> list[str]:
+    given = os.environ.get(ENV_PREFIX + variable, default)
+    return [word.strip() for word in given.split(",") if word.strip()]
+
+
+def _secret_key() -> str:
+    """SECKILL_SECRET_KEY, or one that is made once and kept in the embedded services' folder."""
+    given = os.environ.get(ENV_PREFIX + "SECRET_KEY")
+    if given:
+        return given
+    kept = devstack_folder(os.environ) / "secret_key"
+    if kept.exists():
+        return kept.read_text().strip()
+    made = secrets.token_urlsafe(50)
+    if kept.parent.is_dir():
+        kept.touch(mode=0o600)
+        kept.write_text(made)
+    return made
+
+
+def _database(dsn: str) -> dict[str, Any]:
+    """Django's form of a PostgreSQL address; what it has no word for goes to psycopg."""
+    parts = conninfo_to_dict(dsn)
+    names = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
+    database: dict[str, Any] = {
+        "ENGINE": "django.db.backends.postgresql",
+        "CONN_MAX_AGE": 60,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {"connect_timeout": 5},
+    }
+    for key, value in parts.items():
+        if key in names:
+            database[names[key]] = str(value)
+        else:
+            database["OPTIONS"][key] = value
+    return database
+
+
+SECRET_KEY = _secret_key()
+DEBUG = os.environ.get(ENV_PREFIX + "DEBUG") == "1"
+ALLOWED_HOSTS = _words("ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]")
+CSRF_TRUSTED_ORIGINS = _words("TRUSTED_ORIGINS", "")
+
+INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    # Its pages and scripts for /docs, from here and not from the internet.
+    "ninja",
+    "seckill",
+    "loadgen",
+    "devstack",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "seckill_project.urls"
+WSGI_APPLICATION = "seckill_project.wsgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+DATABASES = {"default": _database(_api.pg_dsn)}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# The web process's one way to Redis. The serializer is JSON: the default, pickle, runs what it reads.
+# A web request must not wait: one attempt, short time-outs, and the caller answers 503.
+CACHES = {
+    "default": {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": _api.redis_url,
+        "KEY_PREFIX": "web",
+        "OPTIONS": {
+            "CLIENT_CLASS": "django_redis.client.DefaultClient",
+            "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
+            "SOCKET_CONNECT_TIMEOUT": 2,
+            "SOCKET_TIMEOUT": 5,
+            "CONNECTION_POOL_KWARGS": {"retry": no_retry()},
+        },
+    }
+}
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+# Pages are served straight from the packages: nothing to collect, nothing to forget.
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = False
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {
+            "format": "{asctime} {levelname:<7} {name}: {message}",
+            "datefmt": "%H:%M:%S",
+            "style": "{",
+        }
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": "WARNING"},
+    "loggers": {"seckill": {"level": "INFO"}, "loadgen": {"level": "INFO"}},
+}
+
+UNFOLD = {
+    "SITE_TITLE": _("Flash sale"),
+    "SITE_HEADER": _("Flash sale"),
+    "SITE_SUBHEADER": _("orders, inventory, control"),
+    "SITE_SYMBOL": "bolt",
+    "SHOW_HISTORY": False,
+    "SHOW_VIEW_ON_SITE": False,
+    "SIDEBAR": {
+        "show_search": False,
+        "navigation": [
+            {
+                "title": _("Sale"),
+                "items": [
+                    {
+                        "title": title,
+                        "icon": icon,
+                        "link": reverse_lazy(f"admin:seckill_{model}_changelist"),
+                    }
+                    for title, icon, model in (
+                        (_("Orders"), "receipt_long", "record"),
+                        (_("Inventory"), "inventory_2", "item"),
+                        (_("Activities"), "event", "activity"),
+                        (_("Journal"), "history", "stockchange"),
+                        (_("API keys"), "key", "apikey"),
+                    )
+                ],
+            },
+            {
+                "title": _("People"),
+                "items": [
+                    {
+                        "title": _("Users"),
+                        "icon": "person",
+                        "link": reverse_lazy("admin:auth_user_changelist"),
+                    },
+                    {
+                        "title": _("Groups"),
+                        "icon": "group",
+                        "link": reverse_lazy("admin:auth_group_changelist"),
+                    },
+                ],
+            },
+        ],
+    },
+}
