@@ -1,8 +1,8 @@
 """The consumer: poll, decode, decide, commit. One process, one group member, one lane.
 
 Always: an offset is committed only after the script has answered for it, and it means the next
-offset to read. Never: a batch dropped because something was away; it is held and sent again, and the
-position in Redis tells what of it is new. Only the script knows what was decided.
+offset to read. Never: a batch dropped because something was away; it is held and sent again, and
+the position in Redis tells what of it is new. Only the script knows what was decided.
 """
 
 import logging
@@ -66,6 +66,7 @@ class Consumer:
 
     source: str = ""
     _partitions: dict[int, _Partition] = field(default_factory=dict)
+    _ready: list[Batch] = field(default_factory=list)
     _in_flight: list[Batch] = field(default_factory=list)
     _stash: list[broker.Slice] = field(default_factory=list)
     _changes: int = -1
@@ -93,19 +94,37 @@ class Consumer:
 
         Returns how many messages were polled.
         """
-        slices = self._poll(0.0 if self._in_flight else POLL_S)
-        self._notice_assignment()
-        batches = [batch for part in slices for batch in self._encode(part)]
+        polled = self._fill()
         self._settle()
-        if batches:
-            self._submit(batches)
+        self._submit(self._next_group())
         while self.dead_letters.full and not self.dead_letters.flush():
             if self.shutdown.wait(1.0):
                 break
         self._commit_when_due()
-        polled = sum(batch.requests for batch in batches)
         self.beat(polled)
         return polled
+
+    def _fill(self) -> int:
+        """Poll and encode, unless batches wait already. How many messages came."""
+        if self._ready:
+            return 0
+        slices = self._poll(0.0 if self._in_flight else POLL_S)
+        self._notice_assignment()
+        for part in slices:
+            self._ready += self._encode(part)
+        return sum(len(part.offsets) for part in slices)
+
+    def _next_group(self) -> list[Batch]:
+        """The batches that go together: one of each partition, so that none overtakes another.
+
+        Were the first of two held and the second decided, the first would count as skipped.
+        """
+        group: dict[int, Batch] = {}
+        for batch in self._ready:
+            group.setdefault(batch.partition, batch)
+        chosen = list(group.values())
+        self._ready = [batch for batch in self._ready if batch not in chosen]
+        return chosen
 
     def _poll(self, timeout_s: float) -> list[broker.Slice]:
         if self._stash:
@@ -131,18 +150,26 @@ class Consumer:
 
     def _check_source(self) -> bool:
         """True when the topic was found to be another one than before: positions start anew."""
-        source = self._ask(self.find_source)
-        if source is None or source == self.source:
+        source = self._ask(self._current_source)
+        if source == self.source:
             return False
         replaced = bool(self.source)
         if replaced:
             log.warning("the topic was deleted and made again: source %s is new", source)
             self._settle()
+            self._ready.clear()
             for partition in self._partitions:
                 self.client.seek(partition, 0)
         self.source = source
         self._partitions.clear()
         return replaced
+
+    def _current_source(self) -> str:
+        """The topic's source; the one known so far while there is no topic. Raises BrokerAway."""
+        source = self.find_source() or self.source
+        if not source:
+            raise BrokerAway("the topic does not exist")
+        return source
 
     def _encode(self, part: broker.Slice) -> list[Batch]:
         """The batches of a slice; none when its messages are to be read again."""
@@ -169,6 +196,8 @@ class Consumer:
         return batches
 
     def _submit(self, batches: list[Batch]) -> None:
+        if not batches:
+            return
         self._in_flight = batches
         try:
             self.engine.submit(batches)
@@ -246,8 +275,7 @@ class Consumer:
     def _commit_last(self) -> None:
         positions = self._to_commit()
         if positions and not (
-            self.dead_letters.flush()
-            and self.client.commit_and_wait(positions, LAST_COMMIT_S)
+            self.dead_letters.flush() and self.client.commit_and_wait(positions, LAST_COMMIT_S)
         ):
             log.warning("the last commit had no answer; the next consumer skips what is decided")
 

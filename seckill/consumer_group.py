@@ -21,7 +21,7 @@ from seckill.broker.producer import open_producer
 from seckill.broker.topics import Topics
 from seckill.consumer import Consumer
 from seckill.dead_letters import DeadLetters, dead_topic
-from seckill.engine import Engine
+from seckill.engine import Engine, skip
 from seckill.errors import RedisAway
 from seckill.keys import Lane, position_field
 from seckill.shutdown import Shutdown
@@ -132,9 +132,7 @@ class ConsumerGroup:
         self.say(self.describe())
 
     def skip_to_end(self) -> dict[int, int]:
-        """Put every partition at its end, unread. {partition: requests skipped}; they are counted."""
-        from seckill.engine import skip
-
+        """Put every partition at its end, unread, and count it. {partition: requests skipped}."""
         source = self.topics.source(self.server.topic)
         ends = self.topics.end_offsets(self.server.topic)
         starts = self.topics.start_offsets(self.server.topic)
@@ -153,7 +151,7 @@ class ConsumerGroup:
         return skipped
 
     def drained(self) -> bool:
-        """Whether everything that the topic holds now is decided. False when that cannot be known."""
+        """Whether all that the topic holds now is decided; False when that cannot be known."""
         try:
             return self.lag(read_lane(self.client, self.lane)) == 0
         except (BrokerAway, RedisAway):

@@ -1,8 +1,8 @@
 """The acts of operators: set stock, finish, window and limits, load, sync from the database.
 
 Always: a journal row is begun in PostgreSQL, then one script changes Redis, then row and items say
-what was done. Operators of one activity take turns (a row lock). Only the script decides what holds;
-a journal row that stays `started` means that its end is not known: look at the version.
+what was done. Operators of one activity take turns (a row lock). Only the script decides what
+holds; a journal row that stays `started` means that its end is not known: look at the version.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -241,7 +241,8 @@ class Control:
         with connection.cursor() as cursor:
             cursor.executemany(
                 "INSERT INTO seckill_item (activity_id, item_id, allocation) VALUES (%s, %s, %s)"
-                " ON CONFLICT (activity_id, item_id) DO UPDATE SET allocation = EXCLUDED.allocation",
+                " ON CONFLICT (activity_id, item_id)"
+                " DO UPDATE SET allocation = EXCLUDED.allocation",
                 [(activity_id, item, units) for item, units in sorted(loaded.items())],
             )
 
@@ -289,21 +290,22 @@ class Control:
         Returns its version.
         """
         keys = self._lane.activity(activity.pk)
-        state = {name: value for name, value in state_of(activity).items() if value is not None}
-        try:
-            pipe = self._redis.pipeline(transaction=True)
-            pipe.hsetnx(keys.state, "version", "0")
-            if state:
-                pipe.hset(keys.state, mapping=state)
-            pipe.unlink(keys.buyers)
-            pipe.hget(keys.state, "version")
-            version = int(pipe.execute()[-1])
-        except redis.RedisError as away:
-            raise RedisAway(away) from None
+        self._stage(positions)
+        state = [
+            part
+            for name, value in state_of(activity).items()
+            if value is not None
+            for part in (name, value)
+        ]
+        version = run_script(
+            self._redis,
+            "load_state",
+            [keys.state, keys.stats, keys.buyers, self._lane.stats],
+            [*sold.totals(activity.pk, positions), *state],
+        )
         if activity.user_limit is not None:
-            self._stage(positions)
             self._add_buyers(activity.pk, positions)
-        return version
+        return int(version)
 
     def _stage(self, positions: Mapping[str, int]) -> None:
         try:

@@ -33,8 +33,8 @@ class Request(msgspec.Struct, gc=False):
     user_id: Id
     items: Items
     request_initiation_time: TimeMs
-    activity_id: Id | None | msgspec.UnsetType = UNSET
-    request_id: RequestId | None | msgspec.UnsetType = UNSET
+    activity_id: Id | msgspec.UnsetType | None = UNSET
+    request_id: RequestId | msgspec.UnsetType | None = UNSET
 
     @property
     def activity(self) -> int:

@@ -12,7 +12,7 @@ from enum import IntEnum
 import msgspec
 import redis
 from redis.backoff import NoBackoff
-from redis.connection import Connection
+from redis.connection import AbstractConnection
 from redis.retry import Retry
 
 from seckill import scripts
@@ -67,7 +67,7 @@ class Invalid:
     reason: str
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Batch:
     """Offsets `start` to `end` - 1 of one partition, encoded for the script."""
 
@@ -166,7 +166,9 @@ class Engine:
             socket_connect_timeout=CONNECT_TIMEOUT_S,
             retry=Retry(NoBackoff(), 0),
         )
-        self._connection: Connection = pool.make_connection()
+        connection = pool.make_connection()
+        assert isinstance(connection, AbstractConnection)
+        self._connection = connection
         self._script = scripts.load("decide_batch")
         self._in_flight: list[Batch] = []
 
@@ -176,7 +178,7 @@ class Engine:
         return bool(self._in_flight)
 
     def submit(self, batches: Sequence[Batch]) -> None:
-        """Send the calls and return without their answers. Raises RedisAway: nothing is in flight."""
+        """Send the calls, do not wait for answers. Raises RedisAway: nothing is in flight."""
         if self._in_flight:
             raise RuntimeError("the calls before have not been collected")
         try:

@@ -1,4 +1,4 @@
-"""The kinds of failure. Three kinds, three actions; whoever reads an `except` knows what happens next.
+"""Three kinds of failure, three actions: whoever reads an `except` knows what happens next.
 
 transient  a service does not answer or refuses for now: nothing is committed, the same step again.
 poison     one message or record can never succeed: it is counted, parked with its reason, passed.
@@ -7,7 +7,7 @@ bug        anything else: not caught, the process ends loudly, a restart repeats
 
 
 class ServiceAway(Exception):
-    """Transient: a service cannot be reached or refuses for now. The message names which and why."""
+    """Transient: a service cannot be reached, or refuses for now. The message says which, why."""
 
     def __init__(self, service: str, reason: object) -> None:
         super().__init__(f"{service} is away: {reason}")
@@ -36,4 +36,4 @@ class PostgresAway(ServiceAway):
 
 
 class Poison(Exception):
-    """Poison: this one thing can never succeed. The message is the reason that is parked with it."""
+    """Poison: this one thing can never succeed. The message is the reason it is parked with."""

@@ -155,5 +155,4 @@ class LogWorker:
 
 def _json(text: str) -> bytes:
 
-
     return msgspec.json.encode(text)

@@ -33,9 +33,9 @@ def run_script(
     script = scripts.load(name)
     try:
         try:
-            return client.evalsha(script.sha, len(keys), *keys, *args)  # type: ignore[arg-type]
+            return client.evalsha(script.sha, len(keys), *keys, *args)
         except redis.exceptions.NoScriptError:
-            return client.eval(script.text, len(keys), *keys, *args)  # type: ignore[arg-type]
+            return client.eval(script.text, len(keys), *keys, *args)
     except redis.RedisError as refused:
         if is_transient(refused):
             raise RedisAway(refused) from None

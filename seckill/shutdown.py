@@ -14,8 +14,11 @@ from types import FrameType, TracebackType
 from seckill.exit_codes import SECOND_SIGNAL
 
 
+STDIN = 0
+
+
 class Shutdown:
-    """Context manager: SIGTERM and SIGINT set `requested`, the second one exits with its own code."""
+    """Context manager: SIGTERM and SIGINT set `requested`; a second one exits with its code."""
 
     def __init__(self, *signals: signal.Signals) -> None:
         self._signals = signals or (signal.SIGTERM, signal.SIGINT)
@@ -30,6 +33,17 @@ class Shutdown:
     def request(self) -> None:
         """Ask for the stop without a signal."""
         self._event.set()
+
+    def watch_stdin(self) -> None:
+        """Ask for the stop when standard input ends: whoever held the other side is gone."""
+
+        def read() -> None:
+            # Not through sys.stdin: its lock, held by a thread, would break the interpreter's end.
+            while os.read(STDIN, 1024):
+                pass
+            self._event.set()
+
+        threading.Thread(target=read, name="stdin", daemon=True).start()
 
     def wait(self, seconds: float) -> bool:
         """Sleep, but not past a request to stop. True when there was one."""

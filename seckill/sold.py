@@ -1,12 +1,13 @@
 """What is sold, counted from the records themselves: the list, and PostgreSQL.
 
 Owns the one exact way to count while a sale runs: take the positions at a moment T, then the list,
-then PostgreSQL. Every record that was accepted before T has an offset below its partition's position
-at T, and stands in the list or, when it was trimmed meanwhile, in PostgreSQL.
+then PostgreSQL. Every record that was accepted before T has an offset below its partition's
+position at T, and stands in the list or, when it was trimmed meanwhile, in PostgreSQL.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 import redis
@@ -87,7 +88,7 @@ def stage(found: Waiting) -> None:
         cursor.execute("ANALYZE waiting")
 
 
-def _accepted(positions: Mapping[str, int]) -> tuple[str, list[object]]:
+def accepted_sql(positions: Mapping[str, int]) -> tuple[str, list[Any]]:
     """SQL of all records accepted before T, stored or waiting, each once; and its arguments."""
     limits = positions_by_partition(positions)
     below = (
@@ -95,7 +96,7 @@ def _accepted(positions: Mapping[str, int]) -> tuple[str, list[object]]:
         " AS p(source, partition, next) WHERE p.source = r.source"
         ' AND p.partition = r.partition AND r."offset" >= p.next)'
     )
-    arguments: list[object] = [
+    arguments: list[Any] = [
         [source for source, _ in limits],
         [partition for _, partition in limits],
         list(limits.values()),
@@ -104,9 +105,10 @@ def _accepted(positions: Mapping[str, int]) -> tuple[str, list[object]]:
         "r.source = w.source AND r.partition = w.partition"
         ' AND r."offset" = w."offset" AND r.item_id = w.item_id'
     )
+    columns = 'activity_id, item_id, user_id, quantity, source, partition, "offset"'
     return (
-        f"SELECT activity_id, item_id, user_id, quantity FROM seckill_record r WHERE {below}"
-        " UNION ALL SELECT activity_id, item_id, user_id, quantity FROM waiting w"
+        f"SELECT {columns} FROM seckill_record r WHERE {below}"
+        f" UNION ALL SELECT {columns} FROM waiting w"
         f" WHERE NOT EXISTS (SELECT 1 FROM seckill_record r WHERE {same})",
         arguments,
     )
@@ -114,7 +116,7 @@ def _accepted(positions: Mapping[str, int]) -> tuple[str, list[object]]:
 
 def units_by_item(positions: Mapping[str, int]) -> dict[tuple[int, int], int]:
     """{(activity, item): units} accepted before T. `stage` comes first, in one transaction."""
-    accepted, arguments = _accepted(positions)
+    accepted, arguments = accepted_sql(positions)
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT activity_id, item_id, sum(quantity)::bigint"
@@ -124,9 +126,23 @@ def units_by_item(positions: Mapping[str, int]) -> dict[tuple[int, int], int]:
         return {(activity, item): units for activity, item, units in cursor.fetchall()}
 
 
+def totals(activity_id: int, positions: Mapping[str, int]) -> tuple[int, int, int]:
+    """(requests, units, records) of one activity accepted before T. `stage` comes first."""
+    accepted, arguments = accepted_sql(positions)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            'SELECT count(DISTINCT (source, partition, "offset")),'
+            " coalesce(sum(quantity), 0)::bigint, count(*)"
+            f" FROM ({accepted}) AS accepted WHERE activity_id = %s",
+            [*arguments, activity_id],
+        )
+        requests, units, records = cursor.fetchone()
+        return requests, units, records
+
+
 def units_by_user(activity_id: int, positions: Mapping[str, int]) -> dict[int, int]:
     """{user: units} of one activity accepted before T. `stage` comes first, in one transaction."""
-    accepted, arguments = _accepted(positions)
+    accepted, arguments = accepted_sql(positions)
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT user_id, sum(quantity)::bigint"

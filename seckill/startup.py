@@ -1,4 +1,4 @@
-"""Waiting for services at start: tries with pauses, says what is missing, gives up after a limit."""
+"""Waiting for services at start: tries with pauses, says what is missing, ends after a limit."""
 
 import time
 from collections.abc import Callable

@@ -103,7 +103,7 @@ class ActivityStatus:
 
 @dataclass(frozen=True)
 class LaneStatus:
-    """A lane as Redis has it. `waiting` records are not yet in PostgreSQL, `dead` ones are parked."""
+    """A lane as Redis has it. `waiting` records go to PostgreSQL yet, `dead` ones are parked."""
 
     loaded: bool
     activities: dict[int, ActivityStatus]
@@ -129,7 +129,7 @@ def read_lane(client: "redis.Redis", lane: Lane | None = None) -> LaneStatus:
     lane = lane or Lane()
     try:
         while True:
-            known = sorted(int(member) for member in client.smembers(lane.activities))  # type: ignore[union-attr]
+            known = sorted(int(member) for member in client.smembers(lane.activities))
             pipe = client.pipeline(transaction=True)
             pipe.smembers(lane.activities)
             pipe.hgetall(lane.positions)

@@ -28,9 +28,20 @@ COLUMNS = (
     "request_id",
     "version",
 )
-TYPES = (
-    "int8 int8 int8 int8 int8 varchar timestamptz uuid int4 int8 varchar int8".split()
-)
+TYPES = [
+    "int8",
+    "int8",
+    "int8",
+    "int8",
+    "int8",
+    "varchar",
+    "timestamptz",
+    "uuid",
+    "int4",
+    "int8",
+    "varchar",
+    "int8",
+]
 _NAMES = ", ".join(f'"{column}"' for column in COLUMNS)
 CREATE_BATCH = (
     "CREATE TEMPORARY TABLE IF NOT EXISTS batch ("

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
+import psycopg
 import yaml
+from psycopg.conninfo import conninfo_to_dict
 from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, SettingsConfigDict
 
@@ -33,7 +35,7 @@ OTHER_VARIABLES = {
 
 
 class ConfigError(Exception):
-    """A value or a key is wrong. The message is one line for a person: where, which, what is allowed."""
+    """A value or a key is wrong. The message is one line for a person: where, what, allowed."""
 
 
 def parse_stock(value: object) -> object:
@@ -116,7 +118,9 @@ class KafkaSection(Section):
     )
     sasl_username: str | None = Field(None, description="SASL user")
     sasl_password: str | None = Field(None, repr=False, description="SASL password")
-    ssl_cafile: str | None = Field(None, description="file of the CA that signed Kafka's certificate")
+    ssl_cafile: str | None = Field(
+        None, description="file of the CA that signed Kafka's certificate"
+    )
     connect_timeout: ConnectTimeout = 60.0
 
 
@@ -145,7 +149,7 @@ class Client(KafkaSection):
     name: ClassVar[str] = "client"
     user_count: int = Field(10_000, ge=1, description="unique users, one request each")
     rate: float = Field(1000.0, gt=0, description="requests a second, over the whole run")
-    delay: float = Field(0.0, ge=0, description="ms to wait before each request, on top of the rate")
+    delay: float = Field(0.0, ge=0, description="ms to wait before each request")
 
 
 class LogWorker(Section):
@@ -254,6 +258,34 @@ def read_file(path: Path) -> dict[str, dict[str, Any]]:
                 raise ConfigError(f"{path}: unknown key {name}.{key}{hint}")
         result[name] = {key: value for key, value in values.items() if value is not None}
     return result
+
+
+def django_database(dsn: str) -> dict[str, Any]:
+    """Django's form of a PostgreSQL address; what it has no word for goes to psycopg."""
+    names = {
+        "dbname": "NAME",
+        "user": "USER",
+        "password": "PASSWORD",
+        "host": "HOST",
+        "port": "PORT",
+    }
+    options: dict[str, Any] = {"connect_timeout": 5}
+    database: dict[str, Any] = {
+        "ENGINE": "django.db.backends.postgresql",
+        "CONN_MAX_AGE": 60,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": options,
+    }
+    try:
+        parts = conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError as wrong:
+        raise ConfigError(f"pg_dsn: {str(wrong).strip()}") from None
+    for key, value in parts.items():
+        if key in names:
+            database[names[key]] = str(value)
+        else:
+            options[key] = value
+    return database
 
 
 def _from_environment(section: type[Section], environ: Mapping[str, str]) -> dict[str, Any]:

@@ -2,14 +2,18 @@
 
 import os
 import secrets
-from typing import Any
 
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
-from psycopg.conninfo import conninfo_to_dict
 
 from seckill.redis_client import no_retry
-from seckill_project.config import BASE_DIR, ENV_PREFIX, ControlApi, devstack_folder, load
+from seckill_project.config import (
+    ENV_PREFIX,
+    ControlApi,
+    devstack_folder,
+    django_database,
+    load,
+)
 
 _api = load(ControlApi)
 
@@ -32,24 +36,6 @@ def _secret_key() -> str:
         kept.touch(mode=0o600)
         kept.write_text(made)
     return made
-
-
-def _database(dsn: str) -> dict[str, Any]:
-    """Django's form of a PostgreSQL address; what it has no word for goes to psycopg."""
-    parts = conninfo_to_dict(dsn)
-    names = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
-    database: dict[str, Any] = {
-        "ENGINE": "django.db.backends.postgresql",
-        "CONN_MAX_AGE": 60,
-        "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {"connect_timeout": 5},
-    }
-    for key, value in parts.items():
-        if key in names:
-            database[names[key]] = str(value)
-        else:
-            database["OPTIONS"][key] = value
-    return database
 
 
 SECRET_KEY = _secret_key()
@@ -104,11 +90,11 @@ TEMPLATES = [
     },
 ]
 
-DATABASES = {"default": _database(_api.pg_dsn)}
+DATABASES = {"default": django_database(_api.pg_dsn)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# The web process's one way to Redis. The serializer is JSON: the default, pickle, runs what it reads.
-# A web request must not wait: one attempt, short time-outs, and the caller answers 503.
+# The web process's one way to Redis. The serializer is JSON: the default, pickle, runs what it
+# reads. A web request must not wait: one attempt, short time-outs, and the caller answers 503.
 CACHES = {
     "default": {
         "BACKEND": "django_redis.cache.RedisCache",
@@ -135,8 +121,8 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
-# Pages are served straight from the packages: nothing to collect, nothing to forget.
+# Files are served straight from the packages: nothing to collect, nothing to forget. So there is no
+# STATIC_ROOT, and whitenoise does not warn that it is missing.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 

@@ -79,11 +79,11 @@ class ConfluentConsumer:
                     log.debug("kafka: %s", error)
                     continue
                 raise BrokerAway(error)
-            partition = message.partition()
+            partition = message.partition() or 0
             part = slices.get(partition)
             if part is None:
                 part = slices[partition] = Slice(partition, [], [])
-            part.offsets.append(message.offset())
+            part.offsets.append(message.offset() or 0)
             part.values.append(message.value())
         return list(slices.values())
 

@@ -21,7 +21,7 @@ from seckill_project.config import Server
 LONGEST_POLL_S = 0.5
 
 
-class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
+class _Listener(ConsumerRebalanceListener):
     """Counts changes of the assignment. Runs on the library's thread: must not block."""
 
     def __init__(self) -> None:

@@ -87,7 +87,7 @@ class Topics:
             time.sleep(0.05)
 
     def source(self, topic: str) -> str | None:
-        """The topic's id, which a topic of the same name made later does not share; None: no topic."""
+        """The topic's id, which a later topic of the same name does not share; None: no topic."""
         described = self._describe(topic)
         return str(described["topic_id"]) if described else None
 
@@ -114,9 +114,7 @@ class Topics:
             answers: Any = self._admin.alter_group_offsets(group_id, offsets)
         except KafkaError as refused:
             return str(refused)
-        refusals = [
-            answer for answer in answers.values() if isinstance(answer, type) and answer.errno
-        ]
+        refusals = [answer for answer in answers.values() if getattr(answer, "errno", 0)]
         return refusals[0].__name__ if refusals else None
 
     def delete(self, topic: str) -> None:

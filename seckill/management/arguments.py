@@ -6,10 +6,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
+from django.db import connections
 
 from seckill import exit_codes
 from seckill.errors import ServiceAway
-from seckill_project.config import ENV_PREFIX, ConfigError, Section
+from seckill_project.config import ENV_PREFIX, ConfigError, Section, django_database
 
 
 def add_section_flags(parser: CommandParser, section: type[Section]) -> None:
@@ -30,14 +31,34 @@ def add_section_flags(parser: CommandParser, section: type[Section]) -> None:
             action: Any = argparse.BooleanOptionalAction
             group.add_argument(flag, action=action, default=None, help=meaning.replace("%", "%%"))
         else:
-            group.add_argument(
-                flag, default=None, metavar="VALUE", help=meaning.replace("%", "%%")
-            )
+            group.add_argument(flag, default=None, metavar="VALUE", help=meaning.replace("%", "%%"))
 
 
 def section_flags(options: dict[str, Any], section: type[Section]) -> dict[str, Any]:
     """The section's part of a command's parsed options."""
     return {name: options.get(name) for name in section.model_fields}
+
+
+def add_connection_flags(parser: CommandParser) -> None:
+    """--redis-url and --pg-dsn, for commands that have no section of their own."""
+    group = parser.add_argument_group("addresses", "Without them: environment, config.yaml.")
+    group.add_argument("--redis-url", metavar="URL", help="Redis or Valkey")
+    group.add_argument("--pg-dsn", metavar="DSN", help="PostgreSQL")
+
+
+def add_supervision_flag(parser: CommandParser) -> None:
+    """--stop-with-stdin, for workers that run below another process."""
+    parser.add_argument(
+        "--stop-with-stdin",
+        action="store_true",
+        help="stop when standard input ends: for a parent process that may be killed",
+    )
+
+
+def use_database(dsn: str) -> None:
+    """Let Django's models use the database of this command's flags. Before the first query."""
+    connections["default"].close()
+    connections["default"].settings_dict.update(django_database(dsn))
 
 
 @contextmanager

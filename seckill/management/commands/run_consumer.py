@@ -8,7 +8,13 @@ from django.core.management.base import BaseCommand, CommandParser
 from seckill.broker.topics import Topics
 from seckill.consumer_group import ConsumerGroup
 from seckill.control import Control
-from seckill.management.arguments import add_section_flags, readable_errors, section_flags
+from seckill.management.arguments import (
+    add_section_flags,
+    add_supervision_flag,
+    readable_errors,
+    section_flags,
+    use_database,
+)
 from seckill.redis_client import connect
 from seckill.shutdown import Shutdown
 from seckill.startup import Stopped, ping, wait_for
@@ -42,13 +48,17 @@ class Command(BaseCommand):
             default=DEFAULT_ACTIVITY,
             help="activity that --stock belongs to (default: %(default)s)",
         )
+        add_supervision_flag(parser)
         add_section_flags(parser, Server)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Wait for the services, load what is not loaded, run."""
         logging.getLogger("kafka").setLevel(logging.ERROR)
         with readable_errors(), Shutdown() as shutdown:
+            if options["stop_with_stdin"]:
+                shutdown.watch_stdin()
             server = load(Server, section_flags(options, Server))
+            use_database(server.pg_dsn)
             client = connect(server.redis_url)
             try:
                 topics = wait_for(

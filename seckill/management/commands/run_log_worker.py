@@ -5,7 +5,12 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from seckill.log_worker import LogWorker
-from seckill.management.arguments import add_section_flags, readable_errors, section_flags
+from seckill.management.arguments import (
+    add_section_flags,
+    add_supervision_flag,
+    readable_errors,
+    section_flags,
+)
 from seckill.redis_client import connect
 from seckill.shutdown import Shutdown
 from seckill.startup import Stopped, ping, wait_for
@@ -27,11 +32,14 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """The parameters of section `log_worker`."""
         parser.add_argument("--drain", action="store_true", help="end when the list is empty")
+        add_supervision_flag(parser)
         add_section_flags(parser, Section)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Wait for the services, run."""
         with readable_errors(), Shutdown() as shutdown:
+            if options["stop_with_stdin"]:
+                shutdown.watch_stdin()
             settings = load(Section, section_flags(options, Section))
             client, storage = connect(settings.redis_url), Storage(settings.pg_dsn)
             try:

@@ -1,0 +1,39 @@
+# Every target does its own set-up; a second call starts in seconds and installs nothing.
+PYTHON ?= python3
+PY := .venv/bin/python
+
+.PHONY: help setup run demo test unit lint faults lock clean
+help:            ## this list
+	@grep -E "^[a-z]+:.*##" Makefile | sed -E "s/:[^#]*##/\t/" | expand -t 10
+
+setup:           ## virtual environment with the locked dependencies
+	@$(PYTHON) devstack/bootstrap.py
+
+run: setup       ## services, a whole sale, result, audit; serves until Ctrl-C
+	@$(PY) manage.py run_sale
+
+demo: setup      ## the same, and ends: exit code 0 only if the audit is clean
+	@$(PY) manage.py run_sale --demo
+
+test: setup lint ## everything that CI checks
+	@$(PY) -m pytest
+
+unit: setup      ## tests that need no service
+	@$(PY) -m pytest tests/unit
+
+faults: setup    ## real processes, killed
+	@$(PY) -m pytest tests/faults
+
+lint: setup      ## style, types, migrations
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+	@SECKILL_CONFIG=none.yaml $(PY) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
+
+lock: setup      ## rebuild requirements.lock from requirements.txt
+	@.venv/bin/uv pip compile --universal --generate-hashes --python-version 3.11 \
+		--no-emit-index-url --no-header -q requirements.txt -o requirements.lock
+
+clean:           ## remove the virtual environment, the services and their data
+	@if [ -x $(PY) ]; then $(PY) manage.py devstack down --remove-data; fi
+	@rm -rf .venv .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,98 @@
+"""`python devstack/bootstrap.py`: the virtual environment of this checkout, made once.
+
+Runs before anything is installed, with whatever Python the user has: standard library only, and
+nothing that an old Python cannot parse. Says what cannot work before it starts.
+"""
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from typing import NoReturn
+
+HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+VENV = os.path.join(HERE, ".venv")
+LOCK = os.path.join(HERE, "requirements.lock")
+STAMP = os.path.join(VENV, "installed")
+OLDEST = (3, 11)
+# The environment is 0.5 GB, the services' first start as much again.
+NEEDED_GB = 2
+
+
+def fail(message: str) -> NoReturn:
+    """End with one message for a person."""
+    sys.exit("setup: " + message)
+
+
+def check() -> None:
+    """What cannot work is said here."""
+    if sys.version_info < OLDEST:
+        fail(
+            "Python %d.%d or later is needed, this is %s.\n"
+            "Name another one: make run PYTHON=python3.11" % (OLDEST + (platform.python_version(),))
+        )
+    sys.path.insert(0, HERE)
+    from devstack import endpoints, preflight
+
+    try:
+        preflight.check_platform()
+    except endpoints.DevstackError as wrong:
+        fail(str(wrong))
+    if not os.access(HERE, os.W_OK):
+        fail("%s cannot be written to; make a copy of the project that is yours." % HERE)
+    free = shutil.disk_usage(HERE).free / 1e9
+    if free < NEEDED_GB:
+        fail("%.1f GB are free here, %d GB are needed." % (free, NEEDED_GB))
+
+
+def wanted() -> str:
+    """What the environment must have been made from."""
+    with open(LOCK, "rb") as lock:
+        return "%s %s" % (sys.version_info[:2], hashlib.sha256(lock.read()).hexdigest())
+
+
+def installed() -> bool:
+    """Whether the environment is as it should be."""
+    try:
+        with open(STAMP) as stamp:
+            return stamp.read() == wanted()
+    except OSError:
+        return False
+
+
+def run(*command: str) -> None:
+    """Run a step; its output is shown only when it fails."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode != 0:
+        tail = "\n  ".join(done.stdout.strip().splitlines()[-12:])
+        fail("`%s` failed:\n  %s" % (" ".join(command[:4]), tail))
+
+
+def main() -> None:
+    """Make the environment, unless it is there."""
+    if installed():
+        return
+    check()
+    try:
+        import ensurepip  # noqa: F401
+        import venv  # noqa: F401
+    except ImportError:
+        fail("this Python has no venv module; on Debian or Ubuntu: apt install python3-venv")
+    began = time.monotonic()
+    print("setup: installing the locked dependencies into .venv (once, about a minute)", flush=True)
+    run(sys.executable, "-m", "venv", "--clear", VENV)
+    python = os.path.join(VENV, "bin", "python")
+    run(
+        *(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
+        *("--no-input", "--require-hashes", "-r", LOCK),
+    )
+    with open(STAMP, "w") as stamp:
+        stamp.write(wanted())
+    print("setup: done in %.0f s" % (time.monotonic() - began), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""The project's own workers as processes of one parent: for `run_sale`.
+
+Each is `manage.py` with its arguments, in a session of its own, so that Ctrl-C reaches the parent
+alone and the parent decides the order. A pipe on its standard input tells it when the parent is
+gone, however that ended. Knows nothing of what the workers do.
+"""
+
+import contextlib
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+# Seconds for a worker's own clean stop.
+STOP_S = 25.0
+
+
+class Crew:
+    """Workers by name, started in order and stopped in the opposite one."""
+
+    def __init__(self, project: Path, logs: Path, environment: dict[str, str]) -> None:
+        self._project = project
+        self.folder = logs
+        self._environment = environment
+        self._workers: dict[str, subprocess.Popen[bytes]] = {}
+        self._arguments: dict[str, tuple[str, ...]] = {}
+        logs.mkdir(parents=True, exist_ok=True)
+
+    def start(self, name: str, *arguments: str) -> None:
+        """Start `manage.py` with these arguments; its output goes to `<name>.log`."""
+        self._arguments[name] = arguments
+        with self.log(name).open("ab") as log:
+            self._workers[name] = subprocess.Popen(
+                [sys.executable, "manage.py", *arguments, "--stop-with-stdin"],
+                cwd=self._project,
+                env=self._environment,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def log(self, name: str) -> Path:
+        """The file with a worker's output."""
+        return self.folder / f"{name}.log"
+
+    def ended(self) -> dict[str, int]:
+        """{name: exit code} of workers that ended by themselves; a repeat does not name them."""
+        ended = {}
+        for name, worker in list(self._workers.items()):
+            code = worker.poll()
+            if code is not None:
+                ended[name] = code
+                del self._workers[name]
+        return ended
+
+    def running(self) -> set[str]:
+        """Names of the workers that run."""
+        return {name for name, worker in self._workers.items() if worker.poll() is None}
+
+    def restart(self, name: str) -> None:
+        """Start a worker again as it was."""
+        self.start(name, *self._arguments[name])
+
+    def stop(self) -> None:
+        """Stop all, the last one first, each before the next."""
+        for name, worker in reversed(list(self._workers.items())):
+            if worker.poll() is None:
+                worker.send_signal(signal.SIGTERM)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    worker.wait(STOP_S)
+            if worker.poll() is None:
+                worker.kill()
+                worker.wait()
+            if worker.stdin is not None:
+                worker.stdin.close()
+            del self._workers[name]

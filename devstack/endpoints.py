@@ -1,0 +1,65 @@
+"""Where the embedded services answer: addresses with passwords, read from the state file.
+
+Cheap on purpose: the configuration reads it at every start of every command. Must not import
+anything heavier than json, and must never start, stop or ask a service.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HOST = "127.0.0.1"
+NAMES = ("kafka", "valkey", "postgres")
+STATE_FILE = "state.json"
+# The role and the database that PostgreSQL is made with.
+PG_NAME = "seckill"
+
+
+class DevstackError(Exception):
+    """Something that a person has to know or mend; the message is complete without a traceback."""
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Addresses of the three services, passwords included: for clients, not for logs."""
+
+    brokers: str
+    redis_url: str
+    pg_dsn: str
+
+    def __repr__(self) -> str:
+        return f"Endpoints(brokers={self.brokers!r}, redis_url=…, pg_dsn=…)"
+
+    def as_env(self) -> dict[str, str]:
+        """The environment variables that the project's configuration reads."""
+        return {
+            "SECKILL_BROKERS": self.brokers,
+            "SECKILL_REDIS_URL": self.redis_url,
+            "SECKILL_PG_DSN": self.pg_dsn,
+        }
+
+
+def endpoints_from(ports: Mapping[str, int], passwords: Mapping[str, str]) -> Endpoints:
+    """Addresses from ports and passwords by service name. Raises KeyError when one is missing."""
+    return Endpoints(
+        brokers=f"{HOST}:{ports['kafka']}",
+        redis_url=f"redis://:{passwords['valkey']}@{HOST}:{ports['valkey']}/0",
+        pg_dsn=(
+            f"postgresql://{PG_NAME}:{passwords['postgres']}@{HOST}:{ports['postgres']}/{PG_NAME}"
+        ),
+    )
+
+
+def read_endpoints(folder: Path) -> Endpoints | None:
+    """The addresses that `folder`'s services had last, or None where there are none to be had.
+
+    None also where the file is another user's or was spoilt: the configuration goes on with its
+    next layer, and `devstack status` is the one that names the reason.
+    """
+    try:
+        document: Any = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
+        return endpoints_from(document["ports"], document["passwords"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

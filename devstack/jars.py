@@ -1,0 +1,177 @@
+"""Kafka's jars: exactly those of the lock file, each with its sha256, kept in the user's cache.
+
+Owns `kafka.lock.toml`. `python -m devstack.jars` resolves the coordinates anew and writes it: the
+only moment at which anything is chosen. jgo does the resolving and the downloading.
+"""
+
+import contextlib
+import fcntl
+import logging
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from devstack.endpoints import DevstackError
+
+if TYPE_CHECKING:
+    from jgo.env import LockFile
+    from jgo.maven import Artifact, MavenContext
+
+KAFKA_VERSION = "4.3.1"
+# kafka-clients is named too: without it an old one is taken and the broker dies. slf4j-simple is
+# the log binding that needs no configuration file; its version is that of Kafka's slf4j-api.
+COORDINATES = (
+    f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}",
+    f"org.apache.kafka:kafka-clients:{KAFKA_VERSION}",
+    "org.slf4j:slf4j-simple:1.7.36",
+)
+LOCK_FILE = Path(__file__).with_name("kafka.lock.toml")
+DOWNLOADS_AT_ONCE = 6
+# Seconds without a byte after which a download is tried again, and how often.
+STALL_S = 20
+TRIES = 3
+
+
+def kafka_jars(
+    fallback: Path, say: Callable[[str], None], cancelled: threading.Event
+) -> list[Path]:
+    """All jars of the class path, verified; what is missing is downloaded once.
+
+    They lie in the user's cache, or below `fallback` where the user has none. Raises DevstackError.
+    """
+    try:
+        from jgo.env import LockFile
+    except ImportError as missing:
+        raise DevstackError(f"{missing}: run `make setup` to install the dependencies.") from None
+    lock = LockFile.load(LOCK_FILE)
+    cache = _cache_folder(fallback)
+    found = _verified(lock, cache)
+    if len(found) == len(lock.dependencies):
+        return found
+    with _alone(cache):
+        # Another copy of the project may have fetched them while this one waited.
+        wanted = len(lock.dependencies) - len(_verified(lock, cache))
+        if wanted:
+            say(f"kafka: fetching {wanted} jars, some 45 MB (first time only)")
+            began = time.monotonic()
+            try:
+                _fetch(lock, cache, cancelled)
+            except (RuntimeError, OSError) as wrong:  # requests' errors are OSErrors
+                # Of requests' errors the inmost says what happened.
+                reason = getattr(wrong.args[0], "reason", wrong) if wrong.args else wrong
+                raise DevstackError(
+                    f"Kafka's jars could not be fetched: {reason}\n"
+                    "The first start needs the Maven repository; later ones do not. Behind a "
+                    "mirror, name it as `central` under [repositories] in ~/.config/jgo.conf."
+                ) from None
+            say(f"kafka: jars fetched in {time.monotonic() - began:.1f} s")
+    found = _verified(lock, cache)
+    if len(found) != len(lock.dependencies):
+        raise DevstackError(
+            f"Kafka's jars in {cache} are not those of {LOCK_FILE.name}: what the repository sends "
+            "has another sha256. Do not go on; look at what the mirror or proxy does to them."
+        )
+    return found
+
+
+def write_lock() -> None:
+    """Resolve COORDINATES with all that they need, and write the lock file."""
+    from jgo.env import LockFile
+
+    with tempfile.TemporaryDirectory() as folder:
+        context = _context(Path(folder))
+        named = [context.create_dependency(coordinate) for coordinate in COORDINATES]
+        inputs, others = context.resolver.resolve(named)
+        needed = inputs + [each for each in others if each.scope in ("compile", "runtime")]
+        lock = LockFile.from_resolved_dependencies(needed, environment_name="kafka")
+        # What the file says depends on the versions alone, not on the day.
+        lock.dependencies.sort(key=lambda each: (each.groupId, each.artifactId))
+        lock.save(LOCK_FILE)
+
+
+def _context(cache: Path) -> "MavenContext":
+    from jgo.config import GlobalSettings
+    from jgo.constants import MAVEN_CENTRAL_URL
+    from jgo.maven import MavenContext
+
+    repositories = {"central": MAVEN_CENTRAL_URL} | GlobalSettings.load().repositories
+    return MavenContext(repo_cache=cache, remote_repos=repositories, timeout=STALL_S)
+
+
+def _artifacts(lock: "LockFile", cache: Path) -> "list[tuple[Artifact, str]]":
+    context = _context(cache)
+    return [
+        (
+            context.project(each.groupId, each.artifactId)
+            .at_version(each.version)
+            .artifact(each.classifier or "", each.packaging),
+            each.sha256 or "",
+        )
+        for each in lock.dependencies
+    ]
+
+
+def _verified(lock: "LockFile", cache: Path) -> list[Path]:
+    from jgo.env._lockfile import compute_sha256
+
+    return [
+        path
+        for artifact, sha256 in _artifacts(lock, cache)
+        if (path := artifact.cached_path) and path.is_file() and compute_sha256(path) == sha256
+    ]
+
+
+def _fetch(lock: "LockFile", cache: Path, cancelled: threading.Event) -> None:
+    good = set(_verified(lock, cache))
+    # jgo tells about HTTP on its own logger; a person hears of it from the error, if any.
+    logging.getLogger("jgo").setLevel(logging.ERROR)
+
+    def fetch(artifact: "Artifact") -> None:
+        for attempt in range(1, TRIES + 1):
+            if cancelled.is_set():
+                raise DevstackError("kafka: the start was called off while fetching its jars.")
+            # Cut off or wrong: jgo takes a file for done as soon as it is there.
+            if artifact.cached_path is not None:
+                artifact.cached_path.unlink(missing_ok=True)
+            try:
+                artifact.resolve()
+            except OSError:
+                if attempt == TRIES:
+                    raise
+            else:
+                return
+
+    wanted = [each for each, _ in _artifacts(lock, cache) if each.cached_path not in good]
+    with ThreadPoolExecutor(DOWNLOADS_AT_ONCE) as pool:
+        list(pool.map(fetch, wanted))
+
+
+def _cache_folder(fallback: Path) -> Path:
+    """The user's cache, shared by all copies of the project; `fallback` where there is none."""
+    with contextlib.suppress(OSError, RuntimeError):
+        home = Path.home()
+        # As root by sudo, the home may still be the caller's: leave nothing of root's there.
+        if home.stat().st_uid == os.geteuid() and os.access(home, os.W_OK):
+            base = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
+            cache = base / "seckill-devstack" / "maven"
+            cache.mkdir(parents=True, exist_ok=True)
+            if os.access(cache, os.W_OK):
+                return cache
+    fallback.mkdir(parents=True, exist_ok=True)
+    return fallback
+
+
+@contextlib.contextmanager
+def _alone(cache: Path) -> Iterator[None]:
+    with (cache / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+if __name__ == "__main__":
+    write_lock()

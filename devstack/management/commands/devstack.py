@@ -1,0 +1,108 @@
+"""`manage.py devstack up|down|status|env`: the embedded services from the shell."""
+
+import os
+import shlex
+import time
+from argparse import RawDescriptionHelpFormatter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from devstack.endpoints import NAMES, DevstackError
+from devstack.preflight import check_platform
+from seckill_project.config import devstack_folder
+
+if TYPE_CHECKING:
+    from devstack.stack import Stack
+
+HELP = """\
+A real Kafka, Valkey and PostgreSQL for this checkout, from Python wheels.
+
+  up      start what does not answer; returns when all answer
+  down    stop all; data stays (--remove-data: it goes)
+  status  each service by a real request; exit code 0 if all are up, else 1
+  env     print their addresses as shell exports: eval "$(manage.py devstack env)"
+"""
+
+
+class Command(BaseCommand):
+    """The embedded services from the shell."""
+
+    help = HELP
+    requires_system_checks = []
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        """Keep the help's line breaks."""
+        return super().create_parser(
+            prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, **kwargs
+        )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Actions and their options."""
+        parser.add_argument("action", choices=("up", "down", "status", "env"))
+        parser.add_argument(
+            "--folder",
+            type=Path,
+            help="where data, logs, ports and passwords are (default: .devstack of the project)",
+        )
+        up = parser.add_argument_group("up")
+        up.add_argument("--wait", type=float, default=90, help="seconds for a start (default: 90)")
+        for name in NAMES:
+            up.add_argument(
+                f"--{name}-port", type=int, metavar="PORT", help=f"{name}'s port, not a free one"
+            )
+        down = parser.add_argument_group("down")
+        down.add_argument(
+            "--remove-data", action="store_true", help="remove the folder with all data as well"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Do one action; what a person can mend is one message, not a traceback."""
+        try:
+            check_platform()
+            # Only now: it needs modules that an unsupported system does not have.
+            from devstack.stack import Stack
+
+            stack = Stack(options["folder"] or devstack_folder(os.environ))
+            getattr(self, f"_{options['action']}")(stack, options)
+        except DevstackError as wrong:
+            raise CommandError(str(wrong), returncode=1) from None
+        except KeyboardInterrupt:
+            raise CommandError(
+                "called off; what this call had begun is stopped.", returncode=130
+            ) from None
+
+    def _say(self, text: str) -> None:
+        self.stdout.write(text)
+        self.stdout.flush()
+
+    def _up(self, stack: "Stack", options: dict[str, Any]) -> None:
+        began = time.monotonic()
+        fixed = {name: port for name in NAMES if (port := options[f"{name}_port"])}
+        stack.up(self._say, wait_s=options["wait"], ports=fixed)
+        self._say(f"all services answer, after {time.monotonic() - began:.1f} s")
+
+    def _down(self, stack: "Stack", options: dict[str, Any]) -> None:
+        if options["remove_data"]:
+            stack.remove(self._say)
+        else:
+            stack.down(self._say)
+
+    def _status(self, stack: "Stack", options: dict[str, Any]) -> None:
+        found = stack.status()
+        for each in found:
+            address = f"127.0.0.1:{each.port}" if each.port else "-"
+            pid = f"pid {each.pid}" if each.pid else "-"
+            self._say(
+                f"{each.name:<9} {each.state:<14} {address:<16} {pid:<12} {each.detail}".rstrip()
+            )
+        if any(each.state != "up" for each in found):
+            raise SystemExit(1)
+
+    def _env(self, stack: "Stack", options: dict[str, Any]) -> None:
+        endpoints = stack.endpoints()
+        if endpoints is None:
+            raise DevstackError("the services were never started here: `devstack up` first.")
+        for name, value in endpoints.as_env().items():
+            self._say(f"export {name}={shlex.quote(value)}")

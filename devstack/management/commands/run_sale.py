@@ -1,0 +1,164 @@
+"""`manage.py run_sale`: everything at once, for `make run` and `make demo`."""
+
+import logging
+import os
+import secrets
+import socket
+import sys
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from rich.console import Console
+
+from devstack.crew import Crew
+from devstack.endpoints import DevstackError
+from devstack.process import own_process
+from devstack.sale import Plan, Sale, logs_folder, worker_environment
+from devstack.sale_view import Addresses, print_result, view_for
+from devstack.stack import Stack
+from seckill import exit_codes
+from seckill.broker.topics import Topics
+from seckill.errors import ServiceAway
+from seckill.management.arguments import readable_errors, use_database
+from seckill.models import ApiKey
+from seckill.redis_client import connect
+from seckill.shutdown import Shutdown
+from seckill_project.config import BASE_DIR, ControlApi, Server, devstack_folder, load, parse_stock
+
+STOCK = "1001:30000,1002:20000,1003:20000,1004:15000,1005:15000"
+ADMIN = "admin"
+
+
+class Command(BaseCommand):
+    """Set up, play, show, serve."""
+
+    help = (
+        "Start the embedded services, put stock on sale, start consumers, log worker and control "
+        "API, play a load, audit, show the result, and go on serving until Ctrl-C, which stops "
+        "everything that was started. With --demo it ends after the audit: exit code 0 only if "
+        "that is clean."
+    )
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """What to play."""
+        parser.add_argument("--demo", action="store_true", help="end after the audit")
+        parser.add_argument(
+            "--stock", default=STOCK, help="units of each item (default: %(default)s)"
+        )
+        parser.add_argument(
+            "--profile", default="sale", help="profile of the load (default: %(default)s)"
+        )
+        parser.add_argument("--requests", type=int, help="requests (default: the profile's)")
+        parser.add_argument("--seed", type=int, help="seed of the load (default: a new one)")
+        parser.add_argument(
+            "--consumers", type=int, default=1, help="consumer processes (default: %(default)s)"
+        )
+        parser.add_argument(
+            "--port", type=int, help="port of API and admin (default: 3000, or a free one)"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Everything; a person's mistake is one line."""
+        console = Console(soft_wrap=True, highlight=False)
+        logging.getLogger("kafka").setLevel(logging.CRITICAL)
+        try:
+            plan = Plan(
+                stock={int(k): int(v) for k, v in dict(parse_stock(options["stock"])).items()},  # type: ignore[call-overload]
+                profile=options["profile"],
+                requests=options["requests"],
+                seed=options["seed"] if options["seed"] is not None else secrets.randbelow(10**9),
+                consumers=options["consumers"],
+            )
+        except ValueError as wrong:
+            raise CommandError(f"--stock: {wrong}", returncode=exit_codes.USAGE) from None
+        port = _free_port(options["port"], load(ControlApi).port)
+        try:
+            with readable_errors(), Shutdown() as shutdown:
+                code = self._run(plan, port, console, shutdown, demo=options["demo"])
+        except DevstackError as wrong:
+            raise CommandError(str(wrong), returncode=exit_codes.UNREACHABLE) from None
+        if code:
+            sys.exit(code)
+
+    def _run(
+        self, plan: Plan, port: int, console: Console, shutdown: Shutdown, *, demo: bool
+    ) -> int:
+        folder = devstack_folder(os.environ)
+        stack = Stack(folder)
+        endpoints = stack.up(console.print, owner_pid=os.getpid())
+        environment = worker_environment(endpoints.as_env())
+        crew = Crew(BASE_DIR, logs_folder(folder), environment)
+        topics = None
+        try:
+            use_database(endpoints.pg_dsn)
+            call_command("migrate", verbosity=0)
+            addresses = self._credentials(port)
+            server = load(Server, environ=environment)
+            topics = Topics(server)
+            view = view_for(console, plan)
+            sale = Sale(
+                plan=plan,
+                server=server,
+                client=connect(endpoints.redis_url),
+                topics=topics,
+                crew=crew,
+                shutdown=shutdown,
+                say=console.print,
+                show=view.show,
+            )
+            sale.prepare(("--port", str(port)))
+            if shutdown.requested:
+                return exit_codes.OK
+            console.print(f"load: profile {plan.profile}, seed {plan.seed}")
+            with view:
+                result = sale.play()
+            if shutdown.requested:
+                console.print("stopped in the middle of the sale")
+                return exit_codes.OK
+            print_result(result, console)
+            if demo:
+                return exit_codes.OK if result.audit.clean else exit_codes.FAILED
+            addresses.print(console)
+            console.print(f"The workers write to {crew.folder}. Ctrl-C stops everything.")
+            sale.keep_alive()
+            console.print("stopping")
+            return exit_codes.OK
+        except ServiceAway as away:
+            raise DevstackError(f"{away}; the workers' output is in {crew.folder}") from None
+        finally:
+            crew.stop()
+            if topics is not None:
+                topics.close()
+            stack.down(owner=own_process())
+
+    def _credentials(self, port: int) -> "Addresses":
+        """An operator's login and an API key, new ones each time: nothing is kept in the clear."""
+        password = os.environ.get("SECKILL_ADMIN_PASSWORD") or secrets.token_urlsafe(9)
+        user, _made = get_user_model().objects.get_or_create(
+            username=ADMIN, defaults={"is_staff": True, "is_superuser": True}
+        )
+        user.set_password(password)
+        user.save()
+        key, _made = ApiKey.objects.get_or_create(name="make run")
+        secret = key.renew()
+        key.save()
+        return Addresses(port=port, user=ADMIN, password=password, api_key=secret)
+
+
+def _free_port(wanted: int | None, usual: int) -> int:
+    """The port that was asked for, the usual one, or a free one. Raises CommandError."""
+    for port in [wanted] if wanted else [usual, 0]:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise CommandError(
+        f"port {wanted} is taken: name another one (--port), or none to get a free one",
+        returncode=exit_codes.USAGE,
+    )

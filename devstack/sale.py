@@ -1,0 +1,227 @@
+"""A whole sale on the embedded services: for `make run` and `make demo`.
+
+Owns the order of things: services, tables, stock, workers, load, drain, result. Each part is the
+ordinary command that anybody can run alone; nothing here decides or stores anything.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import redis
+
+from devstack.crew import Crew
+from devstack.endpoints import DevstackError
+from seckill.audit import Report, audit
+from seckill.broker.topics import Topics
+from seckill.control import Control
+from seckill.errors import ServiceAway
+from seckill.keys import position_field
+from seckill.shutdown import Shutdown
+from seckill.stats import LaneStatus, read_lane
+from seckill.wire import Outcome
+from seckill_project.config import Server
+
+# Seconds between two looks at the running sale.
+LOOK_S = 0.25
+# Seconds without any progress after which a sale counts as stuck.
+STUCK_S = 60.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to play."""
+
+    stock: dict[int, int]
+    profile: str
+    requests: int | None
+    seed: int
+    consumers: int
+    activity_id: int = 1
+    # Requests older than this expire, ms.
+    timeout_ms: int = 10_000
+
+
+@dataclass(frozen=True)
+class Moment:
+    """The sale as one look sees it, counted from its beginning."""
+
+    seconds: float
+    sent: int
+    decided: int
+    accepted: int
+    left: int
+    stored: int
+    waiting: int
+    rate: float
+
+
+@dataclass
+class Result:
+    """What a sale came to. Requests are those of this sale alone."""
+
+    outcomes: dict[Outcome, int]
+    decided: int
+    decided_in_s: float
+    latency_ms: dict[str, float | None]
+    records: int
+    units_sold: int
+    audit: Report
+    stuck: bool = False
+
+
+@dataclass
+class Sale:
+    """One sale. `prepare`, then `play`; what it started stops with `crew.stop()`."""
+
+    plan: Plan
+    server: Server
+    client: "redis.Redis"
+    topics: Topics
+    crew: Crew
+    shutdown: Shutdown
+    say: Callable[[str], None]
+    show: Callable[[Moment], None]
+
+    _source: str = ""
+    _before: LaneStatus | None = None
+    _sent_before: int = 0
+    _history: list[tuple[float, int]] = field(default_factory=list)
+
+    def prepare(self, web_arguments: tuple[str, ...]) -> None:
+        """Topic, stock, workers; whatever an earlier run left in the topic is decided first."""
+        self.topics.ensure(self.server.topic)
+        self._source = str(self.topics.source(self.server.topic))
+        Control(self.client, "run_sale").set_stock(self.plan.activity_id, self.plan.stock)
+        self.crew.start(
+            "run_consumer",
+            *("run_consumer", "--consumers", str(self.plan.consumers)),
+            *("--timeout", str(self.plan.timeout_ms), "--status-interval", "5"),
+        )
+        self.crew.start("run_log_worker", "run_log_worker")
+        self.crew.start("run_control_api", "run_control_api", *web_arguments)
+        if not self._drain(lambda _: None):
+            raise DevstackError(
+                f"the workers do not decide what an earlier run left; see {self.crew.folder}"
+            )
+        act = Control(self.client, "run_sale").set_stock(self.plan.activity_id, self.plan.stock)
+        self.say(f"on sale, activity {self.plan.activity_id}: {act.new}")
+
+    def play(self) -> Result:
+        """Send the load, watch it being decided and stored, and audit."""
+        plan = self.plan
+        self._before = read_lane(self.client)
+        self._sent_before = sum(self.topics.end_offsets(self.server.topic).values())
+        load = ["run_loadgen", "--profile", plan.profile, "--seed", str(plan.seed), "--quiet"]
+        if plan.requests:
+            load += ["--requests", str(plan.requests)]
+        began = time.monotonic()
+        self.crew.start("run_loadgen", *load)
+        stuck = not self._drain(self.show, began=began, load=True)
+        lane = read_lane(self.client)
+        activity = lane.activities[plan.activity_id]
+        outcomes = {o: n for o, n in activity.outcomes.items() if n}
+        for outcome, now, before in (
+            (Outcome.INVALID, lane.invalid, self._before.invalid),
+            (
+                Outcome.NO_SUCH_ACTIVITY,
+                lane.no_such_activity,
+                self._before.no_such_activity,
+            ),
+        ):
+            if now > before:
+                outcomes[outcome] = now - before
+        return Result(
+            outcomes=outcomes,
+            decided=lane.decided - self._before.decided,
+            decided_in_s=self._busy_seconds(),
+            latency_ms={
+                name: activity.latency.percentile(share)
+                for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
+            },
+            records=activity.records,
+            units_sold=activity.units_sold,
+            audit=audit(self.client),
+            stuck=stuck,
+        )
+
+    def keep_alive(self) -> None:
+        """Until a stop is asked for: workers that ended are started again."""
+        while not self.shutdown.wait(1.0):
+            self._restart_ended()
+
+    def _drain(
+        self, show: Callable[[Moment], None], *, began: float | None = None, load: bool = False
+    ) -> bool:
+        """Watch until all is sent, decided and stored. False when nothing moves any more."""
+        started = began or time.monotonic()
+        moved_at, last = time.monotonic(), (-1, -1, -1)
+        while not self.shutdown.wait(LOOK_S):
+            loading = load and "run_loadgen" in self.crew.running()
+            self._restart_ended()
+            try:
+                lane = read_lane(self.client)
+                ends = self.topics.end_offsets(self.server.topic)
+            except ServiceAway as away:
+                self.say(str(away))
+                continue
+            decided_to = sum(
+                lane.positions.get(position_field(self._source, partition), 0) for partition in ends
+            )
+            now = (sum(ends.values()), decided_to, lane.waiting)
+            if now != last:
+                moved_at, last = time.monotonic(), now
+            elif time.monotonic() - moved_at > STUCK_S:
+                return False
+            if self._before is not None:
+                show(self._moment(lane, sum(ends.values()), time.monotonic() - started))
+            if not loading and decided_to >= sum(ends.values()) and lane.waiting == 0:
+                return True
+        return True
+
+    def _moment(self, lane: LaneStatus, end: int, seconds: float) -> Moment:
+        assert self._before is not None
+        activity = lane.activities[self.plan.activity_id]
+        decided = lane.decided - self._before.decided
+        self._history.append((seconds, decided))
+        since = next(
+            (pair for pair in self._history if seconds - pair[0] <= 1.5), (seconds, decided)
+        )
+        rate = (decided - since[1]) / (seconds - since[0]) if seconds > since[0] else 0.0
+        return Moment(
+            seconds=seconds,
+            sent=end - self._sent_before,
+            decided=decided,
+            accepted=activity.success,
+            left=sum(item.left for item in activity.items.values()),
+            stored=activity.records - lane.waiting,
+            waiting=lane.waiting,
+            rate=rate,
+        )
+
+    def _busy_seconds(self) -> float:
+        """From the last look before the first decision to the first look after the last one."""
+        final = self._history[-1][1] if self._history else 0
+        begin = max((s for s, n in self._history if n == 0), default=0.0)
+        end = min((s for s, n in self._history if n == final), default=0.0)
+        return max(end - begin, LOOK_S)
+
+    def _restart_ended(self) -> None:
+        for name, code in self.crew.ended().items():
+            if name == "run_loadgen" and code == 0:
+                continue
+            self.say(f"{name} ended with code {code}; see {self.crew.log(name)}")
+            if name != "run_loadgen":
+                self.crew.restart(name)
+
+
+def logs_folder(folder: Path) -> Path:
+    """Where the workers' output goes."""
+    return folder / "logs"
+
+
+def worker_environment(endpoints: dict[str, str]) -> dict[str, str]:
+    """This process's environment with the embedded services' addresses."""
+    return {**os.environ, **endpoints, "PYTHONUNBUFFERED": "1"}

@@ -1,0 +1,153 @@
+"""How a sale looks in a terminal: the live line, the result, the addresses. Owns no figures."""
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from devstack.sale import Moment, Plan, Result
+from seckill.audit_checks import INVARIANTS
+
+# Seconds between two plain lines where there is no terminal.
+LINE_S = 2.0
+BAR = 24
+
+
+class View(Protocol):
+    """A context manager that shows the moments of a running sale."""
+
+    def show(self, moment: Moment) -> None:
+        """Show this."""
+
+    def __enter__(self) -> "View":
+        """Begin."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave the terminal as it was."""
+
+
+class Lines:
+    """A line every two seconds."""
+
+    def __init__(self, console: Console, units: int) -> None:
+        self._console, self._units, self._next = console, units, 0.0
+
+    def show(self, moment: Moment) -> None:
+        """Show this, if it is time."""
+        if moment.seconds >= self._next:
+            self._console.print(_line(moment, self._units))
+            self._next = moment.seconds + LINE_S
+
+    def __enter__(self) -> "Lines":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Nothing was begun."""
+
+
+class LiveLine(Lines):
+    """One line that changes, on a terminal."""
+
+    def __init__(self, console: Console, units: int) -> None:
+        super().__init__(console, units)
+        self._live = Live(console=console, refresh_per_second=8)
+
+    def show(self, moment: Moment) -> None:
+        """Show this."""
+        self._live.update(_line(moment, self._units))
+
+    def __enter__(self) -> "LiveLine":
+        self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+
+
+def view_for(console: Console, plan: Plan) -> View:
+    """A live line on a terminal, plain lines elsewhere."""
+    units = sum(plan.stock.values())
+    return LiveLine(console, units) if console.is_terminal else Lines(console, units)
+
+
+def _line(moment: Moment, units: int) -> Text:
+    share = moment.left / units if units else 0.0
+    full = round(share * BAR)
+    line = Text(f"{moment.seconds:5.1f} s  left ")
+    line.append("━" * full, style="green")
+    line.append("─" * (BAR - full), style="dim")
+    line.append(f" {moment.left:>7,}")
+    line.append(
+        f"  sent {moment.sent:,}  decided {moment.decided:,} ({moment.rate:,.0f}/s)"
+        f"  accepted {moment.accepted:,}  stored {moment.stored:,}  waiting {moment.waiting:,}"
+    )
+    return line
+
+
+def print_result(result: Result, console: Console) -> None:
+    """The table at the end, and the verdict."""
+    table = Table(title="the sale", title_justify="left", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for outcome, count in sorted(result.outcomes.items(), key=lambda pair: -pair[1]):
+        table.add_row(f"requests {outcome.name}", f"{count:,}")
+    table.add_row("requests decided", f"{result.decided:,}", end_section=True)
+    table.add_row("decisions", f"{result.decided / result.decided_in_s:,.0f}/s")
+    for name, latency in result.latency_ms.items():
+        text = "–" if latency is None else f"{latency:,.0f} ms"
+        table.add_row(f"end-to-end latency {name}", text)
+    table.add_row("rows stored", f"{result.records:,}")
+    table.add_row("units sold", f"{result.units_sold:,}", end_section=True)
+    broken = {finding.invariant for finding in result.audit.findings}
+    for invariant in INVARIANTS:
+        held = "[red]VIOLATED" if invariant in broken else "[green]holds"
+        table.add_row(invariant, held)
+    verdict = "[green]clean" if result.audit.clean else "[red]VIOLATED"
+    table.add_row(f"audit, {result.audit.checks} checks", verdict)
+    console.print(table)
+    console.print(
+        "Latency is from the intended moment of a request to its decision; it includes waiting.",
+        style="dim",
+    )
+    for finding in result.audit.findings[:5]:
+        console.print(f"[red]{finding.invariant}[/red]: {finding.culprit}: {finding.explanation}")
+    if result.stuck:
+        console.print("[red]The sale did not come to its end: a worker is stuck.[/red]")
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where everything answers, and the login made for this run."""
+
+    port: int
+    user: str
+    password: str
+    api_key: str
+
+    def print(self, console: Console) -> None:
+        """For people."""
+        base = f"http://127.0.0.1:{self.port}"
+        table = Table(show_header=False, box=None)
+        table.add_row("admin", f"{base}/admin/  user {self.user}, password {self.password}")
+        table.add_row("API", f"{base}/status  header X-API-Key: {self.api_key}")
+        table.add_row("API documentation", f"{base}/docs")
+        console.print(table)

@@ -1,0 +1,258 @@
+"""The three services of one folder as a whole: up, down, status, and each one alone.
+
+Owns the folder's lock, the order of things, and for whom the services run. What a single server
+needs is in its own module.
+
+For whom: `up(owner_pid=...)` starts services that end with that process, however it ends. Services
+that were running already keep running. A plain `up` takes over whatever runs: it stays.
+"""
+
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from devstack import preflight
+from devstack.endpoints import NAMES, DevstackError, Endpoints, read_endpoints
+from devstack.kafka import Kafka
+from devstack.lock import folder_lock
+from devstack.postgres import Postgres
+from devstack.process import Process, process_of
+from devstack.service import Say, Service, ServiceStatus
+from devstack.spawn import Record
+from devstack.state import State
+from devstack.valkey import Valkey
+from devstack.watch import start_watcher, stop_watchers
+
+SERVICES: tuple[type[Service], ...] = (Kafka, Valkey, Postgres)
+
+T = TypeVar("T")
+
+
+def silent(_: str) -> None:
+    """For callers who want to hear nothing."""
+
+
+class Stack:
+    """Kafka, Valkey and PostgreSQL of one folder. Everything raises DevstackError for a person."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
+
+    def up(
+        self,
+        say: Say = silent,
+        *,
+        wait_s: float = 90,
+        owner_pid: int | None = None,
+        ports: dict[str, int] | None = None,
+    ) -> Endpoints:
+        """Make all three answer, and return their addresses; what answers already is left alone.
+
+        wait_s: seconds for each server from its start to its first answer (downloads do not count).
+        owner_pid: what this call starts ends with that process; None: it runs until `down`.
+        ports: ports to use instead of free ones, by service name.
+        """
+        owner = None if owner_pid is None else _living(owner_pid)
+        preflight.check_platform()
+        preflight.check_user()
+        preflight.check_folder(self.folder)
+        with folder_lock(self.folder, say) as lock:
+            state = State.load_or_make(self.folder)
+            if state.copied:
+                self._forget_processes(state)
+            services = [service(self.folder, state) for service in SERVICES]
+            if any(service.record() is None for service in services):
+                preflight.check_disk(self.folder)
+            if owner is not None:
+                start_watcher(self.folder, owner, lock)
+            self._ensure(services, _in_turn(say), lock, wait_s, owner, ports or {})
+            for service in services:
+                record = service.record()
+                # Without an owner the services are to stay; an owner that is gone owns nothing.
+                if record and record.owner and (owner is None or not record.owner.alive()):
+                    service.own(record, owner)
+            endpoints = state.endpoints()
+        if endpoints is None:
+            raise DevstackError("the services run, but their ports are not known.")
+        return endpoints
+
+    def down(self, say: Say = silent, *, owner: Process | None = None) -> None:
+        """Stop all that runs, or with `owner` only what runs for that process."""
+        if not self.folder.is_dir():
+            return
+        with folder_lock(self.folder, say):
+            if not self._is_copy():
+                stop_watchers(self.folder, owner)
+            running = [
+                (service, record)
+                for service in self._services()
+                if (record := service.record()) and (owner is None or record.owner == owner)
+            ]
+            spoken = _in_turn(say)
+
+            def stop(pair: tuple[Service, Record]) -> None:
+                service, record = pair
+                began = time.monotonic()
+                service.stop(record)
+                spoken(f"{service.name}: stopped in {time.monotonic() - began:.1f} s")
+
+            _all_of(stop, running)
+            for service in self._services() if owner is None else ():
+                service.sweep()
+            if not running:
+                say("nothing to stop")
+
+    def remove(self, say: Say = silent) -> None:
+        """Stop everything and remove the folder with all data, and PostgreSQL's room elsewhere."""
+        self.down(say)
+        if not self.folder.is_dir():
+            return
+        with folder_lock(self.folder, say):
+            state = State.load(self.folder)
+            if state is not None:
+                Postgres(self.folder, state).remove_data()
+            shutil.rmtree(self.folder)
+        say(f"removed {self.folder}")
+
+    def status(self) -> list[ServiceStatus]:
+        """Each service as it is now, by a real request."""
+        services = self._services()
+        if not services:
+            return [ServiceStatus(name, "down", None, None, "never started") for name in NAMES]
+        return [service.status() for service in services]
+
+    def endpoints(self) -> Endpoints | None:
+        """The addresses, None when the services were never up. They may be down."""
+        return read_endpoints(self.folder)
+
+    def start(self, name: str, say: Say = silent, *, wait_s: float = 90) -> None:
+        """Make one service answer; it runs for whom it ran before."""
+        with folder_lock(self.folder, say) as lock:
+            service = self._service(name)
+            before = None if service.state.copied else Record.read(service.record_file)
+            owner = before.owner if before and before.owner and before.owner.alive() else None
+            self._ensure([service], say, lock, wait_s, owner, {})
+
+    def stop(self, name: str, say: Say = silent) -> None:
+        """Stop one service as `down` does."""
+        with folder_lock(self.folder, say):
+            service = self._service(name)
+            record = service.record()
+            if record is not None:
+                service.stop(record)
+
+    def kill(self, name: str, sig: int = signal.SIGKILL) -> None:
+        """Send a signal to one server's process, and wait for nothing but SIGKILL's effect."""
+        record = self._service(name).record()
+        if record is None:
+            raise DevstackError(f"{name} is not running.")
+        record.process.signal(sig)
+        if sig == signal.SIGKILL:
+            record.process.gone_within(5)
+
+    def pid(self, name: str) -> int | None:
+        """The process id of one server, None when it is not running."""
+        record = self._service(name).record()
+        return None if record is None else record.process.pid
+
+    def _is_copy(self) -> bool:
+        state = State.load(self.folder)
+        return state is not None and state.copied
+
+    def _services(self) -> list[Service]:
+        state = State.load(self.folder)
+        return [] if state is None else [service(self.folder, state) for service in SERVICES]
+
+    def _service(self, name: str) -> Service:
+        for service in self._services():
+            if service.name == name:
+                return service
+        if name in NAMES:
+            raise DevstackError(f"{self.folder}: the services were never started: `devstack up`.")
+        raise DevstackError(f"no service {name!r}; there are {', '.join(NAMES)}.")
+
+    def _ensure(
+        self,
+        services: list[Service],
+        say: Say,
+        lock: int,
+        wait_s: float,
+        owner: Process | None,
+        ports: dict[str, int],
+    ) -> None:
+        """All at once. When called off, or failed with an owner, nothing that was begun stays."""
+        cancelled = threading.Event()
+        begun: list[Service] = []
+
+        def ensure(service: Service) -> None:
+            if service.ensure(
+                say,
+                lock=lock,
+                wait_s=wait_s,
+                owner=owner,
+                fixed_port=ports.get(service.name),
+                cancelled=cancelled,
+            ):
+                begun.append(service)
+
+        try:
+            _all_of(ensure, services, cancelled)
+        except BaseException as wrong:
+            if owner is not None or not isinstance(wrong, DevstackError):
+                for service in begun:
+                    record = service.record()
+                    if record is not None:
+                        service.stop(record)
+            raise
+
+    def _forget_processes(self, state: State) -> None:
+        """Process files that came with a copy of the folder tell of the original's processes."""
+        for file in (*self.folder.glob("*/process.json"), *self.folder.glob("watch-*.json")):
+            file.unlink()
+        state.save()
+        state.copied = False
+
+
+def _living(pid: int) -> Process:
+    found = process_of(pid)
+    if found is None:
+        raise DevstackError(f"there is no process {pid} that services could be started for.")
+    return found
+
+
+def _in_turn(say: Say) -> Say:
+    """The same voice for several threads."""
+    guard = threading.Lock()
+
+    def spoken(text: str) -> None:
+        with guard:
+            say(text)
+
+    return spoken
+
+
+def _all_of(
+    work: Callable[[T], None], things: list[T], cancelled: threading.Event | None = None
+) -> None:
+    """Do the work for all at once; raise what went wrong, all of it in one DevstackError."""
+    if not things:
+        return
+    with ThreadPoolExecutor(len(things)) as pool:
+        try:
+            futures = [pool.submit(work, thing) for thing in things]
+            failures = [wrong for future in futures if (wrong := future.exception())]
+        except BaseException:
+            # Ctrl-C: the threads must not go on waiting.
+            if cancelled is not None:
+                cancelled.set()
+            raise
+    for failure in failures:
+        if not isinstance(failure, DevstackError):
+            raise failure
+    if failures:
+        raise DevstackError("\n".join(str(failure) for failure in failures))

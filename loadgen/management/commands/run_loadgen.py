@@ -1,0 +1,169 @@
+"""`manage.py run_loadgen`: parse, build, run. The load itself is `loadgen.sender`."""
+
+import argparse
+import logging
+import time
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+from rich.console import Console
+
+from loadgen.connect import open_patiently
+from loadgen.plan import NO_PROFILE, Load, make_load
+from loadgen.profile import MAX_REQUESTS
+from loadgen.profile_file import names, read_profile
+from loadgen.progress import display_for
+from loadgen.sender import run
+from seckill import exit_codes
+from seckill.broker.topics import DEFAULT_PARTITIONS
+from seckill.management.arguments import (
+    add_section_flags,
+    add_supervision_flag,
+    readable_errors,
+    section_flags,
+)
+from seckill.shutdown import Shutdown
+from seckill.wire import MAX_ID
+from seckill_project.config import Client
+from seckill_project.config import load as load_section
+
+# Characters of a body that --dry-run shows.
+SHOWN = 300
+
+
+def _whole(lowest: int, highest: int) -> Any:
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = lowest - 1
+        if not lowest <= number <= highest:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, {lowest}..{highest}")
+        return number
+
+    return parse
+
+
+class Command(BaseCommand):
+    """Plays the buyers."""
+
+    help = (
+        "Send purchase requests to Kafka: an open loop, so a slow system is not given time to "
+        "recover. Without a profile: every user of user_count once, in shuffled order. Exit codes: "
+        "0 all that was sent is in Kafka, or stopped by a signal; 1 something is not; 2 wrong "
+        "parameters; 3 Kafka cannot be reached; 130 second signal."
+    )
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Section `client`, and what belongs to one run."""
+        parser.epilog = (
+            "--delay lowers the rate: at most 1000/delay requests/s are sent. --rate with a "
+            "profile stretches the profile's curve so that its highest rate is this one."
+        )
+        parser.add_argument(
+            "--profile", metavar="NAME", help="a profile of --list-profiles, or a YAML file"
+        )
+        parser.add_argument(
+            "--list-profiles", action="store_true", help="name the profiles that come along, exit"
+        )
+        parser.add_argument(
+            "--requests",
+            type=_whole(1, MAX_REQUESTS),
+            metavar="N",
+            help="requests of the whole run (default: the profile's, or one for each user)",
+        )
+        parser.add_argument(
+            "--seed",
+            type=_whole(0, MAX_ID),
+            metavar="N",
+            help="the same seed sends the same requests (default: the profile's, or a new one)",
+        )
+        parser.add_argument(
+            "--partitions",
+            type=_whole(1, 1000),
+            default=DEFAULT_PARTITIONS,
+            metavar="N",
+            help="partitions of the topic if it has to be made (default: %(default)s)",
+        )
+        parser.add_argument(
+            "--dry-run",
+            type=_whole(1, 1_000_000),
+            metavar="N",
+            help="print the first N bodies, without Kafka",
+        )
+        parser.add_argument("--json", action="store_true", help="the report as one line of JSON")
+        parser.add_argument("--quiet", action="store_true", help="no progress, only the report")
+        add_supervision_flag(parser)
+        add_section_flags(parser, Client)
+
+    def handle(self, **options: Any) -> None:
+        """Exit code by `exit_codes`; stdout holds the report, stderr the progress."""
+        if options["list_profiles"]:
+            with readable_errors():
+                for name in names():
+                    self.stdout.write(f"{name:<10} {read_profile(name).description}")
+            return
+        with readable_errors():
+            client = load_section(Client, section_flags(options, Client))
+            load = self._load(client, options)
+            if options["dry_run"]:
+                self._show(load, options["dry_run"])
+                return
+            code = self._run(client, load, options)
+        if code:
+            raise SystemExit(code)
+
+    def _load(self, client: Client, options: dict[str, Any]) -> Load:
+        """The load. A flag wins over the profile; environment and file do not."""
+        name = options["profile"]
+        if name is None:
+            profile, name = None, NO_PROFILE
+        else:
+            profile = read_profile(name)
+        return make_load(
+            client,
+            profile,
+            name,
+            requests=options["requests"],
+            users=client.user_count if options["user_count"] is not None else None,
+            peak_rate=client.rate if options["rate"] is not None else None,
+            seed=options["seed"],
+        )
+
+    def _show(self, load: Load, count: int) -> None:
+        now_ms = int(time.time() * 1000)
+        buyers = load.buyers()
+        for number in range(min(count, load.requests)):
+            [body] = buyers.draw([now_ms + int(load.pacer.intended(number) * 1000)])
+            if body is None:
+                self.stdout.write("(null value: a tombstone)")
+                continue
+            more = f" ... ({len(body):,} bytes)" if len(body) > SHOWN else ""
+            self.stdout.write(body[:SHOWN].decode(errors="backslashreplace") + more)
+
+    def _run(self, client: Client, load: Load, options: dict[str, Any]) -> int:
+        console = Console(stderr=True)
+        # kafka-python tells each failed attempt to connect in four lines; ours says it once.
+        logging.getLogger("kafka").setLevel(logging.CRITICAL)
+
+        def say(line: str) -> None:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+        with Shutdown() as shutdown:
+            if options["stop_with_stdin"]:
+                shutdown.watch_stdin()
+            producer = open_patiently(client, options["partitions"], shutdown, say)
+            if producer is None:
+                say("stopped before anything was sent")
+                return exit_codes.OK
+            try:
+                with display_for(console, options["quiet"]) as display:
+                    report = run(load, producer, shutdown, display, topic=client.topic)
+            finally:
+                producer.close()
+        if options["json"]:
+            self.stdout.write(report.as_json())
+        else:
+            report.print_table(Console(file=self.stdout))  # type: ignore[arg-type]
+        return exit_codes.OK if report.complete or report.stopped else exit_codes.FAILED

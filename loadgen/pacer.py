@@ -1,0 +1,124 @@
+"""When each request is due: pure arithmetic of elapsed time and count.
+
+Owns the rate curve. Has no clock, never sleeps, knows nothing of Kafka or of what is sent.
+The curve is a list of segments on which the rate is linear; the n-th request (from 0) is due when
+the area under the curve reaches n + 1.
+"""
+
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# Requests: what rounding may take from the area under the curve without a request becoming late.
+ROUNDING = 1e-6
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of the curve: from `start` to `end` requests/s in `seconds`, which may be inf."""
+
+    start: float
+    end: float
+    seconds: float
+
+    @property
+    def area(self) -> float:
+        """Requests of the whole segment; inf where it never ends, 0 at rate 0."""
+        mean = (self.start + self.end) / 2
+        return mean * self.seconds if mean else 0.0
+
+
+def capped(segments: Sequence[Segment], limit: float) -> list[Segment]:
+    """The curve with every rate above `limit` (requests/s) cut down to it; same durations."""
+    result: list[Segment] = []
+    for segment in segments:
+        low, high = sorted((segment.start, segment.end))
+        if high <= limit:
+            result.append(segment)
+        elif low >= limit:
+            result.append(Segment(limit, limit, segment.seconds))
+        else:
+            below = segment.seconds * (limit - low) / (high - low)
+            parts = [
+                Segment(min(segment.start, limit), min(segment.end, limit), below),
+                Segment(limit, limit, segment.seconds - below),
+            ]
+            result.extend(parts if segment.start < segment.end else reversed(parts))
+    return result
+
+
+class Pacer:
+    """The schedule of a run. Every method is a pure function of its arguments."""
+
+    def __init__(self, segments: Sequence[Segment], total: int | None = None) -> None:
+        """`total`: requests of the run; None takes what the curve holds, which must end then.
+
+        The last rate holds after the end of the curve. Raises ValueError when the curve can never
+        reach `total`, or has no end and there is no total.
+        """
+        area = sum(segment.area for segment in segments)
+        if total is None:
+            if math.isinf(area):
+                raise ValueError("the rate has no end: say how many requests")
+            total = int(area + ROUNDING)
+        if area + ROUNDING < total:
+            if segments[-1].end <= 0:
+                raise ValueError(
+                    f"the rate ends at 0 after {int(area)} requests: {total} cannot be reached"
+                )
+            segments = [*segments, Segment(segments[-1].end, segments[-1].end, math.inf)]
+        self.total = total
+        self._segments = list(segments)
+        # Elapsed seconds and requests at the start of each segment.
+        self._starts = [0.0]
+        self._areas = [0.0]
+        for segment in self._segments[:-1]:
+            self._starts.append(self._starts[-1] + segment.seconds)
+            self._areas.append(self._areas[-1] + segment.area)
+
+    def due(self, elapsed_s: float) -> int:
+        """Requests that are due by then, at most `total`."""
+        if elapsed_s <= 0:
+            return 0
+        index = bisect_right(self._starts, elapsed_s) - 1
+        segment = self._segments[index]
+        t = min(elapsed_s - self._starts[index], segment.seconds)
+        # The product form, because (end - start) / seconds is 0 for an endless segment anyway.
+        slope = (segment.end - segment.start) / segment.seconds
+        area = self._areas[index] + segment.start * t + slope * t * t / 2
+        return min(self.total, int(area + ROUNDING))
+
+    def intended(self, number: int) -> float:
+        """Elapsed seconds at which the request of this number (from 0) is due."""
+        return self.times(number, 1)[0]
+
+    def times(self, first: int, count: int) -> list[float]:
+        """The same for `count` requests in a row; never decreasing."""
+        result: list[float] = []
+        while count > 0:
+            # The segment in which the area reaches first + 1.
+            index = max(bisect_left(self._areas, first + 1 - ROUNDING) - 1, 0)
+            segment, start = self._segments[index], self._starts[index]
+            inside = first + 1 - self._areas[index]
+            left = segment.area - inside + ROUNDING
+            here = count if left >= count else max(int(left) + 1, 1)
+            if segment.start == segment.end:
+                step = 1 / segment.start
+                result += [start + (inside + i) * step for i in range(here)]
+            else:
+                a = segment.start
+                double_slope = 2 * (segment.end - segment.start) / segment.seconds
+                # The root of a*t + slope*t^2/2 = n that stays exact where the slope is small.
+                for n in range(here):
+                    area = inside + n
+                    root = math.sqrt(max(a * a + double_slope * area, 0.0))
+                    result.append(start + min(2 * area / (a + root), segment.seconds))
+            first += here
+            count -= here
+        return result
+
+    @property
+    def seconds(self) -> float:
+        """Elapsed seconds at which the last request is due; 0 without requests."""
+        return self.intended(self.total - 1) if self.total else 0.0

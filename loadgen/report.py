@@ -1,0 +1,123 @@
+"""What a run did, in numbers. Owns the names of the figures and how they are shown."""
+
+import json
+from dataclasses import asdict, dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+# Milliseconds of the 99th percentile above which the generator itself was too late.
+LATE_MS = 100.0
+# Lateness is counted by whole ms up to here; above, by whole seconds.
+FINE_MS = 10_000
+COARSE_S = 10_000
+
+
+class Lateness:
+    """How much later than intended requests were sent. Memory is fixed, whatever the run."""
+
+    def __init__(self) -> None:
+        self._fine = [0] * FINE_MS
+        self._coarse = [0] * COARSE_S
+        self.max_ms = 0.0
+
+    def add(self, late_ms: float, count: int) -> None:
+        """`count` requests were at most so late."""
+        late_ms = max(late_ms, 0.0)
+        self.max_ms = max(self.max_ms, late_ms)
+        if late_ms < FINE_MS:
+            self._fine[int(late_ms)] += count
+        else:
+            self._coarse[min(int(late_ms / 1000), COARSE_S - 1)] += count
+
+    def percentile_ms(self, percent: float) -> float:
+        """The lateness that so many percent stayed within, rounded up to a counted step."""
+        total = sum(self._fine) + sum(self._coarse)
+        wanted = total * percent / 100
+        seen = 0
+        for counts, step in ((self._fine, 1.0), (self._coarse, 1000.0)):
+            for index, count in enumerate(counts):
+                seen += count
+                if count and seen >= wanted:
+                    return min((index + 1) * step, self.max_ms)
+        return 0.0
+
+
+@dataclass(frozen=True)
+class Report:
+    """The end of a run. `--json` prints these names: they stay as they are."""
+
+    profile: str
+    seed: int
+    topic: str
+    planned: int
+    sent: int
+    delivered: int
+    failed: int
+    unacknowledged: int
+    seconds: float
+    intended_rate: float
+    achieved_rate: float
+    lateness_p99_ms: float
+    lateness_max_ms: float
+    late: bool
+    blocked_seconds: float
+    kinds: dict[str, int]
+    stopped: bool
+    last_error: str
+
+    @property
+    def complete(self) -> bool:
+        """Kafka has everything that was sent."""
+        return self.failed == 0 and self.unacknowledged == 0
+
+    def as_json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(asdict(self))
+
+    def print_table(self, console: Console) -> None:
+        """The same for people."""
+        table = Table(title="load generator", show_header=False, title_justify="left")
+        table.add_column()
+        table.add_column(justify="right")
+        table.add_row("profile, seed", f"{self.profile}, {self.seed}")
+        table.add_row("topic", self.topic)
+        table.add_row("sent, of planned", f"{self.sent:,} of {self.planned:,}")
+        table.add_row("acknowledged by Kafka", f"{self.delivered:,}")
+        table.add_row("failed to send", f"{self.failed:,}")
+        if self.unacknowledged:
+            table.add_row("not acknowledged in time", f"{self.unacknowledged:,}")
+        table.add_row("seconds", f"{self.seconds:,.2f}")
+        table.add_row("rate intended", f"{self.intended_rate:,.0f}/s")
+        table.add_row("rate achieved", f"{self.achieved_rate:,.0f}/s")
+        table.add_row(
+            "late: p99, longest", f"{self.lateness_p99_ms:,.0f} ms, {self.lateness_max_ms:,.0f} ms"
+        )
+        for kind, count in self.kinds.items():
+            if count:
+                table.add_row(f"  {kind}", f"{count:,}")
+        console.print(table)
+        for line in self.remarks():
+            console.print(line, markup=False, highlight=False)
+
+    def remarks(self) -> list[str]:
+        """What a reader of the figures has to know, one line each."""
+        lines = []
+        if self.stopped:
+            lines.append("Stopped by a signal before the end of the plan.")
+        if self.late:
+            cause = (
+                f"Kafka took no more for {self.blocked_seconds:.1f} s"
+                if self.blocked_seconds > self.seconds / 10
+                else "this machine could not send as fast as planned"
+            )
+            lines.append(
+                f"The generator was late ({cause}). Latencies count from the intended times, so "
+                "they include it; a lower rate, or --kafka-client confluent-kafka, costs less."
+            )
+        if not self.complete:
+            lines.append(
+                f"Not everything reached Kafka: {self.last_error or 'no answer in time'}. Some of "
+                "it may be there all the same: an answer can get lost too."
+            )
+        return lines

@@ -1,0 +1,145 @@
+"""The open loop: sends what is due, whatever happened to what was sent before.
+
+Owns the clock of a run. Never slows the schedule: when Kafka or this machine cannot follow,
+requests keep their intended times, go out late, and the lateness is reported. Each request's time
+of initiation is its intended one, so that a system that stalls cannot hide it.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from loadgen.buyers import Kind
+from loadgen.plan import Load
+from loadgen.report import LATE_MS, Lateness, Report
+from seckill.broker.producer import Producer
+
+# Requests between two looks at clock, signals and acknowledgements.
+CHUNK = 256
+# Seconds: the shortest sleep, so that a high rate comes in small bursts and not in a busy loop, and
+# the longest, so that acknowledgements are served.
+SHORTEST_S, LONGEST_S = 0.001, 0.1
+# Seconds between two calls of `on_progress`.
+PROGRESS_S = 0.2
+# Seconds for the last acknowledgements, at the end of the plan and after a signal.
+FLUSH_S, FLUSH_STOPPED_S = 60.0, 10.0
+
+
+class Stop(Protocol):
+    """What the loop needs of `seckill.shutdown.Shutdown`."""
+
+    @property
+    def requested(self) -> bool:
+        """True when the run shall end."""
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep, but not past the request to stop."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run is. Counts are of this run alone."""
+
+    elapsed_s: float
+    total: int
+    due: int
+    sent: int
+    delivered: int
+    failed: int
+    blocked: bool
+    last_error: str
+
+
+def run(
+    load: Load,
+    producer: Producer,
+    shutdown: Stop,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    *,
+    topic: str = "",
+) -> Report:
+    """Send the whole load, or until a stop is asked for; then wait for the acknowledgements.
+
+    Runs on the calling thread, and calls `on_progress` on it a few times a second. The producer
+    stays open. `topic` is only what the report says.
+    """
+    pacer, buyers, total = load.pacer, load.buyers(), load.requests
+    delivered_before, failed_before = producer.delivered, producer.failed
+    lateness = Lateness()
+    sent, blocked_s, told_at = 0, 0.0, 0.0
+    wall_ms = time.time() * 1000
+    began = time.perf_counter()
+
+    def tell(now: float, blocked: bool) -> float:
+        on_progress(
+            Progress(
+                elapsed_s=now,
+                total=total,
+                due=pacer.due(now),
+                sent=sent,
+                delivered=producer.delivered - delivered_before,
+                failed=producer.failed - failed_before,
+                blocked=blocked,
+                last_error=producer.last_error,
+            )
+        )
+        return now
+
+    while sent < total and not shutdown.requested:
+        now = time.perf_counter() - began
+        waiting = pacer.due(now) - sent
+        if waiting <= 0:
+            pause = min(max(pacer.intended(sent) - now, SHORTEST_S), LONGEST_S)
+            shutdown.wait(pause)
+            producer.room()
+            room = 1
+        else:
+            room = producer.room()
+            if room <= 0:
+                room = producer.room(LONGEST_S)
+                blocked_s += time.perf_counter() - began - now
+            times = pacer.times(sent, min(waiting, room, CHUNK)) if room > 0 else []
+            for body in buyers.draw([int(wall_ms + due_s * 1000) for due_s in times]):
+                producer.send(body)
+            if times:
+                late_s = time.perf_counter() - began - times[0]
+                lateness.add(late_s * 1000, len(times))
+                sent += len(times)
+        if now - told_at >= PROGRESS_S:
+            told_at = tell(now, blocked=room <= 0)
+    seconds = time.perf_counter() - began
+
+    stopped = shutdown.requested
+    deadline = time.perf_counter() + (FLUSH_STOPPED_S if stopped else FLUSH_S)
+    while (left := producer.flush(PROGRESS_S)) and time.perf_counter() < deadline:
+        tell(time.perf_counter() - began, blocked=True)
+        if shutdown.requested and not stopped:
+            stopped = True
+            deadline = time.perf_counter() + FLUSH_STOPPED_S
+    tell(time.perf_counter() - began, blocked=False)
+    # The plan's own time where it was sent whole: the last request may have been late.
+    planned_s = min(seconds, pacer.seconds)
+    p99_ms = lateness.percentile_ms(99)
+    failed = producer.failed - failed_before
+    return Report(
+        profile=load.name,
+        seed=load.seed,
+        topic=topic,
+        planned=total,
+        sent=sent,
+        delivered=producer.delivered - delivered_before,
+        failed=failed,
+        unacknowledged=left,
+        seconds=round(seconds, 3),
+        intended_rate=round(pacer.due(planned_s) / planned_s, 1) if planned_s > 0 else 0.0,
+        achieved_rate=round(sent / seconds, 1) if seconds > 0 else 0.0,
+        lateness_p99_ms=round(p99_ms, 1),
+        lateness_max_ms=round(lateness.max_ms, 1),
+        late=p99_ms > LATE_MS,
+        blocked_seconds=round(blocked_s, 3),
+        kinds={kind.name.lower(): buyers.counts[kind] for kind in Kind},
+        stopped=stopped,
+        # The producer also keeps what was mended since.
+        last_error=producer.last_error if failed or left else "",
+    )

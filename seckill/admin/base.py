@@ -1,0 +1,94 @@
+"""What the pages of the admin have in common: read-only lists, strict look-ups, the live look at Redis.
+
+Owns no page. Each page's file says what it shows; acts are in `seckill.admin.steering`.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.admin import ShowFacets
+from django.db.models import Model
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
+from unfold.admin import ModelAdmin
+from unfold.views import ChangeList
+
+from seckill import auth, web
+from seckill.errors import RedisAway
+from seckill.stats import LaneStatus
+
+# What is shown where a number is not known.
+UNKNOWN = "–"
+
+
+class PlainChangeList(ChangeList):
+    """A list whose title is what it lists, in the order of its model and no other.
+
+    `?o=` could sort by any column, which reads the whole table where no index has that order.
+    """
+
+    def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        super().__init__(request, *args, **kwargs)
+        self.title = str(self.opts.verbose_name_plural).capitalize()
+
+    def get_ordering(self, request: HttpRequest, queryset: Any) -> list[str]:
+        """The admin's own order."""
+        return list(self.model_admin.get_ordering(request) or self.opts.ordering)
+
+
+class SeckillAdmin(ModelAdmin):
+    """Base of all pages: nothing can be looked up but by the filters that are shown."""
+
+    show_facets = ShowFacets.NEVER
+    show_full_result_count = False
+    list_filter_submit = True
+    list_fullwidth = True
+    list_per_page = 50
+    sortable_by: Iterable[str] = ()
+    empty_value_display = UNKNOWN
+    # Query parameters of filters that are no plain names of fields.
+    filter_parameters: tuple[str, ...] = ()
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """The list's class."""
+        return PlainChangeList
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """Only what a filter of the page sends: any other look-up could be slow, or fail."""
+        return lookup in self.filter_parameters
+
+    def has_steer_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        """Whether this user may change a sale: unfold asks for its actions."""
+        return auth.may_steer(request.user)
+
+
+class ReadOnlyAdmin(SeckillAdmin):
+    """Pages of rows that the system alone writes."""
+
+    actions = None
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Never."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Never."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Never."""
+        return False
+
+
+def look(request: HttpRequest) -> LaneStatus | None:
+    """One look at Redis for this page; None and a message when it is away."""
+    try:
+        return web.lane_status()
+    except RedisAway as away:
+        messages.warning(
+            request,
+            _("Redis is away, so units left and versions are not known now: %(reason)s")
+            % {"reason": away},
+        )
+        return None

@@ -1,0 +1,142 @@
+"""The journal: who changed what, when, from what to what. Read-only."""
+
+import json
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+from unfold.contrib.filters.admin import DropdownFilter
+from unfold.decorators import display
+
+from seckill.admin.base import UNKNOWN, ReadOnlyAdmin
+from seckill.admin.filters import (
+    ActivityFilter,
+    LastMinutesFilter,
+    PeriodFilter,
+    period_parameters,
+)
+from seckill.models import StockChange
+from seckill.paginator import CappedPaginator
+
+ACTS = ("set_stock", "finish_activity", "configure", "sync_from_db")
+# Characters of a change that the list shows.
+SHOWN = 60
+
+
+class ActFilter(DropdownFilter):
+    """By act."""
+
+    title = _("act")
+    parameter_name = "act"
+    field = "act"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """The acts."""
+        return [(act, act) for act in ACTS]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """The rows with this value; an unknown one finds nothing."""
+        value = self.value()
+        if not value:
+            return queryset
+        known = {choice for choice, _ in self.lookup_choices}
+        return queryset.filter(**{self.field: value}) if value in known else queryset.none()
+
+
+class StateFilter(ActFilter):
+    """By how far the act came."""
+
+    title = _("state")
+    parameter_name = "state"
+    field = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """The states."""
+        return list(StockChange.State.choices)
+
+
+class LastMinutesOfActs(LastMinutesFilter):
+    """By age of the act."""
+
+    field = "at"
+
+
+@admin.register(StockChange)
+class StockChangeAdmin(ReadOnlyAdmin):
+    """The control acts."""
+
+    paginator = CappedPaginator
+    list_max_show_all = 0
+    list_display = (
+        "id",
+        "at",
+        "actor",
+        "act",
+        "activity_id",
+        "from_",
+        "to",
+        "version",
+        "state_label",
+    )
+    list_filter = (
+        ActivityFilter,
+        ActFilter,
+        StateFilter,
+        LastMinutesOfActs,
+        ("at", PeriodFilter),
+    )
+    filter_parameters = ("activity", "act", "state", "last", *period_parameters("at"))
+    search_fields = ("actor",)
+    search_help_text = _("Who, exact")
+    fieldsets = (
+        (
+            _("Act"),
+            {"fields": (("act", "activity_id"), ("actor", "at"), ("state_label", "version"))},
+        ),
+        (_("Change"), {"fields": ("old", "new", "detail")}),
+    )
+    readonly_fields = ("state_label",)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[StockChange], search_term: str
+    ) -> tuple[QuerySet[StockChange], bool]:
+        """Acts of one actor."""
+        term = search_term.strip()
+        return (queryset.filter(actor=term) if term else queryset), False
+
+    @display(description=_("from"))
+    def from_(self, change: StockChange) -> str:
+        """What was before."""
+        return short(change.old)
+
+    @display(description=_("to"))
+    def to(self, change: StockChange) -> str:
+        """What is since."""
+        return short(change.new)
+
+    @display(
+        description=_("state"),
+        label={
+            StockChange.State.APPLIED: "success",
+            StockChange.State.STARTED: "warning",
+            StockChange.State.FAILED: "danger",
+        },
+    )
+    def state_label(self, change: StockChange) -> tuple[str, str]:
+        """How far it came."""
+        return change.state, change.get_state_display()
+
+
+def short(values: Any) -> str:
+    """A change on one line: `1001: 3, 1002: 5`."""
+    if not isinstance(values, dict):
+        return UNKNOWN
+    known = {key: value for key, value in values.items() if value is not None}
+    text = ", ".join(f"{key}: {_plain(value)}" for key, value in known.items()) or UNKNOWN
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

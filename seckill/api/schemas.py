@@ -1,0 +1,210 @@
+"""The bodies that the control API takes and the answers that it gives, as its documentation shows.
+
+Owns names, types and examples of the fields, and the way from a look at Redis to an answer.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from seckill.api.strict import Id, Stock
+from seckill.control import Act
+from seckill.stats import ActivityStatus, Histogram, LaneStatus
+from seckill.wire import Outcome
+
+ACTIVITY_DOC = "The activity; 1 where it is named neither here nor in the query."
+
+
+class ActivityBody(BaseModel):
+    """The body of calls that need none: it may name the activity."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{}]})
+    activity_id: Id | None = Field(None, description=ACTIVITY_DOC)
+
+
+class SetStockBody(BaseModel):
+    """Units by item."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"value": {"1001": 10, "1002": 5}}]}
+    )
+    value: Stock = Field(
+        description="Units that are left from now on, by item: ids 1 to 2^63-1, units 0 to 10^12."
+    )
+    activity_id: Id | None = Field(None, description=ACTIVITY_DOC)
+
+
+class ActOut(BaseModel):
+    """What was done."""
+
+    act: str = Field(description="The act, as the journal names it.", examples=["set_stock"])
+    activity_id: int = Field(examples=[1])
+    version: int = Field(description="The sale's version after the act.", examples=[4])
+    old: dict[str, Any] = Field(description="Before the act.", examples=[{"1001": 3}])
+    new: dict[str, Any] = Field(description="After the act.", examples=[{"1001": 10}])
+    journal_id: int = Field(description="The row of the journal.", examples=[17])
+
+    @classmethod
+    def of(cls, act: Act) -> "ActOut":
+        """The answer that tells of an act."""
+        return cls(
+            act=act.act,
+            activity_id=act.activity_id,
+            version=act.version,
+            old=act.old,
+            new=act.new,
+            journal_id=act.journal_id,
+        )
+
+
+class LatencyOut(BaseModel):
+    """From a request's initiation to its decision, in ms; null while there is none."""
+
+    count: int = Field(examples=[4200])
+    p50: float | None = Field(examples=[12.0])
+    p95: float | None = Field(examples=[46.0])
+    p99: float | None = Field(examples=[92.0])
+
+    @classmethod
+    def of(cls, latency: Histogram) -> "LatencyOut":
+        """The percentiles of a histogram."""
+        p50, p95, p99 = (latency.percentile(share) for share in (0.5, 0.95, 0.99))
+        return cls(count=latency.count, p50=p50, p95=p95, p99=p99)
+
+
+class ActivityOut(BaseModel):
+    """One activity as Redis has it. Counters are since the last `set_stock` unless they say else."""
+
+    activity_id: int = Field(examples=[1])
+    loaded: bool = Field(description="Whether Redis has it; without it all else is empty.")
+    over: bool = Field(description="Nothing is sold any more.")
+    why: str | None = Field(description="`finished` or `sold_out` when it is over.", examples=[None])
+    version: int = Field(description="Grows with each act.", examples=[4])
+    opens_at: datetime | None = Field(examples=[None])
+    closes_at: datetime | None = Field(examples=[None])
+    user_limit: int | None = Field(description="Units a user may buy.", examples=[2])
+    timeout_ms: int | None = Field(description="Age at which requests expire.", examples=[None])
+    stock: dict[str, int] = Field(description="Units left by item.", examples=[{"1001": 3}])
+    put_on_sale: dict[str, int] = Field(
+        description="Units ever put on sale by item: left + sold.", examples=[{"1001": 10}]
+    )
+    sold: int = Field(description="Units sold.", examples=[7])
+    records: int = Field(description="Order lines made.", examples=[5])
+    total: int = Field(description="Requests decided: success + timeout + fail.", examples=[4200])
+    success: int = Field(description="Requests accepted.", examples=[5])
+    timeout: int = Field(description="Requests that had expired.", examples=[0])
+    fail: int = Field(description="Requests refused for another reason.", examples=[4195])
+    outcomes: dict[str, int] = Field(
+        description="Requests by outcome.", examples=[{"ACCEPTED": 5, "SOLD_OUT": 4195}]
+    )
+    outcomes_ever: dict[str, int] = Field(
+        description="The same since the beginning.", examples=[{"ACCEPTED": 5, "SOLD_OUT": 4195}]
+    )
+    expired_with_stock: int = Field(description="Expired while units were left: lost sales.")
+    latency_ms: LatencyOut
+
+    @staticmethod
+    def values(activity_id: int, status: ActivityStatus | None) -> dict[str, Any]:
+        """The fields of an answer; empty ones for an activity that is not loaded."""
+        s = status or _nothing(activity_id)
+        return {
+            "activity_id": activity_id,
+            "loaded": status is not None,
+            "over": s.over is not None,
+            "why": s.over,
+            "version": s.version,
+            "opens_at": moment(s.opens_at_ms),
+            "closes_at": moment(s.closes_at_ms),
+            "user_limit": s.user_limit,
+            "timeout_ms": s.timeout_ms,
+            "stock": {str(item): status.left for item, status in s.items.items()},
+            "put_on_sale": {str(item): status.loaded for item, status in s.items.items()},
+            "sold": s.units_sold,
+            "records": s.records,
+            "total": s.total,
+            "success": s.success,
+            "timeout": s.timeouts,
+            "fail": s.failures,
+            "outcomes": {outcome.name: count for outcome, count in s.outcomes.items()},
+            "outcomes_ever": {outcome.name: n for outcome, n in s.total_outcomes.items()},
+            "expired_with_stock": s.expired_with_stock,
+            "latency_ms": LatencyOut.of(s.latency),
+        }
+
+
+class LaneOut(BaseModel):
+    """What belongs to no activity."""
+
+    loaded: bool = Field(description="Whether anything is loaded. Without it nothing is decided.")
+    waiting: int = Field(description="Records not yet in PostgreSQL.", examples=[0])
+    dead: int = Field(description="Records that could not be stored, parked.", examples=[0])
+    invalid: int = Field(description="Messages that were no requests.", examples=[0])
+    no_such_activity: int = Field(description="Requests for an unknown activity.", examples=[0])
+    skipped: int = Field(description="Offsets that held no request.", examples=[0])
+    decided: int = Field(description="All outcomes ever.", examples=[4200])
+    positions: dict[str, int] = Field(description="Next offset to decide, by source:partition.")
+
+    @classmethod
+    def of(cls, lane: LaneStatus) -> "LaneOut":
+        """The answer for a lane."""
+        return cls(**{name: getattr(lane, name) for name in cls.model_fields})
+
+
+class StatusOut(ActivityOut):
+    """One activity, and the lane that it is in; without `activity_id` all activities too."""
+
+    lane: LaneOut
+    activities: dict[str, ActivityOut] | None = Field(
+        description="All loaded activities by id, where none was asked for; else null."
+    )
+
+    @classmethod
+    def of(cls, lane: LaneStatus, activity_id: int, *, with_all: bool) -> "StatusOut":
+        """The answer about this activity."""
+        everything = {
+            str(number): ActivityOut(**ActivityOut.values(number, status))
+            for number, status in lane.activities.items()
+        }
+        return cls(
+            **ActivityOut.values(activity_id, lane.activities.get(activity_id)),
+            lane=LaneOut.of(lane),
+            activities=everything if with_all else None,
+        )
+
+
+class HealthOut(BaseModel):
+    """The process answers. It says nothing of the services behind it."""
+
+    status: str = Field(examples=["alive"])
+
+
+def moment(milliseconds: int | None) -> datetime | None:
+    """A time in ms since the epoch as a datetime."""
+    return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def _nothing(activity_id: int) -> ActivityStatus:
+    none = {
+        outcome: 0
+        for outcome in Outcome
+        if outcome not in (Outcome.INVALID, Outcome.NO_SUCH_ACTIVITY)
+    }
+    return ActivityStatus(
+        activity_id=activity_id,
+        version=0,
+        over=None,
+        opens_at_ms=None,
+        closes_at_ms=None,
+        user_limit=None,
+        timeout_ms=None,
+        items={},
+        outcomes=none,
+        total_outcomes=none,
+        units_sold=0,
+        total_units=0,
+        records=0,
+        total_records=0,
+        expired_with_stock=0,
+        latency=Histogram({}),
+    )

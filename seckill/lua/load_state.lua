@@ -1,0 +1,27 @@
+#!lua
+-- load_state: prepare the state of an activity that is not registered yet; nobody decides it now.
+--
+-- KEYS[1] hash state   KEYS[2] hash stats   KEYS[3] hash buyers   KEYS[4] hash lane stats
+-- ARGV[1] accepted requests   ARGV[2] units   ARGV[3] records: those that stand in PostgreSQL and in
+--         the list already, from before Redis lost this activity; 0 for a new one
+-- ARGV[4...] field, value... of the state
+--
+-- The counters begin with what is proved by records, as a baseline. The positions begin without
+-- these requests, so they are taken from `skipped`, and the sums hold.
+-- Returns the version. Safe to repeat: the counters are begun once.
+
+local state_key, stats_key, buyers_key, lane_stats_key = unpack(KEYS)
+local ACCEPTED, FIRST_PAIR = '1', 4
+local counters = {[ACCEPTED] = ARGV[1], units = ARGV[2], records = ARGV[3]}
+
+if redis.call('EXISTS', stats_key) == 0 then
+  for field, count in pairs(counters) do
+    redis.call('HSET', stats_key, field, count, 'base:' .. field, count)
+  end
+  redis.call('HINCRBY', lane_stats_key, 'skipped', -tonumber(ARGV[1]))
+end
+redis.call('UNLINK', buyers_key)
+for i = FIRST_PAIR, #ARGV, 2 do
+  redis.call('HSET', state_key, ARGV[i], ARGV[i + 1])
+end
+return redis.call('HINCRBY', state_key, 'version', 0)

@@ -1,0 +1,185 @@
+"""Fixtures of all tests. Real services, started once a session, in a folder that goes afterwards.
+
+Unit tests ask for none of them and run without any service.
+"""
+
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from django.conf import settings
+from psycopg.conninfo import conninfo_to_dict
+
+from devstack.endpoints import Endpoints
+from devstack.stack import Stack
+from seckill.broker.topics import Topics
+from seckill.keys import Lane
+from seckill.redis_client import connect
+from seckill_project.config import BASE_DIR, Server, load
+
+PARTITIONS = 2
+
+
+def wait_until(predicate: Callable[[], Any], timeout_s: float, what: str) -> Any:
+    """The first true answer of the predicate; fails the test, with its name, after the time."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        answer = predicate()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {timeout_s:.0f} s: {what}")
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+def devstack_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where this session's services live."""
+    return tmp_path_factory.mktemp("services")
+
+
+@pytest.fixture(scope="session")
+def running_stack(devstack_folder: Path) -> Iterator[Stack]:
+    """The services themselves, for tests that stop and start them."""
+    stack = Stack(devstack_folder)
+    stack.up(owner_pid=os.getpid())
+    yield stack
+    stack.down()
+
+
+@pytest.fixture(scope="session")
+def stack(running_stack: Stack) -> Endpoints:
+    """Addresses of the session's services; Django's cache is pointed at its Redis."""
+    endpoints = running_stack.endpoints()
+    assert endpoints is not None
+    settings.CACHES["default"]["LOCATION"] = endpoints.redis_url
+    return endpoints
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(stack: Endpoints) -> None:
+    """pytest-django's hook before it makes the test database: use the session's PostgreSQL."""
+    parts = conninfo_to_dict(stack.pg_dsn)
+    settings.DATABASES["default"].update(
+        NAME=parts["dbname"],
+        USER=parts["user"],
+        PASSWORD=parts["password"],
+        HOST=parts["host"],
+        PORT=str(parts["port"]),
+    )
+
+
+@pytest.fixture
+def pg_dsn(stack: Endpoints, transactional_db: None) -> str:
+    """The test database's address, for workers. Rows are committed and removed after the test."""
+    name = settings.DATABASES["default"]["NAME"]
+    return stack.pg_dsn.rpartition("/")[0] + "/" + str(name)
+
+
+@pytest.fixture
+def redis_client(stack: Endpoints) -> Iterator["redis.Redis"]:
+    """A client of an empty Redis. After the test no key of the sale may have a time to live."""
+    client = connect(stack.redis_url)
+    client.flushall()
+    yield client
+    for key in client.scan_iter(match="*seckill:logs*"):
+        assert client.ttl(key) == -1, f"{key!r} would expire"
+    client.flushall()
+    client.close()
+
+
+@pytest.fixture
+def lane() -> Lane:
+    """The default lane."""
+    return Lane()
+
+
+@pytest.fixture(params=["kafka-python", "confluent-kafka"])
+def kafka_client(request: pytest.FixtureRequest) -> str:
+    """Each of the two Kafka clients."""
+    return str(request.param)
+
+
+@pytest.fixture
+def server(stack: Endpoints) -> Server:
+    """Section `server` on the session's services, with a topic and group of its own."""
+    name = f"t-{uuid.uuid4().hex[:10]}"
+    return load(
+        Server,
+        {
+            "brokers": stack.brokers,
+            "redis_url": stack.redis_url,
+            "pg_dsn": stack.pg_dsn,
+            "topic": name,
+            "group_id": name,
+            "connect_timeout": 20,
+        },
+        {},
+    )
+
+
+@pytest.fixture
+def topics(server: Server) -> Iterator[Topics]:
+    """Questions to Kafka; the test's topic exists, and goes after the test."""
+    with Topics(server) as topics:
+        topics.ensure(server.topic, PARTITIONS)
+        yield topics
+        topics.delete(server.topic)
+
+
+@pytest.fixture
+def kafka_topic(server: Server, topics: Topics) -> str:
+    """The name of a fresh topic."""
+    return server.topic
+
+
+@pytest.fixture
+def environment(stack: Endpoints, pg_dsn: str, tmp_path: Path) -> dict[str, str]:
+    """What commands as processes of their own need to use the session's services."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("SECKILL_")}
+    return {
+        **inherited,
+        **stack.as_env(),
+        "SECKILL_PG_DSN": pg_dsn,
+        "SECKILL_CONFIG": str(tmp_path / "none.yaml"),
+        "SECKILL_DEVSTACK": str(tmp_path / "no-devstack"),
+        "SECKILL_SECRET_KEY": "only for tests",
+        "PYTHONUNBUFFERED": "1",
+        # kafka-python reads its schemas so.
+        "PYTHONWARNINGS": "error,ignore:read_text:DeprecationWarning,"
+        "ignore:open_text:DeprecationWarning",
+    }
+
+
+Manage = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def manage(environment: dict[str, str]) -> Iterator[Manage]:
+    """Start `manage.py` with arguments as a real process; whatever still runs is killed after."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str, **variables: str) -> "subprocess.Popen[str]":
+        process = subprocess.Popen(
+            [sys.executable, str(BASE_DIR / "manage.py"), *arguments],
+            env={**environment, **variables},
+            cwd=BASE_DIR,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
