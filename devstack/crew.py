@@ -58,6 +58,10 @@ class Crew:
         """Names of the workers that run."""
         return {name for name, worker in self._workers.items() if worker.poll() is None}
 
+    def pid(self, name: str) -> int:
+        """A running worker's process id. Raises KeyError."""
+        return self._workers[name].pid
+
     def restart(self, name: str) -> None:
         """Start a worker again as it was."""
         self.start(name, *self._arguments[name])

@@ -57,7 +57,7 @@ def kafka_jars(
         # Another copy of the project may have fetched them while this one waited.
         wanted = len(lock.dependencies) - len(_verified(lock, cache))
         if wanted:
-            say(f"kafka: fetching {wanted} jars, some 45 MB (first time only)")
+            say(f"kafka: fetching {wanted} jars (45 MB in all, first time only)")
             began = time.monotonic()
             try:
                 _fetch(lock, cache, cancelled)

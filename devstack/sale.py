@@ -5,6 +5,7 @@ ordinary command that anybody can run alone; nothing here decides or stores anyt
 """
 
 import os
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -84,13 +85,15 @@ class Sale:
     shutdown: Shutdown
     say: Callable[[str], None]
     show: Callable[[Moment], None]
+    # Of the web process.
+    port: int
 
     _source: str = ""
     _before: LaneStatus | None = None
     _sent_before: int = 0
     _history: list[tuple[float, int]] = field(default_factory=list)
 
-    def prepare(self, web_arguments: tuple[str, ...]) -> None:
+    def prepare(self) -> None:
         """Topic, stock, workers; whatever an earlier run left in the topic is decided first."""
         self.topics.ensure(self.server.topic)
         self._source = str(self.topics.source(self.server.topic))
@@ -101,7 +104,9 @@ class Sale:
             *("--timeout", str(self.plan.timeout_ms), "--status-interval", "5"),
         )
         self.crew.start("run_log_worker", "run_log_worker")
-        self.crew.start("run_control_api", "run_control_api", *web_arguments)
+        self.crew.start("run_control_api", "run_control_api", "--port", str(self.port))
+        self.say("waiting for the workers")
+        self._await_workers()
         if not self._drain(lambda _: None):
             raise DevstackError(
                 f"the workers do not decide what an earlier run left; see {self.crew.folder}"
@@ -114,7 +119,9 @@ class Sale:
         plan = self.plan
         self._before = read_lane(self.client)
         self._sent_before = sum(self.topics.end_offsets(self.server.topic).values())
+        # The faster client leaves the machine's two cores to what is watched.
         load = ["run_loadgen", "--profile", plan.profile, "--seed", str(plan.seed), "--quiet"]
+        load += ["--kafka-client", "confluent-kafka"]
         if plan.requests:
             load += ["--requests", str(plan.requests)]
         began = time.monotonic()
@@ -151,6 +158,17 @@ class Sale:
         """Until a stop is asked for: workers that ended are started again."""
         while not self.shutdown.wait(1.0):
             self._restart_ended()
+
+    def _await_workers(self) -> None:
+        """Until the consumers have their partitions and the web process answers."""
+        deadline = time.monotonic() + STUCK_S
+        while not self.shutdown.wait(LOOK_S):
+            self._restart_ended()
+            members = self.topics.group_members(self.server.group_id)
+            if members == self.plan.consumers and _listens(self.port):
+                return
+            if time.monotonic() > deadline:
+                raise DevstackError(f"the workers do not come up; see {self.crew.folder}")
 
     def _drain(
         self, show: Callable[[Moment], None], *, began: float | None = None, load: bool = False
@@ -215,6 +233,12 @@ class Sale:
             self.say(f"{name} ended with code {code}; see {self.crew.log(name)}")
             if name != "run_loadgen":
                 self.crew.restart(name)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def logs_folder(folder: Path) -> Path:

@@ -98,7 +98,7 @@ class Report:
                 table.add_row(f"  {kind}", f"{count:,}")
         console.print(table)
         for line in self.remarks():
-            console.print(line, markup=False, highlight=False)
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def remarks(self) -> list[str]:
         """What a reader of the figures has to know, one line each."""

@@ -8,39 +8,19 @@ holds; a journal row that stays `started` means that its end is not known: look 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import redis
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 from django.utils.translation import gettext as _
 
-from seckill import sold
-from seckill.errors import PostgresAway, RedisAway
+from seckill.errors import NoSuchActivity, PostgresAway, RedisAway, Refused
 from seckill.keys import CONTROL_CHANNEL, Lane
+from seckill.loading import Loader, not_loaded, state_of
 from seckill.models import Activity, Item, StockChange
 from seckill.redis_client import run_script
 from seckill.stats import ActivityStatus, LaneStatus, read_lane
 from seckill.wire import MAX_ID, MAX_UNITS
-
-# A limit that limits nothing: buyers are counted from the moment that it is set.
-COUNT_ONLY = 10**15
-# How often a count is repeated when somebody else steers at the same time.
-ATTEMPTS = 5
-# Buyers written in one command.
-BUYERS_CHUNK = 5_000
-
-
-class Refused(Exception):
-    """The act cannot be done as asked. Nothing was changed. The message is for a person."""
-
-    def __init__(self, message: str, field: str | None = None) -> None:
-        super().__init__(message)
-        self.field = field
-
-
-class NoSuchActivity(Refused):
-    """The activity is not known, or not loaded in Redis."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +51,7 @@ class Control:
         self._redis = client
         self._actor = actor[:150]
         self._lane = lane or Lane()
+        self._loader = Loader(client, self._lane, self._actor)
 
     def status(self) -> LaneStatus:
         """The lane as it is now."""
@@ -82,7 +63,7 @@ class Control:
         check_stock(stock)
 
         def change() -> tuple[int, dict[str, Any], dict[str, Any]]:
-            self._load_rest(activity_id)
+            self._loader.load_rest(activity_id)
             pairs = [part for item, units in stock.items() for part in (item, units)]
             keys = self._lane.activity(activity_id)
             answer = run_script(
@@ -113,7 +94,7 @@ class Control:
                 [activity_id, CONTROL_CHANNEL, self._actor],
             )
             if answer[0] == -1:
-                raise self._not_loaded(activity_id)
+                raise not_loaded(activity_id)
             return int(answer[0]), {"over": answer[1].decode() or None}, {"over": "finished"}
 
         return self._act("finish_activity", activity_id, {"over": "finished"}, change)
@@ -139,7 +120,7 @@ class Control:
 
         def change() -> tuple[int, dict[str, Any], dict[str, Any]]:
             activity.save()
-            return self._write_state(activity.pk, new), old, new
+            return self._loader.write_state(activity.pk, new), old, new
 
         return self._act("configure", activity.pk, new, change)
 
@@ -148,7 +129,7 @@ class Control:
         check_activity(activity_id)
 
         def change() -> tuple[int, dict[str, Any], dict[str, Any]]:
-            return self._sync(activity_id)
+            return self._loader.sync(activity_id)
 
         return self._act("sync_from_db", activity_id, {}, change)
 
@@ -227,16 +208,6 @@ class Control:
         entry.version, entry.old = None, None
         entry.save()
 
-    def _load_rest(self, activity_id: int) -> None:
-        """Before an item is set in an activity that Redis does not have: all else of it."""
-        lane = self.status()
-        if activity_id in lane.activities:
-            return
-        if Item.objects.filter(activity_id=activity_id).exists():
-            self._sync(activity_id)
-        else:
-            self._load_state(Activity.objects.get(pk=activity_id), lane.positions)
-
     def _allocate(self, activity_id: int, loaded: Mapping[int, int]) -> None:
         with connection.cursor() as cursor:
             cursor.executemany(
@@ -245,143 +216,6 @@ class Control:
                 " DO UPDATE SET allocation = EXCLUDED.allocation",
                 [(activity_id, item, units) for item, units in sorted(loaded.items())],
             )
-
-    def _sync(self, activity_id: int) -> tuple[int, dict[str, Any], dict[str, Any]]:
-        items = dict(
-            Item.objects.filter(activity_id=activity_id).values_list("item_id", "allocation")
-        )
-        if not items:
-            raise Refused(
-                _("activity %(id)s has no items in the database") % {"id": activity_id},
-                "activity_id",
-            )
-        activity = Activity.objects.get(pk=activity_id)
-        for _attempt in range(ATTEMPTS):
-            lane = self.status()
-            now = lane.activities.get(activity_id)
-            self._stage(lane.positions)
-            units = sold.units_by_item(lane.positions)
-            counted: list[str | int | bytes] = []
-            for item, allocation in items.items():
-                status = now.items.get(item) if now else None
-                sold_units = units.get((activity_id, item), 0)
-                counted += [item, allocation, sold_units, status.sold if status else 0]
-            version = now.version if now else 0
-            if version == 0:
-                version = self._load_state(activity, lane.positions)
-            keys = self._lane.activity(activity_id)
-            answer = run_script(
-                self._redis,
-                "sync",
-                [self._lane.activities, keys.state, keys.stock, keys.loaded],
-                [activity_id, CONTROL_CHANNEL, self._actor, version, *counted],
-            )
-            if int(answer[0]) == -2:
-                continue
-            version, *rest = (int(number) for number in answer)
-            old = {str(item): left for item, left in zip(items, rest[0::3], strict=True)}
-            new = {str(item): left for item, left in zip(items, rest[1::3], strict=True)}
-            return version, old, new
-        raise Refused(_("somebody else is steering this activity; try again"))
-
-    def _load_state(self, activity: Activity, positions: Mapping[str, int]) -> int:
-        """State and buyers of an activity that is not registered: nothing decides it now.
-
-        Returns its version.
-        """
-        keys = self._lane.activity(activity.pk)
-        self._stage(positions)
-        state = [
-            part
-            for name, value in state_of(activity).items()
-            if value is not None
-            for part in (name, value)
-        ]
-        version = run_script(
-            self._redis,
-            "load_state",
-            [keys.state, keys.stats, keys.buyers, self._lane.stats],
-            [*sold.totals(activity.pk, positions), *state],
-        )
-        if activity.user_limit is not None:
-            self._add_buyers(activity.pk, positions)
-        return int(version)
-
-    def _stage(self, positions: Mapping[str, int]) -> None:
-        try:
-            found = sold.waiting(self._redis, self._lane, positions)
-        except redis.RedisError as away:
-            raise RedisAway(away) from None
-        sold.stage(found)
-
-    def _write_state(self, activity_id: int, new: Mapping[str, int | None]) -> int:
-        """Window, limit and timeout into Redis. A first limit counts the buyers before it holds."""
-        before = self.status().activities.get(activity_id)
-        limit = new["user_limit"]
-        if before is None:
-            raise self._not_loaded(activity_id)
-        if limit is None or before.user_limit not in (None, COUNT_ONLY):
-            return self._configure(activity_id, new, forget_buyers=limit is None)[0]
-        _version, positions = self._configure(
-            activity_id, {**new, "user_limit": COUNT_ONLY}, forget_buyers=True
-        )
-        self._stage(positions)
-        self._add_buyers(activity_id, positions)
-        return self._configure(activity_id, {"user_limit": limit}, forget_buyers=False)[0]
-
-    def _configure(
-        self, activity_id: int, fields: Mapping[str, int | None], *, forget_buyers: bool
-    ) -> tuple[int, dict[str, int]]:
-        keys = self._lane.activity(activity_id)
-        pairs = [
-            part
-            for name, value in fields.items()
-            for part in (name, "" if value is None else str(value))
-        ]
-        answer = run_script(
-            self._redis,
-            "configure",
-            [self._lane.activities, keys.state, keys.buyers, self._lane.positions],
-            [activity_id, CONTROL_CHANNEL, self._actor, "1" if forget_buyers else "0", *pairs],
-        )
-        if answer[0] == -1:
-            raise self._not_loaded(activity_id)
-        names, offsets = answer[1::2], answer[2::2]
-        positions = {n.decode(): int(o) for n, o in zip(names, offsets, strict=True)}
-        return int(answer[0]), positions
-
-    def _add_buyers(self, activity_id: int, positions: Mapping[str, int]) -> None:
-        users = list(sold.units_by_user(activity_id, positions).items())
-        key = self._lane.activity(activity_id).buyers
-        try:
-            for first in range(0, len(users), BUYERS_CHUNK):
-                pipe = self._redis.pipeline(transaction=True)
-                for user, units in users[first : first + BUYERS_CHUNK]:
-                    pipe.hincrby(key, str(user), units)
-                pipe.execute()
-        except redis.RedisError as away:
-            raise RedisAway(away) from None
-
-    def _not_loaded(self, activity_id: int) -> NoSuchActivity:
-        return NoSuchActivity(
-            _("activity %(id)s is not loaded in Redis; load it with sync_from_db or set_stock")
-            % {"id": activity_id},
-            "activity_id",
-        )
-
-
-def state_of(activity: Activity) -> dict[str, int | None]:
-    """The fields of an activity's state in Redis that its row decides; None: not set."""
-
-    def milliseconds(moment: datetime | None) -> int | None:
-        return None if moment is None else round(moment.timestamp() * 1000)
-
-    return {
-        "opens_at": milliseconds(activity.opens_at),
-        "closes_at": milliseconds(activity.closes_at),
-        "user_limit": activity.user_limit,
-        "timeout": activity.timeout_ms,
-    }
 
 
 def check_activity(activity_id: int) -> None:

@@ -37,3 +37,15 @@ class PostgresAway(ServiceAway):
 
 class Poison(Exception):
     """Poison: this one thing can never succeed. The message is the reason it is parked with."""
+
+
+class Refused(Exception):
+    """The act cannot be done as asked. Nothing was changed. The message is for a person."""
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class NoSuchActivity(Refused):
+    """The activity is not known, or not loaded in Redis."""

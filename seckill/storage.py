@@ -1,10 +1,12 @@
 """Records into PostgreSQL: one transaction stores a batch and counts it into the inventory.
 
 Owns the SQL of the log worker and its one connection. What was stored before is known by the
-record's identity and counted once.
+record's identity and counted once. A batch goes straight into the table; only where PostgreSQL
+finds a record of it there already, the new ones are picked out by way of a temporary table.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import psycopg
@@ -14,6 +16,8 @@ from seckill.records import WireRecord
 
 # Seconds to wait for a connection.
 CONNECT_TIMEOUT_S = 5
+# (activity, item).
+Item = tuple[int, int]
 COLUMNS = (
     "user_id",
     "activity_id",
@@ -43,27 +47,23 @@ TYPES = [
     "int8",
 ]
 _NAMES = ", ".join(f'"{column}"' for column in COLUMNS)
+COPY_RECORDS = f"COPY seckill_record ({_NAMES}) FROM STDIN (FORMAT BINARY)"
 CREATE_BATCH = (
     "CREATE TEMPORARY TABLE IF NOT EXISTS batch ("
     + ", ".join(f'"{column}" {kind}' for column, kind in zip(COLUMNS, TYPES, strict=True))
     + ") ON COMMIT DELETE ROWS"
 )
 COPY_BATCH = f"COPY batch ({_NAMES}) FROM STDIN (FORMAT BINARY)"
-# The items' order keeps two workers from waiting for each other in a circle.
-STORE_BATCH = f"""
+STORE_NEW_ONES = f"""
 WITH stored AS (
     INSERT INTO seckill_record ({_NAMES}) SELECT {_NAMES} FROM batch
     ON CONFLICT DO NOTHING RETURNING activity_id, item_id, quantity
-), counted AS (
-    SELECT activity_id, item_id, count(*) AS records, sum(quantity)::bigint AS units
-    FROM stored GROUP BY activity_id, item_id ORDER BY activity_id, item_id
-), inventory AS (
-    INSERT INTO seckill_item AS item (activity_id, item_id, sold)
-    SELECT activity_id, item_id, units FROM counted ORDER BY activity_id, item_id
-    ON CONFLICT (activity_id, item_id) DO UPDATE SET sold = item.sold + EXCLUDED.sold
-    RETURNING 1
 )
-SELECT coalesce(sum(records), 0)::bigint FROM counted
+SELECT activity_id, item_id, sum(quantity)::bigint, count(*) FROM stored GROUP BY 1, 2
+"""
+COUNT_SOLD = """
+INSERT INTO seckill_item AS item (activity_id, item_id, sold) VALUES (%s, %s, %s)
+ON CONFLICT (activity_id, item_id) DO UPDATE SET sold = item.sold + EXCLUDED.sold
 """
 # What PostgreSQL says when it cannot do it now and may later. The rest is poison or a bug.
 TRANSIENT = (
@@ -92,33 +92,25 @@ class Storage:
         """
         try:
             connection = self._connect()
-            with connection.transaction(), connection.cursor() as cursor:
-                cursor.execute(CREATE_BATCH)
-                with cursor.copy(COPY_BATCH) as copy:
-                    copy.set_types(TYPES)
-                    for r in records:
-                        copy.write_row(
-                            (
-                                r.user_id,
-                                r.activity_id,
-                                r.item_id,
-                                r.quantity,
-                                r.cost_ms,
-                                r.status,
-                                datetime.fromtimestamp(r.timestamp, UTC),
-                                r.source,
-                                r.partition,
-                                r.offset,
-                                r.request_id,
-                                r.version,
-                            )
-                        )
-                answer = cursor.execute(STORE_BATCH).fetchone()
+            try:
+                with connection.transaction(), connection.cursor() as cursor:
+                    _copy(cursor, COPY_RECORDS, records)
+                    units: Counter[Item] = Counter()
+                    for record in records:
+                        units[record.activity_id, record.item_id] += record.quantity
+                    _count_sold(cursor, units)
+                    return len(records)
+            except psycopg.errors.UniqueViolation:
+                # Some of it is stored already: another worker, or one that died before its trim.
+                with connection.transaction(), connection.cursor() as cursor:
+                    cursor.execute(CREATE_BATCH)
+                    _copy(cursor, COPY_BATCH, records)
+                    stored = cursor.execute(STORE_NEW_ONES).fetchall()
+                    _count_sold(cursor, {(activity, item): n for activity, item, n, _ in stored})
+                    return sum(count for *_, count in stored)
         except TRANSIENT as away:
             self.close()
             raise PostgresAway(str(away).strip().splitlines()[0]) from None
-        assert answer is not None
-        return int(answer[0])
 
     def check(self) -> None:
         """Raises PostgresAway unless PostgreSQL answers and has our tables."""
@@ -143,3 +135,30 @@ class Storage:
                 self._dsn, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S
             )
         return self._connection
+
+
+def _copy(cursor: psycopg.Cursor, statement: str, records: Sequence[WireRecord]) -> None:
+    with cursor.copy(statement) as copy:
+        copy.set_types(TYPES)
+        for r in records:
+            copy.write_row(
+                (
+                    r.user_id,
+                    r.activity_id,
+                    r.item_id,
+                    r.quantity,
+                    r.cost_ms,
+                    r.status,
+                    datetime.fromtimestamp(r.timestamp, UTC),
+                    r.source,
+                    r.partition,
+                    r.offset,
+                    r.request_id,
+                    r.version,
+                )
+            )
+
+
+def _count_sold(cursor: psycopg.Cursor, units: Mapping[Item, int]) -> None:
+    """Always in one order: two workers must not wait for each other in a circle."""
+    cursor.executemany(COUNT_SOLD, [(*item, count) for item, count in sorted(units.items())])

@@ -14,8 +14,22 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 import psycopg
 import yaml
 from psycopg.conninfo import conninfo_to_dict
-from pydantic import BeforeValidator, Field, ValidationError
-from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+from redis.connection import parse_url
 
 from devstack.endpoints import read_endpoints
 from seckill.wire import MAX_ID, MAX_UNITS
@@ -56,6 +70,28 @@ def parse_stock(value: object) -> object:
     raise ValueError("write items and units: 1001:10,1002:5, or a mapping in YAML")
 
 
+# In an address, what a password must not hold as it is, and what is written instead.
+UNREADABLE = "cannot be read; in user and password write %25 for %, %2F for /, %3A for :, %40 for @"
+
+
+def check_redis_url(url: str) -> str:
+    """The address as it is; ValueError, which must not repeat it, where redis-py cannot read it."""
+    try:
+        parse_url(url)
+    except ValueError:
+        raise ValueError(UNREADABLE) from None
+    return url
+
+
+def check_dsn(dsn: str) -> str:
+    """The address as it is; ValueError, which must not repeat it, where libpq cannot read it."""
+    try:
+        conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError:
+        raise ValueError(UNREADABLE) from None
+    return dsn
+
+
 ItemId = Annotated[int, Field(ge=1, le=MAX_ID)]
 Units = Annotated[int, Field(ge=0, le=MAX_UNITS)]
 Stock = Annotated[dict[ItemId, Units], NoDecode, BeforeValidator(parse_stock)]
@@ -75,6 +111,7 @@ RedisUrl = Annotated[
         repr=False,
         description="Redis or Valkey, redis://[user:password@]host:port/db",
     ),
+    AfterValidator(check_redis_url),
 ]
 PgDsn = Annotated[
     str,
@@ -83,6 +120,7 @@ PgDsn = Annotated[
         repr=False,
         description="PostgreSQL, postgresql://user:password@host:port/database",
     ),
+    AfterValidator(check_dsn),
 ]
 ConnectTimeout = Annotated[
     float,
@@ -98,8 +136,31 @@ DEFAULT_PG_DSN = "postgresql://postgres@localhost:5432/seckill"
 class Section(BaseSettings):
     """A section of the file: frozen, no unknown keys."""
 
-    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, extra="forbid", frozen=True, allow_inf_nan=False
+    )
     name: ClassVar[str]
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `load` hands over: it reads the environment that it is given, at its place."""
+        return (init_settings,)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_truth(cls, value: object, info: ValidationInfo) -> object:
+        """YAML's `yes` is no number, though Python takes it for 1."""
+        field = cls.model_fields[str(info.field_name)]
+        if isinstance(value, bool) and field.annotation is not bool:
+            raise ValueError("must not be true or false (yes, no, on and off mean these in YAML)")
+        return value
 
 
 class KafkaSection(Section):
@@ -276,11 +337,7 @@ def django_database(dsn: str) -> dict[str, Any]:
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": options,
     }
-    try:
-        parts = conninfo_to_dict(dsn)
-    except psycopg.ProgrammingError as wrong:
-        raise ConfigError(f"pg_dsn: {str(wrong).strip()}") from None
-    for key, value in parts.items():
+    for key, value in conninfo_to_dict(check_dsn(dsn)).items():
         if key in names:
             database[names[key]] = str(value)
         else:

@@ -1,5 +1,6 @@
 """Django's settings, one file. Addresses and passwords come from `seckill_project.config`."""
 
+import contextlib
 import os
 import secrets
 
@@ -29,12 +30,14 @@ def _secret_key() -> str:
     if given:
         return given
     kept = devstack_folder(os.environ) / "secret_key"
-    if kept.exists():
-        return kept.read_text().strip()
     made = secrets.token_urlsafe(50)
-    if kept.parent.is_dir():
-        kept.touch(mode=0o600)
-        kept.write_text(made)
+    # Another user's folder: this process gets a key of its own, and sessions end with it.
+    with contextlib.suppress(PermissionError):
+        if kept.exists():
+            return kept.read_text().strip()
+        if kept.parent.is_dir() and kept.parent.stat().st_uid == os.geteuid():
+            kept.touch(mode=0o600)
+            kept.write_text(made)
     return made
 
 

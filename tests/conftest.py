@@ -3,7 +3,9 @@
 Unit tests ask for none of them and run without any service.
 """
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -51,7 +53,7 @@ def running_stack(devstack_folder: Path) -> Iterator[Stack]:
     stack = Stack(devstack_folder)
     stack.up(owner_pid=os.getpid())
     yield stack
-    stack.down()
+    stack.remove()
 
 
 @pytest.fixture(scope="session")
@@ -163,7 +165,10 @@ Manage = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def manage(environment: dict[str, str]) -> Iterator[Manage]:
-    """Start `manage.py` with arguments as a real process; whatever still runs is killed after."""
+    """Start `manage.py` with arguments as a real process; whatever still runs is killed after.
+
+    Each leads a process group of its own: tests signal it as a terminal does, with its children.
+    """
     started: list[subprocess.Popen[str]] = []
 
     def start(*arguments: str, **variables: str) -> "subprocess.Popen[str]":
@@ -174,12 +179,13 @@ def manage(environment: dict[str, str]) -> Iterator[Manage]:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=True,
         )
         started.append(process)
         return process
 
     yield start
     for process in started:
-        if process.poll() is None:
-            process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()

@@ -15,7 +15,7 @@ from seckill_project.config import Server
 log = logging.getLogger(__name__)
 
 # Kilobytes that the library may fetch ahead: bounds its memory.
-FETCH_AHEAD_KB = 16 * 1024
+FETCH_AHEAD_KB = 4 * 1024
 # Errors that the library mends by itself: it goes on when the broker is back.
 MENDED_BY_THE_LIBRARY = {
     KafkaError._PARTITION_EOF,
@@ -52,7 +52,7 @@ class ConfluentConsumer:
                     "fetch.message.max.bytes": broker.PARTITION_FETCH_BYTES,
                     "fetch.max.bytes": broker.FETCH_MAX_BYTES,
                     "queued.max.messages.kbytes": FETCH_AHEAD_KB,
-                    "queued.min.messages": 20_000,
+                    "queued.min.messages": 10_000,
                     "fetch.queue.backoff.ms": 10,
                     "reconnect.backoff.max.ms": broker.RECONNECT_BACKOFF_MAX_MS,
                     "topic.metadata.refresh.interval.ms": 30_000,

@@ -7,7 +7,6 @@ import socket
 import sys
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
@@ -19,16 +18,27 @@ from devstack.sale import Plan, Sale, logs_folder, worker_environment
 from devstack.sale_view import Addresses, print_result, view_for
 from devstack.stack import Stack
 from seckill import exit_codes
+from seckill.accounts import Unusable, make_admin, make_api_key
 from seckill.broker.topics import Topics
 from seckill.errors import ServiceAway
 from seckill.management.arguments import readable_errors, use_database
 from seckill.models import ApiKey
 from seckill.redis_client import connect
 from seckill.shutdown import Shutdown
-from seckill_project.config import BASE_DIR, ControlApi, Server, devstack_folder, load, parse_stock
+from seckill_project.config import (
+    BASE_DIR,
+    ENV_PREFIX,
+    ConfigError,
+    ControlApi,
+    Server,
+    devstack_folder,
+    load,
+    parse_stock,
+)
 
 STOCK = "1001:30000,1002:20000,1003:20000,1004:15000,1005:15000"
 ADMIN = "admin"
+KEY_NAME = "make run"
 
 
 class Command(BaseCommand):
@@ -108,8 +118,9 @@ class Command(BaseCommand):
                 shutdown=shutdown,
                 say=console.print,
                 show=view.show,
+                port=port,
             )
-            sale.prepare(("--port", str(port)))
+            sale.prepare()
             if shutdown.requested:
                 return exit_codes.OK
             console.print(f"load: profile {plan.profile}, seed {plan.seed}")
@@ -136,16 +147,13 @@ class Command(BaseCommand):
 
     def _credentials(self, port: int) -> "Addresses":
         """An operator's login and an API key, new ones each time: nothing is kept in the clear."""
-        password = os.environ.get("SECKILL_ADMIN_PASSWORD") or secrets.token_urlsafe(9)
-        user, _made = get_user_model().objects.get_or_create(
-            username=ADMIN, defaults={"is_staff": True, "is_superuser": True}
-        )
-        user.set_password(password)
-        user.save()
-        key, _made = ApiKey.objects.get_or_create(name="make run")
-        secret = key.renew()
-        key.save()
-        return Addresses(port=port, user=ADMIN, password=password, api_key=secret)
+        try:
+            password = make_admin(ADMIN, os.environ.get(ENV_PREFIX + "ADMIN_PASSWORD"))
+        except Unusable as wrong:
+            raise ConfigError(f"{ENV_PREFIX}ADMIN_PASSWORD: {wrong}") from None
+        ApiKey.objects.filter(name=KEY_NAME).delete()
+        key = make_api_key(KEY_NAME, can_steer=True)
+        return Addresses(port=port, user=ADMIN, password=password, api_key=key)
 
 
 def _free_port(wanted: int | None, usual: int) -> int:

@@ -5,17 +5,18 @@ import logging
 import time
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 
-from loadgen.connect import open_patiently
 from loadgen.plan import NO_PROFILE, Load, make_load
 from loadgen.profile import MAX_REQUESTS
 from loadgen.profile_file import names, read_profile
 from loadgen.progress import display_for
 from loadgen.sender import run
 from seckill import exit_codes
-from seckill.broker.topics import DEFAULT_PARTITIONS
+from seckill.broker.producer import Producer, open_producer
+from seckill.broker.topics import DEFAULT_PARTITIONS, Topics
+from seckill.errors import BrokerAway
 from seckill.management.arguments import (
     add_section_flags,
     add_supervision_flag,
@@ -23,6 +24,7 @@ from seckill.management.arguments import (
     section_flags,
 )
 from seckill.shutdown import Shutdown
+from seckill.startup import Stopped, wait_for
 from seckill.wire import MAX_ID
 from seckill_project.config import Client
 from seckill_project.config import load as load_section
@@ -146,17 +148,30 @@ class Command(BaseCommand):
         console = Console(stderr=True)
         # kafka-python tells each failed attempt to connect in four lines; ours says it once.
         logging.getLogger("kafka").setLevel(logging.CRITICAL)
+        partitions: int = options["partitions"]
 
         def say(line: str) -> None:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
 
+        def open_it() -> Producer:
+            with Topics(client) as topics:
+                if topics.ensure(client.topic, partitions):
+                    say(f"topic {client.topic} did not exist and was made: {partitions} partitions")
+            return open_producer(client, client.topic)
+
         with Shutdown() as shutdown:
             if options["stop_with_stdin"]:
                 shutdown.watch_stdin()
-            producer = open_patiently(client, options["partitions"], shutdown, say)
-            if producer is None:
+            try:
+                producer = wait_for(open_it, client.connect_timeout, shutdown, say)
+            except Stopped:
                 say("stopped before anything was sent")
                 return exit_codes.OK
+            except BrokerAway as away:
+                raise CommandError(
+                    f"{away}. Nothing was sent. Start Kafka, or name another one with --brokers",
+                    returncode=exit_codes.UNREACHABLE,
+                ) from None
             try:
                 with display_for(console, options["quiet"]) as display:
                     report = run(load, producer, shutdown, display, topic=client.topic)

@@ -1,0 +1,117 @@
+"""The producer on confluent-kafka (librdkafka). Acknowledgements are counted while we poll."""
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from confluent_kafka import KafkaException
+from confluent_kafka import Producer as LibraryProducer
+
+from seckill.broker import producer
+from seckill.broker.security import confluent_options
+from seckill.errors import BrokerAway
+from seckill_project.config import KafkaSection
+
+log = logging.getLogger(__name__)
+
+
+class ConfluentProducer:
+    """`producer.Producer` on confluent-kafka."""
+
+    def __init__(
+        self,
+        settings: KafkaSection,
+        topic: str,
+        linger_ms: int,
+        max_in_flight: int,
+    ) -> None:
+        self.delivered = 0
+        self.failed = 0
+        self.last_error = ""
+        self._topic = topic
+        self._limit = max_in_flight
+        options: dict[str, Any] = {
+            "client.id": "seckill-producer",
+            "acks": "all",
+            "enable.idempotence": True,
+            "compression.type": "lz4",
+            "linger.ms": linger_ms,
+            "message.max.bytes": producer.MAX_RECORD_BYTES,
+            "request.timeout.ms": producer.REQUEST_TIMEOUT_MS,
+            "delivery.timeout.ms": producer.NEVER_MS,
+            "queue.buffering.max.messages": max_in_flight,
+            "queue.buffering.max.kbytes": max(1024, max_in_flight * producer.PLACE_BYTES // 1024),
+            "reconnect.backoff.max.ms": producer.RECONNECT_BACKOFF_MAX_MS,
+            "on_delivery": self._on_delivery,
+            "error_cb": self._on_error,
+            "log_level": 2,
+            **confluent_options(settings),
+        }
+        try:
+            self._producer = LibraryProducer(options, logger=log)
+            found = self._producer.list_topics(topic, timeout=producer.CONNECT_S).topics[topic]
+        except KafkaException as away:
+            raise BrokerAway(f"{settings.brokers}: {_reason(away)}") from None
+        if found.error is not None:
+            raise BrokerAway(f"topic {topic}: {_reason(found.error)}")
+
+    def send(self, value: bytes | None, headers: Sequence[tuple[str, bytes]] = ()) -> None:
+        """See `producer.Producer`."""
+        deadline = time.monotonic() + producer.ROOM_S
+        while True:
+            try:
+                if headers:
+                    self._producer.produce(self._topic, value, headers=list(headers))
+                else:
+                    self._producer.produce(self._topic, value)
+                return
+            except BufferError:
+                if time.monotonic() > deadline:
+                    self.failed += 1
+                    self.last_error = producer.NO_ROOM
+                    return
+                self._producer.poll(producer.LOOK_S)
+            except KafkaException as wrong:
+                self.failed += 1
+                self.last_error = _reason(wrong)
+                return
+
+    def room(self, timeout_s: float = 0.0) -> int:
+        """See `producer.Producer`."""
+        deadline = time.monotonic() + timeout_s
+        self._producer.poll(0)
+        while (room := self._limit - len(self._producer)) <= 0:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return 0
+            self._producer.poll(min(producer.LOOK_S, left))
+        return room
+
+    def flush(self, timeout_s: float) -> int:
+        """See `producer.Producer`."""
+        return int(self._producer.flush(timeout_s))
+
+    def close(self) -> None:
+        """See `producer.Producer`."""
+        if len(self._producer):
+            self._producer.purge()
+            self._producer.flush(producer.CONNECT_S)
+            self.last_error = producer.CLOSED
+        self._producer.close()
+
+    def _on_delivery(self, error: object, message: object) -> None:
+        if error is None:
+            self.delivered += 1
+        else:
+            self.failed += 1
+            self.last_error = _reason(error)
+
+    def _on_error(self, error: object) -> None:
+        self.last_error = _reason(error)
+
+
+def _reason(wrong: object) -> str:
+    """librdkafka's own words, without its code, from its error or an exception around it."""
+    error = wrong.args[0] if isinstance(wrong, Exception) and wrong.args else wrong
+    return str(error.str()) if hasattr(error, "str") else str(error)

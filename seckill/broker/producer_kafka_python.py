@@ -1,0 +1,135 @@
+"""The producer on kafka-python, the default client. Its thread counts the acknowledgements."""
+
+import threading
+import time
+from collections.abc import Sequence
+from functools import partial
+
+from kafka import KafkaProducer
+from kafka.errors import KafkaError
+from kafka.partitioner import StickyPartitioner
+
+from seckill.broker import producer
+from seckill.broker.security import kafka_python_options
+from seckill.errors import BrokerAway
+from seckill_project.config import KafkaSection
+
+
+class KafkaPythonProducer:
+    """`producer.Producer` on kafka-python."""
+
+    def __init__(
+        self,
+        settings: KafkaSection,
+        topic: str,
+        linger_ms: int,
+        max_in_flight: int,
+    ) -> None:
+        self.delivered = 0
+        self.failed = 0
+        self.last_error = ""
+        self._topic = topic
+        self._limit = max_in_flight
+        self._sent = 0
+        # Places of records that are in flight or were: only differences count.
+        self._taken = 0
+        self._freed = 0
+        # A future that is done already calls back on our thread: two threads count.
+        self._counting = threading.Lock()
+        try:
+            self._producer = KafkaProducer(
+                client_id="seckill-producer",
+                acks="all",
+                enable_idempotence=True,
+                compression_type="lz4",
+                linger_ms=linger_ms,
+                batch_size=producer.BATCH_BYTES,
+                max_request_size=producer.MAX_RECORD_BYTES,
+                partitioner=StickyPartitioner(),
+                allow_auto_create_topics=False,
+                max_block_ms=int(producer.CONNECT_S * 1000),
+                bootstrap_timeout_ms=int(producer.CONNECT_S * 1000),
+                request_timeout_ms=producer.REQUEST_TIMEOUT_MS,
+                delivery_timeout_ms=producer.NEVER_MS,
+                reconnect_backoff_max_ms=producer.RECONNECT_BACKOFF_MAX_MS,
+                metrics_enabled=False,
+                **kafka_python_options(settings),
+            )
+        except (KafkaError, OSError) as away:
+            raise BrokerAway(f"{settings.brokers}: {away}") from None
+        try:
+            self._producer.partitions_for(topic)
+        except KafkaError as away:
+            self._producer.close(timeout=1)
+            raise BrokerAway(f"topic {topic}: {away}") from None
+
+    def send(self, value: bytes | None, headers: Sequence[tuple[str, bytes]] = ()) -> None:
+        """See `producer.Producer`."""
+        self._sent += 1
+        if not self.room(producer.ROOM_S):
+            self._on_failed(producer.NO_ROOM, 0)
+            return
+        # The library wants a key with a tombstone; a changing one spreads them over the partitions.
+        key = self._sent.to_bytes(8) if value is None else None
+        places = 1 if value is None else 1 + len(value) // producer.PLACE_BYTES
+        self._taken += places
+        try:
+            future = self._producer.send(self._topic, value, key, list(headers))
+        except (KafkaError, ValueError) as wrong:
+            self._on_failed(wrong, places)
+            return
+        if places == 1:
+            future.add_callback(self._on_delivered)
+            future.add_errback(self._on_failed)
+        else:
+            future.add_callback(partial(self._on_delivered, places=places))
+            future.add_errback(partial(self._on_failed, places=places))
+
+    def room(self, timeout_s: float = 0.0) -> int:
+        """See `producer.Producer`."""
+        room = self._limit - (self._taken - self._freed)
+        if room > 0:
+            return room
+        deadline = time.monotonic() + timeout_s
+        while True:
+            room = self._limit - (self._taken - self._freed)
+            left = deadline - time.monotonic()
+            if room > 0 or left <= 0:
+                return max(room, 0)
+            time.sleep(min(producer.LOOK_S, left))
+
+    def flush(self, timeout_s: float) -> int:
+        """See `producer.Producer`."""
+        deadline = time.monotonic() + timeout_s
+        while (waiting := self._waiting()) and (left := deadline - time.monotonic()) > 0:
+            try:
+                # The library's time-out is for each batch: short ones, so that the sum stays ours.
+                self._producer.flush(timeout=min(0.1, left))
+            except KafkaError:
+                continue
+        return waiting
+
+    def close(self) -> None:
+        """See `producer.Producer`."""
+        if self._waiting():
+            # With records in flight the library's close() raises out of its own flush and leaves
+            # its thread running (kafka-python 3.0): end that thread first.
+            sender = self._producer._sender
+            sender.force_close()
+            sender.join(producer.CONNECT_S)
+            self.last_error = producer.CLOSED
+        self._producer.close(timeout=producer.CONNECT_S)
+
+    def _waiting(self) -> int:
+        return self._sent - self.delivered - self.failed
+
+    def _on_delivered(self, metadata: object, places: int = 1) -> None:
+        with self._counting:
+            self.delivered += 1
+            self._freed += places
+
+    def _on_failed(self, error: object, places: int = 1) -> None:
+        with self._counting:
+            self.failed += 1
+            self._freed += places
+            self.last_error = str(error) or type(error).__name__
