@@ -164,11 +164,16 @@ class Sale:
         deadline = time.monotonic() + STUCK_S
         while not self.shutdown.wait(LOOK_S):
             self._restart_ended()
-            members = self.topics.group_members(self.server.group_id)
-            if members == self.plan.consumers and _listens(self.port):
-                return
+            reason = "not all of them answer"
+            try:
+                members = self.topics.group_members(self.server.group_id)
+                if members == self.plan.consumers and _listens(self.port):
+                    return
+            except ServiceAway as away:
+                # A new Kafka has no coordinator for groups yet.
+                reason = str(away)
             if time.monotonic() > deadline:
-                raise DevstackError(f"the workers do not come up; see {self.crew.folder}")
+                raise DevstackError(f"the workers do not come up: {reason}; {self.crew.folder}")
 
     def _drain(
         self, show: Callable[[Moment], None], *, began: float | None = None, load: bool = False

@@ -38,6 +38,9 @@ class DeadLetters:
         self._producer: Producer | None = None
         self._pending: list[tuple[bytes | None, Sequence[tuple[str, bytes]]]] = []
         self._bytes = 0
+        # How many of the pending ones the producer has, and its failures when they were sent.
+        self._sent = 0
+        self._failed = 0
         self.parked = 0
 
     @property
@@ -66,24 +69,30 @@ class DeadLetters:
         if not self._pending:
             return True
         try:
-            if self._producer is None:
-                with Topics(self._section) as topics:
-                    topics.ensure(dead_topic(self._section.topic), 1, TOPIC_CONFIGS)
-                self._producer = self._open_producer()
-            failed = self._producer.failed
-            for value, headers in self._pending:
-                self._producer.send(value, headers)
-            waiting = self._producer.flush(FLUSH_S)
+            producer = self._opened()
         except BrokerAway as away:
             log.warning("dead letters wait: %s", away)
             return False
-        if waiting or self._producer.failed > failed:
-            log.warning("dead letters wait: Kafka did not acknowledge them; sending them again")
+        if producer.failed > self._failed:
+            log.warning("dead letters are sent again: %s", producer.last_error)
+            self._failed, self._sent = producer.failed, 0
+        for value, headers in self._pending[self._sent :]:
+            producer.send(value, headers)
+        self._sent = len(self._pending)
+        if producer.flush(FLUSH_S) or producer.failed > self._failed:
+            log.warning("dead letters wait: Kafka has not acknowledged all of them")
             return False
         self.parked += len(self._pending)
         self._pending.clear()
-        self._bytes = 0
+        self._bytes = self._sent = 0
         return True
+
+    def _opened(self) -> Producer:
+        if self._producer is None:
+            with Topics(self._section) as topics:
+                topics.ensure(dead_topic(self._section.topic), 1, TOPIC_CONFIGS)
+            self._producer = self._open_producer()
+        return self._producer
 
     def close(self) -> None:
         """Close the producer, if there is one."""
