@@ -130,7 +130,7 @@ class Bench:
             )
             with Topics(self.server) as topics:
                 limit = time.monotonic() + 60
-                while topics.group_members(f"bench-{client}") < 1 and time.monotonic() < limit:
+                while not topics.group_members(f"bench-{client}") and time.monotonic() < limit:
                     time.sleep(LOOK_S)
         self.crew.start("log worker", "run_log_worker")
         time.sleep(3)

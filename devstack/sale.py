@@ -98,6 +98,7 @@ class Sale:
         self.topics.ensure(self.server.topic)
         self._source = str(self.topics.source(self.server.topic))
         Control(self.client, "run_sale").set_stock(self.plan.activity_id, self.plan.stock)
+        gone = self._members()
         self.crew.start(
             "run_consumer",
             *("run_consumer", "--consumers", str(self.plan.consumers)),
@@ -106,7 +107,7 @@ class Sale:
         self.crew.start("run_log_worker", "run_log_worker")
         self.crew.start("run_control_api", "run_control_api", "--port", str(self.port))
         self.say("waiting for the workers")
-        self._await_workers()
+        self._await_workers(gone)
         if not self._drain(lambda _: None):
             raise DevstackError(
                 f"the workers do not decide what an earlier run left; see {self.crew.folder}"
@@ -159,21 +160,27 @@ class Sale:
         while not self.shutdown.wait(1.0):
             self._restart_ended()
 
-    def _await_workers(self) -> None:
-        """Until the consumers have their partitions and the web process answers."""
+    def _members(self) -> frozenset[str]:
+        try:
+            return self.topics.group_members(self.server.group_id)
+        except ServiceAway:
+            # A new Kafka has no coordinator for groups yet, and so no members.
+            return frozenset()
+
+    def _await_workers(self, gone: frozenset[str]) -> None:
+        """Until the consumers have their partitions and the web process answers.
+
+        Members that were `gone` before are of a killed run: their sessions have to expire first.
+        """
         deadline = time.monotonic() + STUCK_S
         while not self.shutdown.wait(LOOK_S):
             self._restart_ended()
-            reason = "not all of them answer"
-            try:
-                members = self.topics.group_members(self.server.group_id)
-                if members == self.plan.consumers and _listens(self.port):
-                    return
-            except ServiceAway as away:
-                # A new Kafka has no coordinator for groups yet.
-                reason = str(away)
+            members = self._members()
+            settled = len(members) == self.plan.consumers and not members & gone
+            if settled and _listens(self.port):
+                return
             if time.monotonic() > deadline:
-                raise DevstackError(f"the workers do not come up: {reason}; {self.crew.folder}")
+                raise DevstackError(f"the workers do not come up; see {self.crew.folder}")
 
     def _drain(
         self, show: Callable[[Moment], None], *, began: float | None = None, load: bool = False

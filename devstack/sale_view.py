@@ -146,8 +146,9 @@ class Addresses:
     def print(self, console: Console) -> None:
         """For people."""
         base = f"http://127.0.0.1:{self.port}"
-        table = Table(show_header=False, box=None)
-        table.add_row("admin", f"{base}/admin/  user {self.user}, password {self.password}")
-        table.add_row("API", f"{base}/status  header X-API-Key: {self.api_key}")
-        table.add_row("API documentation", f"{base}/docs")
-        console.print(table)
+        for name, text in (
+            ("admin", f"{base}/admin/  user {self.user}, password {self.password}"),
+            ("API", f"{base}/status  header X-API-Key: {self.api_key}"),
+            ("API documentation", f"{base}/docs"),
+        ):
+            console.print(f"  {name:<18} {text}", soft_wrap=True, markup=False)

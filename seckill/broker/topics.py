@@ -117,13 +117,15 @@ class Topics:
         refusals = [answer for answer in answers.values() if getattr(answer, "errno", 0)]
         return refusals[0].__name__ if refusals else None
 
-    def group_members(self, group_id: str) -> int:
-        """Consumers of a group that has settled; 0 while it is sharing out its partitions."""
+    def group_members(self, group_id: str) -> frozenset[str]:
+        """Members of a group that has settled; none while it is sharing out its partitions."""
         try:
             group: dict[str, Any] = self._admin.describe_groups([group_id])[group_id]
         except (KafkaError, OSError) as away:
             raise BrokerAway(away) from None
-        return len(group["members"]) if group["group_state"] == "Stable" else 0
+        if group["group_state"] != "Stable":
+            return frozenset()
+        return frozenset(member["member_id"] for member in group["members"])
 
     def delete(self, topic: str) -> None:
         """Delete the topic and all its messages."""
