@@ -20,8 +20,8 @@ NEED_EMPTY_BYTES = 2_000_000_000
 # For a folder that is set up already.
 NEED_BYTES = 500_000_000
 INSTEAD = (
-    "Start the services with docker-compose.yml instead (`docker compose up -d kafka valkey "
-    "postgres`) or name running ones in SECKILL_BROKERS, SECKILL_REDIS_URL and SECKILL_PG_DSN."
+    "Run everything in containers instead (`docker compose up -d`, see docker-compose.yml), or name "
+    "running services in SECKILL_BROKERS, SECKILL_REDIS_URL and SECKILL_PG_DSN."
 )
 
 
@@ -30,6 +30,8 @@ def check_platform() -> None:
     system, machine = platform.system(), platform.machine()
     if system not in SYSTEMS or machine.lower() not in MACHINES:
         raise DevstackError(f"there are no embedded services for {system} on {machine}. {INSTEAD}")
+    if system == "Linux" and platform.libc_ver()[0] != "glibc":
+        raise DevstackError(f"the embedded services need glibc, not another C library. {INSTEAD}")
 
 
 def check_user() -> None:

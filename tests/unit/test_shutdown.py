@@ -1,0 +1,92 @@
+"""Asking a process to stop: the first signal sets a flag, the second one ends it."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from seckill.exit_codes import SECOND_SIGNAL
+from seckill.shutdown import Shutdown
+from seckill_project.config import BASE_DIR
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_first_signal_sets_the_flag_and_nothing_else(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with Shutdown() as shutdown:
+        assert not shutdown.requested
+        os.kill(os.getpid(), number)
+        assert shutdown.wait(10)
+        assert shutdown.requested
+    assert signal.getsignal(number) is before
+
+
+def test_only_the_signals_that_were_named() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with Shutdown(signal.SIGTERM):
+        assert signal.getsignal(signal.SIGINT) is before
+        assert signal.getsignal(signal.SIGTERM) is not before
+
+
+def test_handlers_come_back_after_an_error() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyError), Shutdown():
+        raise KeyError
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_request_without_a_signal_ends_a_wait() -> None:
+    shutdown = Shutdown()
+    assert not shutdown.wait(0)
+    waiting = threading.Thread(target=shutdown.wait, args=(60,))
+    waiting.start()
+    shutdown.request()
+    waiting.join(10)
+    assert not waiting.is_alive()
+
+
+PROGRAM = """
+import sys
+from seckill.shutdown import Shutdown
+with Shutdown() as shutdown:
+    print("ready", flush=True)
+    shutdown.wait(60)
+    print("first", flush=True)
+    if "stuck" in sys.argv:
+        while True:
+            pass
+"""
+
+
+@contextmanager
+def started(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *arguments], cwd=BASE_DIR, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_one_signal_lets_the_work_end() -> None:
+    with started() as process:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_a_process_that_is_stuck(second: signal.Signals) -> None:
+    with started("stuck") as process:
+        assert process.stdout is not None
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline() == "first\n"
+        process.send_signal(second)
+        assert process.wait(30) == SECOND_SIGNAL

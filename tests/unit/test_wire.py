@@ -1,0 +1,82 @@
+"""The outcomes: one enum in Python, and the same numbers in the header of the script."""
+
+import re
+
+import pytest
+
+from seckill import scripts
+from seckill.engine import OUTCOME_OF_DIGIT, Status
+from seckill.wire import MAX_ID, MAX_ITEMS, MAX_QUANTITY, MAX_TIME_MS, MAX_UNITS, Outcome
+
+NAME_AND_NUMBER = re.compile(r"\b([A-Z][A-Z_]+) (-?\d+)\b")
+
+
+def header(name: str) -> str:
+    """The comment at the top of a script, as one text."""
+    lines = scripts.load(name).text.splitlines()[1:]
+    end = next(i for i, line in enumerate(lines) if not line.startswith("--"))
+    return " ".join(" ".join(line.removeprefix("--") for line in lines[:end]).split())
+
+
+def constants(name: str) -> dict[str, int]:
+    """Every `local A, B = 1, 2` of numbers in a script's body."""
+    found = {}
+    for names, values in re.findall(
+        r"^local ([A-Z_, ]+) = ([-\d, ]+)$", scripts.load(name).text, re.MULTILINE
+    ):
+        found.update(zip(names.split(", "), map(int, values.split(", ")), strict=True))
+    return found
+
+
+def test_the_scripts_header_repeats_the_outcomes() -> None:
+    text = header("decide_batch")
+    outcomes = text[text.index("outcomes one byte") :]
+    said = {name: int(number) for name, number in NAME_AND_NUMBER.findall(outcomes)}
+    assert said == {outcome.name: outcome.value for outcome in Outcome}
+
+
+def test_the_scripts_header_repeats_the_statuses() -> None:
+    text = header("decide_batch")
+    statuses = text[text.index("status DECIDED") : text.index("outcomes one byte")]
+    said = {name: int(number) for name, number in NAME_AND_NUMBER.findall(statuses)}
+    assert said == {status.name: status.value for status in Status}
+
+
+def test_the_scripts_body_uses_the_numbers_of_its_header() -> None:
+    body = constants("decide_batch")
+    for enum in (Outcome, Status):
+        assert {member.name: body.get(member.name) for member in enum} == {
+            member.name: member.value for member in enum
+        }
+
+
+def test_the_header_and_the_body_give_an_outcome_the_same_byte() -> None:
+    text = header("decide_batch")
+    accepted = re.search(r'ACCEPTED 1 is "(.)"', text)
+    others = re.search(r'are "(.)" to "(.)"', text)
+    assert accepted is not None
+    assert others is not None
+    body = dict(re.findall(r"\[([A-Z_]+)\] = '(.)'", scripts.load("decide_batch").text))
+    assert body == {outcome.name: chr(byte) for byte, outcome in OUTCOME_OF_DIGIT.items()}
+    assert body["ACCEPTED"] == accepted[1]
+    refused = sorted(digit for name, digit in body.items() if name != "ACCEPTED")
+    assert (refused[0], refused[-1]) == others.groups()
+
+
+@pytest.mark.parametrize("path", sorted(scripts.FOLDER.glob("*.lua")), ids=lambda path: path.stem)
+def test_a_script_begins_with_its_contract(path) -> None:
+    said = header(path.stem)
+    text = path.read_text()
+    assert said.startswith(f"{path.stem}: ")
+    assert "Returns" in said
+    body = text[text.index("\n\n") :]
+    # What the body takes by number is on a line of the header.
+    for place in set(re.findall(r"\b((?:KEYS|ARGV)\[\d+\])", body)):
+        assert place in said, f"{place} is not explained"
+
+
+def test_limits_are_exact_in_lua_and_fit_postgresql() -> None:
+    assert MAX_ID == 2**63 - 1
+    assert MAX_TIME_MS <= 2**53
+    assert 1000 * MAX_UNITS < 2**53
+    assert MAX_ITEMS * MAX_QUANTITY < 2**53
