@@ -20,8 +20,8 @@ NEED_EMPTY_BYTES = 2_000_000_000
 # For a folder that is set up already.
 NEED_BYTES = 500_000_000
 INSTEAD = (
-    "Run everything in containers instead (`docker compose up -d`, see docker-compose.yml), or name "
-    "running services in SECKILL_BROKERS, SECKILL_REDIS_URL and SECKILL_PG_DSN."
+    "Run everything in containers instead (`docker compose up -d`, see docker-compose.yml), or "
+    "name running services in SECKILL_BROKERS, SECKILL_REDIS_URL and SECKILL_PG_DSN."
 )
 
 

@@ -14,8 +14,10 @@ from seckill_project.config import Server
 
 log = logging.getLogger(__name__)
 
-# Kilobytes that the library may fetch ahead: bounds its memory.
+# The library unpacks what it fetches ahead, to some five times the size: these bound its memory.
 FETCH_AHEAD_KB = 4 * 1024
+FETCH_BYTES = 2 * 1024 * 1024
+PARTITION_FETCH_BYTES = 512 * 1024
 # Errors that the library mends by itself: it goes on when the broker is back.
 MENDED_BY_THE_LIBRARY = {
     KafkaError._PARTITION_EOF,
@@ -49,8 +51,8 @@ class ConfluentConsumer:
                     "session.timeout.ms": broker.SESSION_TIMEOUT_MS,
                     "heartbeat.interval.ms": broker.HEARTBEAT_MS,
                     "max.poll.interval.ms": broker.MAX_POLL_INTERVAL_MS,
-                    "fetch.message.max.bytes": broker.PARTITION_FETCH_BYTES,
-                    "fetch.max.bytes": broker.FETCH_MAX_BYTES,
+                    "fetch.message.max.bytes": PARTITION_FETCH_BYTES,
+                    "fetch.max.bytes": FETCH_BYTES,
                     "queued.max.messages.kbytes": FETCH_AHEAD_KB,
                     "queued.min.messages": 10_000,
                     "fetch.queue.backoff.ms": 10,
