@@ -127,7 +127,7 @@ class Bar(Quiet):
         rate = (progress.sent - self._told.sent) / seconds if seconds > 0 else 0.0
         self._told = progress
         failed = f"failed {progress.failed:,}" if progress.failed else ""
-        note = blocked_words(progress) if progress.blocked else failed
+        note = "Kafka takes no more for now" if progress.blocked else failed
         self._bar.update(
             self._task, total=progress.total, completed=progress.sent, rate=rate, note=note
         )

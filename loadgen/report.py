@@ -38,9 +38,11 @@ class Lateness:
         for counts, step in ((self._fine, 1.0), (self._coarse, 1000.0)):
             for index, count in enumerate(counts):
                 seen += count
-                if count and seen >= wanted:
+                # The last counter has no upper end but the longest one of all.
+                endless = counts is self._coarse and index == COARSE_S - 1
+                if count and seen >= wanted and not endless:
                     return min((index + 1) * step, self.max_ms)
-        return 0.0
+        return self.max_ms
 
 
 @dataclass(frozen=True)

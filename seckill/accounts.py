@@ -1,4 +1,4 @@
-"""Making the credentials: operators' logins and API keys. Owns the one moment when they are shown."""
+"""Making the credentials: logins of operators and API keys, each shown at this one moment."""
 
 import secrets
 

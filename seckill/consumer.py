@@ -110,6 +110,8 @@ class Consumer:
             return 0
         slices = self._poll(0.0 if self._in_flight else POLL_S)
         self._notice_assignment()
+        if not slices or self._topic_replaced():
+            return 0
         for part in slices:
             self._ready += self._encode(part)
         return sum(len(part.offsets) for part in slices)
@@ -146,23 +148,28 @@ class Consumer:
         for gone in set(self._partitions) - partitions:
             if not any(batch.partition == gone for batch in self._in_flight):
                 del self._partitions[gone]
-        self._check_source()
 
-    def _check_source(self) -> bool:
-        """True when the topic was found to be another one than before: positions start anew."""
+    def _topic_replaced(self) -> bool:
+        """Whether the topic is another one than before: then all of it is read, from the start.
+
+        Asked after each poll: an id that is the same now was the same when the messages came. The
+        clients go on at the old offsets, silently, where a topic was deleted and made again.
+        """
         source = self._ask(self._current_source)
         if source == self.source:
             return False
-        replaced = bool(self.source)
-        if replaced:
-            log.warning("the topic was deleted and made again: source %s is new", source)
-            self._settle()
-            self._ready.clear()
-            for partition in self._partitions:
-                self.client.seek(partition, 0)
-        self.source = source
-        self._partitions.clear()
-        return replaced
+        before, self.source = self.source, source
+        if not before:
+            return False
+        log.warning("the topic was deleted and made again: source %s is new", source)
+        self._settle()
+        self._ready.clear()
+        self._stash.clear()
+        _, partitions = self.client.assignments()
+        for partition in partitions:
+            self.client.seek(partition, 0)
+        self._partitions = {partition: _Partition(0, 0) for partition in partitions}
+        return True
 
     def _current_source(self) -> str:
         """The topic's source; the one known so far while there is no topic. Raises BrokerAway."""
@@ -172,18 +179,13 @@ class Consumer:
         return source
 
     def _encode(self, part: broker.Slice) -> list[Batch]:
-        """The batches of a slice; none when its messages are to be read again."""
+        """The batches of a slice."""
         known = self._partitions.get(part.partition)
         if known is None:
             committed = self._ask(lambda: self.client.committed(part.partition))
             known = self._partitions[part.partition] = _Partition(committed or 0, committed or 0)
-        first = part.offsets[0]
-        start = known.next
-        if first < start:
-            # Read again from an earlier offset: a new topic of the same name, or a redelivery.
-            if self._check_source():
-                return []
-            start = first
+        # Read again from an earlier offset: a redelivery.
+        start = min(known.next, part.offsets[0])
         batches = []
         for low in range(0, len(part.offsets), self.batch_size):
             high = low + self.batch_size
@@ -222,6 +224,8 @@ class Consumer:
             if self.shutdown.requested:
                 log.warning("stopping while held, what waits stays in Kafka. %s", reason)
                 self._in_flight = []
+                # Nothing may overtake it: it would count as skipped.
+                self._ready.clear()
                 return
             if not told_at or time.monotonic() - told_at > TELL_AGAIN_S:
                 log.error("HOLD: %s", reason)

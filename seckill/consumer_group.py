@@ -7,6 +7,7 @@ by themselves when it is gone. Children are spawned, never forked: a Kafka clien
 import logging
 import multiprocessing
 import multiprocessing.connection
+import os
 import signal
 import threading
 import time
@@ -23,6 +24,7 @@ from seckill.consumer import Consumer
 from seckill.dead_letters import DeadLetters, dead_topic
 from seckill.engine import Engine, skip
 from seckill.errors import RedisAway
+from seckill.exit_codes import SECOND_SIGNAL
 from seckill.keys import Lane, position_field
 from seckill.shutdown import Shutdown
 from seckill.stats import LaneStatus, read_lane
@@ -49,8 +51,10 @@ def consume(server: Server, lane: Lane) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.basicConfig(level=logging.WARNING, format=LOG_FORMAT, datefmt="%H:%M:%S")
     logging.getLogger("seckill").setLevel(logging.INFO)
-    logging.getLogger("kafka").setLevel(logging.ERROR)
-    with Shutdown(signal.SIGTERM) as shutdown:
+    # The library tells each attempt to connect; what it means is told by us, once.
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    # SIGTERM can come twice, from whoever ends the whole group and from the parent.
+    with Shutdown(signal.SIGTERM, second_exits=False) as shutdown:
         threading.Thread(target=_stop_with_parent, args=(shutdown,), daemon=True).start()
         client = None
         while client is None and not shutdown.requested:
@@ -62,9 +66,19 @@ def consume(server: Server, lane: Lane) -> None:
         if client is None:
             return
 
+        # Asked after each poll: one connection, made again where it fails.
+        topics: Topics | None = None
+
         def find_source() -> str | None:
-            with Topics(server) as topics:
+            nonlocal topics
+            try:
+                topics = topics or Topics(server)
                 return topics.source(server.topic)
+            except BrokerAway:
+                if topics is not None:
+                    topics.close()
+                topics = None
+                raise
 
         Consumer(
             client=client,
@@ -76,12 +90,17 @@ def consume(server: Server, lane: Lane) -> None:
             find_source=find_source,
             batch_size=server.batch_size,
         ).run()
+        if topics is not None:
+            topics.close()
 
 
 def _stop_with_parent(shutdown: Shutdown) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         multiprocessing.connection.wait([parent.sentinel])
+        if shutdown.requested:
+            # Nobody is left who would end it if it did not end by itself.
+            os._exit(SECOND_SIGNAL)
         log.warning("the parent process is gone; stopping")
         shutdown.request()
 
@@ -108,6 +127,7 @@ class ConsumerGroup:
 
     _children: list[_Child] = field(default_factory=list)
     _last: tuple[float, int] | None = None
+    _kafka_away: bool = False
 
     def run(self, *, drain: bool = False) -> None:
         """Keep the consumers running; the status line each `status_interval`."""
@@ -127,6 +147,8 @@ class ConsumerGroup:
                     if self.drained():
                         break
                     next_drain_look = now + DRAIN_LOOK_S
+            if self.shutdown.requested:
+                self.say("stopping: batches in flight are finished and committed first")
         finally:
             self._stop()
         self.say(self.describe())
@@ -176,8 +198,14 @@ class ConsumerGroup:
             return f"[status] {away} | consumers {alive}"
         try:
             lag: int | None = self.lag(lane)
-        except BrokerAway:
+            if self._kafka_away:
+                log.warning("going on: Kafka answers again")
+            self._kafka_away = False
+        except BrokerAway as away:
             lag = None
+            if not self._kafka_away:
+                log.error("%s. The sale waits for it, nothing is lost", away)
+            self._kafka_away = True
         now = time.monotonic()
         rate = 0.0
         if self._last is not None and now > self._last[0]:

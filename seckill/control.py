@@ -72,6 +72,8 @@ class Control:
                 [self._lane.activities, keys.state, keys.stock, keys.loaded, keys.stats],
                 [activity_id, CONTROL_CHANNEL, self._actor, *pairs],
             )
+            if answer[0] == -1:
+                raise Refused(_("too many units were ever put on sale of one item"), "value")
             version, *rest = (int(number) for number in answer)
             lefts, loadeds = rest[0::3], rest[2::3]
             self._allocate(activity_id, dict(zip(stock, loadeds, strict=True)))

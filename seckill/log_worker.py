@@ -54,6 +54,9 @@ class LogWorker:
         """Turns until a stop is asked for, or, to drain, until the list is empty."""
         next_status = time.monotonic() + self.status_interval_s
         while not self.shutdown.requested:
+            if time.monotonic() >= next_status:
+                self.say(self.status_line())
+                next_status = time.monotonic() + self.status_interval_s
             try:
                 handled = self.run_once()
             except (RedisAway, PostgresAway) as away:
@@ -66,15 +69,12 @@ class LogWorker:
                 self._told_at, self._pause_s = 0.0, FIRST_PAUSE_S
             if drain and handled == 0:
                 break
-            if time.monotonic() >= next_status:
-                self.say(self.status_line())
-                next_status += self.status_interval_s
             if handled < self.batch_size and not (drain and handled):
                 self.shutdown.wait(self.interval_s)
         self.say(self.status_line())
 
     def run_once(self) -> int:
-        """Store one batch and trim it. How many records it had; 0 when the list is empty.
+        """Store one batch and trim it. How many entries were read; 0 when the list is empty.
 
         Raises RedisAway or PostgresAway; nothing is lost then, and the next turn begins anew.
         """
@@ -86,15 +86,20 @@ class LogWorker:
             raise
         if not tail:
             return 0
+        entries = [(raw, _read(raw)) for raw in reversed(tail)]
+        # The trim knows a batch again by its ends. No two records are the same, but junk can be:
+        # so a batch ends with a record, or it is one entry.
+        while len(entries) > 1 and isinstance(entries[-1][1], Poison):
+            entries.pop()
         dead: list[tuple[bytes, str]] = []
         records: list[tuple[bytes, WireRecord]] = []
-        for raw in reversed(tail):
-            try:
-                records.append((raw, parse(raw)))
-            except Poison as poison:
-                dead.append((raw, str(poison)))
+        for raw, entry in entries:
+            if isinstance(entry, Poison):
+                dead.append((raw, str(entry)))
+            else:
+                records.append((raw, entry))
         self._store(records, dead)
-        self._trim(tail, dead)
+        self._trim([raw for raw, _ in entries], dead)
         return len(tail)
 
     def status_line(self) -> str:
@@ -127,7 +132,8 @@ class LogWorker:
         self.stored += stored
         self.known += len(records) - stored
 
-    def _trim(self, tail: Sequence[bytes], dead: Sequence[tuple[bytes, str]]) -> None:
+    def _trim(self, batch: Sequence[bytes], dead: Sequence[tuple[bytes, str]]) -> None:
+        """Take a batch, the oldest entry first, off the list, and park what of it is dead."""
         letters: list[str | int | bytes] = [
             b'{"reason":%s,"record":%s}' % (_json(reason), _json(raw.decode(errors="replace")))
             for raw, reason in dead
@@ -136,7 +142,7 @@ class LogWorker:
             self.client,
             "trim_batch",
             [self.lane.list, self.lane.dead],
-            [len(tail), tail[-1], tail[0], *letters],
+            [len(batch), batch[0], batch[-1], *letters],
         )
         if taken and dead:
             self.parked += len(dead)
@@ -153,6 +159,12 @@ class LogWorker:
             self._told_at = time.monotonic()
 
 
-def _json(text: str) -> bytes:
+def _read(raw: bytes) -> WireRecord | Poison:
+    try:
+        return parse(raw)
+    except Poison as poison:
+        return poison
 
+
+def _json(text: str) -> bytes:
     return msgspec.json.encode(text)

@@ -13,26 +13,36 @@ from types import FrameType, TracebackType
 
 from seckill.exit_codes import SECOND_SIGNAL
 
-
 STDIN = 0
 
 
 class Shutdown:
-    """Context manager: SIGTERM and SIGINT set `requested`; a second one exits with its code."""
+    """Context manager: SIGTERM and SIGINT set `requested`; a second one exits with its code.
 
-    def __init__(self, *signals: signal.Signals) -> None:
+    With `second_exits=False` further signals change nothing: for children, whose parent decides.
+    """
+
+    def __init__(self, *signals: signal.Signals, second_exits: bool = True) -> None:
         self._signals = signals or (signal.SIGTERM, signal.SIGINT)
-        self._event = threading.Event()
+        self._second_exits = second_exits
+        self._signalled = False
+        # Not a threading.Event: a handler that runs while its own thread is inside wait() would
+        # wait for that thread for ever. These two locks are taken and given back in one step each:
+        # `_asked` is locked once a stop was asked for, `_gate` is locked until then.
+        self._asked = threading.Lock()
+        self._gate = threading.Lock()
+        self._gate.acquire()
         self._before: dict[signal.Signals, object] = {}
 
     @property
     def requested(self) -> bool:
         """True from the first signal on."""
-        return self._event.is_set()
+        return self._asked.locked()
 
     def request(self) -> None:
         """Ask for the stop without a signal."""
-        self._event.set()
+        if self._asked.acquire(blocking=False):
+            self._gate.release()
 
     def watch_stdin(self) -> None:
         """Ask for the stop when standard input ends: whoever held the other side is gone."""
@@ -41,13 +51,16 @@ class Shutdown:
             # Not through sys.stdin: its lock, held by a thread, would break the interpreter's end.
             while os.read(STDIN, 1024):
                 pass
-            self._event.set()
+            self.request()
 
         threading.Thread(target=read, name="stdin", daemon=True).start()
 
     def wait(self, seconds: float) -> bool:
         """Sleep, but not past a request to stop. True when there was one."""
-        return self._event.wait(seconds)
+        if not self._gate.acquire(timeout=max(seconds, 0)):
+            return self.requested
+        self._gate.release()
+        return True
 
     def __enter__(self) -> "Shutdown":
         for number in self._signals:
@@ -64,6 +77,7 @@ class Shutdown:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._event.is_set():
+        if self._signalled and self._second_exits:
             os._exit(SECOND_SIGNAL)
-        self._event.set()
+        self._signalled = True
+        self.request()

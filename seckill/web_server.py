@@ -1,6 +1,6 @@
 """The web process: waitress on one socket, ended by a request to stop and not by an exception.
 
-Owns the socket and the loop. Order of a stop: no new connections, the answers in flight, the threads.
+Owns the socket and the loop. Order of a stop: no new connections, answers in flight, threads.
 """
 
 import logging

@@ -7,6 +7,7 @@ Nothing is read at import: `load` reads, once a process, and hands out frozen ob
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
@@ -86,10 +87,22 @@ def check_redis_url(url: str) -> str:
 def check_dsn(dsn: str) -> str:
     """The address as it is; ValueError, which must not repeat it, where libpq cannot read it."""
     try:
-        conninfo_to_dict(dsn)
+        ports = conninfo_to_dict(dsn).get("port") or ""
     except psycopg.ProgrammingError:
         raise ValueError(UNREADABLE) from None
+    if not re.fullmatch(r"[\d,]*", str(ports)):
+        raise ValueError("its port is no number")
     return dsn
+
+
+def check_brokers(value: str) -> str:
+    """Kafka brokers as the libraries read them; else ValueError."""
+    brokers = [broker.strip() for broker in value.split(",") if broker.strip()]
+    for broker in brokers or [value]:
+        found = re.fullmatch(r"(?:[\w.-]+|\[[0-9a-fA-F:.]+\])(?::(\d{1,5}))?", broker)
+        if not found or not 1 <= int(found[1] or 9092) <= 65535:
+            raise ValueError(f"{broker!r} is not HOST:PORT; write kafka1:9092,kafka2:9092")
+    return ",".join(brokers)
 
 
 ItemId = Annotated[int, Field(ge=1, le=MAX_ID)]
@@ -98,7 +111,8 @@ Stock = Annotated[dict[ItemId, Units], NoDecode, BeforeValidator(parse_stock)]
 Brokers = Annotated[
     str,
     BeforeValidator(lambda v: ",".join(v) if isinstance(v, list) else v),
-    Field(min_length=3, description="Kafka brokers, host:port with commas"),
+    AfterValidator(check_brokers),
+    Field(description="Kafka brokers, host:port with commas"),
 ]
 Topic = Annotated[
     str,

@@ -3,7 +3,9 @@
 import contextlib
 import os
 import secrets
+from collections.abc import Callable
 
+from django.http import HttpRequest
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
@@ -56,7 +58,6 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
-    "django.contrib.postgres",
     # Its pages and scripts for /docs, from here and not from the internet.
     "ninja",
     "seckill",
@@ -74,6 +75,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "seckill.away_page.AwayPage",
 ]
 
 ROOT_URLCONF = "seckill_project.urls"
@@ -144,6 +146,12 @@ LOGGING = {
     "loggers": {"seckill": {"level": "INFO"}, "loadgen": {"level": "INFO"}},
 }
 
+
+def _may_view(permission: str) -> Callable[[HttpRequest], bool]:
+    """Whether a link of the menu is shown: only where it does not lead to a refusal."""
+    return lambda request: bool(request.user.has_perm(permission))
+
+
 UNFOLD = {
     "SITE_TITLE": _("Flash sale"),
     "SITE_HEADER": _("Flash sale"),
@@ -161,6 +169,7 @@ UNFOLD = {
                         "title": title,
                         "icon": icon,
                         "link": reverse_lazy(f"admin:seckill_{model}_changelist"),
+                        "permission": _may_view(f"seckill.view_{model}"),
                     }
                     for title, icon, model in (
                         (_("Orders"), "receipt_long", "record"),
@@ -178,11 +187,13 @@ UNFOLD = {
                         "title": _("Users"),
                         "icon": "person",
                         "link": reverse_lazy("admin:auth_user_changelist"),
+                        "permission": _may_view("auth.view_user"),
                     },
                     {
                         "title": _("Groups"),
                         "icon": "group",
                         "link": reverse_lazy("admin:auth_group_changelist"),
+                        "permission": _may_view("auth.view_group"),
                     },
                 ],
             },

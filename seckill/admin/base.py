@@ -1,22 +1,22 @@
-"""What the pages of the admin have in common: read-only lists, strict look-ups, the live look at Redis.
+"""What the admin's pages have in common: read-only lists, strict look-ups, plain times.
 
 Owns no page. Each page's file says what it shows; acts are in `seckill.admin.steering`.
 """
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
-from django.contrib import messages
 from django.contrib.admin import ShowFacets
 from django.db.models import Model
 from django.http import HttpRequest
-from django.utils.translation import gettext as _
+from django.utils import timezone
+from django.utils.text import capfirst
 from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
 
-from seckill import auth, web
-from seckill.errors import RedisAway
-from seckill.stats import LaneStatus
+from seckill import auth
+from seckill.paginator import CappedPaginator
 
 # What is shown where a number is not known.
 UNKNOWN = "–"
@@ -28,9 +28,19 @@ class PlainChangeList(ChangeList):
     `?o=` could sort by any column, which reads the whole table where no index has that order.
     """
 
+    result_list: Any
+
     def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         super().__init__(request, *args, **kwargs)
-        self.title = str(self.opts.verbose_name_plural).capitalize()
+        self.title = capfirst(self.opts.verbose_name_plural)
+
+    def get_results(self, request: HttpRequest) -> None:
+        """The page's rows, never more than a page: rows may come between the count and here."""
+        super().get_results(request)
+        if not self.multi_page:
+            self.result_list = self.result_list[: self.list_per_page]
+        # Equal counts keep a link "show all" out of the heading.
+        self.full_result_count = self.result_count
 
     def get_ordering(self, request: HttpRequest, queryset: Any) -> list[str]:
         """The admin's own order."""
@@ -40,6 +50,10 @@ class PlainChangeList(ChangeList):
 class SeckillAdmin(ModelAdmin):
     """Base of all pages: nothing can be looked up but by the filters that are shown."""
 
+    paginator = CappedPaginator
+    # What the rows are called where they are counted, if not as the page.
+    rows_name: Any = None
+    list_max_show_all = 0
     show_facets = ShowFacets.NEVER
     show_full_result_count = False
     list_filter_submit = True
@@ -81,14 +95,6 @@ class ReadOnlyAdmin(SeckillAdmin):
         return False
 
 
-def look(request: HttpRequest) -> LaneStatus | None:
-    """One look at Redis for this page; None and a message when it is away."""
-    try:
-        return web.lane_status()
-    except RedisAway as away:
-        messages.warning(
-            request,
-            _("Redis is away, so units left and versions are not known now: %(reason)s")
-            % {"reason": away},
-        )
-        return None
+def clock(moment: datetime | None) -> str | None:
+    """A time for people, to the second, in the site's time zone."""
+    return timezone.localtime(moment).strftime("%Y-%m-%d %H:%M:%S") if moment else None

@@ -63,8 +63,9 @@ class ItemFilter(DropdownFilter):
         return [
             (
                 f"{activity_id}-{item_id}",
-                f"{item_id} · {name}" if name else str(item_id)
-                + ("" if activity else f" ({_('activity')} {activity_id})"),
+                f"{item_id} · {name}"
+                if name
+                else str(item_id) + ("" if activity else f" ({_('activity')} {activity_id})"),
             )
             for activity_id, item_id, name in named
         ]

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
 
-from seckill.admin.base import UNKNOWN, ReadOnlyAdmin
+from seckill.admin.base import UNKNOWN, ReadOnlyAdmin, clock
 from seckill.admin.filters import (
     ActivityFilter,
     LastMinutesFilter,
@@ -18,7 +18,6 @@ from seckill.admin.filters import (
     period_parameters,
 )
 from seckill.models import StockChange
-from seckill.paginator import CappedPaginator
 
 ACTS = ("set_stock", "finish_activity", "configure", "sync_from_db")
 # Characters of a change that the list shows.
@@ -67,11 +66,10 @@ class LastMinutesOfActs(LastMinutesFilter):
 class StockChangeAdmin(ReadOnlyAdmin):
     """The control acts."""
 
-    paginator = CappedPaginator
-    list_max_show_all = 0
+    rows_name = _("acts")
     list_display = (
         "id",
-        "at",
+        "when",
         "actor",
         "act",
         "activity_id",
@@ -93,11 +91,11 @@ class StockChangeAdmin(ReadOnlyAdmin):
     fieldsets = (
         (
             _("Act"),
-            {"fields": (("act", "activity_id"), ("actor", "at"), ("state_label", "version"))},
+            {"fields": (("act", "activity_id"), ("actor", "when"), ("state_text", "version"))},
         ),
         (_("Change"), {"fields": ("old", "new", "detail")}),
     )
-    readonly_fields = ("state_label",)
+    readonly_fields = ("state_text", "when")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[StockChange], search_term: str
@@ -105,6 +103,11 @@ class StockChangeAdmin(ReadOnlyAdmin):
         """Acts of one actor."""
         term = search_term.strip()
         return (queryset.filter(actor=term) if term else queryset), False
+
+    @display(description=_("when"))
+    def when(self, change: StockChange) -> str | None:
+        """When it began."""
+        return clock(change.at)
 
     @display(description=_("from"))
     def from_(self, change: StockChange) -> str:
@@ -127,6 +130,11 @@ class StockChangeAdmin(ReadOnlyAdmin):
     def state_label(self, change: StockChange) -> tuple[str, str]:
         """How far it came."""
         return change.state, change.get_state_display()
+
+    @display(description=_("state"))
+    def state_text(self, change: StockChange) -> str:
+        """The same without a label's colours: forms have none."""
+        return change.get_state_display()
 
 
 def short(values: Any) -> str:

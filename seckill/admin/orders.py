@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 from unfold.views import ChangeList
 
-from seckill.admin.base import UNKNOWN, PlainChangeList, ReadOnlyAdmin
+from seckill.admin.base import UNKNOWN, PlainChangeList, ReadOnlyAdmin, clock
 from seckill.admin.filters import (
     ActivityFilter,
     ItemFilter,
@@ -25,7 +25,6 @@ from seckill.admin.filters import (
     period_parameters,
 )
 from seckill.models import Record
-from seckill.paginator import CappedPaginator
 from seckill.wire import MAX_ID, MAX_REQUEST_ID
 
 LINK = "text-primary-600 dark:text-primary-500"
@@ -43,18 +42,16 @@ class OrderChangeList(PlainChangeList):
 class RecordAdmin(ReadOnlyAdmin):
     """The order lines."""
 
-    paginator = CappedPaginator
     list_per_page = 100
-    list_max_show_all = 0
     list_display = (
         "id",
-        "ts",
+        "decided_at",
         "user_id",
         "activity_id",
         "item_id",
         "quantity",
         "latency",
-        "request",
+        "own_id",
     )
     list_display_links = ("id",)
     list_filter = (ActivityFilter, ItemFilter, LastMinutesFilter, ("ts", PeriodFilter))
@@ -68,7 +65,7 @@ class RecordAdmin(ReadOnlyAdmin):
                 "fields": (
                     ("user_id", "activity_id"),
                     ("item_id", "quantity"),
-                    ("ts", "latency"),
+                    ("decided_at", "latency"),
                     ("status", "version"),
                 )
             },
@@ -80,9 +77,9 @@ class RecordAdmin(ReadOnlyAdmin):
                 "description": _("This message, and no other, made this order."),
             },
         ),
-        (_("Request"), {"fields": ("request", "same_request")}),
+        (_("Request"), {"fields": ("own_id", "same_request")}),
     )
-    readonly_fields = ("latency", "request", "same_request")
+    readonly_fields = ("decided_at", "latency", "own_id", "same_request")
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """The list's class."""
@@ -102,13 +99,18 @@ class RecordAdmin(ReadOnlyAdmin):
             found |= Q(user_id=int(term))
         return queryset.filter(found), False
 
+    @display(description=_("decided at"))
+    def decided_at(self, record: Record) -> str | None:
+        """Redis's clock."""
+        return clock(record.ts)
+
     @display(description=_("latency"))
     def latency(self, record: Record) -> str:
         """From the request's initiation to its decision."""
         return f"{record.cost_ms:,} ms"
 
     @display(description=_("request id"))
-    def request(self, record: Record) -> str:
+    def own_id(self, record: Record) -> str:
         """The request's own id."""
         return record.request_id or UNKNOWN
 

@@ -1,4 +1,4 @@
-"""The operations of the control API, at the paths of the original. Each act goes through Control."""
+"""The operations of the control API, at the original's paths. Each act goes through Control."""
 
 from typing import Annotated, Any
 
@@ -31,7 +31,9 @@ router = Router(tags=["control"])
     response={200: ActOut, REFUSALS | {409}: Problem},
     summary="Put items at so many units",
 )
-def set_stock(request: HttpRequest, body: SetStockBody, activity_id: ActivityQuery = Query(None)) -> ActOut:
+def set_stock(
+    request: HttpRequest, body: SetStockBody, activity_id: ActivityQuery = Query(None)
+) -> ActOut:
     """Each named item has so many units left from now on; others stay as they are.
 
     What was sold stays sold. Statistics start again, and a sale that was over is open again.
@@ -53,7 +55,7 @@ def finish_activity(
     activity_id: ActivityQuery = Query(None),
 ) -> ActOut:
     """Every request from now on is answered OVER, whatever is left. `set_stock` opens it again."""
-    chosen = choose(activity_id, body and body.activity_id)
+    chosen = choose(activity_id, body.activity_id if body else None)
     return ActOut.of(web.control(actor(request)).finish(chosen))
 
 
@@ -72,7 +74,7 @@ def sync_from_db(
 
     Repeating it changes nothing, in the middle of a sale too.
     """
-    chosen = choose(activity_id, body and body.activity_id)
+    chosen = choose(activity_id, body.activity_id if body else None)
     return ActOut.of(web.control(actor(request)).sync_from_db(chosen))
 
 

@@ -1,7 +1,7 @@
 """Refusals of the control API: every one is `application/problem+json` with a reason in words.
 
-Owns the way from an exception to a status code and a body. What is not named here is a bug, and ends
-as a 500 with a traceback in the log.
+Owns the way from an exception to a status code and a body. What is not named here is a bug, and
+ends as a 500 with a traceback in the log.
 """
 
 import logging

@@ -74,12 +74,14 @@ class LatencyOut(BaseModel):
 
 
 class ActivityOut(BaseModel):
-    """One activity as Redis has it. Counters are since the last `set_stock` unless they say else."""
+    """One activity as Redis has it. Counters are since the last `set_stock`, or ever."""
 
     activity_id: int = Field(examples=[1])
     loaded: bool = Field(description="Whether Redis has it; without it all else is empty.")
     over: bool = Field(description="Nothing is sold any more.")
-    why: str | None = Field(description="`finished` or `sold_out` when it is over.", examples=[None])
+    why: str | None = Field(
+        description="`finished` or `sold_out` when it is over.", examples=[None]
+    )
     version: int = Field(description="Grows with each act.", examples=[4])
     opens_at: datetime | None = Field(examples=[None])
     closes_at: datetime | None = Field(examples=[None])
@@ -185,7 +187,7 @@ def moment(milliseconds: int | None) -> datetime | None:
 
 
 def _nothing(activity_id: int) -> ActivityStatus:
-    none = {
+    none: dict[Outcome, int] = {
         outcome: 0
         for outcome in Outcome
         if outcome not in (Outcome.INVALID, Outcome.NO_SUCH_ACTIVITY)

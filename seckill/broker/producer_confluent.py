@@ -39,6 +39,8 @@ class ConfluentProducer:
             "linger.ms": linger_ms,
             "message.max.bytes": producer.MAX_RECORD_BYTES,
             "request.timeout.ms": producer.REQUEST_TIMEOUT_MS,
+            # What a request in flight waits for its answer, before it is sent again.
+            "socket.timeout.ms": producer.REQUEST_TIMEOUT_MS,
             "delivery.timeout.ms": producer.NEVER_MS,
             "queue.buffering.max.messages": max_in_flight,
             "queue.buffering.max.kbytes": max(1024, max_in_flight * producer.PLACE_BYTES // 1024),

@@ -29,8 +29,7 @@ if forget_buyers == '1' then
   redis.call('UNLINK', buyers_key)
 end
 local version = redis.call('HINCRBY', state_key, 'version', 1)
-redis.call('PUBLISH', channel, cjson.encode({
-  cmd = 'configure', activity_id = tonumber(activity_id), state = changed,
-  actor = actor, version = version,
-}))
+redis.call('PUBLISH', channel, '{"cmd":"configure","activity_id":' .. activity_id
+  .. ',"state":' .. cjson.encode(changed)
+  .. ',"actor":' .. cjson.encode(actor) .. ',"version":' .. version .. '}')
 return {version, unpack(redis.call('HGETALL', positions_key))}

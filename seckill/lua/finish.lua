@@ -18,7 +18,6 @@ local clock = redis.call('TIME')
 redis.call('HSET', state_key, 'over', 'finished',
   'over_at', clock[1] .. string.format('%03d', math.floor(tonumber(clock[2]) / 1000)))
 local version = redis.call('HINCRBY', state_key, 'version', 1)
-redis.call('PUBLISH', channel, cjson.encode({
-  cmd = 'finish_activity', activity_id = tonumber(activity_id), actor = actor, version = version,
-}))
+redis.call('PUBLISH', channel, '{"cmd":"finish_activity","activity_id":' .. activity_id
+  .. ',"actor":' .. cjson.encode(actor) .. ',"version":' .. version .. '}')
 return {version, before}

@@ -7,12 +7,13 @@
 --
 -- For each item: loaded = sold + n, left = n. Statistics start again from a baseline; `over` is
 -- cleared, or set to sold_out where no unit of any item is left.
--- Returns {version, then for each item: left before, loaded before, loaded now}
+-- Returns {version, then for each item: left before, loaded before, loaded now}, or {-1, item} where
+-- more units would ever have been on sale than Lua counts exactly.
 -- Repeating it puts the items at n again: not the same thing, where units were sold in between.
 
 local activities_key, state_key, stock_key, loaded_key, stats_key = unpack(KEYS)
 local activity_id, channel, actor = ARGV[1], ARGV[2], ARGV[3]
-local FIRST_PAIR = 4
+local FIRST_PAIR, MOST_UNITS = 4, 1e15
 
 local reply, stock, published = {0}, {}, {}
 for i = FIRST_PAIR, #ARGV, 2 do
@@ -20,6 +21,9 @@ for i = FIRST_PAIR, #ARGV, 2 do
   local left = tonumber(redis.call('HGET', stock_key, item) or 0)
   local loaded = tonumber(redis.call('HGET', loaded_key, item) or 0)
   local loaded_now = loaded - left + units
+  if loaded_now > MOST_UNITS then
+    return {-1, item}
+  end
   stock[#stock + 1] = {item, ARGV[i + 1], string.format('%.0f', loaded_now)}
   published[item] = units
   reply[#reply + 1], reply[#reply + 2], reply[#reply + 3] = left, loaded, loaded_now
@@ -46,9 +50,8 @@ for i = 1, #stats, 2 do
   end
 end
 local version = redis.call('HINCRBY', state_key, 'version', 1)
-redis.call('PUBLISH', channel, cjson.encode({
-  cmd = 'set_stock', activity_id = tonumber(activity_id), stock = published,
-  actor = actor, version = version,
-}))
+redis.call('PUBLISH', channel, '{"cmd":"set_stock","activity_id":' .. activity_id
+  .. ',"stock":' .. cjson.encode(published)
+  .. ',"actor":' .. cjson.encode(actor) .. ',"version":' .. version .. '}')
 reply[1] = version
 return reply

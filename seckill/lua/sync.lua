@@ -48,8 +48,7 @@ elseif total > 0 and over == 'sold_out' then
   redis.call('HDEL', state_key, 'over', 'over_at')
 end
 local version = redis.call('HINCRBY', state_key, 'version', 1)
-redis.call('PUBLISH', channel, cjson.encode({
-  cmd = 'sync_from_db', activity_id = tonumber(activity_id), actor = actor, version = version,
-}))
+redis.call('PUBLISH', channel, '{"cmd":"sync_from_db","activity_id":' .. activity_id
+  .. ',"actor":' .. cjson.encode(actor) .. ',"version":' .. version .. '}')
 reply[1] = version
 return reply

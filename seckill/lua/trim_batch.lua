@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- trim_batch: take a stored batch off the tail of the list, if the tail still is that batch.
 --
 -- KEYS[1] list  records   KEYS[2] list  dead records
@@ -6,7 +6,9 @@
 -- ARGV[4...] records of the batch that could not be stored, each with its reason: to be parked
 --
 -- Returns how many were taken: all, or 0 when the tail is another one: somebody else took it.
--- Safe to repeat: no two records are the same, so a tail that was taken never comes again.
+-- Safe to repeat: no two records are the same, so a tail that was taken never comes again. Junk can
+-- be, so the caller sees to it that the newest is a record, or the batch one entry.
+-- Runs on a full Redis too (allow-oom): it is what makes room there.
 
 local list_key, dead_key = KEYS[1], KEYS[2]
 local size, oldest, newest = tonumber(ARGV[1]), ARGV[2], ARGV[3]

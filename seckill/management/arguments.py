@@ -15,6 +15,8 @@ from seckill_project.config import ENV_PREFIX, ConfigError, Section, django_data
 
 def add_section_flags(parser: CommandParser, section: type[Section]) -> None:
     """A flag for each parameter of a section; an absent flag leaves the lower layers alone."""
+    # Without it, argparse puts all flags before the one line that says what is wrong.
+    parser.usage = "%(prog)s [flags]  (--help explains them)"
     group = parser.add_argument_group(
         f"parameters of section `{section.name}`",
         f"A flag wins over the environment ({ENV_PREFIX}NAME), which wins over the file.",

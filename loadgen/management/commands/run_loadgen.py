@@ -14,7 +14,7 @@ from loadgen.profile_file import names, read_profile
 from loadgen.progress import display_for
 from loadgen.sender import run
 from seckill import exit_codes
-from seckill.broker.producer import Producer, open_producer
+from seckill.broker.producer import CONNECT_S, Producer, open_producer
 from seckill.broker.topics import DEFAULT_PARTITIONS, Topics
 from seckill.errors import BrokerAway
 from seckill.management.arguments import (
@@ -154,7 +154,9 @@ class Command(BaseCommand):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
 
         def open_it() -> Producer:
-            with Topics(client) as topics:
+            # The first contact: an attempt lasts no longer than the user will wait.
+            attempt_s = min(CONNECT_S, max(client.connect_timeout, 1.0))
+            with Topics(client, bootstrap_timeout_s=attempt_s) as topics:
                 if topics.ensure(client.topic, partitions):
                     say(f"topic {client.topic} did not exist and was made: {partitions} partitions")
             return open_producer(client, client.topic)

@@ -3,11 +3,14 @@
 import logging
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from seckill import exit_codes
 from seckill.broker.topics import Topics
 from seckill.consumer_group import ConsumerGroup
 from seckill.control import Control
+from seckill.errors import Refused
+from seckill.management.acts import activity_number, database_errors
 from seckill.management.arguments import (
     add_section_flags,
     add_supervision_flag,
@@ -20,6 +23,9 @@ from seckill.shutdown import Shutdown
 from seckill.startup import Stopped, ping, wait_for
 from seckill.wire import DEFAULT_ACTIVITY
 from seckill_project.config import Server, load
+
+# Seconds of one attempt to reach Kafka.
+KAFKA_ATTEMPT_S = 5.0
 
 
 class Command(BaseCommand):
@@ -44,8 +50,9 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--activity-id",
-            type=int,
+            type=activity_number,
             default=DEFAULT_ACTIVITY,
+            metavar="N",
             help="activity that --stock belongs to (default: %(default)s)",
         )
         add_supervision_flag(parser)
@@ -53,7 +60,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Wait for the services, load what is not loaded, run."""
-        logging.getLogger("kafka").setLevel(logging.ERROR)
+        # The library tells each attempt to connect; what it means is told by us, once.
+        logging.getLogger("kafka").setLevel(logging.CRITICAL)
         with readable_errors(), Shutdown() as shutdown:
             if options["stop_with_stdin"]:
                 shutdown.watch_stdin()
@@ -61,14 +69,16 @@ class Command(BaseCommand):
             use_database(server.pg_dsn)
             client = connect(server.redis_url)
             try:
+                attempt_s = min(KAFKA_ATTEMPT_S, max(1.0, server.connect_timeout))
                 topics = wait_for(
-                    lambda: Topics(server), server.connect_timeout, shutdown, self._say
+                    lambda: Topics(server, attempt_s), server.connect_timeout, shutdown, self._say
                 )
                 wait_for(lambda: ping(client), server.connect_timeout, shutdown, self._say)
                 if topics.ensure(server.topic):
                     self._say(f"topic {server.topic} did not exist and was made")
                 group = ConsumerGroup(server, client, topics, shutdown, say=self._say)
-                self._load(group, options["activity_id"], replace=options["reset"])
+                with database_errors():
+                    self._load(group, options["activity_id"], replace=options["reset"])
                 if server.reset_offset:
                     for partition, count in group.skip_to_end().items():
                         self._say(f"--reset-offset: partition {partition}: {count:,} skipped")
@@ -77,6 +87,10 @@ class Command(BaseCommand):
                     f"{server.consumers} consumer(s) on {server.kafka_client}"
                 )
                 group.run(drain=options["drain"])
+            except Refused as refused:
+                raise CommandError(
+                    f"refused, nothing was changed: {refused}", returncode=exit_codes.FAILED
+                ) from None
             except Stopped:
                 self._say("stopped before it began")
 

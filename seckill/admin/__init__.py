@@ -1,0 +1,10 @@
+"""The admin: orders, inventory, activities, the journal, API keys, people. One file a page."""
+
+from django.contrib import admin
+from django.utils.translation import gettext_lazy as _
+
+from seckill.admin import activities, api_keys, inventory, journal, orders, people
+
+__all__ = ["activities", "api_keys", "inventory", "journal", "orders", "people"]
+
+admin.site.index_title = _("Overview")

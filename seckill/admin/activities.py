@@ -1,0 +1,236 @@
+"""Activities: their rows, and what Redis has of them now. Saving goes through Control.
+
+A row is saved and Redis follows, or neither: when Redis is away the form says so.
+"""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Max
+from django.http import Http404, HttpRequest, HttpResponse
+from django.utils.translation import gettext as _now
+from django.utils.translation import gettext_lazy as _
+from unfold.decorators import action, display
+from unfold.views import ChangeList
+
+from seckill import auth, web
+from seckill.admin import sentences, steering
+from seckill.admin.base import UNKNOWN, SeckillAdmin, clock
+from seckill.admin.live import STATES, LiveChangeList, attach, look, state_of
+from seckill.control import Refused
+from seckill.errors import ServiceAway
+from seckill.models import Activity
+from seckill.stats import ActivityStatus
+from seckill.wire import DEFAULT_ACTIVITY
+
+
+class ActivityForm(forms.ModelForm):
+    """Window, limit and timeout of an activity."""
+
+    # Why Control refused these values in this request, if it did.
+    refusal: str | None = None
+
+    def clean(self) -> dict[str, Any]:
+        """The values, checked against each other."""
+        values = super().clean() or self.cleaned_data
+        opens, closes = values.get("opens_at"), values.get("closes_at")
+        if opens and closes and closes <= opens:
+            self.add_error("closes_at", _now("It must close after it has opened."))
+        if self.refusal:
+            raise forms.ValidationError(self.refusal)
+        return values
+
+
+@admin.register(Activity)
+class ActivityAdmin(SeckillAdmin):
+    """The activities."""
+
+    form = ActivityForm
+    list_display = (
+        "id",
+        "name_",
+        "state",
+        "units_left",
+        "success",
+        "requests",
+        "latency",
+        "window",
+        "user_limit",
+        "version",
+    )
+    list_display_links = ("id", "name_")
+    list_before_template = "seckill/lane.html"
+    actions = None
+    actions_row = ("finish", "sync")
+    actions_detail = ("finish", "sync")
+    LIVE = ("state_text", "version", "units_left", "requests", "success", "latency")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """The list's class."""
+        return LiveChangeList
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """What Redis has of it stands above, once it exists."""
+        live = (_("Now, in Redis"), {"fields": (self.LIVE[:3], self.LIVE[3:])})
+        rules = (
+            _("Rules"),
+            {"fields": ("id", "name", "opens_at", "closes_at", ("user_limit", "timeout_ms"))},
+        )
+        return (live, rules) if obj else (rules,)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """The number stays once it is given: orders name it."""
+        return ("id", *self.LIVE) if obj else ()
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """The next number."""
+        last = Activity.objects.aggregate(last=Max("pk"))["last"]
+        return {"id": last + 1 if last else DEFAULT_ACTIVITY}
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        """The form, which says why Control refused."""
+        form = super().get_form(request, obj, change=change, **kwargs)
+        form.refusal = getattr(request, "refusal", None)
+        return form
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
+        """The activity, with what Redis has of it."""
+        activity = super().get_object(request, object_id, from_field)
+        if activity is not None and request.method == "GET":
+            attach([activity], look(request))
+        return activity
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Never: orders name it."""
+        return False
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """The form; a valid one that is sent is saved here, and not in the admin's transaction:
+        the journal's row must be there before Redis is changed."""
+        if request.method == "POST":
+            saved = self._save(request, object_id)
+            if saved is not None:
+                return saved
+        return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """For a form that became valid between `_save` and the admin's own look at it."""
+        web.control(auth.actor_of_user(request.user)).configure(obj)
+
+    def _save(self, request: HttpRequest, object_id: str | None) -> HttpResponse | None:
+        """The answer to a form that was saved; None has the form shown again."""
+        activity = super().get_object(request, object_id) if object_id else None
+        allowed = (
+            self.has_change_permission(request, activity)
+            if object_id
+            else self.has_add_permission(request)
+        )
+        if not allowed or (object_id and activity is None):
+            return None
+        form = self.get_form(request, activity, change=activity is not None)(
+            request.POST, request.FILES, instance=activity
+        )
+        if not form.is_valid():
+            return None
+        row = form.save(commit=False)
+        try:
+            web.control(auth.actor_of_user(request.user)).configure(row)
+        except Refused as refused:
+            request.refusal = _now("Nothing was saved: %(why)s") % {"why": refused}  # type: ignore[attr-defined]
+            return None
+        except ServiceAway as away:
+            request.refusal = sentences.not_saved(away)  # type: ignore[attr-defined]
+            return None
+        message = self.construct_change_message(request, form, [], add=activity is None)
+        if activity is None:
+            self.log_addition(request, row, message)
+            return self.response_add(request, row)
+        self.log_change(request, row, message)
+        return self.response_change(request, row)
+
+    @display(description=_("name"))
+    def name_(self, activity: Activity) -> str:
+        """The name."""
+        return activity.name or UNKNOWN
+
+    @display(description=_("state"), label={key: kind for key, (kind, _text) in STATES.items()})
+    def state(self, activity: Any) -> tuple[str, str] | str:
+        """Whether it sells now, and if not, why."""
+        if getattr(activity, "unknown", True):
+            return UNKNOWN
+        key = state_of(activity.live)
+        return key, str(STATES[key][1])
+
+    @display(description=_("state"))
+    def state_text(self, activity: Any) -> str:
+        """The same without a label's colours: forms have none."""
+        state = self.state(activity)
+        return state if isinstance(state, str) else state[1]
+
+    @display(description=_("version"))
+    def version(self, activity: Any) -> str:
+        """Grows with each act."""
+        return _live(activity, lambda live: str(live.version))
+
+    @display(description=_("left now"))
+    def units_left(self, activity: Any) -> str:
+        """Units left of all items."""
+        return _live(activity, lambda live: f"{sum(i.left for i in live.items.values()):,}")
+
+    @display(description=_("accepted"))
+    def success(self, activity: Any) -> str:
+        """Requests accepted, since the statistics began."""
+        return _live(activity, lambda live: f"{live.success:,}")
+
+    @display(description=_("requests"))
+    def requests(self, activity: Any) -> str:
+        """Requests decided, since the statistics began."""
+        return _live(activity, lambda live: f"{live.total:,}")
+
+    @display(description=_("latency p50 / p99"))
+    def latency(self, activity: Any) -> str:
+        """From initiation to decision."""
+
+        def text(live: ActivityStatus) -> str:
+            p50, p99 = live.latency.percentile(0.5), live.latency.percentile(0.99)
+            return UNKNOWN if p50 is None or p99 is None else f"{p50:,.0f} / {p99:,.0f} ms"
+
+        return _live(activity, text)
+
+    @display(description=_("window"))
+    def window(self, activity: Activity) -> str:
+        """From and to."""
+        if not activity.opens_at and not activity.closes_at:
+            return str(_("always"))
+        ends = [clock(end) or "…" for end in (activity.opens_at, activity.closes_at)]
+        return " – ".join(ends)
+
+    @action(description=_("Finish the sale"), icon="block", permissions=["steer"])
+    def finish(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask, then end it."""
+        return steering.finish_page(self, request, self._number(request, object_id))
+
+    @action(description=_("Sync from the database"), icon="sync", permissions=["steer"])
+    def sync(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask, then make Redis what the database says."""
+        return steering.sync_page(self, request, [self._number(request, object_id)])
+
+    def _number(self, request: HttpRequest, object_id: str) -> int:
+        activity = super().get_object(request, object_id)
+        if activity is None:
+            raise Http404
+        return int(activity.pk)
+
+
+def _live(activity: Any, text: Any) -> str:
+    live: ActivityStatus | None = getattr(activity, "live", None)
+    return str(text(live)) if live else UNKNOWN

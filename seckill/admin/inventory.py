@@ -1,0 +1,184 @@
+"""Inventory: what was put on sale, what is stored as sold, and what Redis has left now.
+
+One look at Redis a page. Names are edited here; units only through `seckill.admin.steering`.
+"""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db.models import Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+from unfold.decorators import action, display
+from unfold.views import ChangeList
+
+from seckill.admin import steering
+from seckill.admin.base import UNKNOWN, SeckillAdmin
+from seckill.admin.filters import ActivityFilter
+from seckill.admin.live import LiveChangeList, attach, look
+from seckill.models import Item
+from seckill.stats import ItemStatus
+from seckill.wire import MAX_ID
+
+LINK = "text-primary-600 dark:text-primary-500 font-medium"
+
+
+@admin.register(Item)
+class ItemAdmin(SeckillAdmin):
+    """The items."""
+
+    rows_name = _("items")
+    list_display = (
+        "item_id",
+        "name_",
+        "activity_link",
+        "left",
+        "sold_",
+        "waiting",
+        "share",
+        "allocation_",
+        "steer",
+    )
+    list_display_links = ("item_id",)
+    list_filter = (ActivityFilter,)
+    list_select_related = ("activity",)
+    filter_parameters = ("activity",)
+    list_before_template = "seckill/lane.html"
+    search_fields = ("item_id",)
+    search_help_text = _("Item id, or a part of the name")
+    actions = ("sync_selected",)
+    actions_list = ("put_on_sale",)
+    actions_detail = ("set_stock",)
+    fields = (
+        ("activity", "item_id"),
+        "name",
+        ("left", "allocation_"),
+        ("sold_", "waiting"),
+        "share",
+    )
+    readonly_fields = ("activity", "item_id", "allocation_", "sold_", "left", "waiting", "share")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """The list's class."""
+        return LiveChangeList
+
+    def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
+        """Without the link to an act where the user may not steer."""
+        columns = tuple(super().get_list_display(request))
+        return columns if self.has_steer_permission(request) else columns[:-1]
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
+        """The item, with what Redis has of it."""
+        item = super().get_object(request, object_id, from_field)
+        if item is not None and request.method == "GET":
+            attach([item], look(request))
+        return item
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Item], search_term: str
+    ) -> tuple[QuerySet[Item], bool]:
+        """By id or by a part of the name."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        found = Q(name__icontains=term)
+        if term.isascii() and term.isdigit() and len(term) <= 19 and int(term) <= MAX_ID:
+            found |= Q(item_id=int(term))
+        return queryset.filter(found), False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Never: an item comes with its first stock."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Never: orders name it."""
+        return False
+
+    @display(description=_("name"))
+    def name_(self, item: Item) -> str:
+        """The name."""
+        return item.name or UNKNOWN
+
+    @display(description=_("activity"))
+    def activity_link(self, item: Item) -> SafeString:
+        """The activity, as a link."""
+        url = reverse("admin:seckill_activity_change", args=[item.activity_id])
+        return format_html('<a class="{}" href="{}">{}</a>', LINK, url, _activity_name(item))
+
+    @display(description=_("left now"))
+    def left(self, item: Any) -> SafeString | str:
+        """Units left in Redis."""
+        live: ItemStatus | None = getattr(item, "live", None)
+        return format_html("<strong>{}</strong>", f"{live.left:,}") if live else UNKNOWN
+
+    @display(description=_("sold, stored"))
+    def sold_(self, item: Item) -> str:
+        """Units in stored orders."""
+        return f"{item.sold:,}"
+
+    @display(description=_("sold, waiting to be stored"))
+    def waiting(self, item: Any) -> str:
+        """Units that Redis has sold and PostgreSQL does not have yet."""
+        live: ItemStatus | None = getattr(item, "live", None)
+        return f"{max(live.sold - item.sold, 0):,}" if live else UNKNOWN
+
+    @display(description=_("sold share"))
+    def share(self, item: Any) -> SafeString | str:
+        """A bar of what is sold of all that was ever put on sale."""
+        live: ItemStatus | None = getattr(item, "live", None)
+        sold, loaded = (live.sold, live.loaded) if live else (item.sold, item.allocation)
+        if not loaded:
+            return UNKNOWN
+        # Rounded down: 100 % means that nothing is left.
+        percent = min(1000 * sold // loaded / 10, 100)
+        return format_html(
+            '<div class="flex items-center gap-2" style="min-width: 9rem">'
+            '<div class="bg-base-200 dark:bg-base-700 grow overflow-hidden rounded-default">'
+            '<div class="bg-primary-600 h-1.5" style="width: {}%"></div></div>'
+            '<span style="width: 3.5rem; text-align: right">{}</span></div>',
+            f"{percent:.1f}",
+            f"{percent:.1f} %",
+        )
+
+    @display(description=_("allocation"))
+    def allocation_(self, item: Item) -> str:
+        """Units ever put on sale."""
+        return f"{item.allocation:,}"
+
+    @display(description="")
+    def steer(self, item: Item) -> SafeString:
+        """The way to the act."""
+        url = reverse("admin:seckill_item_set_stock", args=[item.pk])
+        return format_html('<a class="{}" href="{}">{}</a>', LINK, url, _("Set stock"))
+
+    @action(description=_("Set stock"), icon="edit", permissions=["steer"])
+    def set_stock(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask for units, ask again, act."""
+        item = super().get_object(request, object_id)
+        if item is None:
+            raise Http404
+        return steering.stock_page(self, request, item.activity_id, item.item_id)
+
+    @action(description=_("Put a new item on sale"), icon="add", permissions=["steer"])
+    def put_on_sale(self, request: HttpRequest) -> HttpResponse:
+        """Ask for item and units, ask again, act."""
+        return steering.stock_page(self, request, None, None)
+
+    @action(description=_("Sync from the database"), permissions=["steer"])
+    def sync_selected(self, request: HttpRequest, queryset: QuerySet[Item]) -> HttpResponse:
+        """Ask, then make Redis what the database says, for the activities of these items."""
+        activities = sorted(set(queryset.values_list("activity_id", flat=True)))
+        again: dict[str, str | list[str]] = {
+            "action": "sync_selected",
+            ACTION_CHECKBOX_NAME: [str(pk) for pk in queryset.values_list("pk", flat=True)],
+        }
+        return steering.sync_page(self, request, activities, hidden=again)
+
+
+def _activity_name(item: Item) -> str:
+    name = item.activity.name
+    return f"{item.activity_id} · {name}" if name else str(item.activity_id)

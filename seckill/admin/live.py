@@ -1,0 +1,80 @@
+"""The look at Redis on the admin's pages: one a page, given to the rows that it shows.
+
+Owns what a row knows of Redis, and how a page that Redis does not answer goes on.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.translation import gettext as _now
+from django.utils.translation import gettext_lazy as _
+
+from seckill import web
+from seckill.admin.base import PlainChangeList
+from seckill.control import is_open
+from seckill.errors import RedisAway
+from seckill.models import Activity
+from seckill.stats import ActivityStatus, LaneStatus
+
+# State of an activity: (kind of label, text).
+STATES = {
+    "open": ("success", _("open")),
+    "waiting": ("info", _("not open yet")),
+    "closed": ("warning", _("window closed")),
+    "finished": ("danger", _("finished")),
+    "sold_out": ("danger", _("sold out")),
+    "not loaded": ("default", _("not loaded")),
+}
+
+
+def look(request: HttpRequest) -> LaneStatus | None:
+    """One look at Redis for this page; None and a message when it is away."""
+    try:
+        return web.lane_status()
+    except RedisAway as away:
+        messages.warning(
+            request,
+            _now("%(away)s. Units left and versions are not known now.") % {"away": away},
+        )
+        return None
+
+
+def attach(rows: Iterable[Any], lane: LaneStatus | None) -> None:
+    """Give each activity or item its part of the look, as `live`: None where there is none.
+
+    `unknown` tells a Redis that is away from one that has nothing of the row.
+    """
+    for row in rows:
+        number = row.pk if isinstance(row, Activity) else row.activity_id
+        status = lane.activities.get(number) if lane else None
+        if isinstance(row, Activity) or status is None:
+            row.live = status
+        else:
+            row.live = status.items.get(row.item_id)
+        row.unknown = lane is None
+
+
+class LiveChangeList(PlainChangeList):
+    """A list with one look at Redis for all of its rows."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        """The page's rows, each with its part of the look."""
+        super().get_results(request)
+        self.lane = look(request)
+        self.result_list = list(self.result_list)
+        attach(self.result_list, self.lane)
+
+
+def state_of(status: ActivityStatus | None) -> str:
+    """A key of STATES."""
+    if status is None:
+        return "not loaded"
+    if status.over:
+        return status.over if status.over in STATES else "finished"
+    now_ms = int(timezone.now().timestamp() * 1000)
+    if is_open(status, now_ms):
+        return "open"
+    return "waiting" if status.opens_at_ms and now_ms < status.opens_at_ms else "closed"

@@ -1,0 +1,44 @@
+"""`manage.py create_admin`: a login for the admin, made or renewed."""
+
+import os
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from seckill import exit_codes
+from seckill.accounts import Unusable, make_admin
+from seckill.management.acts import addresses, database_errors
+from seckill.management.arguments import add_connection_flags, readable_errors
+from seckill_project.config import ENV_PREFIX
+
+PASSWORD_VARIABLE = ENV_PREFIX + "ADMIN_PASSWORD"
+
+
+class Command(BaseCommand):
+    """Parse, make, print."""
+
+    help = (
+        "Make a superuser for the admin, or give the one of this name a new password: the one in "
+        f"{PASSWORD_VARIABLE}, or a generated one, which is printed. Exit codes: 0 made, 1 name or "
+        "password cannot be taken, 2 wrong configuration, 3 PostgreSQL could not be reached."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """The name."""
+        parser.add_argument(
+            "--username", default="admin", help="name of the login (default: %(default)s)"
+        )
+        add_connection_flags(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Make it, print it."""
+        given = os.environ.get(PASSWORD_VARIABLE) or None
+        with readable_errors():
+            addresses(options)
+            try:
+                with database_errors():
+                    password = make_admin(options["username"], given)
+            except Unusable as wrong:
+                raise CommandError(str(wrong), returncode=exit_codes.FAILED) from None
+        shown = f"the one in {PASSWORD_VARIABLE}" if given else password
+        self.stdout.write(f"login: {options['username']}  password: {shown}")

@@ -1,0 +1,19 @@
+"""`manage.py finish_activity`: end a sale, whatever is left."""
+
+from typing import Any
+
+from seckill.control import Act, Control
+from seckill.management.acts import CODES, ActCommand
+
+
+class Command(ActCommand):
+    """Act, print."""
+
+    help = (
+        "End a sale: every request from now on is answered OVER, whatever is left. set_stock opens "
+        f"it again. {CODES}"
+    )
+
+    def act(self, control: Control, options: dict[str, Any]) -> Act:
+        """Finish it."""
+        return control.finish(options["activity_id"])

@@ -1,0 +1,125 @@
+"""`manage.py run_control_api`: REST, its documentation, and the admin, in one process."""
+
+import contextlib
+import ipaddress
+import socket
+from typing import Any
+
+from django.conf import settings
+from django.core.cache import caches
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.wsgi import get_wsgi_application
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from seckill import exit_codes
+from seckill.errors import PostgresAway, RedisAway
+from seckill.management.acts import NO_TABLES, database_errors
+from seckill.management.arguments import (
+    add_section_flags,
+    add_supervision_flag,
+    readable_errors,
+    section_flags,
+    use_database,
+)
+from seckill.redis_client import connect
+from seckill.shutdown import Shutdown
+from seckill.startup import ping
+from seckill.web_server import PortTaken, address_of, listen, serve
+from seckill_project.config import ControlApi, load
+
+DEFAULT_THREADS = 8
+
+
+class Command(BaseCommand):
+    """Parse, build, run."""
+
+    help = (
+        "Serve the control API (/set_stock, /finish_activity, /status, /sync_from_db), its "
+        "documentation (/docs) and the admin (/admin). Runs until SIGTERM or Ctrl-C, which finish "
+        "the answers in flight and exit 0; a second signal exits at once with 130. While Redis or "
+        "PostgreSQL is away it goes on, and answers 503. Exit codes: 0 stopped, 2 wrong "
+        "configuration, a port that is taken, or tables that are missing."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """The parameters of section `control_api`."""
+        parser.add_argument(
+            "--threads",
+            type=int,
+            default=DEFAULT_THREADS,
+            help="requests answered at the same time (default: %(default)s)",
+        )
+        add_supervision_flag(parser)
+        add_section_flags(parser, ControlApi)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Take the port, look at the services, serve."""
+        with readable_errors(), Shutdown() as shutdown:
+            if options["stop_with_stdin"]:
+                shutdown.watch_stdin()
+            if not 1 <= options["threads"] <= 1000:
+                raise CommandError("--threads: 1 to 1000", returncode=exit_codes.USAGE)
+            section = load(ControlApi, section_flags(options, ControlApi))
+            use_database(section.pg_dsn)
+            # Each thread that answers makes its client from these settings.
+            caches.settings["default"]["LOCATION"] = section.redis_url
+            try:
+                bound = listen(section.host, section.port)
+            except PortTaken as taken:
+                raise CommandError(
+                    f"{taken}. Stop what listens there, or choose another --port.",
+                    returncode=exit_codes.USAGE,
+                ) from None
+            with contextlib.closing(bound):
+                self._look_at_services(section)
+                self._warn(bound)
+                application = get_wsgi_application()
+                place = f"http://{address_of(bound)}"
+                self._say(f"control API  {place}/status")
+                self._say(f"its docs     {place}/docs")
+                self._say(f"admin        {place}/admin/")
+                serve(application, bound, options["threads"], shutdown)
+            self._say("stopped")
+
+    def _look_at_services(self, section: ControlApi) -> None:
+        """Say what is away; refuse tables that the models do not fit."""
+        try:
+            with database_errors():
+                executor = MigrationExecutor(connection)
+                missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        except PostgresAway as away:
+            self._say(f"{away}. Serving all the same: answers are 503 until it is back.")
+        else:
+            if missing:
+                raise CommandError(NO_TABLES, returncode=exit_codes.USAGE)
+        finally:
+            connection.close()
+        client = connect(section.redis_url)
+        try:
+            ping(client)
+        except RedisAway as away:
+            self._say(f"{away}. Serving all the same: answers are 503 until it is back.")
+        finally:
+            client.close()
+
+    def _warn(self, bound: socket.socket) -> None:
+        host = bound.getsockname()[0]
+        if ipaddress.ip_address(host.partition("%")[0]).is_loopback:
+            return
+        self._say(
+            f"WARNING: {host} can be reached from other machines, and this process speaks no TLS: "
+            "keys and passwords travel in the clear. Put a proxy with TLS in front of it."
+        )
+        if settings.ALLOWED_HOSTS == DEFAULT_HOSTS:
+            self._say(
+                "WARNING: it answers to 127.0.0.1 and localhost only; name its other hosts in "
+                "SECKILL_ALLOWED_HOSTS."
+            )
+
+    def _say(self, line: str) -> None:
+        self.stdout.write(line)
+        self.stdout.flush()
+
+
+DEFAULT_HOSTS = ["127.0.0.1", "localhost", "[::1]"]

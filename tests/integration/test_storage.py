@@ -1,0 +1,185 @@
+"""Records into PostgreSQL: once each, counted with the same commit, and what PostgreSQL refuses."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import connection
+from django.db.models import Sum
+
+from seckill.errors import PostgresAway
+from seckill.models import Activity, Item, Record
+from seckill.records import WireRecord, parse
+from seckill.storage import Storage
+from seckill.wire import MAX_ID
+from tests.sale import SOURCE
+
+
+@pytest.fixture
+def storage(pg_dsn: str) -> Iterator[Storage]:
+    """A storage on the empty test database."""
+    storage = Storage(pg_dsn)
+    yield storage
+    storage.close()
+
+
+def record(offset: int = 0, **members: Any) -> WireRecord:
+    """A record as it comes from the list."""
+    text = {
+        "user_id": 564, "activity_id": 1, "item_id": 1001, "quantity": 2, "cost_ms": 12,
+        "status": "success", "timestamp": 1795448539, "source": SOURCE, "partition": 3,
+        "offset": offset, "version": 4,
+    }  # fmt: skip
+    return parse(json.dumps({**text, **members}).encode())
+
+
+def sold() -> dict[tuple[int, int], int]:
+    """{(activity, item): sold} as the inventory says."""
+    return {(i.activity_id, i.item_id): i.sold for i in Item.objects.all()}
+
+
+def test_a_row_has_what_the_record_had(storage: Storage) -> None:
+    assert storage.store([record(70, request_id="r-1"), record(71, user_id=MAX_ID)]) == 2
+    row = Record.objects.get(offset=70)
+    assert (row.user_id, row.activity_id, row.item_id, row.quantity) == (564, 1, 1001, 2)
+    assert (row.cost_ms, row.status, row.ts) == (12, "success", datetime.fromtimestamp(
+        1795448539, UTC))  # fmt: skip
+    assert (str(row.source), row.partition, row.request_id, row.version) == (SOURCE, 3, "r-1", 4)
+    other = Record.objects.get(offset=71)
+    assert (other.user_id, other.request_id) == (MAX_ID, None)
+
+
+def test_a_record_is_stored_and_counted_once(storage: Storage) -> None:
+    batch = [record(n) for n in range(10)]
+    assert storage.store(batch) == 10
+    assert storage.store(batch) == 0
+    assert storage.store([record(n) for n in range(5, 15)]) == 5
+    # Twice within one batch, too.
+    assert storage.store([record(20), record(20)]) == 1
+    assert Record.objects.count() == 16
+    assert sold() == {(1, 1001): 32}
+
+
+def test_the_identity_is_all_four(storage: Storage) -> None:
+    others = [
+        record(),
+        record(item_id=1002),
+        record(partition=4),
+        record(offset=1),
+        record(source="0f9a2c51-6f0e-4b8e-9d0c-3a54f1f2a112"),
+    ]
+    assert storage.store(others) == 5
+    assert storage.store([record(user_id=9, quantity=7)]) == 0
+
+
+def test_the_inventory_is_the_sum_of_the_rows(storage: Storage) -> None:
+    Activity.objects.create(id=1)
+    Item.objects.create(activity_id=1, item_id=1001, allocation=500, name="phone")
+    storage.store(
+        [record(n, activity_id=1 + n % 2, item_id=1001 + n % 3, quantity=n + 1) for n in range(30)]
+    )
+    rows = Record.objects.values_list("activity_id", "item_id").annotate(Sum("quantity"))
+    assert sold() == {(activity, item): units for activity, item, units in rows}
+    phone = Item.objects.get(activity_id=1, item_id=1001)
+    assert (phone.allocation, phone.name) == (500, "phone")
+
+
+def test_nothing_is_nothing(storage: Storage) -> None:
+    assert storage.store([]) == 0
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"status": "a\0b"},
+        {"request_id": "a\0b"},
+        {"request_id": "x" * 65},
+    ],
+    ids=["NUL in the status", "NUL in the request id", "a long request id"],
+)
+def test_what_postgresql_refuses_leaves_nothing_behind(
+    storage: Storage, members: dict[str, Any]
+) -> None:
+    with pytest.raises(psycopg.errors.DataError):
+        storage.store([record(0), record(1, **members), record(2)])
+    assert Record.objects.count() == 0
+    assert sold() == {}
+    # The connection can still be used.
+    assert storage.store([record(0)]) == 1
+
+
+def test_a_sum_that_no_column_can_hold(storage: Storage) -> None:
+    with pytest.raises(psycopg.errors.DataError):
+        storage.store([record(0, quantity=MAX_ID), record(1, quantity=MAX_ID)])
+    assert storage.store([record(0, quantity=MAX_ID)]) == 1
+    with pytest.raises(psycopg.errors.DataError):
+        storage.store([record(1, quantity=1)])
+    assert Record.objects.count() == 1
+
+
+def test_the_edges_of_the_columns(storage: Storage) -> None:
+    edge = record(MAX_ID, user_id=MAX_ID, activity_id=MAX_ID, item_id=MAX_ID, cost_ms=MAX_ID,
+                  version=MAX_ID, partition=2**31 - 1, timestamp=253_402_300_799,
+                  status="漢" * 32, request_id="漢" * 64)  # fmt: skip
+    assert storage.store([edge, record(1, timestamp=0)]) == 2
+
+
+class TestAway:
+    def test_nobody_there(self) -> None:
+        for work in (lambda s: s.store([record()]), lambda s: s.check()):
+            with pytest.raises(PostgresAway) as away:
+                work(Storage("postgresql://u:hunter2@127.0.0.1:1/none"))
+            assert "hunter2" not in str(away.value)
+            assert "\n" not in str(away.value)
+
+    def test_a_wrong_password_and_a_missing_database(self, pg_dsn: str) -> None:
+        with pytest.raises(PostgresAway, match="does not exist"):
+            Storage(pg_dsn + "_not").check()
+        with pytest.raises(PostgresAway, match="password") as away:
+            Storage(pg_dsn.replace("seckill:", "seckill:not", 1)).check()
+        assert pg_dsn.split(":")[2].split("@")[0] not in str(away.value)
+
+    def test_a_cut_connection_is_made_again(self, storage: Storage, pg_dsn: str) -> None:
+        assert storage.store([record(0)]) == 1
+        cut_all_others(pg_dsn)
+        with pytest.raises(PostgresAway):
+            storage.store([record(1)])
+        assert storage.store([record(1)]) == 1
+        assert sold() == {(1, 1001): 4}
+
+    def test_a_database_without_our_tables(self, stack: Any) -> None:
+        with pytest.raises(PostgresAway, match="migrate"):
+            Storage(stack.pg_dsn).check()
+
+    def test_a_read_only_database(self, storage: Storage, pg_dsn: str) -> None:
+        name = pg_dsn.rpartition("/")[2]
+        with psycopg.connect(pg_dsn, autocommit=True) as admin:
+            admin.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+            try:
+                with pytest.raises(PostgresAway, match="read-only"):
+                    storage.store([record(0)])
+            finally:
+                admin.execute("SET default_transaction_read_only = off")
+                admin.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
+        assert storage.store([record(0)]) == 1
+
+
+def cut_all_others(dsn: str) -> None:
+    """Terminate all sessions of the database but Django's, as an administrator does."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        (mine,) = cursor.fetchone()
+    with psycopg.connect(dsn, autocommit=True) as admin:
+        admin.execute(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND backend_type = 'client backend'"
+            " AND pid NOT IN (pg_backend_pid(), %s)",
+            [mine],
+        )
+
+
+def test_the_tables_are_there(storage: Storage) -> None:
+    storage.check()

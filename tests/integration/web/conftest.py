@@ -1,0 +1,75 @@
+"""Fixtures of the web tests: clients of the API and of the admin, with and without rights."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+from django.contrib.auth.models import User
+from django.test import Client
+
+from seckill.accounts import make_api_key
+from seckill.control import Control
+from tests.integration.web.pages import DEAD_REDIS, logged_in, member
+
+
+@pytest.fixture
+def key(db: None) -> str:
+    """A key that may steer."""
+    return make_api_key("till", can_steer=True)
+
+
+@pytest.fixture
+def look_key(db: None) -> str:
+    """A key that may only look."""
+    return make_api_key("screen", can_steer=False)
+
+
+@pytest.fixture
+def http() -> Client:
+    """A client that checks CSRF as browsers meet it, and gets a 500 as an answer."""
+    return Client(enforce_csrf_checks=True, raise_request_exception=False)
+
+
+@pytest.fixture
+def call(http: Client, key: str, redis_client: "redis.Redis") -> Callable[..., Any]:
+    """POST with the steering key: path, body as bytes or as something for JSON."""
+
+    def post(path: str, body: Any = b"", **headers: str) -> Any:
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return http.post(
+            path, raw, content_type="application/json", headers={"X-API-Key": key, **headers}
+        )
+
+    return post
+
+
+@pytest.fixture
+def boss(db: None) -> Client:
+    """Logged in as a superuser."""
+    return logged_in(User.objects.create_superuser("boss"))
+
+
+@pytest.fixture
+def operator(db: None) -> Client:
+    """Logged in as a member of group operators."""
+    return logged_in(member("olga", "operators"))
+
+
+@pytest.fixture
+def observer(db: None) -> Client:
+    """Logged in as a member of group observers."""
+    return logged_in(member("otto", "observers"))
+
+
+@pytest.fixture
+def control(redis_client: "redis.Redis") -> Control:
+    """Acts of a test, on an empty Redis."""
+    return Control(redis_client, "test")
+
+
+@pytest.fixture
+def away(settings: Any) -> None:
+    """Redis is away, for the web process."""
+    settings.CACHES = {"default": {**settings.CACHES["default"], "LOCATION": DEAD_REDIS}}

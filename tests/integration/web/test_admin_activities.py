@@ -1,0 +1,122 @@
+"""Activities in the admin: their state, saving them, finishing and syncing them."""
+
+import pytest
+import redis
+from django.test import Client
+
+from devstack.endpoints import Endpoints
+from seckill.control import Control
+from seckill.models import Activity, Item, StockChange
+from seckill.stats import read_lane
+from tests import sale
+from tests.integration.web.pages import (
+    ACTIVITIES,
+    INVENTORY,
+    messages,
+    sell,
+    text,
+)
+
+pytestmark = pytest.mark.django_db
+
+
+def test_activities_show_their_state(operator: Client, control: Control, stack: Endpoints) -> None:
+    control.set_stock(1, {1001: 5})
+    control.set_stock(2, {1: 1})
+    control.finish(2)
+    Activity.objects.create(pk=3, name="Later")
+    sell(stack, sale.body(1), sale.body(2))
+    shown = text(operator.get(ACTIVITIES))
+    assert "1 – open 3 2 2" in shown
+    assert "finished" in shown
+    assert "Later not loaded – –" in shown
+    assert "State open Version 1 Left now 3" in text(operator.get(ACTIVITIES + "1/change/"))
+
+
+def test_saving_an_activity_brings_it_to_redis(
+    operator: Client, control: Control, redis_client: "redis.Redis"
+) -> None:
+    control.set_stock(1, {1001: 5})
+    values = {"name": "Night", "user_limit": "2", "timeout_ms": "900", "opens_at_0": "2031-01-02"}
+    answer = operator.post(ACTIVITIES + "1/change/", {**values, "opens_at_1": "03:04:05"})
+    assert answer.status_code == 302
+    status = read_lane(redis_client).activities[1]
+    assert (status.user_limit, status.timeout_ms) == (2, 900)
+    assert status.version > 1
+    assert status.opens_at_ms is not None
+    assert Activity.objects.get().user_limit == 2
+    assert StockChange.objects.latest("id").actor == "olga"
+    assert "not open yet" in text(operator.get(ACTIVITIES))
+
+
+def test_an_activity_is_made(operator: Client, redis_client: "redis.Redis") -> None:
+    assert operator.get(ACTIVITIES + "add/").context["adminform"].form.initial["id"] == 1
+    answer = operator.post(ACTIVITIES + "add/", {"id": "4", "name": "New"}, follow=True)
+    assert "was added successfully" in messages(answer)
+    assert Activity.objects.get().pk == 4
+    again = operator.post(ACTIVITIES + "add/", {"id": "4", "name": "Twice"})
+    assert "already exists" in text(again)
+    assert operator.get(ACTIVITIES + "add/").context["adminform"].form.initial["id"] == 5
+
+
+def test_a_wrong_activity_is_refused(operator: Client, control: Control) -> None:
+    control.set_stock(1, {1001: 5})
+    for values in (
+        {"opens_at_0": "2031-01-02", "opens_at_1": "10:00", "closes_at_0": "2031-01-02"}
+        | {"closes_at_1": "10:00"},
+        {"user_limit": "0"},
+        {"user_limit": "1000000000001"},
+        {"timeout_ms": "0"},
+        {"timeout_ms": "9" * 30},
+        {"name": "\x00"},
+    ):
+        answer = operator.post(ACTIVITIES + "1/change/", values)
+        assert answer.status_code == 200
+        assert answer.context["errors"]
+    assert StockChange.objects.count() == 1
+
+
+def test_an_activity_is_not_saved_without_redis(
+    operator: Client, control: Control, away: None
+) -> None:
+    control.set_stock(1, {1001: 5})
+    answer = operator.post(ACTIVITIES + "1/change/", {"name": "Night", "user_limit": "2"})
+    assert "Nothing was saved: Redis is away" in text(answer)
+    assert Activity.objects.get().user_limit is None
+    assert Activity.objects.get().name == ""
+    answer = operator.post(ACTIVITIES + "add/", {"id": "4", "name": "New"})
+    assert "Nothing was saved: Redis is away" in text(answer)
+    assert Activity.objects.count() == 1
+
+
+def test_finish_asks_first(operator: Client, control: Control, redis_client: "redis.Redis") -> None:
+    control.set_stock(1, {1001: 5})
+    page = ACTIVITIES + "1/finish/"
+    assert "5 units stay unsold" in text(operator.get(page))
+    assert read_lane(redis_client).activities[1].over is None
+    operator.post(page, {"confirmed": "yes"})
+    assert read_lane(redis_client).activities[1].over == "finished"
+    assert "It is over already: finished" in text(operator.get(page))
+    Activity.objects.create(pk=2)
+    refused = operator.post(ACTIVITIES + "2/finish/", {"confirmed": "yes"}, follow=True)
+    assert "not loaded" in messages(refused)
+    assert operator.get(ACTIVITIES + "99/finish/").status_code == 404
+
+
+def test_sync_of_an_activity(
+    operator: Client, control: Control, redis_client: "redis.Redis"
+) -> None:
+    control.set_stock(1, {1001: 5})
+    redis_client.flushall()
+    operator.get(ACTIVITIES + "1/sync/")
+    assert sale.stock(redis_client) == {}
+    operator.post(ACTIVITIES + "1/sync/", {"confirmed": "yes"})
+    assert sale.stock(redis_client) == {1001: 5}
+
+
+def test_activities_and_items_are_not_deleted(boss: Client, control: Control) -> None:
+    control.set_stock(1, {1001: 5})
+    item = Item.objects.get()
+    assert boss.post(ACTIVITIES + "1/delete/", {"post": "yes"}).status_code == 403
+    assert boss.post(f"{INVENTORY}{item.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert boss.get(INVENTORY + "add/").status_code == 403
