@@ -224,7 +224,9 @@ class Client(KafkaSection):
     name: ClassVar[str] = "client"
     user_count: int = Field(10_000, ge=1, description="unique users, one request each")
     rate: float = Field(1000.0, gt=0, description="requests a second, over the whole run")
-    delay: float = Field(0.0, ge=0, description="ms to wait before each request")
+    delay: float = Field(
+        0.0, ge=0, description="ms to wait before each request: at most 1000/delay a second"
+    )
 
 
 class LogWorker(Section):

@@ -19,7 +19,7 @@ def send(
             failed.append(error)
 
     producer = Producer(
-        {"bootstrap.servers": brokers, "enable.idempotence": True, "linger.ms": 1, "log_level": 2}
+        {"bootstrap.servers": brokers, "max.in.flight": 1, "linger.ms": 1, "log_level": 2}
     )
     for value in values:
         where: dict[str, Any] = {} if partition is None else {"partition": partition}

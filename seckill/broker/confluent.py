@@ -71,10 +71,12 @@ class ConfluentConsumer:
         """See `broker.Consumer`."""
         slices: dict[int, Slice] = {}
         try:
-            messages = self._consumer.consume(max_messages, timeout_s)
+            # `consume` alone would wait for all the time, unless all that may come has come.
+            first = self._consumer.poll(timeout_s)
+            more = self._consumer.consume(max_messages - 1, 0) if first and max_messages > 1 else []
         except KafkaException as away:
             raise BrokerAway(away) from None
-        for message in messages:
+        for message in [first, *more] if first else []:
             error = message.error()
             if error is not None:
                 if error.code() in MENDED_BY_THE_LIBRARY:

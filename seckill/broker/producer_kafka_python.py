@@ -40,7 +40,7 @@ class KafkaPythonProducer:
             self._producer = KafkaProducer(
                 client_id="seckill-producer",
                 acks="all",
-                enable_idempotence=False,
+                enable_idempotence=True,
                 compression_type="lz4",
                 linger_ms=linger_ms,
                 batch_size=producer.BATCH_BYTES,
