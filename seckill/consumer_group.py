@@ -26,7 +26,7 @@ from seckill.engine import Engine, skip
 from seckill.errors import RedisAway
 from seckill.exit_codes import SECOND_SIGNAL
 from seckill.keys import Lane, position_field
-from seckill.shutdown import Shutdown
+from seckill.shutdown import Shutdown, leave_ctrl_c_to_the_parent, start_child
 from seckill.stats import LaneStatus, read_lane
 from seckill.status_line import status_line
 from seckill_project.config import Server
@@ -48,7 +48,7 @@ DRAIN_LOOK_S = 0.5
 
 def consume(server: Server, lane: Lane) -> None:
     """What a child process does: one consumer, until SIGTERM or the parent's end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_ctrl_c_to_the_parent()
     logging.basicConfig(level=logging.WARNING, format=LOG_FORMAT, datefmt="%H:%M:%S")
     logging.getLogger("seckill").setLevel(logging.INFO)
     # The library tells each attempt to connect; what it means is told by us, once.
@@ -238,7 +238,7 @@ class ConsumerGroup:
                 name=f"consumer-{child.number}",
                 daemon=True,
             )
-            child.process.start()
+            start_child(child.process)
             child.started_at = now
 
     def _stop(self) -> None:

@@ -57,13 +57,25 @@ class Control:
         """The lane as it is now."""
         return read_lane(self._redis, self._lane)
 
-    def set_stock(self, activity_id: int, stock: Mapping[int, int]) -> Act:
-        """Put items at so many units from now on. What is unknown is made: activity, items."""
+    def set_stock(
+        self, activity_id: int, stock: Mapping[int, int], *, only_new: bool = False
+    ) -> Act:
+        """Put items at so many units from now on. What is unknown is made: activity, items.
+
+        `only_new` leaves items alone that are loaded when it is this act's turn.
+        """
         check_activity(activity_id)
         check_stock(stock)
 
         def change() -> tuple[int, dict[str, Any], dict[str, Any]]:
+            nonlocal stock
             self._loader.load_rest(activity_id)
+            if only_new:
+                now = self._loader.status().activities.get(activity_id)
+                loaded = now.items if now else {}
+                stock = {item: units for item, units in stock.items() if item not in loaded}
+                if not stock:
+                    raise Refused(_("somebody else has put it on sale meanwhile"), "value")
             pairs = [part for item, units in stock.items() for part in (item, units)]
             keys = self._lane.activity(activity_id)
             answer = run_script(
@@ -162,8 +174,12 @@ class Control:
             lines.append(f"activity {activity_id}: loaded from the database: {act.new}")
         fresh = {item: n for item, n in stock.items() if item not in loaded | known}
         if fresh:
-            self.set_stock(activity_id, fresh)
-            lines.append(f"activity {activity_id}: put on sale: {fresh}")
+            try:
+                act = self.set_stock(activity_id, fresh, only_new=True)
+                done = {int(item): units for item, units in act.new.items()}
+                lines.append(f"activity {activity_id}: put on sale: {done}")
+            except Refused as refused:
+                lines.append(f"activity {activity_id}: kept as loaded: {refused}")
         return lines
 
     def _act(

@@ -9,11 +9,33 @@ which changes nothing, because positions and identities make every step safe to 
 import os
 import signal
 import threading
+from multiprocessing import resource_tracker
+from multiprocessing.process import BaseProcess
 from types import FrameType, TracebackType
 
 from seckill.exit_codes import SECOND_SIGNAL
 
 STDIN = 0
+
+
+def start_child(process: BaseProcess) -> None:
+    """Start a spawned child that Ctrl-C does not reach, not even while it imports.
+
+    Ctrl-C on a terminal goes to all processes; the parent alone decides what it means.
+    """
+    # Starts a process too, and unblocks the signal after that: so it comes first.
+    resource_tracker.ensure_running()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def leave_ctrl_c_to_the_parent() -> None:
+    """What a child of `start_child` does first."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 class Shutdown:

@@ -73,10 +73,12 @@ class ConfluentConsumer:
         try:
             # `consume` alone would wait for all the time, unless all that may come has come.
             first = self._consumer.poll(timeout_s)
-            more = self._consumer.consume(max_messages - 1, 0) if first and max_messages > 1 else []
+            messages = [] if first is None else [first]
+            if messages and max_messages > 1:
+                messages += self._consumer.consume(max_messages - 1, 0)
         except KafkaException as away:
             raise BrokerAway(away) from None
-        for message in [first, *more] if first else []:
+        for message in messages:
             error = message.error()
             if error is not None:
                 if error.code() in MENDED_BY_THE_LIBRARY:

@@ -1,11 +1,11 @@
-#!lua
+#!lua flags=allow-oom
 -- finish: end an activity, whatever is left. Every request decided after this is OVER.
 --
 -- KEYS[1] set ids of the loaded activities   KEYS[2] hash state
 -- ARGV[1] activity id   ARGV[2] channel   ARGV[3] actor
 --
 -- Returns {version, over before or ""}, or {-1} when the activity is not loaded.
--- Repeating it leaves the activity finished and counts the version up.
+-- Repeating it leaves the activity finished and counts the version up. Runs on a full Redis too.
 
 local activities_key, state_key = KEYS[1], KEYS[2]
 local activity_id, channel, actor = ARGV[1], ARGV[2], ARGV[3]

@@ -3,7 +3,8 @@
 import signal
 import time
 
-from tests.faults.harness import Command, Sale
+from tests.faults.command import Command
+from tests.faults.harness import Sale
 
 
 def stop(*commands: Command) -> None:

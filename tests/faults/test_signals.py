@@ -9,6 +9,7 @@ import pytest
 from seckill.exit_codes import SECOND_SIGNAL
 from seckill_project.config import BASE_DIR
 from tests.conftest import wait_until
+from tests.faults.command import Command
 from tests.faults.harness import Sale
 
 
@@ -43,14 +44,22 @@ def test_stop_in_mid_load(
     sale.finish()
 
 
-def test_ctrl_c_while_the_consumers_start(sale: Sale) -> None:
-    consumer = sale.consumer("--consumers", "2")
-    # In the middle of the child's imports.
-    wait_until(lambda: consumer.cpu_s() > 0.2, 20, "the first child")
+def test_ctrl_c_is_left_to_the_parent(sale: Sale) -> None:
+    consumer = sale.consumer()
+    wait_until(consumer.consumers, 20, "the child is started")
+    # From its first moment on, imports included, it must not mind.
+    wait_until(lambda: _interrupt(consumer), 20, "it consumes")
+    assert consumer.count("ended with code") == 0
     consumer.tell_group(signal.SIGINT)
     assert consumer.ended() == 0
     assert consumer.group() == []
     assert "Traceback" not in consumer.output
+
+
+def _interrupt(command: Command) -> bool:
+    for child in command.consumers():
+        child.send_signal(signal.SIGINT)
+    return command.count(r"assigned partitions: \[0") > 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

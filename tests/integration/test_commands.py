@@ -11,9 +11,10 @@ import redis
 from devstack.endpoints import Endpoints
 from devstack.stack import Stack
 from seckill.exit_codes import UNREACHABLE, USAGE
-from seckill_project.config import LogWorker, Server
+from seckill_project.config import LogWorker, Section, Server
 from tests.conftest import Manage, wait_until
-from tests.faults.harness import MALFORMED_EACH, PLENTY, SCARCE, Sale
+from tests.faults.buyers import MALFORMED_EACH
+from tests.faults.harness import PLENTY, SCARCE, Sale
 
 WORKERS = ("run_consumer", "run_log_worker")
 # Nobody listens there.
@@ -139,7 +140,7 @@ def test_reset_offset_says_what_it_skips(sale: Sale) -> None:
 def test_help_names_every_parameter(manage: Manage, name: str) -> None:
     code, text = result(manage, name, "--help")
     assert code == 0
-    section = {"run_consumer": Server, "run_log_worker": LogWorker}[name]
+    section: type[Section] = Server if name == "run_consumer" else LogWorker
     for parameter in section.model_fields:
         assert f"--{parameter.replace('_', '-')} " in text.replace(",", " ")
     flags = {

@@ -355,6 +355,16 @@ def test_bad_messages_are_parked_and_those_around_them_decided(node: Node) -> No
             assert (letter.value() or b"") == (value or b"")
 
 
+def test_a_message_without_a_body_comes_alone(node: Node) -> None:
+    """A tombstone is a message too, also where nothing stands before or after it."""
+    put_on_sale(node.client, {1001: 1000})
+    consumer = node.consumer()
+    for count, value in enumerate([None, b"", None, body(1)], 1):
+        node.send([value])
+        node.decided(consumer, count)
+    assert (node.lane().invalid, node.lane().activities[1].success) == (3, 1)
+
+
 def test_reset_offset_skips_on_purpose_and_says_what(node: Node) -> None:
     put_on_sale(node.client, {1001: 1000})
     node.send([body(n) for n in range(1, 6)], 0)
