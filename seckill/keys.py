@@ -47,6 +47,11 @@ class Lane:
         """Hash: outcomes that belong to no activity, and offsets that held no request."""
         return f"{{{self.list}}}:stats"
 
+    @property
+    def audit(self) -> str:
+        """Hash: the verdict of the last audit, see `seckill.last_audit`."""
+        return f"{{{self.list}}}:audit"
+
     def activity(self, activity_id: int) -> ActivityKeys:
         """The keys of one activity."""
         prefix = f"{{{self.list}}}:{activity_id}"
