@@ -26,9 +26,12 @@ from seckill.engine import Engine, skip
 from seckill.errors import RedisAway
 from seckill.exit_codes import SECOND_SIGNAL
 from seckill.keys import Lane, position_field
+from seckill.lag import LagWatch, read_ends
+from seckill.sampler import Sampler
 from seckill.shutdown import Shutdown, leave_ctrl_c_to_the_parent, start_child
 from seckill.stats import LaneStatus, read_lane
 from seckill.status_line import status_line
+from seckill.workers import Heart, Kind
 from seckill_project.config import Server
 
 log = logging.getLogger(__name__)
@@ -80,7 +83,8 @@ def consume(server: Server, lane: Lane) -> None:
                 topics = None
                 raise
 
-        Consumer(
+        heart = Heart(server.redis_url, lane, Kind.CONSUMER)
+        consumer = Consumer(
             client=client,
             engine=Engine(server.redis_url, lane, server.timeout),
             dead_letters=DeadLetters(
@@ -89,7 +93,17 @@ def consume(server: Server, lane: Lane) -> None:
             shutdown=shutdown,
             find_source=find_source,
             batch_size=server.batch_size,
-        ).run()
+        )
+        polled = 0
+
+        def beat(messages: int = 0) -> None:
+            nonlocal polled
+            polled += messages
+            heart.beat(polled, polled=polled)
+
+        consumer.beat = beat
+        consumer.run()
+        heart.close()
         if topics is not None:
             topics.close()
 
@@ -128,6 +142,8 @@ class ConsumerGroup:
     _children: list[_Child] = field(default_factory=list)
     _last: tuple[float, int] | None = None
     _kafka_away: bool = False
+    _restarts: int = 0
+    _heart: Heart | None = None
 
     def run(self, *, drain: bool = False) -> None:
         """Keep the consumers running; the status line each `status_interval`."""
@@ -135,10 +151,21 @@ class ConsumerGroup:
         self._children = [_Child(number) for number in range(1, self.server.consumers + 1)]
         next_status = time.monotonic() + self.server.status_interval
         next_drain_look = time.monotonic() + DRAIN_LOOK_S
+        heart = self._heart = Heart(self.server.redis_url, self.lane, Kind.PARENT)
+        sampler = Sampler(
+            self.client, self.lane, LagWatch(self.server.topic, lambda: Topics(self.server))
+        )
+        sampler.start()
         try:
             while not self.shutdown.wait(LOOK_S):
                 for child in self._children:
                     self._keep_alive(child, context)
+                heart.beat(
+                    sampler.written,
+                    consumers=self._alive(),
+                    samples=sampler.written,
+                    restarts=self._restarts,
+                )
                 now = time.monotonic()
                 if now >= next_status:
                     self.say(self.describe())
@@ -151,6 +178,8 @@ class ConsumerGroup:
                 self.say("stopping: batches in flight are finished and committed first")
         finally:
             self._stop()
+            sampler.close()
+            heart.close()
         self.say(self.describe())
 
     def skip_to_end(self) -> dict[int, int]:
@@ -181,17 +210,11 @@ class ConsumerGroup:
 
     def lag(self, lane: LaneStatus) -> int:
         """Requests in the topic that are not decided. Raises BrokerAway."""
-        source = self.topics.source(self.server.topic)
-        starts = self.topics.start_offsets(self.server.topic)
-        lag = 0
-        for partition, end in self.topics.end_offsets(self.server.topic).items():
-            position = lane.positions.get(position_field(str(source), partition), 0)
-            lag += max(0, end - max(position, starts.get(partition, 0)))
-        return lag
+        return sum(read_ends(self.topics, self.server.topic).lag(lane.positions).values())
 
     def describe(self) -> str:
         """The status line: stock, outcomes, rate, lag, consumers; or what cannot be reached."""
-        alive = sum(1 for child in self._children if child.process and child.process.is_alive())
+        alive = self._alive()
         try:
             lane = read_lane(self.client, self.lane)
         except RedisAway as away:
@@ -213,6 +236,9 @@ class ConsumerGroup:
         self._last = (now, lane.decided)
         return status_line(lane, rate=rate, lag=lag, consumers=alive)
 
+    def _alive(self) -> int:
+        return sum(1 for child in self._children if child.process and child.process.is_alive())
+
     def _keep_alive(self, child: _Child, context: multiprocessing.context.SpawnContext) -> None:
         now = time.monotonic()
         if child.process is not None:
@@ -227,6 +253,9 @@ class ConsumerGroup:
                 code,
                 child.pause_s,
             )
+            self._restarts += 1
+            if self._heart is not None and child.process.pid is not None:
+                self._heart.forget(child.process.pid)
             child.process.close()
             child.process = None
             child.start_at = now + child.pause_s

@@ -52,6 +52,21 @@ class Lane:
         """Hash: the verdict of the last audit, see `seckill.last_audit`."""
         return f"{{{self.list}}}:audit"
 
+    @property
+    def series(self) -> str:
+        """Sorted set: samples of the lane, one a second at most, bounded."""
+        return f"{{{self.list}}}:series"
+
+    @property
+    def workers(self) -> str:
+        """Hash: worker to what it said of itself with its last heartbeat."""
+        return f"{{{self.list}}}:workers"
+
+    @property
+    def beats(self) -> str:
+        """Sorted set: worker to the time of its last heartbeat; the silent are dropped."""
+        return f"{{{self.list}}}:beats"
+
     def activity(self, activity_id: int) -> ActivityKeys:
         """The keys of one activity."""
         prefix = f"{{{self.list}}}:{activity_id}"

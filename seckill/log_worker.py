@@ -43,6 +43,8 @@ class LogWorker:
     interval_s: float = 0.2
     status_interval_s: float = 60.0
     say: Callable[[str], None] = print
+    # Called every turn, with what keeps it from storing or "".
+    beat: Callable[["LogWorker", str], None] = lambda worker, hold: None
 
     stored: int = 0
     known: int = 0
@@ -61,12 +63,14 @@ class LogWorker:
                 handled = self.run_once()
             except (RedisAway, PostgresAway) as away:
                 self._tell(away)
+                self.beat(self, str(away))
                 self.shutdown.wait(self._pause_s)
                 self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
                 continue
             if self._told_at:
                 log.warning("going on: all services answer again")
                 self._told_at, self._pause_s = 0.0, FIRST_PAUSE_S
+            self.beat(self, "")
             if drain and handled == 0:
                 break
             if handled < self.batch_size and not (drain and handled):

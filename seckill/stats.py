@@ -1,6 +1,6 @@
 """One look at a lane: stock, counters, positions, what waits. Reads only, and all at one moment."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,7 +78,9 @@ class ActivityStatus:
     records: int
     total_records: int
     expired_with_stock: int
+    total_expired_with_stock: int
     latency: Histogram
+    total_latency: Histogram
 
     @property
     def success(self) -> int:
@@ -203,13 +205,20 @@ def _activity(
         records=since("records"),
         total_records=total("records"),
         expired_with_stock=since("expired_with_stock"),
-        latency=Histogram(
-            {
-                int(name.removeprefix(BUCKET)): since(name)
-                for name in counters
-                if name.startswith(BUCKET) and since(name)
-            }
-        ),
+        total_expired_with_stock=total("expired_with_stock"),
+        latency=_histogram(counters, since),
+        total_latency=_histogram(counters, total),
+    )
+
+
+def _histogram(counters: Mapping[str, int], count: Callable[[str], int]) -> Histogram:
+    """The buckets of the counters that are not empty, each counted by `count`."""
+    return Histogram(
+        {
+            int(name.removeprefix(BUCKET)): count(name)
+            for name in counters
+            if name.startswith(BUCKET) and count(name)
+        }
     )
 
 

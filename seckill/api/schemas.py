@@ -208,5 +208,7 @@ def _nothing(activity_id: int) -> ActivityStatus:
         records=0,
         total_records=0,
         expired_with_stock=0,
+        total_expired_with_stock=0,
         latency=Histogram({}),
+        total_latency=Histogram({}),
     )

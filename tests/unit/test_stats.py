@@ -70,6 +70,7 @@ def activity(**outcomes: int) -> ActivityStatus:
         timeout_ms=None, items={}, outcomes=counted,
         total_outcomes={outcome: 10 * count for outcome, count in counted.items()},
         units_sold=0, total_units=0, records=0, total_records=0, expired_with_stock=0,
+            total_expired_with_stock=0, total_latency=Histogram({}),
         latency=Histogram({}),
     )  # fmt: skip
 

@@ -20,6 +20,7 @@ def activity(number: int = 1, items: int = 2, **outcomes: int) -> ActivityStatus
         items={1000 + n: ItemStatus(1000 + n, left=1200 * n, loaded=20000) for n in range(items)},
         outcomes=counted, total_outcomes=counted, units_sold=0, total_units=0, records=0,
         total_records=0, expired_with_stock=0, latency=Histogram({}),
+        total_expired_with_stock=0, total_latency=Histogram({}),
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from seckill.keys import Lane
 from seckill.log_worker import LogWorker
 from seckill.management.arguments import (
     add_section_flags,
@@ -15,6 +16,7 @@ from seckill.redis_client import connect
 from seckill.shutdown import Shutdown
 from seckill.startup import Stopped, ping, wait_for
 from seckill.storage import Storage
+from seckill.workers import Heart, Kind
 from seckill_project.config import LogWorker as Section
 from seckill_project.config import load
 
@@ -48,15 +50,26 @@ class Command(BaseCommand):
             except Stopped:
                 self._say("stopped before it began")
                 return
+            lane = Lane()
+            heart = Heart(settings.redis_url, lane, Kind.LOG_WORKER)
             LogWorker(
                 client,
                 storage,
                 shutdown,
+                lane,
                 batch_size=settings.batch_size,
                 interval_s=settings.interval / 1000,
                 status_interval_s=settings.status_interval,
                 say=self._say,
+                beat=lambda worker, hold: heart.beat(
+                    worker.stored + worker.known + worker.parked,
+                    hold,
+                    stored=worker.stored,
+                    known=worker.known,
+                    parked=worker.parked,
+                ),
             ).run(drain=options["drain"])
+            heart.close()
             storage.close()
 
     def _say(self, line: str) -> None:

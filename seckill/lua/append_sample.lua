@@ -1,0 +1,34 @@
+#!lua
+-- append_sample: add one look at the sale to the lane's history, one a second whoever asks.
+--
+-- KEYS[1] sorted set  samples, each "<ms> <body>", its score the ms
+-- ARGV[1] body   ARGV[2] samples kept, at most
+--
+-- Returns 1, or 0 when this second has its sample already.
+-- Of a run of equal bodies only the first and the last stay: a quiet lane costs two samples.
+-- Time is Redis's own. Safe to repeat.
+
+local series_key = KEYS[1]
+local body, kept = ARGV[1], tonumber(ARGV[2])
+
+local clock = redis.call('TIME')
+local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
+
+local last = redis.call('ZRANGE', series_key, -2, -1)
+local function same(sample)
+  return sample ~= nil and string.sub(sample, string.find(sample, ' ', 1, true) + 1) == body
+end
+local newest = last[#last]
+if newest then
+  local at = tonumber(string.match(newest, '^%d+'))
+  if math.floor(at / 1000) >= tonumber(clock[1]) then
+    return 0
+  end
+  if #last == 2 and same(last[1]) and same(last[2]) then
+    redis.call('ZREM', series_key, newest)
+  end
+end
+local stamp = string.format('%.0f', now)
+redis.call('ZADD', series_key, stamp, stamp .. ' ' .. body)
+redis.call('ZREMRANGEBYRANK', series_key, 0, -kept - 1)
+return 1

@@ -1,0 +1,177 @@
+"""Who works on a lane: heartbeats in Redis, written by the workers, read by whoever looks.
+
+A heartbeat says that a process turns; its progress says that it gets something done: two things.
+Never: a heartbeat that disturbs the sale. At most one a second, on a connection of its own with
+short time-outs, and one that cannot be written is left out.
+"""
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+import redis
+
+from seckill.engine import is_transient
+from seckill.errors import RedisAway
+from seckill.keys import Lane
+from seckill.redis_client import no_retry, run_script
+
+log = logging.getLogger(__name__)
+
+# Seconds between two heartbeats of a process.
+BEAT_S = 1.0
+# Seconds that a heartbeat may take, and until the next attempt after one that failed.
+TIMEOUT_S, AFTER_FAILURE_S = 0.5, 5.0
+# Seconds of silence after which a worker counts as gone.
+GONE_S = 15.0
+# A worker that was silent for so long is forgotten, ms.
+FORGET_MS = 3_600_000
+
+
+class Kind(StrEnum):
+    """What a worker is."""
+
+    CONSUMER = "consumer"
+    PARENT = "consumer parent"
+    LOG_WORKER = "log_worker"
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A worker as its last heartbeat had it. Times in ms by Redis's clock."""
+
+    kind: Kind
+    # host:pid
+    id: str
+    started_ms: int
+    beat_ms: int
+    progress_ms: int
+    # Since its last heartbeat.
+    silent_ms: int
+    # Why it holds, or what it works on.
+    detail: str
+    counts: dict[str, int]
+
+    @property
+    def alive(self) -> bool:
+        """Whether its heartbeat is fresh."""
+        return self.silent_ms < GONE_S * 1000
+
+
+@dataclass(frozen=True)
+class _Says:
+    kind: Kind
+    id: str
+    age_ms: int
+    idle_ms: int
+    detail: str
+    counts: dict[str, int]
+
+
+_decode = msgspec.json.Decoder(_Says).decode
+
+
+@dataclass
+class Heart:
+    """A worker's own heartbeat. `beat` costs one look at the clock between two heartbeats."""
+
+    redis_url: str
+    lane: Lane
+    kind: Kind
+
+    _client: "redis.Redis | None" = None
+    _started: float = field(default_factory=time.monotonic)
+    _progress: float = field(default_factory=time.monotonic)
+    _done: int = 0
+    _next: float = 0.0
+    _failing: bool = False
+
+    def beat(self, done: int, detail: str = "", **counts: int) -> None:
+        """Say it, if it is time. `done` grows with every progress. Never raises for Redis."""
+        now = time.monotonic()
+        if done != self._done:
+            self._done, self._progress = done, now
+        if now < self._next:
+            return
+        says = _Says(
+            kind=self.kind,
+            id=worker_id(),
+            age_ms=int((now - self._started) * 1000),
+            idle_ms=int((now - self._progress) * 1000),
+            detail=detail,
+            counts=dict(counts),
+        )
+        written = self._write(worker_id(), msgspec.json.encode(says))
+        self._next = now + (BEAT_S if written else AFTER_FAILURE_S)
+
+    def close(self) -> None:
+        """Say that this worker ended; it is known no more."""
+        self._write(worker_id(), b"")
+        if self._client is not None:
+            self._client.close()
+
+    def forget(self, pid: int) -> None:
+        """Say that another process of this host ended: one that could not say so itself."""
+        self._write(worker_id(pid), b"")
+
+    def _write(self, worker: str, says: bytes) -> bool:
+        client = self._client = self._client or redis.Redis.from_url(
+            self.redis_url,
+            socket_timeout=TIMEOUT_S,
+            socket_connect_timeout=TIMEOUT_S,
+            retry=no_retry(),
+        )
+        keys = [self.lane.workers, self.lane.beats]
+        try:
+            run_script(client, "beat", keys, [worker, says, FORGET_MS])
+        except (RedisAway, redis.RedisError) as lost:
+            if not self._failing:
+                log.warning("no heartbeat can be written (%s); the work goes on without", lost)
+            self._failing = True
+            return False
+        self._failing = False
+        return True
+
+
+def worker_id(pid: int | None = None) -> str:
+    """host:pid, of this process unless another one is named."""
+    return f"{socket.gethostname()}:{os.getpid() if pid is None else pid}"
+
+
+def read_workers(client: "redis.Redis", lane: Lane) -> list[Worker]:
+    """All workers that were heard of within the last hour, by kind and id. Raises RedisAway."""
+    pipe = client.pipeline(transaction=True)
+    pipe.hgetall(lane.workers)
+    pipe.zrange(lane.beats, 0, -1, withscores=True)
+    pipe.time()
+    try:
+        answers: list[Any] = pipe.execute()
+    except redis.RedisError as away:
+        if is_transient(away):
+            raise RedisAway(away) from None
+        raise
+    says: Mapping[bytes, bytes]
+    says, beats, (seconds, micros) = answers
+    now_ms = seconds * 1000 + micros // 1000
+    found = []
+    for name, beat in beats:
+        said = _decode(says[name])
+        found.append(
+            Worker(
+                kind=said.kind,
+                id=said.id,
+                started_ms=int(beat) - said.age_ms,
+                beat_ms=int(beat),
+                progress_ms=int(beat) - said.idle_ms,
+                silent_ms=max(0, now_ms - int(beat)),
+                detail=said.detail,
+                counts=said.counts,
+            )
+        )
+    return sorted(found, key=lambda worker: (worker.kind, worker.id))
