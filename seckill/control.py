@@ -1,151 +1,295 @@
-"""The acts of operators: set stock, finish, window and limits, load, sync from the database.
+"""The acts of operators: stock, pause, end and reopening, window and limits, load, sync.
 
-Always: a journal row is begun in PostgreSQL, then one script changes Redis, then row and items say
-what was done. Operators of one activity take turns (a row lock). Only the script decides what
-holds; a journal row that stays `started` means that its end is not known: look at the version.
+Each act is one script that changes Redis, in its turn and with its row in the journal
+(`seckill.journal`). Only the script decides what holds. With `expected_version` it refuses, before
+its first write, if the activity has another version: VersionMoved tells both.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import redis
-from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 from django.utils.translation import gettext as _
 
-from seckill.errors import NoSuchActivity, PostgresAway, RedisAway, Refused
-from seckill.keys import CONTROL_CHANNEL, Lane
-from seckill.loading import Loader, not_loaded, state_of
-from seckill.models import Activity, Item, StockChange
-from seckill.redis_client import run_script
-from seckill.stats import ActivityStatus, LaneStatus, read_lane
-from seckill.wire import MAX_ID, MAX_UNITS
+from seckill.act_script import ActScripts, Turn
+from seckill.checks import (
+    FIELDS,
+    check_activity,
+    check_fields,
+    check_stock,
+    check_window,
+    is_open,
+)
+from seckill.errors import NoSuchActivity, PostgresAway, RedisAway, Refused, VersionMoved
+from seckill.journal import (
+    Act,
+    Done,
+    Journal,
+    KeyReused,
+    Once,
+    UnderWay,
+    allocate,
+    postgres_errors,
+    shown_fields,
+)
+from seckill.keys import Lane
+from seckill.loading import Loader
+from seckill.models import Activity, Item
+from seckill.stats import LaneStatus, read_lane
 
+__all__ = [
+    "ACTS",
+    "Act",
+    "Control",
+    "KeyReused",
+    "NoSuchActivity",
+    "Once",
+    "PostgresAway",
+    "RedisAway",
+    "Refused",
+    "UnderWay",
+    "VersionMoved",
+    "check_activity",
+    "check_stock",
+    "is_open",
+    "postgres_errors",
+]
 
-@dataclass(frozen=True)
-class Act:
-    """What was done, and the version after it."""
-
-    act: str
-    activity_id: int
-    version: int
-    old: dict[str, Any]
-    new: dict[str, Any]
-    journal_id: int
-
-
-@contextmanager
-def postgres_errors() -> Iterator[None]:
-    """PostgreSQL's ways of not answering, as PostgresAway."""
-    try:
-        yield
-    except (OperationalError, InterfaceError) as away:
-        raise PostgresAway(str(away).strip().splitlines()[0]) from None
+# The acts, as the journal and `control_channel` name them. create_activity concerns no Redis.
+ACTS = (
+    "set_stock",
+    "add_stock",
+    "pause",
+    "resume",
+    "finish_activity",
+    "reopen",
+    "configure",
+    "sync_from_db",
+    "create_activity",
+)
 
 
 class Control:
-    """Acts of one actor in one lane. Each raises Refused, RedisAway or PostgresAway."""
+    """Acts of one actor in one lane. Each raises Refused, RedisAway or PostgresAway.
 
-    def __init__(self, client: "redis.Redis", actor: str, lane: Lane | None = None) -> None:
+    `note` says why, in the journal. `once` names one act: its repeat does nothing and has the
+    answer of the first (`Act.repeated`), also where that answer was lost; use it for one act only.
+    """
+
+    def __init__(
+        self,
+        client: "redis.Redis",
+        actor: str,
+        lane: Lane | None = None,
+        *,
+        note: str = "",
+        once: Once | None = None,
+    ) -> None:
         self._redis = client
-        self._actor = actor[:150]
         self._lane = lane or Lane()
-        self._loader = Loader(client, self._lane, self._actor)
+        self._scripts = ActScripts(client, self._lane)
+        self._loader = Loader(client, self._lane)
+        self._journal = Journal(
+            self._scripts,
+            lambda activity_id: self._loader.status().activities.get(activity_id),
+            actor[:150],
+            note,
+            once,
+        )
 
     def status(self) -> LaneStatus:
         """The lane as it is now."""
         return read_lane(self._redis, self._lane)
 
     def set_stock(
-        self, activity_id: int, stock: Mapping[int, int], *, only_new: bool = False
+        self,
+        activity_id: int,
+        stock: Mapping[int, int],
+        *,
+        only_new: bool = False,
+        expected_version: int | None = None,
     ) -> Act:
         """Put items at so many units from now on. What is unknown is made: activity, items.
 
-        `only_new` leaves items alone that are loaded when it is this act's turn.
+        Statistics begin again, and what was over is open again. `only_new` leaves items alone that
+        are loaded when it is this act's turn.
         """
         check_activity(activity_id)
         check_stock(stock)
 
-        def change() -> tuple[int, dict[str, Any], dict[str, Any]]:
-            nonlocal stock
-            self._loader.load_rest(activity_id)
+        def change(turn: Turn) -> Done:
+            wanted = dict(stock)
+            turn = self._loader.load_rest(turn)
             if only_new:
                 now = self._loader.status().activities.get(activity_id)
                 loaded = now.items if now else {}
-                stock = {item: units for item, units in stock.items() if item not in loaded}
-                if not stock:
+                wanted = {item: units for item, units in wanted.items() if item not in loaded}
+                if not wanted:
                     raise Refused(_("somebody else has put it on sale meanwhile"), "value")
-            pairs = [part for item, units in stock.items() for part in (item, units)]
             keys = self._lane.activity(activity_id)
-            answer = run_script(
-                self._redis,
-                "set_stock",
-                [self._lane.activities, keys.state, keys.stock, keys.loaded, keys.stats],
-                [activity_id, CONTROL_CHANNEL, self._actor, *pairs],
+            answer = self._scripts.run(
+                "set_stock", turn, [keys.stock, keys.loaded, keys.stats], _pairs(wanted)
             )
-            if answer[0] == -1:
-                raise Refused(_("too many units were ever put on sale of one item"), "value")
             version, *rest = (int(number) for number in answer)
             lefts, loadeds = rest[0::3], rest[2::3]
-            self._allocate(activity_id, dict(zip(stock, loadeds, strict=True)))
-            old = {str(item): left for item, left in zip(stock, lefts, strict=True)}
-            return version, old, {str(item): units for item, units in stock.items()}
+            allocate(activity_id, dict(zip(wanted, loadeds, strict=True)))
+            self._hold(activity_id, finished=False)
+            return version, _by_item(wanted, lefts), _by_item(wanted, list(wanted.values()))
 
         new = {str(item): units for item, units in stock.items()}
-        return self._act("set_stock", activity_id, new, change, make=True)
+        return self._journal.write(
+            "set_stock", activity_id, new, change, expected_version=expected_version, make=True
+        )
 
-    def finish(self, activity_id: int) -> Act:
-        """End the activity, whatever is left."""
+    def add_stock(
+        self, activity_id: int, stock: Mapping[int, int], *, expected_version: int | None = None
+    ) -> Act:
+        """Put more units of items on sale; statistics go on. A finished activity stays finished.
+
+        Not safe to repeat blindly: use `expected_version` or `once`.
+        """
+        check_activity(activity_id)
+        check_stock(stock, least=1)
+
+        def change(turn: Turn) -> Done:
+            keys = self._lane.activity(activity_id)
+            answer = self._scripts.run("add_stock", turn, [keys.stock, keys.loaded], _pairs(stock))
+            version, *rest = (int(number) for number in answer)
+            allocate(activity_id, dict(zip(stock, rest[2::3], strict=True)))
+            return version, _by_item(stock, rest[0::3]), _by_item(stock, rest[1::3])
+
+        new = {str(item): f"+{units}" for item, units in stock.items()}
+        return self._journal.write(
+            "add_stock", activity_id, new, change, expected_version=expected_version
+        )
+
+    def pause(self, activity_id: int, *, expected_version: int | None = None) -> Act:
+        """Hold the activity: every request is answered NOT_OPEN until `resume`."""
+        return self._pause("pause", activity_id, expected_version)
+
+    def resume(self, activity_id: int, *, expected_version: int | None = None) -> Act:
+        """Let a held activity go on."""
+        return self._pause("resume", activity_id, expected_version)
+
+    def _pause(self, act: str, activity_id: int, expected_version: int | None) -> Act:
+        check_activity(activity_id)
+        paused = act == "pause"
+
+        def change(turn: Turn) -> Done:
+            version, before = self._scripts.run("pause", turn, [], [act])
+            self._hold(activity_id, paused=paused)
+            return int(version), {"paused": bool(before)}, {"paused": paused}
+
+        return self._journal.write(
+            act, activity_id, {"paused": paused}, change, expected_version=expected_version
+        )
+
+    def finish(self, activity_id: int, *, expected_version: int | None = None) -> Act:
+        """End the activity, whatever is left: every request from now on is OVER."""
         check_activity(activity_id)
 
-        def change() -> tuple[int, dict[str, Any], dict[str, Any]]:
-            keys = self._lane.activity(activity_id)
-            answer = run_script(
-                self._redis,
-                "finish",
-                [self._lane.activities, keys.state],
-                [activity_id, CONTROL_CHANNEL, self._actor],
-            )
-            if answer[0] == -1:
-                raise not_loaded(activity_id)
-            return int(answer[0]), {"over": answer[1].decode() or None}, {"over": "finished"}
+        def change(turn: Turn) -> Done:
+            version, before = self._scripts.run("finish", turn, [])
+            self._hold(activity_id, finished=True)
+            return int(version), {"over": before.decode() or None}, {"over": "finished"}
 
-        return self._act("finish_activity", activity_id, {"over": "finished"}, change)
+        return self._journal.write(
+            "finish_activity",
+            activity_id,
+            {"over": "finished"},
+            change,
+            expected_version=expected_version,
+        )
 
-    def configure(self, activity: Activity) -> Act | None:
-        """Save the row, and bring its window, limit and timeout to Redis if it is loaded there."""
-        before = self.status().activities.get(activity.pk)
+    def reopen(self, activity_id: int, *, expected_version: int | None = None) -> Act:
+        """Take back that it was finished. Where nothing is left it is sold out."""
+        check_activity(activity_id)
+
+        def change(turn: Turn) -> Done:
+            stock_key = self._lane.activity(activity_id).stock
+            version, before, now = self._scripts.run("reopen", turn, [stock_key])
+            self._hold(activity_id, finished=False)
+            return int(version), {"over": before.decode() or None}, {"over": now.decode() or None}
+
+        return self._journal.write(
+            "reopen", activity_id, {"over": None}, change, expected_version=expected_version
+        )
+
+    def configure_fields(
+        self, activity_id: int, *, expected_version: int | None = None, **fields: Any
+    ) -> Act:
+        """Change fields of an activity: those of FIELDS that are given; None removes one.
+
+        Where Redis has the activity, its state follows in the same act; else the version is 0, and
+        the fields come with the activity when it is loaded. Journal and Act have times in ms.
+        """
+        check_activity(activity_id)
+        if not fields:
+            raise Refused(_("no field is named; known: %(known)s") % {"known": ", ".join(FIELDS)})
+        check_fields(fields)
+
+        def change(turn: Turn) -> Done:
+            row = Activity.objects.get(pk=activity_id)
+            old = shown_fields({name: getattr(row, name) for name in fields})
+            for name, value in fields.items():
+                setattr(row, name, value)
+            check_window(row.opens_at, row.closes_at)
+            new = shown_fields(fields)
+            version = turn.version or 0
+            if version:
+                state = {name: value for name, value in new.items() if name != "name"}
+                version = self._loader.write_state(turn, state)
+            Activity.objects.filter(pk=activity_id).update(**fields)
+            return version, old, new
+
+        return self._journal.write(
+            "configure",
+            activity_id,
+            shown_fields(fields),
+            change,
+            expected_version=expected_version,
+        )
+
+    def create(self, activity_id: int | None = None, **fields: Any) -> Act:
+        """Make an activity that is not on sale yet: fields as in `configure_fields`.
+
+        Without a number it gets the next one. Its first `set_stock` puts it on sale.
+        """
+        if activity_id is not None:
+            check_activity(activity_id)
+        check_fields(fields)
+        check_window(fields.get("opens_at"), fields.get("closes_at"))
+        return self._journal.make(activity_id, fields)
+
+    def configure(self, activity: Activity, *, expected_version: int | None = None) -> Act | None:
+        """Save a whole row, as a form has it. None where nothing of it concerns Redis now.
+
+        Nothing is saved while Redis is away.
+        """
+        loaded = activity.pk in self.status().activities
+        fields = {name: getattr(activity, name) for name in FIELDS}
         with postgres_errors():
-            if before is None:
+            saved = Activity.objects.filter(pk=activity.pk).first()
+            if saved is None:
                 activity.save()
                 return None
-        new = state_of(activity)
-        old = {
-            "opens_at": before.opens_at_ms,
-            "closes_at": before.closes_at_ms,
-            "user_limit": before.user_limit,
-            "timeout": before.timeout_ms,
-        }
-        if old == new:
-            with postgres_errors():
-                activity.save()
-            return None
+        changed = {n: v for n, v in fields.items() if v != getattr(saved, n)}
+        if loaded and set(changed) - {"name"}:
+            return self.configure_fields(activity.pk, expected_version=expected_version, **changed)
+        with postgres_errors():
+            Activity.objects.filter(pk=activity.pk).update(**changed)
+        return None
 
-        def change() -> tuple[int, dict[str, Any], dict[str, Any]]:
-            activity.save()
-            return self._loader.write_state(activity.pk, new), old, new
-
-        return self._act("configure", activity.pk, new, change)
-
-    def sync_from_db(self, activity_id: int) -> Act:
+    def sync_from_db(self, activity_id: int, *, expected_version: int | None = None) -> Act:
         """Make Redis what the database says: left = allocation - sold, never below 0."""
         check_activity(activity_id)
-
-        def change() -> tuple[int, dict[str, Any], dict[str, Any]]:
-            return self._loader.sync(activity_id)
-
-        return self._act("sync_from_db", activity_id, {}, change)
+        return self._journal.write(
+            "sync_from_db",
+            activity_id,
+            {},
+            self._loader.sync,
+            expected_version=expected_version,
+        )
 
     def load(self, activity_id: int, stock: Mapping[int, int], *, replace: bool) -> list[str]:
         """Before a sale: load what is not loaded. What was done, a line each, for people.
@@ -182,78 +326,14 @@ class Control:
                 lines.append(f"activity {activity_id}: kept as loaded: {refused}")
         return lines
 
-    def _act(
-        self,
-        act: str,
-        activity_id: int,
-        new: dict[str, Any],
-        change: Callable[[], tuple[int, dict[str, Any], dict[str, Any]]],
-        *,
-        make: bool = False,
-    ) -> Act:
-        with postgres_errors():
-            if make:
-                Activity.objects.get_or_create(pk=activity_id)
-            elif not Activity.objects.filter(pk=activity_id).exists():
-                raise NoSuchActivity(
-                    _("activity %(id)s is not known") % {"id": activity_id}, "activity_id"
-                )
-            entry = StockChange.objects.create(
-                actor=self._actor, act=act, activity_id=activity_id, new=new
-            )
-            try:
-                with transaction.atomic():
-                    Activity.objects.select_for_update().get(pk=activity_id)
-                    entry.version, entry.old, entry.new = change()
-                    entry.state = StockChange.State.APPLIED
-                    entry.save()
-            except Refused as refused:
-                self._note(entry, StockChange.State.FAILED, refused)
-                raise
-            except RedisAway as away:
-                self._note(entry, StockChange.State.STARTED, away)
-                raise
-            except OperationalError:
-                raise
-            except DatabaseError as wrong:
-                self._note(entry, StockChange.State.FAILED, wrong)
-                raise
-        assert entry.version is not None
-        return Act(act, activity_id, entry.version, entry.old or {}, entry.new or {}, entry.pk)
-
-    def _note(self, entry: StockChange, state: str, reason: Exception) -> None:
-        entry.state, entry.detail = state, str(reason)[:500]
-        entry.version, entry.old = None, None
-        entry.save()
-
-    def _allocate(self, activity_id: int, loaded: Mapping[int, int]) -> None:
-        with connection.cursor() as cursor:
-            cursor.executemany(
-                "INSERT INTO seckill_item (activity_id, item_id, allocation) VALUES (%s, %s, %s)"
-                " ON CONFLICT (activity_id, item_id)"
-                " DO UPDATE SET allocation = EXCLUDED.allocation",
-                [(activity_id, item, units) for item, units in sorted(loaded.items())],
-            )
+    def _hold(self, activity_id: int, **held: bool) -> None:
+        """What must outlive a loss of Redis, into the row."""
+        Activity.objects.filter(pk=activity_id).update(**held)
 
 
-def check_activity(activity_id: int) -> None:
-    """Raises Refused for a number that no activity can have."""
-    if not 1 <= activity_id <= MAX_ID:
-        raise Refused(_("an activity is a number from 1 to 2^63 - 1"), "activity_id")
+def _pairs(stock: Mapping[int, int]) -> list[str | int]:
+    return [part for item, units in stock.items() for part in (item, units)]
 
 
-def check_stock(stock: Mapping[int, int]) -> None:
-    """Raises Refused for items or units that cannot be."""
-    if not stock:
-        raise Refused(_("no item is named"), "value")
-    for item, units in stock.items():
-        if not 1 <= item <= MAX_ID:
-            raise Refused(_("an item is a number from 1 to 2^63 - 1"), "value")
-        if not 0 <= units <= MAX_UNITS:
-            raise Refused(_("units are 0 to 10^12, whole"), "value")
-
-
-def is_open(status: ActivityStatus, now_ms: int) -> bool:
-    """Whether the window of an activity is open at a time in ms."""
-    opens, closes = status.opens_at_ms, status.closes_at_ms
-    return (opens is None or now_ms >= opens) and (closes is None or now_ms < closes)
+def _by_item(stock: Mapping[int, int], units: list[int]) -> dict[str, Any]:
+    return {str(item): n for item, n in zip(stock, units, strict=True)}

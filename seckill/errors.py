@@ -49,3 +49,11 @@ class Refused(Exception):
 
 class NoSuchActivity(Refused):
     """The activity is not known, or not loaded in Redis."""
+
+
+class VersionMoved(Refused):
+    """Somebody else has steered since the caller looked. `found` is the version now."""
+
+    def __init__(self, message: str, expected: int, found: int) -> None:
+        super().__init__(message)
+        self.expected, self.found = expected, found

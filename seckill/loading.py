@@ -1,57 +1,60 @@
 """Filling Redis: what an activity is loaded with, and its counts made right while it runs.
 
 Owns the scripts that bring state, stock and buyers to Redis. Called by `seckill.control` alone, in
-the transaction of an act: operators of one activity take turns.
+the transaction of an act: operators of one activity take turns. VersionMoved means that a script
+came between: the journal has the act begun again.
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from typing import Any
 
 import redis
+from django.db.models import Max
 from django.utils.translation import gettext as _
 
 from seckill import sold
-from seckill.errors import NoSuchActivity, RedisAway, Refused
-from seckill.keys import CONTROL_CHANNEL, Lane
-from seckill.models import Activity, Item
+from seckill.act_script import ActScripts, Turn, moved, not_loaded
+from seckill.errors import RedisAway, Refused
+from seckill.journal import Done, milliseconds
+from seckill.keys import Lane
+from seckill.models import Activity, Item, StockChange
 from seckill.redis_client import run_script
 from seckill.stats import LaneStatus, read_lane
 
 # A limit that limits nothing: buyers are counted from the moment that it is set.
 COUNT_ONLY = 10**15
-# How often a count is repeated when somebody else steers at the same time.
-ATTEMPTS = 5
 # Buyers written in one command.
 BUYERS_CHUNK = 5_000
 
-# What an act did: (version after it, old values, new values).
-Done = tuple[int, dict[str, int], dict[str, int]]
-
 
 class Loader:
-    """Fills one lane for one actor. All raise RedisAway; PostgreSQL's errors pass through."""
+    """Fills one lane. All raise RedisAway; PostgreSQL's errors pass through."""
 
-    def __init__(self, client: "redis.Redis", lane: Lane, actor: str) -> None:
+    def __init__(self, client: "redis.Redis", lane: Lane) -> None:
         self._redis = client
         self._lane = lane
-        self._actor = actor
+        self._scripts = ActScripts(client, lane)
 
     def status(self) -> LaneStatus:
         """The lane as it is now."""
         return read_lane(self._redis, self._lane)
 
-    def load_rest(self, activity_id: int) -> None:
-        """Before an item is set in an activity that Redis does not have: all else of it."""
-        lane = self.status()
-        if activity_id in lane.activities:
-            return
-        if Item.objects.filter(activity_id=activity_id).exists():
-            self.sync(activity_id)
-        else:
-            self.load_state(Activity.objects.get(pk=activity_id), lane.positions)
+    def load_rest(self, turn: Turn) -> Turn:
+        """Before an item is set in an activity that Redis does not have: all else of it.
 
-    def sync(self, activity_id: int) -> Done:
+        Returns the turn at the version that this led to.
+        """
+        lane = self.status()
+        if turn.activity_id in lane.activities:
+            return turn
+        if Item.objects.filter(activity_id=turn.activity_id).exists():
+            return turn.at(self.sync(turn.step(turn.version))[0])
+        activity = Activity.objects.get(pk=turn.activity_id)
+        return turn.at(self.load_state(activity, lane.positions))
+
+    def sync(self, turn: Turn) -> Done:
         """left = allocation - sold for each item of the database. Raises Refused."""
+        activity_id = turn.activity_id
         items = dict(
             Item.objects.filter(activity_id=activity_id).values_list("item_id", "allocation")
         )
@@ -61,33 +64,26 @@ class Loader:
                 "activity_id",
             )
         activity = Activity.objects.get(pk=activity_id)
-        for _attempt in range(ATTEMPTS):
-            lane = self.status()
-            now = lane.activities.get(activity_id)
-            self._stage(lane.positions)
-            units = sold.units_by_item(lane.positions)
-            counted: list[str | int | bytes] = []
-            for item, allocation in items.items():
-                status = now.items.get(item) if now else None
-                sold_units = units.get((activity_id, item), 0)
-                counted += [item, allocation, sold_units, status.sold if status else 0]
-            version = now.version if now else 0
-            if version == 0:
-                version = self.load_state(activity, lane.positions)
-            keys = self._lane.activity(activity_id)
-            answer = run_script(
-                self._redis,
-                "sync",
-                [self._lane.activities, keys.state, keys.stock, keys.loaded],
-                [activity_id, CONTROL_CHANNEL, self._actor, version, *counted],
-            )
-            if int(answer[0]) == -2:
-                continue
-            version, *rest = (int(number) for number in answer)
-            old = {str(item): left for item, left in zip(items, rest[0::3], strict=True)}
-            new = {str(item): left for item, left in zip(items, rest[1::3], strict=True)}
-            return version, old, new
-        raise Refused(_("somebody else is steering this activity; try again"))
+        lane = self.status()
+        now = lane.activities.get(activity_id)
+        version = now.version if now else 0
+        if turn.version is not None and version != turn.version:
+            raise moved(activity_id, turn.version, version)
+        self._stage(lane.positions)
+        units = sold.units_by_item(lane.positions)
+        counted: list[str | int] = []
+        for item, allocation in items.items():
+            status = now.items.get(item) if now else None
+            sold_units = units.get((activity_id, item), 0)
+            counted += [item, allocation, sold_units, status.sold if status else 0]
+        if version == 0:
+            version = self.load_state(activity, lane.positions)
+        keys = self._lane.activity(activity_id)
+        answer = self._scripts.run("sync", turn.at(version), [keys.stock, keys.loaded], counted)
+        version, *rest = (int(number) for number in answer)
+        old = {str(item): left for item, left in zip(items, rest[0::3], strict=True)}
+        new = {str(item): left for item, left in zip(items, rest[1::3], strict=True)}
+        return version, old, new
 
     def load_state(self, activity: Activity, positions: Mapping[str, int]) -> int:
         """State and buyers of an activity that is not registered: nothing decides it now.
@@ -98,15 +94,16 @@ class Loader:
         self._stage(positions)
         state = [
             part
-            for name, value in state_of(activity).items()
+            for name, value in {**state_of(activity), **held_state(activity)}.items()
             if value is not None
             for part in (name, value)
         ]
+        last = StockChange.objects.filter(activity_id=activity.pk).aggregate(Max("version"))
         version = run_script(
             self._redis,
             "load_state",
             [keys.state, keys.stats, keys.buyers, self._lane.stats],
-            [*sold.totals(activity.pk, positions), *state],
+            [*sold.totals(activity.pk, positions), last["version__max"] or 0, *state],
         )
         if activity.user_limit is not None:
             self._add_buyers(activity.pk, positions)
@@ -119,38 +116,41 @@ class Loader:
             raise RedisAway(away) from None
         sold.stage(found)
 
-    def write_state(self, activity_id: int, new: Mapping[str, int | None]) -> int:
-        """Window, limit and timeout into Redis. A first limit counts the buyers before it holds."""
-        before = self.status().activities.get(activity_id)
-        limit = new["user_limit"]
+    def write_state(self, turn: Turn, new: Mapping[str, int | None]) -> int:
+        """Fields of the state into Redis. A first limit counts the buyers before it holds.
+
+        Returns the version after it. Raises Refused.
+        """
+        before = self.status().activities.get(turn.activity_id)
         if before is None:
-            raise not_loaded(activity_id)
-        if limit is None or before.user_limit not in (None, COUNT_ONLY):
-            return self._configure(activity_id, new, forget_buyers=limit is None)[0]
-        _version, positions = self._configure(
-            activity_id, {**new, "user_limit": COUNT_ONLY}, forget_buyers=True
+            raise not_loaded(turn.activity_id)
+        limit = new.get("user_limit")
+        counting = before.user_limit not in (None, COUNT_ONLY)
+        if "user_limit" not in new or limit is None or counting:
+            forget = "user_limit" in new and limit is None
+            return self._configure(turn, new, forget_buyers=forget)[0]
+        version, positions = self._configure(
+            turn.step(turn.version), {**new, "user_limit": COUNT_ONLY}, forget_buyers=True
         )
         self._stage(positions)
-        self._add_buyers(activity_id, positions)
-        return self._configure(activity_id, {"user_limit": limit}, forget_buyers=False)[0]
+        self._add_buyers(turn.activity_id, positions)
+        return self._configure(turn.at(version), {"user_limit": limit}, forget_buyers=False)[0]
 
     def _configure(
-        self, activity_id: int, fields: Mapping[str, int | None], *, forget_buyers: bool
+        self, turn: Turn, fields: Mapping[str, int | None], *, forget_buyers: bool
     ) -> tuple[int, dict[str, int]]:
-        keys = self._lane.activity(activity_id)
+        keys = self._lane.activity(turn.activity_id)
         pairs = [
             part
             for name, value in fields.items()
             for part in (name, "" if value is None else str(value))
         ]
-        answer = run_script(
-            self._redis,
+        answer = self._scripts.run(
             "configure",
-            [self._lane.activities, keys.state, keys.buyers, self._lane.positions],
-            [activity_id, CONTROL_CHANNEL, self._actor, "1" if forget_buyers else "0", *pairs],
+            turn,
+            [keys.buyers, self._lane.positions],
+            ["1" if forget_buyers else "0", *pairs],
         )
-        if answer[0] == -1:
-            raise not_loaded(activity_id)
         names, offsets = answer[1::2], answer[2::2]
         positions = {n.decode(): int(o) for n, o in zip(names, offsets, strict=True)}
         return int(answer[0]), positions
@@ -170,10 +170,6 @@ class Loader:
 
 def state_of(activity: Activity) -> dict[str, int | None]:
     """The fields of an activity's state in Redis that its row decides; None: not set."""
-
-    def milliseconds(moment: datetime | None) -> int | None:
-        return None if moment is None else round(moment.timestamp() * 1000)
-
     return {
         "opens_at": milliseconds(activity.opens_at),
         "closes_at": milliseconds(activity.closes_at),
@@ -182,10 +178,9 @@ def state_of(activity: Activity) -> dict[str, int | None]:
     }
 
 
-def not_loaded(activity_id: int) -> NoSuchActivity:
-    """The refusal of an act on an activity that Redis does not have."""
-    return NoSuchActivity(
-        _("activity %(id)s is not loaded in Redis; load it with sync_from_db or set_stock")
-        % {"id": activity_id},
-        "activity_id",
-    )
+def held_state(activity: Activity) -> dict[str, Any]:
+    """What operators have done to an activity that outlives Redis: finished, paused."""
+    return {
+        "over": "finished" if activity.finished else None,
+        "paused": 1 if activity.paused else None,
+    }

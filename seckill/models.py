@@ -47,6 +47,9 @@ class Activity(models.Model):
         validators=[MinValueValidator(1)],
         help_text=_("Requests older than this expire. Empty: what the consumers are started with."),
     )
+    # What Redis is to say of it when it is loaded again; changed by the acts alone.
+    paused = models.BooleanField(_("paused"), default=False, db_default=False, editable=False)
+    finished = models.BooleanField(_("finished"), default=False, db_default=False, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     class Meta:
@@ -172,11 +175,29 @@ class StockChange(models.Model):
         _("state"), max_length=10, choices=State.choices, default=State.STARTED
     )
     detail = models.CharField(_("detail"), max_length=500, blank=True)
+    note = models.CharField(
+        _("note"), max_length=500, blank=True, default="", db_default="", help_text=_("Why.")
+    )
+    # What a caller named this act, so that its repeat is known; empty where it did not.
+    idempotency_key = models.CharField(max_length=100, null=True, editable=False)
+    fingerprint = models.CharField(
+        max_length=64, blank=True, default="", db_default="", editable=False
+    )
 
     class Meta:
         verbose_name = _("journal entry")
         verbose_name_plural = _("journal")
         ordering: ClassVar = ["-id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["actor", "idempotency_key"],
+                condition=Q(idempotency_key__isnull=False),
+                name="act_once_a_key",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["activity_id", "-id"], name="journal_activity"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.act} of activity {self.activity_id} by {self.actor}"

@@ -61,13 +61,16 @@ def put_on_sale(
             client,
             "load_state",
             [keys.state, keys.stats, keys.buyers, lane.stats],
-            [0, 0, 0, *pairs],
+            [0, 0, 0, 0, *pairs],
         )
     run_script(
         client,
         "set_stock",
         [lane.activities, keys.state, keys.stock, keys.loaded, keys.stats],
-        [activity, CONTROL_CHANNEL, "test", *(part for pair in stock.items() for part in pair)],
+        [
+            *(activity, CONTROL_CHANNEL, "test", "", 0),
+            *(part for pair in stock.items() for part in pair),
+        ],
     )
 
 

@@ -4,14 +4,16 @@
 -- KEYS[1] hash state   KEYS[2] hash stats   KEYS[3] hash buyers   KEYS[4] hash lane stats
 -- ARGV[1] accepted requests   ARGV[2] units   ARGV[3] records: those that stand in PostgreSQL and in
 --         the list already, from before Redis lost this activity; 0 for a new one
--- ARGV[4...] field, value... of the state
+-- ARGV[4] the last version that is known of this activity; 0 for a new one
+-- ARGV[5...] field, value... of the state
 --
+-- Versions go on where they were, so that one that an operator has seen never comes again.
 -- The counters begin with what is proved by records, as a baseline. The positions begin without
 -- these requests, so they are taken from `skipped`, and the sums hold.
 -- Returns the version. Safe to repeat: the counters are begun once.
 
 local state_key, stats_key, buyers_key, lane_stats_key = unpack(KEYS)
-local ACCEPTED, FIRST_PAIR = '1', 4
+local ACCEPTED, FIRST_PAIR = '1', 5
 local counters = {[ACCEPTED] = ARGV[1], units = ARGV[2], records = ARGV[3]}
 
 if redis.call('EXISTS', stats_key) == 0 then
@@ -24,4 +26,9 @@ redis.call('UNLINK', buyers_key)
 for i = FIRST_PAIR, #ARGV, 2 do
   redis.call('HSET', state_key, ARGV[i], ARGV[i + 1])
 end
-return redis.call('HINCRBY', state_key, 'version', 0)
+local version = tonumber(redis.call('HGET', state_key, 'version') or 0)
+if version < tonumber(ARGV[4]) or version == 0 then
+  version = tonumber(ARGV[4])
+  redis.call('HSET', state_key, 'version', ARGV[4])
+end
+return version

@@ -4,7 +4,8 @@
 -- KEYS[1] set   ids of the loaded activities
 -- KEYS[2] hash  state    KEYS[3] hash stock    KEYS[4] hash loaded
 -- ARGV[1] activity id   ARGV[2] channel   ARGV[3] actor   ARGV[4] version when `sold` was counted
--- ARGV[5...] four for each item: item, allocation, sold as counted, loaded - left when counted
+-- ARGV[5] journal row of this act, "0" for none
+-- ARGV[6...] four for each item: item, allocation, sold as counted, loaded - left when counted
 --
 -- What was sold since the count is what loaded - left has grown by, so this works in mid-sale.
 -- Returns {version, then for each item: left before, left now, loaded now}, or {-2, version} when
@@ -12,12 +13,13 @@
 -- Repeating it changes nothing but the version.
 
 local activities_key, state_key, stock_key, loaded_key = unpack(KEYS)
-local activity_id, channel, actor, counted_at = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local FIRST_ITEM, FIELDS = 5, 4
+local activity_id, channel, actor, counted_at, journal = unpack(ARGV, 1, 5)
+local MOVED = -2
+local FIRST_ITEM, FIELDS = 6, 4
 
 local version_now = redis.call('HGET', state_key, 'version') or '0'
 if version_now ~= counted_at then
-  return {-2, tonumber(version_now)}
+  return {MOVED, tonumber(version_now)}
 end
 
 local reply, total = {0}, 0
@@ -46,6 +48,9 @@ if total == 0 and not over then
   redis.call('HSET', state_key, 'over', 'sold_out')
 elseif total > 0 and over == 'sold_out' then
   redis.call('HDEL', state_key, 'over', 'over_at')
+end
+if journal ~= '0' then
+  redis.call('HSET', state_key, 'journal', journal)
 end
 local version = redis.call('HINCRBY', state_key, 'version', 1)
 redis.call('PUBLISH', channel, '{"cmd":"sync_from_db","activity_id":' .. activity_id

@@ -1,118 +1,24 @@
 """The acts of operators on real services: what they change, write down, and leave alone."""
 
 import json
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import redis
-from django.db import connection
 
-from devstack.endpoints import Endpoints
 from seckill.audit import audit
 from seckill.control import Control
-from seckill.engine import Engine
 from seckill.errors import NoSuchActivity, RedisAway, Refused
-from seckill.keys import CONTROL_CHANNEL, Lane
-from seckill.log_worker import LogWorker
+from seckill.keys import CONTROL_CHANNEL
 from seckill.models import Activity, Item, Record, StockChange
 from seckill.redis_client import no_retry
-from seckill.shutdown import Shutdown
-from seckill.stats import ActivityStatus, LaneStatus
-from seckill.storage import Storage
-from seckill.wire import MAX_ID, MAX_UNITS, Outcome
+from seckill.stats import LaneStatus
+from seckill.wire import MAX_ID, MAX_UNITS
 from tests.integration.test_log_worker import Lossy
-from tests.sale import batch, body, everything, stock, waiting
-
-LANE = Lane()
-
-
-class Shop:
-    """A sale with an operator, a consumer's engine and a log worker."""
-
-    def __init__(self, client: "redis.Redis", redis_url: str, dsn: str) -> None:
-        self.client, self.redis_url, self.dsn = client, redis_url, dsn
-        self.control = Control(client, "olga")
-        self.engine = Engine(redis_url, LANE)
-        self.storage = Storage(dsn)
-        self.worker = LogWorker(client, self.storage, Shutdown())
-        self.next_offset = 0
-
-    def buy(self, *values: bytes) -> dict[str, int]:
-        """Decide requests; how many had which outcome."""
-        reply = self.engine.decide([batch(values, self.next_offset)])[0]
-        self.next_offset += len(values)
-        return {o.name: reply.count(o) for o in Outcome if reply.count(o)}
-
-    def store(self) -> None:
-        """Everything to PostgreSQL."""
-        while self.worker.run_once():
-            pass
-
-    def status(self, activity: int = 1) -> ActivityStatus:
-        return self.control.status().activities[activity]
-
-    def item(self, item: int = 1001, activity: int = 1) -> tuple[int, int]:
-        """(left, loaded)."""
-        found = self.status(activity).items[item]
-        return found.left, found.loaded
-
-    def clean(self) -> None:
-        """The audit has nothing to say, and allocation is what was loaded."""
-        assert audit(self.client).findings == []
-
-    def close(self) -> None:
-        self.engine.close()
-        self.storage.close()
-
-
-@pytest.fixture
-def shop(stack: Endpoints, redis_client: "redis.Redis", pg_dsn: str) -> Iterator[Shop]:
-    """Empty services."""
-    shop = Shop(redis_client, stack.redis_url, pg_dsn)
-    yield shop
-    shop.close()
-
-
-class Busy:
-    """The sale goes on in threads: decisions all the time, and, if wanted, storing."""
-
-    def __init__(self, shop: Shop, *, storing: bool = True, users: int = 50) -> None:
-        self.shop, self.users, self.storing = shop, users, storing
-        self.stop = threading.Event()
-        self.failures: list[BaseException] = []
-        works = [self._decide, self._store] if storing else [self._decide]
-        self.threads = [threading.Thread(target=self._run, args=(work,)) for work in works]
-
-    def _run(self, work: Callable[[], None]) -> None:
-        try:
-            while not self.stop.is_set():
-                work()
-        except BaseException as failure:
-            self.failures.append(failure)
-            raise
-        finally:
-            connection.close()
-
-    def _decide(self) -> None:
-        first = self.shop.next_offset
-        self.shop.buy(*[body(1 + n % self.users) for n in range(first, first + 20)])
-
-    def _store(self) -> None:
-        self.shop.worker.run_once()
-
-    def __enter__(self) -> None:
-        for thread in self.threads:
-            thread.start()
-
-    def __exit__(self, *error: object) -> None:
-        self.stop.set()
-        for thread in self.threads:
-            thread.join(30)
-        assert self.failures == []
+from tests.sale import body, everything, stock, waiting
+from tests.shop import LANE, Busy, Shop
 
 
 class TestSetStock:
@@ -341,8 +247,9 @@ class TestSync:
             assert act.old == act.new == {"1001": 5, "1002": 0}
             after = everything(shop.client)
             assert int(after[state].pop(b"version")) == version
-            assert after == {**before, state: {k: v for k, v in before[state].items()
-                                               if k != b"version"}}  # fmt: skip
+            assert int(after[state].pop(b"journal")) == act.journal_id
+            steady = {k: v for k, v in before[state].items() if k not in (b"version", b"journal")}
+            assert after == {**before, state: steady}
         shop.clean()
 
     def test_in_mid_sale_with_a_worker_that_stores(self, shop: Shop) -> None:

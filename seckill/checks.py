@@ -1,0 +1,64 @@
+"""What an operator may ask for: numbers, units, windows. Each raises Refused with the field."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from seckill.errors import Refused
+from seckill.stats import ActivityStatus
+from seckill.wire import MAX_ID, MAX_UNITS
+
+# Fields of an activity's row that operators may change.
+FIELDS = ("name", "opens_at", "closes_at", "user_limit", "timeout_ms")
+MAX_NAME = 200
+# A timeout in ms, at most: a hundred years.
+MAX_TIMEOUT_MS = 3_155_760_000_000
+
+
+def check_activity(activity_id: int) -> None:
+    """A number that an activity can have."""
+    if not 1 <= activity_id <= MAX_ID:
+        raise Refused(_("an activity is a number from 1 to 2^63 - 1"), "activity_id")
+
+
+def check_stock(stock: Mapping[int, int], least: int = 0) -> None:
+    """Items and units that can be."""
+    if not stock:
+        raise Refused(_("no item is named"), "value")
+    for item, units in stock.items():
+        if not 1 <= item <= MAX_ID:
+            raise Refused(_("an item is a number from 1 to 2^63 - 1"), "value")
+        if not least <= units <= MAX_UNITS:
+            raise Refused(_("units are %(least)s to 10^12, whole") % {"least": least}, "value")
+
+
+def check_fields(fields: Mapping[str, Any]) -> None:
+    """Known fields with values that can be; times know their zone."""
+    for name, value in fields.items():
+        if name not in FIELDS:
+            known = ", ".join(FIELDS)
+            raise Refused(_("unknown field; known: %(known)s") % {"known": known}, name)
+        if name == "name":
+            if not isinstance(value, str) or len(value) > MAX_NAME or "\0" in value:
+                raise Refused(_("a name is a text of at most 200 characters"), name)
+        elif name in ("opens_at", "closes_at"):
+            if value is not None and not (isinstance(value, datetime) and value.tzinfo):
+                raise Refused(_("a moment with its time zone, as in 2026-11-11T20:00Z"), name)
+        else:
+            most = MAX_UNITS if name == "user_limit" else MAX_TIMEOUT_MS
+            if value is not None and not 1 <= value <= most:
+                raise Refused(_("a whole number from 1 to %(most)s") % {"most": most}, name)
+
+
+def check_window(opens_at: datetime | None, closes_at: datetime | None) -> None:
+    """An end that comes after the beginning."""
+    if opens_at and closes_at and closes_at <= opens_at:
+        raise Refused(_("it must close after it has opened"), "closes_at")
+
+
+def is_open(status: ActivityStatus, now_ms: int) -> bool:
+    """Whether the window of an activity is open at a time in ms."""
+    opens, closes = status.opens_at_ms, status.closes_at_ms
+    return (opens is None or now_ms >= opens) and (closes is None or now_ms < closes)

@@ -1,0 +1,312 @@
+"""The journal of acts, and the turns of those who act.
+
+Always: a row is begun and committed in PostgreSQL, then the act changes Redis, then row and tables
+say what was done, in one transaction that holds the turn. Operators of one activity take turns by a
+lock on its row. A row that stays `started` means that its end is not known yet: the next act of
+that activity finds out, since Redis keeps the row of the last act that it did.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import (
+    DatabaseError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    connection,
+    transaction,
+)
+from django.utils.translation import gettext as _
+
+from seckill.act_script import ActScripts, Seen, Turn, moved
+from seckill.errors import NoSuchActivity, PostgresAway, RedisAway, Refused, VersionMoved
+from seckill.models import Activity, StockChange
+from seckill.stats import ActivityStatus
+
+# What an act did: (version after it, old values, new values).
+Done = tuple[int, dict[str, Any], dict[str, Any]]
+# How often an act is begun again that was overtaken by a script of somebody who had given up.
+ATTEMPTS = 5
+# The lock of PostgreSQL under which activities are made: any number that nothing else uses.
+MAKING = 7_351_001
+LOCK_NOT_AVAILABLE = "55P03"
+
+
+@dataclass(frozen=True)
+class Act:
+    """What was done, and the version after it. `repeated`: done before, under the same key."""
+
+    act: str
+    activity_id: int
+    version: int
+    old: dict[str, Any]
+    new: dict[str, Any]
+    journal_id: int
+    repeated: bool = False
+
+
+@dataclass(frozen=True)
+class Once:
+    """A caller's name for one act, and what identifies its content. Names are an actor's own."""
+
+    key: str
+    fingerprint: str
+
+
+class KeyReused(Refused):
+    """The same idempotency key came with another act."""
+
+
+class UnderWay(Refused):
+    """The first call with this idempotency key has not ended yet."""
+
+
+@contextmanager
+def postgres_errors() -> Iterator[None]:
+    """PostgreSQL's ways of not answering, as PostgresAway."""
+    try:
+        yield
+    except (OperationalError, InterfaceError) as away:
+        raise PostgresAway(str(away).strip().splitlines()[0]) from None
+
+
+class Journal:
+    """Acts of one actor, each with its row and in its turn."""
+
+    def __init__(
+        self,
+        scripts: ActScripts,
+        status: Callable[[int], ActivityStatus | None],
+        actor: str,
+        note: str = "",
+        once: Once | None = None,
+    ) -> None:
+        self._scripts = scripts
+        self._status = status
+        self._actor, self._note, self._once = actor, note[:500], once
+
+    def write(
+        self,
+        act: str,
+        activity_id: int,
+        wanted: Mapping[str, Any],
+        change: Callable[[Turn], Done],
+        *,
+        expected_version: int | None = None,
+        make: bool = False,
+    ) -> Act:
+        """Begin a row, have the act done in its turn, and complete the row.
+
+        `wanted` stands in the row until it is done. `change` may be called again where a late
+        script came between. `make` makes the activity's row. Raises Refused, RedisAway,
+        PostgresAway, and what `change` raises.
+        """
+        with postgres_errors():
+            if make:
+                Activity.objects.get_or_create(pk=activity_id)
+            elif not Activity.objects.filter(pk=activity_id).exists():
+                raise NoSuchActivity(
+                    _("activity %(id)s is not known") % {"id": activity_id}, "activity_id"
+                )
+            entry, repeated = self._begin(act, activity_id, wanted)
+            if entry.state == StockChange.State.APPLIED:
+                return _act_of(entry, repeated=True)
+            with self._told(entry), transaction.atomic():
+                self._lock(entry, wait=not repeated)
+                for attempt in range(1, ATTEMPTS + 1):
+                    seen = self._scripts.look(activity_id)
+                    self._settle(seen)
+                    entry.refresh_from_db()
+                    if entry.state == StockChange.State.APPLIED:
+                        return _act_of(entry, repeated=True)
+                    if entry.state == StockChange.State.FAILED:
+                        raise UnderWay(_("the first call with this key was refused; try again"))
+                    if expected_version not in (None, seen.version):
+                        raise moved(activity_id, expected_version or 0, seen.version)
+                    turn = Turn(activity_id, self._actor, seen.version, entry.pk)
+                    try:
+                        entry.version, entry.old, entry.new = change(turn)
+                        break
+                    except VersionMoved:
+                        # A script whose sender has given up came late. Look again: it may be ours.
+                        if attempt == ATTEMPTS:
+                            raise
+                entry.state, entry.detail = StockChange.State.APPLIED, ""
+                entry.save()
+        return _act_of(entry)
+
+    def make(self, activity_id: int | None, fields: Mapping[str, Any]) -> Act:
+        """Make an activity's row, with the next number where none is given; its journal row.
+
+        Raises Refused where it exists, PostgresAway.
+        """
+        with postgres_errors():
+            entry, _repeated = self._begin("create_activity", activity_id or 0, {})
+            if entry.state == StockChange.State.APPLIED:
+                return _act_of(entry, repeated=True)
+            with self._told(entry), transaction.atomic():
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT pg_advisory_xact_lock(%s)", [MAKING])
+                entry.refresh_from_db()
+                if entry.state == StockChange.State.APPLIED:
+                    return _act_of(entry, repeated=True)
+                last = Activity.objects.order_by("-id").values_list("id", flat=True).first()
+                number = activity_id or (last or 0) + 1
+                if Activity.objects.filter(pk=number).exists():
+                    raise Refused(_("activity %(id)s exists already") % {"id": number})
+                row = Activity.objects.create(pk=number, **fields)
+                entry.activity_id, entry.version = row.pk, 0
+                entry.old, entry.new = {}, shown_fields(fields)
+                entry.state = StockChange.State.APPLIED
+                entry.save()
+        return _act_of(entry)
+
+    def _begin(
+        self, act: str, activity_id: int, wanted: Mapping[str, Any]
+    ) -> tuple[StockChange, bool]:
+        """The row of this act, and whether a call before has begun it."""
+        once = self._once
+        row = StockChange(
+            actor=self._actor, act=act, activity_id=activity_id, new=dict(wanted), note=self._note
+        )
+        if once is None:
+            row.save()
+            return row, False
+        row.idempotency_key, row.fingerprint = once.key, once.fingerprint
+        try:
+            with transaction.atomic():
+                row.save()
+            return row, False
+        except IntegrityError:
+            known = StockChange.objects.filter(actor=self._actor, idempotency_key=once.key).first()
+        if known is None:
+            # The first call was refused between the two statements: its key is free again.
+            raise UnderWay(_("the first call with this idempotency key has just ended; try again"))
+        if known.fingerprint != once.fingerprint:
+            raise KeyReused(
+                _("this idempotency key was used for another call (journal row %(row)s)")
+                % {"row": known.pk},
+                "Idempotency-Key",
+            )
+        return known, True
+
+    def _lock(self, entry: StockChange, *, wait: bool) -> None:
+        """The turn, until the transaction ends. A repeat does not wait for it: raises UnderWay."""
+        try:
+            Activity.objects.select_for_update(nowait=not wait).get(pk=entry.activity_id)
+        except OperationalError as refused:
+            if getattr(refused.__cause__, "sqlstate", None) != LOCK_NOT_AVAILABLE:
+                raise
+            raise UnderWay(
+                _("a call with this idempotency key is still under way; try again in a second")
+            ) from None
+
+    def _settle(self, seen: Seen) -> None:
+        """Complete the row of the last act that Redis did, if its end was not known.
+
+        Called with the turn: nobody else acts. The tables are made to say what Redis has.
+        """
+        entry = StockChange.objects.filter(pk=seen.journal, state=StockChange.State.STARTED).first()
+        status = self._status(entry.activity_id) if entry else None
+        if entry is None or status is None:
+            return
+        follow(entry.activity_id, entry.act, entry.new or {}, status)
+        entry.version, entry.old = seen.version, None
+        entry.state = StockChange.State.APPLIED
+        entry.detail = "its answer was lost; Redis had done it"
+        entry.save()
+
+    @contextmanager
+    def _told(self, entry: StockChange) -> Iterator[None]:
+        """How an act that was not done is told in its row. A refused one frees its key."""
+        try:
+            yield
+        except UnderWay:
+            raise
+        except Refused as refused:
+            entry.idempotency_key = None
+            _note(entry, StockChange.State.FAILED, refused)
+            raise
+        except RedisAway as away:
+            _note(entry, StockChange.State.STARTED, away)
+            raise
+        except OperationalError:
+            raise
+        except DatabaseError as wrong:
+            entry.idempotency_key = None
+            _note(entry, StockChange.State.FAILED, wrong)
+            raise
+
+
+def _note(entry: StockChange, state: str, reason: Exception) -> None:
+    entry.state, entry.detail = state, str(reason)[:500]
+    entry.version, entry.old = None, None
+    entry.save()
+
+
+def _act_of(entry: StockChange, *, repeated: bool = False) -> Act:
+    return Act(
+        entry.act,
+        entry.activity_id,
+        entry.version or 0,
+        entry.old or {},
+        entry.new or {},
+        entry.pk,
+        repeated,
+    )
+
+
+def follow(activity_id: int, act: str, wanted: Mapping[str, Any], status: ActivityStatus) -> None:
+    """Make the tables say what an act has done in Redis."""
+    if act in ("set_stock", "add_stock"):
+        allocate(
+            activity_id,
+            {n: status.items[n].loaded for n in map(int, wanted) if n in status.items},
+        )
+    fields: dict[str, Any] = {"finished": status.over == "finished"}
+    if act in ("pause", "resume"):
+        fields["paused"] = act == "pause"
+    if act == "configure":
+        fields.update(row_fields(wanted))
+    Activity.objects.filter(pk=activity_id).update(**fields)
+
+
+def allocate(activity_id: int, loaded: Mapping[int, int]) -> None:
+    """Units ever put on sale, into the items' rows."""
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO seckill_item (activity_id, item_id, allocation) VALUES (%s, %s, %s)"
+            " ON CONFLICT (activity_id, item_id)"
+            " DO UPDATE SET allocation = EXCLUDED.allocation",
+            [(activity_id, item, units) for item, units in sorted(loaded.items())],
+        )
+
+
+def shown_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of an activity's row as the journal has them: times in ms."""
+    return {
+        "timeout" if name == "timeout_ms" else name: milliseconds(value)
+        if isinstance(value, datetime)
+        else value
+        for name, value in fields.items()
+    }
+
+
+def row_fields(shown: Mapping[str, Any]) -> dict[str, Any]:
+    """The way back."""
+    fields: dict[str, Any] = {}
+    for name, value in shown.items():
+        if name in ("opens_at", "closes_at"):
+            fields[name] = None if value is None else datetime.fromtimestamp(value / 1000, UTC)
+        else:
+            fields["timeout_ms" if name == "timeout" else name] = value
+    return fields
+
+
+def milliseconds(moment: datetime | None) -> int | None:
+    """A time as Redis has it."""
+    return None if moment is None else round(moment.timestamp() * 1000)
