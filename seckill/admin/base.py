@@ -42,6 +42,11 @@ class PlainChangeList(ChangeList):
         # Equal counts keep a link "show all" out of the heading.
         self.full_result_count = self.result_count
 
+    @property
+    def export_url(self) -> str:
+        """Where the same rows are as CSV, all pages of them."""
+        return "export/" + self.get_query_string(remove=["p"])
+
     def get_ordering(self, request: HttpRequest, queryset: Any) -> list[str]:
         """The admin's own order."""
         return list(self.model_admin.get_ordering(request) or self.opts.ordering)

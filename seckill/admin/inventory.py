@@ -3,6 +3,7 @@
 One look at Redis a page. Names are edited here; units only through `seckill.admin.steering`.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from django.contrib import admin
@@ -18,6 +19,7 @@ from unfold.views import ChangeList
 
 from seckill.admin import steering
 from seckill.admin.base import UNKNOWN, SeckillAdmin
+from seckill.admin.export import CsvExport, lines
 from seckill.admin.filters import ActivityFilter
 from seckill.admin.live import LiveChangeList, attach, look
 from seckill.models import Item
@@ -28,10 +30,12 @@ LINK = "text-primary-600 dark:text-primary-500 font-medium"
 
 
 @admin.register(Item)
-class ItemAdmin(SeckillAdmin):
+class ItemAdmin(CsvExport, SeckillAdmin):
     """The items."""
 
     rows_name = _("items")
+    export_name = "inventory"
+    export_columns = ("activity_id", "item_id", "name", "allocation", "sold", "left_now")
     list_display = (
         "item_id",
         "name_",
@@ -77,6 +81,19 @@ class ItemAdmin(SeckillAdmin):
         if item is not None and request.method == "GET":
             attach([item], look(request))
         return item
+
+    def export_chunks(self, request: HttpRequest, rows: QuerySet[Item]) -> Iterator[bytes]:
+        """The items with what Redis has left now; nothing there where Redis is away."""
+        lane = look(request)
+
+        def found() -> Iterator[tuple[Any, ...]]:
+            yield self.export_columns
+            for row in rows.values_list(*self.export_columns[:-1]).iterator():
+                status = lane.activities.get(row[0]) if lane else None
+                item = status.items.get(row[1]) if status else None
+                yield (*row, item.left if item else None)
+
+        return lines(found())
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Item], search_term: str

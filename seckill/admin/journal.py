@@ -11,6 +11,7 @@ from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
 
 from seckill.admin.base import UNKNOWN, ReadOnlyAdmin, clock
+from seckill.admin.export import CsvExport
 from seckill.admin.filters import (
     ActivityFilter,
     LastMinutesFilter,
@@ -63,10 +64,14 @@ class LastMinutesOfActs(LastMinutesFilter):
 
 
 @admin.register(StockChange)
-class StockChangeAdmin(ReadOnlyAdmin):
+class StockChangeAdmin(CsvExport, ReadOnlyAdmin):
     """The control acts."""
 
     rows_name = _("acts")
+    export_name = "journal"
+    export_columns = (
+        *("id", "at", "actor", "act", "activity_id", "old", "new", "version", "state", "detail"),
+    )
     list_display = (
         "id",
         "when",

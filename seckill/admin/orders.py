@@ -17,6 +17,7 @@ from unfold.decorators import display
 from unfold.views import ChangeList
 
 from seckill.admin.base import UNKNOWN, PlainChangeList, ReadOnlyAdmin, clock
+from seckill.admin.export import CsvExport
 from seckill.admin.filters import (
     ActivityFilter,
     ItemFilter,
@@ -39,10 +40,15 @@ class OrderChangeList(PlainChangeList):
 
 
 @admin.register(Record)
-class RecordAdmin(ReadOnlyAdmin):
+class RecordAdmin(CsvExport, ReadOnlyAdmin):
     """The order lines."""
 
     list_per_page = 100
+    export_name = "orders"
+    export_columns = (
+        *("id", "ts", "user_id", "activity_id", "item_id", "quantity", "cost_ms", "status"),
+        *("source", "partition", "offset", "request_id", "version"),
+    )
     list_display = (
         "id",
         "decided_at",
