@@ -3,12 +3,15 @@
 Always: read without removing, store and count in one transaction, commit, and only then trim; the
 trim takes the batch only if the tail still is that batch. So a worker killed anywhere, or two of
 them, do no harm: what is read twice is known again by its identity.
+While PostgreSQL stores a batch, a thread reads and parses the next one, which lies before it in the
+list: it changes nothing, and is forgotten unless the batch before it was stored and trimmed.
 Never: a record dropped. One that cannot be read or stored is parked with its reason by the trim.
 """
 
 import logging
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import msgspec
@@ -32,6 +35,15 @@ TELL_AGAIN_S = 10.0
 
 
 @dataclass
+class _Batch:
+    """Entries from the tail of the list, the oldest first, and what became of reading them."""
+
+    entries: list[bytes] = field(default_factory=list)
+    records: list[tuple[bytes, WireRecord]] = field(default_factory=list)
+    dead: list[tuple[bytes, str]] = field(default_factory=list)
+
+
+@dataclass
 class LogWorker:
     """One worker. `run_once` moves one batch; `run` goes on until a stop is asked for."""
 
@@ -51,6 +63,8 @@ class LogWorker:
     parked: int = 0
     _told_at: float = 0.0
     _pause_s: float = FIRST_PAUSE_S
+    _reader: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
+    _ahead: "Future[_Batch] | None" = None
 
     def run(self, *, drain: bool = False) -> None:
         """Turns until a stop is asked for, or, to drain, until the list is empty."""
@@ -82,29 +96,18 @@ class LogWorker:
 
         Raises RedisAway or PostgresAway; nothing is lost then, and the next turn begins anew.
         """
-        try:
-            tail: list[bytes] = self.client.lrange(self.lane.list, -self.batch_size, -1)  # type: ignore[assignment]
-        except redis.RedisError as away:
-            if is_transient(away):
-                raise RedisAway(away) from None
-            raise
-        if not tail:
+        ahead, self._ahead = self._ahead, None
+        batch = ahead.result() if ahead is not None else self._read(0)
+        if not batch.entries:
             return 0
-        entries = [(raw, _read(raw)) for raw in reversed(tail)]
-        # The trim knows a batch again by its ends. No two records are the same, but junk can be:
-        # so a batch ends with a record, or it is one entry.
-        while len(entries) > 1 and isinstance(entries[-1][1], Poison):
-            entries.pop()
-        dead: list[tuple[bytes, str]] = []
-        records: list[tuple[bytes, WireRecord]] = []
-        for raw, entry in entries:
-            if isinstance(entry, Poison):
-                dead.append((raw, str(entry)))
-            else:
-                records.append((raw, entry))
-        self._store(records, dead)
-        self._trim([raw for raw, _ in entries], dead)
-        return len(tail)
+        if len(batch.entries) == self.batch_size:
+            ahead = self._reader.submit(self._read, len(batch.entries))
+        else:
+            ahead = None
+        self._store(batch.records, batch.dead)
+        if self._trim(batch.entries, batch.dead):
+            self._ahead = ahead
+        return len(batch.entries)
 
     def status_line(self) -> str:
         """What waits, was stored, was known already and was parked."""
@@ -116,6 +119,30 @@ class LogWorker:
             f"[log worker] waiting {waiting:,} | stored {self.stored:,} | already stored"
             f" {self.known:,} | parked {self.parked:,} (in {self.lane.dead}: {dead:,})"
         )
+
+    def _read(self, skip: int) -> _Batch:
+        """The batch before the last `skip` entries of the list. Raises RedisAway."""
+        try:
+            tail: list[bytes] = self.client.lrange(  # type: ignore[assignment]
+                self.lane.list, -self.batch_size - skip, -1 - skip
+            )
+        except redis.RedisError as away:
+            if is_transient(away):
+                raise RedisAway(away) from None
+            raise
+        entries = [(raw, _read(raw)) for raw in reversed(tail)]
+        # The trim knows a batch again by its ends. No two records are the same, but junk can be:
+        # so a batch ends with a record, or it is one entry.
+        while len(entries) > 1 and isinstance(entries[-1][1], Poison):
+            entries.pop()
+        batch = _Batch()
+        for raw, entry in entries:
+            batch.entries.append(raw)
+            if isinstance(entry, Poison):
+                batch.dead.append((raw, str(entry)))
+            else:
+                batch.records.append((raw, entry))
+        return batch
 
     def _store(
         self, records: Sequence[tuple[bytes, WireRecord]], dead: list[tuple[bytes, str]]
@@ -136,8 +163,11 @@ class LogWorker:
         self.stored += stored
         self.known += len(records) - stored
 
-    def _trim(self, batch: Sequence[bytes], dead: Sequence[tuple[bytes, str]]) -> None:
-        """Take a batch, the oldest entry first, off the list, and park what of it is dead."""
+    def _trim(self, batch: Sequence[bytes], dead: Sequence[tuple[bytes, str]]) -> bool:
+        """Take a batch, the oldest entry first, off the list, and park what of it is dead.
+
+        False where somebody else took it.
+        """
         letters: list[str | int | bytes] = [
             b'{"reason":%s,"record":%s}' % (_json(reason), _json(raw.decode(errors="replace")))
             for raw, reason in dead
@@ -156,6 +186,7 @@ class LogWorker:
                 self.lane.dead,
                 dead[0][1],
             )
+        return bool(taken)
 
     def _tell(self, away: Exception) -> None:
         if not self._told_at or time.monotonic() - self._told_at > TELL_AGAIN_S:

@@ -92,6 +92,42 @@ def test_one_turn_moves_one_batch_from_the_tail(sale: Sale) -> None:
     assert Item.objects.get(item_id=1002).sold == 30
 
 
+def test_the_next_batch_is_read_while_postgresql_stores(sale: Sale) -> None:
+    """And it is forgotten where the batch before it was not stored."""
+    sale.accept(24)
+    records = waiting(sale.client)
+    reads: list[tuple[Any, ...]] = []
+
+    class Watched(redis.Redis):
+        def execute_command(self, *args: Any, **options: Any) -> Any:
+            answer = super().execute_command(*args, **options)
+            if args[0] == "LRANGE":
+                reads.append(args[2:])
+            return answer
+
+    class Waiting(Storage):
+        def store(self, batch: Sequence[WireRecord]) -> int:
+            wait_until(lambda: len(reads) > wanted, 20, "the next batch is read")
+            if wanted == 2:
+                raise PostgresAway("in between")
+            return super().store(batch)
+
+    client = Watched.from_url(sale.redis_url, retry=no_retry())
+    worker = sale.worker(Waiting(sale.dsn), client=client, batch_size=8)
+    wanted = 1
+    assert worker.run_once() == 8
+    wanted = 2
+    with pytest.raises(PostgresAway):
+        worker.run_once()
+    assert waiting(sale.client) == records[8:]
+    wanted = 0
+    assert [worker.run_once() for _ in range(3)] == [8, 8, 0]
+    assert reads[:4] == [(-8, -1), (-16, -9), (-16, -9), (-8, -1)]
+    assert (worker.stored, worker.known) == (24, 0)
+    all_stored_once(sale, 24)
+    client.close()
+
+
 def test_a_batch_read_twice_is_stored_once(sale: Sale) -> None:
     sale.accept(5)
     copy = sale.client.lrange(LANE.list, 0, -1)
