@@ -10,10 +10,10 @@ setup:           ## virtual environment with the locked dependencies
 	@$(PYTHON) devstack/bootstrap.py
 
 run: setup       ## services, a whole sale, result, audit; serves until Ctrl-C
-	@$(PY) manage.py run_sale
+	@$(PY) manage.py run_sale --stop-with-parent
 
 demo: setup      ## the same, and ends: exit code 0 only if the audit is clean
-	@$(PY) manage.py run_sale --demo
+	@$(PY) manage.py run_sale --demo --stop-with-parent
 
 test: setup lint ## everything that CI checks
 	@$(PY) -m pytest

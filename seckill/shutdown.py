@@ -9,6 +9,7 @@ which changes nothing, because positions and identities make every step safe to 
 import os
 import signal
 import threading
+import time
 from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from types import FrameType, TracebackType
@@ -16,6 +17,8 @@ from types import FrameType, TracebackType
 from seckill.exit_codes import SECOND_SIGNAL
 
 STDIN = 0
+# Seconds between two looks at the parent process.
+LOOK_S = 0.25
 
 
 def start_child(process: BaseProcess) -> None:
@@ -76,6 +79,17 @@ class Shutdown:
             self.request()
 
         threading.Thread(target=read, name="stdin", daemon=True).start()
+
+    def watch_parent(self) -> None:
+        """Ask for the stop when the parent process is gone, kill -9 included."""
+        parent = os.getppid()
+
+        def look() -> None:
+            while os.getppid() == parent:
+                time.sleep(LOOK_S)
+            self.request()
+
+        threading.Thread(target=look, name="parent", daemon=True).start()
 
     def wait(self, seconds: float) -> bool:
         """Sleep, but not past a request to stop. True when there was one."""

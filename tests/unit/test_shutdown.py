@@ -90,3 +90,23 @@ def test_a_second_signal_ends_a_process_that_is_stuck(second: signal.Signals) ->
         assert process.stdout.readline() == "first\n"
         process.send_signal(second)
         assert process.wait(30) == SECOND_SIGNAL
+
+
+WATCHING = """
+from seckill.shutdown import Shutdown
+with Shutdown() as shutdown:
+    shutdown.watch_parent()
+    print("ready", flush=True)
+    print("asked" if shutdown.wait(60) else "never", flush=True)
+"""
+PARENT = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
+
+
+def test_a_killed_parent_asks_for_the_stop() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT, WATCHING], cwd=BASE_DIR, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "ready\n"
+        parent.kill()
+        assert parent.stdout.readline() == "asked\n"

@@ -69,6 +69,11 @@ class Command(BaseCommand):
         parser.add_argument(
             "--port", type=int, help="port of API and admin (default: 3000, or a free one)"
         )
+        parser.add_argument(
+            "--stop-with-parent",
+            action="store_true",
+            help="stop when the parent process is gone, however it ended: for make",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Everything; a person's mistake is one line."""
@@ -87,6 +92,8 @@ class Command(BaseCommand):
         port = _free_port(options["port"], load(ControlApi).port)
         try:
             with readable_errors(), Shutdown() as shutdown:
+                if options["stop_with_parent"]:
+                    shutdown.watch_parent()
                 code = self._run(plan, port, console, shutdown, demo=options["demo"])
         except DevstackError as wrong:
             raise CommandError(str(wrong), returncode=exit_codes.UNREACHABLE) from None
@@ -120,18 +127,21 @@ class Command(BaseCommand):
                 show=view.show,
                 port=port,
             )
+            # A demo that was called off has proved nothing.
+            called_off = exit_codes.FAILED if demo else exit_codes.OK
             sale.prepare()
             if shutdown.requested:
-                return exit_codes.OK
+                return called_off
             console.print(f"load: profile {plan.profile}, seed {plan.seed}")
             with view:
                 result = sale.play()
             if shutdown.requested:
                 console.print("stopped in the middle of the sale")
-                return exit_codes.OK
+                return called_off
             print_result(result, console)
             if demo:
-                return exit_codes.OK if result.audit.clean else exit_codes.FAILED
+                proved = result.audit.clean and not result.stuck
+                return exit_codes.OK if proved else exit_codes.FAILED
             addresses.print(console)
             console.print(f"The workers write to {crew.folder}. Ctrl-C stops everything.")
             sale.keep_alive()
