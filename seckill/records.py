@@ -54,16 +54,16 @@ def parse(raw: bytes) -> WireRecord:
         raise Poison(str(wrong)[:300]) from None
 
 
-def scan(client: "redis.Redis", lane: Lane) -> Iterator[bytes]:
-    """All records of the list, newest first, while it is being pushed to and trimmed.
+def scan(client: "redis.Redis", lane: Lane) -> Iterator[list[bytes]]:
+    """All records that the list holds now, in chunks, while it is being pushed to and trimmed.
 
-    New records shift the others towards the tail, so one may come twice and none is passed over;
-    one that is missing was trimmed meanwhile, and is in PostgreSQL.
+    Counted from the tail, so that what is pushed meanwhile is not looked at. A trim shifts records
+    towards the tail: one may come twice then and none is passed over; what was trimmed before it
+    was read is in PostgreSQL, or parked.
     """
-    position = 0
-    while True:
-        chunk: list[bytes] = client.lrange(lane.list, position, position + CHUNK - 1)  # type: ignore[assignment]
-        yield from chunk
-        if len(chunk) < CHUNK:
-            return
-        position += CHUNK
+    left = client.llen(lane.list)
+    while left > 0:
+        end = CHUNK - left - 1 if left > CHUNK else -1
+        chunk: list[bytes] = client.lrange(lane.list, -left, end)  # type: ignore[assignment]
+        yield chunk
+        left -= CHUNK

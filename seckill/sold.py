@@ -1,34 +1,40 @@
-"""What is sold, counted from the records themselves: the list, and PostgreSQL.
+"""What is sold, counted from the records themselves: the list, what is parked, and PostgreSQL.
 
-Owns the one exact way to count while a sale runs: take the positions at a moment T, then the list,
+Owns the one exact way to count while a sale runs: take the positions at a moment T, then the lists,
 then PostgreSQL. Every record that was accepted before T has an offset below its partition's
-position at T, and stands in the list or, when it was trimmed meanwhile, in PostgreSQL.
+position at T, and is parked, or stands in the list, or, when it was trimmed meanwhile, in
+PostgreSQL. Parked records are accepted ones: their units are never given back.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import redis
 from django.db import connection
 
 from seckill.errors import Poison
 from seckill.keys import Lane
-from seckill.records import WireRecord, parse, scan
+from seckill.records import parse, scan
 
-Identity = tuple[UUID, int, int, int]
+# Examples of what is wrong that are kept: the rest is only counted.
+EXAMPLES = 10
+# Memory for sums over all records, a hundred bytes each, before PostgreSQL goes to its disk.
+WORK_MEMORY = "128MB"
+
+COLUMNS = 'source, partition, "offset", item_id, activity_id, user_id, quantity'
 
 
 @dataclass
 class Waiting:
-    """Records of the list that were accepted before T, each once."""
+    """Records below the positions that the lists hold, as rows to be staged, 90 bytes each."""
 
-    records: dict[Identity, WireRecord] = field(default_factory=dict)
-    # Texts that are no records: (text, reason).
+    rows: list[bytes] = field(default_factory=list)
+    # Texts that are no records: (text, reason). The first few, and how many there are.
     unreadable: list[tuple[bytes, str]] = field(default_factory=list)
-    # Records that stand in the list twice with different texts.
-    conflicting: list[WireRecord] = field(default_factory=list)
+    unreadable_count: int = 0
 
 
 def positions_by_partition(positions: Mapping[str, int]) -> dict[tuple[UUID, int], int]:
@@ -41,76 +47,111 @@ def positions_by_partition(positions: Mapping[str, int]) -> dict[tuple[UUID, int
 
 
 def waiting(client: "redis.Redis", lane: Lane, positions: Mapping[str, int]) -> Waiting:
-    """The list's records below the positions, those of partitions without a position included."""
+    """The lists' records below the positions, those of partitions without a position included.
+
+    What is parked is read before and after the list: a record that moves between the two is seen.
+    """
     limits = positions_by_partition(positions)
     found = Waiting()
-    for raw in scan(client, lane):
-        try:
-            record = parse(raw)
-        except Poison as poison:
-            found.unreadable.append((raw, str(poison)))
-            continue
-        limit = limits.get((record.source, record.partition))
-        if limit is not None and record.offset >= limit:
-            continue
-        known = found.records.setdefault(record.identity, record)
-        if known != record:
-            found.conflicting.append(record)
+    for chunk in _chunks(client, lane):
+        rows = []
+        for raw, reason in chunk:
+            try:
+                if reason:
+                    raise Poison(reason)
+                record = parse(raw)
+            except Poison as poison:
+                found.unreadable_count += 1
+                if len(found.unreadable) < EXAMPLES:
+                    found.unreadable.append((raw, str(poison)))
+                continue
+            limit = limits.get((record.source, record.partition))
+            if limit is None or record.offset < limit:
+                rows.append(
+                    f"{record.source}\t{record.partition}\t{record.offset}\t{record.item_id}"
+                    f"\t{record.activity_id}\t{record.user_id}\t{record.quantity}\n"
+                )
+        found.rows.append("".join(rows).encode())
     return found
 
 
-def stage(found: Waiting) -> None:
-    """Copy what waits into a temporary table of this transaction, for the counts below.
+def _chunks(client: "redis.Redis", lane: Lane) -> Iterator[Iterable[tuple[bytes, str]]]:
+    """Texts of records, the parked ones first and last; with a reason where one is no record."""
+    known = set()
+    for letters in _parked(client, lane):
+        known.update(letters)
+        yield [_letter(letter) for letter in letters]
+    for chunk in scan(client, lane):
+        yield [(raw, "") for raw in chunk]
+    for letters in _parked(client, lane):
+        yield [_letter(letter) for letter in letters if letter not in known]
 
-    Each count is one statement, so that it sees one snapshot of PostgreSQL: a record that the log
-    worker commits meanwhile is either stored for it or waiting, and never both or neither.
+
+def _parked(client: "redis.Redis", lane: Lane) -> Iterator[list[bytes]]:
+    return scan(client, Lane(lane.dead))
+
+
+def _letter(letter: bytes) -> tuple[bytes, str]:
+    try:
+        record = msgspec.json.decode(letter)["record"]
+        return record.encode(), ""
+    except (msgspec.MsgspecError, KeyError, TypeError, AttributeError) as wrong:
+        return letter, f"a parked entry that is no letter: {wrong}"
+
+
+def stage(found: Waiting) -> None:
+    """Copy what waits into the temporary table `waiting` of this transaction, each record once.
+
+    Each count below is one statement, so that it sees one snapshot of PostgreSQL: a record that the
+    log worker commits meanwhile is either stored for it or waiting, and never both or neither.
     """
     with connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL work_mem = '{WORK_MEMORY}'")
+        for table, more in (("listed", ""), ("waiting", ", differs boolean")):
+            cursor.execute(
+                f"CREATE TEMPORARY TABLE IF NOT EXISTS {table} (source uuid, partition int,"
+                ' "offset" bigint, item_id bigint, activity_id bigint, user_id bigint,'
+                f" quantity bigint{more}) ON COMMIT DROP"
+            )
+            cursor.execute(f"TRUNCATE {table}")
+        with cursor.copy(f"COPY listed ({COLUMNS}) FROM STDIN") as copy:
+            for rows in found.rows:
+                copy.write(rows)
         cursor.execute(
-            "CREATE TEMPORARY TABLE IF NOT EXISTS waiting (source uuid, partition int,"
-            ' "offset" bigint, item_id bigint, activity_id bigint, user_id bigint, quantity bigint)'
-            " ON COMMIT DROP"
+            'INSERT INTO waiting SELECT source, partition, "offset", item_id, min(activity_id),'
+            " min(user_id), min(quantity), (min(activity_id), min(user_id), min(quantity))"
+            " <> (max(activity_id), max(user_id), max(quantity))"
+            ' FROM listed GROUP BY source, partition, "offset", item_id'
         )
-        cursor.execute("TRUNCATE waiting")
-        with cursor.copy("COPY waiting FROM STDIN") as copy:
-            for record in found.records.values():
-                copy.write_row(
-                    (
-                        record.source,
-                        record.partition,
-                        record.offset,
-                        record.item_id,
-                        record.activity_id,
-                        record.user_id,
-                        record.quantity,
-                    )
-                )
         cursor.execute("ANALYZE waiting")
 
 
 def accepted_sql(positions: Mapping[str, int]) -> tuple[str, list[Any]]:
     """SQL of all records accepted before T, stored or waiting, each once; and its arguments."""
-    limits = positions_by_partition(positions)
-    below = (
-        "NOT EXISTS (SELECT 1 FROM unnest(%s::uuid[], %s::int[], %s::bigint[])"
-        " AS p(source, partition, next) WHERE p.source = r.source"
-        ' AND p.partition = r.partition AND r."offset" >= p.next)'
-    )
-    arguments: list[Any] = [
-        [source for source, _ in limits],
-        [partition for _, partition in limits],
-        list(limits.values()),
-    ]
+    limits, arguments = limits_sql(positions)
     same = (
         "r.source = w.source AND r.partition = w.partition"
         ' AND r."offset" = w."offset" AND r.item_id = w.item_id'
     )
-    columns = 'activity_id, item_id, user_id, quantity, source, partition, "offset"'
     return (
-        f"SELECT {columns} FROM seckill_record r WHERE {below}"
-        f" UNION ALL SELECT {columns} FROM waiting w"
+        f"SELECT {COLUMNS} FROM seckill_record r LEFT JOIN {limits} USING (source, partition)"
+        ' WHERE p.next IS NULL OR r."offset" < p.next'
+        f" UNION ALL SELECT {COLUMNS} FROM waiting w"
         f" WHERE NOT EXISTS (SELECT 1 FROM seckill_record r WHERE {same})",
         arguments,
+    )
+
+
+def limits_sql(positions: Mapping[str, int]) -> tuple[str, list[Any]]:
+    """SQL of the positions as a table p (source, partition, next); and its arguments."""
+    limits = positions_by_partition(positions)
+    return (
+        "unnest(%s::uuid[], %s::int[], %s::bigint[]) AS p(source, partition, next)",
+        [
+            [source for source, _ in limits],
+            [partition for _, partition in limits],
+            list(limits.values()),
+        ],
     )
 
 
@@ -131,9 +172,10 @@ def totals(activity_id: int, positions: Mapping[str, int]) -> tuple[int, int, in
     accepted, arguments = accepted_sql(positions)
     with connection.cursor() as cursor:
         cursor.execute(
-            'SELECT count(DISTINCT (source, partition, "offset")),'
-            " coalesce(sum(quantity), 0)::bigint, count(*)"
-            f" FROM ({accepted}) AS accepted WHERE activity_id = %s",
+            "SELECT count(*), coalesce(sum(units), 0)::bigint, coalesce(sum(records), 0)::bigint"
+            " FROM (SELECT sum(quantity) AS units, count(*) AS records"
+            f" FROM ({accepted}) AS accepted WHERE activity_id = %s"
+            ' GROUP BY source, partition, "offset") AS requests',
             [*arguments, activity_id],
         )
         requests, units, records = cursor.fetchone()

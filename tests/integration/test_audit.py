@@ -1,13 +1,16 @@
 """The audit: clean beside a running sale, and red, with the right invariant, for each tampering."""
 
+import json
 import threading
 from collections.abc import Callable
 
+import psycopg
 import pytest
 import redis
 from django.db import connection
 
 from devstack.endpoints import Endpoints
+from seckill import records, sold
 from seckill.audit import CannotCheck, audit
 from seckill.audit_checks import NEVER_DROPPED, NEVER_LOST, NEVER_OVERSOLD, NEVER_TWICE
 from seckill.control import Control
@@ -15,6 +18,7 @@ from seckill.engine import Engine, encode
 from seckill.keys import Lane
 from seckill.log_worker import LogWorker
 from seckill.shutdown import Shutdown
+from seckill.stats import read_lane
 from seckill.storage import Storage
 from tests.sale import body, new_source
 
@@ -46,6 +50,13 @@ def sql(statement: str) -> None:
         cursor.execute(statement)
 
 
+def other_user(client: "redis.Redis") -> bytes:
+    """The newest record, as if somebody else had bought it."""
+    newest = client.lindex(LANE.list, 0)
+    assert isinstance(newest, bytes)
+    return newest.replace(b'"user_id":1', b'"user_id":2')
+
+
 TAMPERINGS: dict[str, tuple[Callable[["redis.Redis"], object], str]] = {
     "stock given": (lambda r: r.hincrby(KEYS.stock, "1001", 5), NEVER_OVERSOLD),
     "stock taken": (lambda r: r.hincrby(KEYS.stock, "1001", -5), NEVER_LOST),
@@ -64,6 +75,7 @@ TAMPERINGS: dict[str, tuple[Callable[["redis.Redis"], object], str]] = {
         lambda r: sql("UPDATE seckill_item SET allocation = allocation + 1"),
         NEVER_OVERSOLD,
     ),
+    "two records of one identity": (lambda r: r.lpush(LANE.list, other_user(r)), NEVER_TWICE),
     "an outcome not counted": (lambda r: r.hincrby(KEYS.stats, "1", -1), NEVER_DROPPED),
     "a skip not counted": (lambda r: r.hincrby(LANE.stats, "skipped", 1), NEVER_DROPPED),
 }
@@ -76,6 +88,16 @@ def test_tampering_is_found(sale: "redis.Redis", name: str) -> None:
     report = audit(sale)
     assert not report.clean
     assert invariant in {finding.invariant for finding in report.findings}
+
+
+def test_a_table_that_would_store_twice_is_found(sale: "redis.Redis") -> None:
+    columns = '(source, partition, "offset", item_id)'
+    sql("ALTER TABLE seckill_record DROP CONSTRAINT record_stored_once")
+    try:
+        assert [f.culprit for f in audit(sale).findings] == ["table seckill_record"]
+    finally:
+        sql(f"ALTER TABLE seckill_record ADD CONSTRAINT record_stored_once UNIQUE {columns}")
+    assert audit(sale).clean
 
 
 def test_an_empty_redis_cannot_be_checked(redis_client: "redis.Redis", pg_dsn: str) -> None:
@@ -123,3 +145,71 @@ def test_it_never_cries_wolf_beside_a_running_sale(
     # It was a running sale, and not the same one twenty times.
     assert len(seen) > 5
     assert audit(redis_client).messages == decided
+
+
+def park_oldest(client: "redis.Redis", reason: str = "refused") -> None:
+    """What the log worker does with a record that PostgreSQL refuses."""
+    record = client.rpop(LANE.list)
+    assert isinstance(record, bytes)
+    letter = {"reason": reason, "record": record.decode()}
+    client.lpush(LANE.dead, json.dumps(letter))
+
+
+def test_a_parked_record_stays_sold(sale: "redis.Redis") -> None:
+    """Neither the audit nor sync_from_db takes it for unsold: its units are never given back."""
+    park_oldest(sale)
+    report = audit(sale)
+    assert report.clean, report.findings
+    assert (report.records_dead, report.units_sold) == (1, REQUESTS)
+    assert "1 records are parked" in report.notes[0]
+    Control(sale, "test").sync_from_db(1)
+    assert read_lane(sale).activities[1].items[1001].sold == REQUESTS
+    report = audit(sale)
+    assert report.clean, report.findings
+
+
+def test_a_record_that_moves_between_the_lists_is_seen(sale: "redis.Redis") -> None:
+    """Replayed, from the parked ones back to the list, while both are being read."""
+    park_oldest(sale)
+    positions = read_lane(sale).positions
+    chunks = sold._chunks(sale, LANE)
+    seen = [list(next(chunks))]
+    letter = sale.lpop(LANE.dead)
+    assert isinstance(letter, bytes)
+    sale.lpush(LANE.list, json.loads(letter)["record"])
+    seen += [list(chunk) for chunk in chunks]
+    assert len({raw for chunk in seen for raw, _ in chunk}) == 40
+    assert b"".join(sold.waiting(sale, LANE, positions).rows).count(b"\n") == 40
+
+
+def test_what_is_pushed_and_trimmed_during_a_scan_costs_nothing(
+    redis_client: "redis.Redis", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "CHUNK", 10)
+    redis_client.rpush(LANE.list, *(str(n) for n in range(35)))
+    seen: list[bytes] = []
+    for chunk in records.scan(redis_client, LANE):
+        seen += chunk
+        redis_client.lpush(LANE.list, *("new" for _ in range(20)))
+        redis_client.rpop(LANE.list, 3)
+    # What was trimmed before it was read is missing, and nothing else; what is new was not read.
+    trimmed = {b"%d" % n for n in range(26, 35)}
+    assert b"new" not in seen
+    assert {b"%d" % n for n in range(35)} - set(seen) <= trimmed
+
+
+def test_an_act_that_is_going_on_is_no_finding(sale: "redis.Redis") -> None:
+    """Redis has changed already, PostgreSQL has not committed yet: the act still holds its row."""
+    sale.hincrby(KEYS.stock, "1001", 5)
+    sale.hincrby(KEYS.loaded, "1001", 5)
+    dsn = connection.get_connection_params()
+    dsn.pop("cursor_factory", None)
+    dsn.pop("context", None)
+    with psycopg.connect(**dsn) as operator:
+        operator.execute("SELECT 1 FROM seckill_activity WHERE id = 1 FOR UPDATE")
+        report = audit(sale)
+        assert report.clean, report.findings
+        assert "activity 1 was being steered" in report.notes[0]
+        operator.rollback()
+    # The operator's process was killed: nobody holds the row, and it is a finding.
+    assert [f.invariant for f in audit(sale).findings] == [NEVER_OVERSOLD]

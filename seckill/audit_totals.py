@@ -1,0 +1,152 @@
+"""What PostgreSQL says for the audit: sums over stored and waiting records, at one snapshot.
+
+Owns the audit's SQL. One pass over the stored records in the order of their index, one over what
+waits: a million orders are a matter of seconds.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from django.db import connection, transaction
+
+from seckill.audit_checks import Totals
+from seckill.sold import limits_sql
+
+IDENTITY = (
+    "r.source = w.source AND r.partition = w.partition"
+    ' AND r."offset" = w."offset" AND r.item_id = w.item_id'
+)
+# The first record of each request, in the order of the unique index: requests are counted by it.
+FIRST = (
+    '"offset" IS DISTINCT FROM lag("offset")'
+    ' OVER (PARTITION BY source, partition ORDER BY "offset") AS first'
+)
+STORED = f"""
+SELECT source, partition, activity_id, item_id,
+       coalesce(sum(quantity) FILTER (WHERE below), 0)::bigint, count(*) FILTER (WHERE below),
+       count(*) FILTER (WHERE below AND first), sum(quantity)::bigint, count(*)
+FROM (SELECT r.*, p.next IS NULL OR r."offset" < p.next AS below
+      FROM (SELECT source, partition, "offset", activity_id, item_id, quantity, {FIRST}
+            FROM seckill_record) r LEFT JOIN {{limits}} USING (source, partition)) AS stored
+GROUP BY source, partition, activity_id, item_id
+"""
+WAITING = f"""
+SELECT source, partition, activity_id, item_id, sum(quantity)::bigint, count(*),
+       count(*) FILTER (WHERE first AND NOT request_stored)
+FROM (SELECT w.*, {FIRST}, EXISTS (
+          SELECT 1 FROM seckill_record r WHERE r.source = w.source AND r.partition = w.partition
+          AND r."offset" = w."offset") AS request_stored
+      FROM waiting w WHERE NOT EXISTS (SELECT 1 FROM seckill_record r WHERE {IDENTITY})) AS fresh
+GROUP BY source, partition, activity_id, item_id
+"""
+# Records that stand in two places with different contents.
+DIFFERING = f"""
+SELECT w.source, w.partition, w."offset", w.item_id, count(*) OVER ()
+FROM waiting w LEFT JOIN seckill_record r ON {IDENTITY}
+WHERE w.differs OR (r.activity_id, r.user_id, r.quantity) <> (w.activity_id, w.user_id, w.quantity)
+ORDER BY 1, 2, 3, 4 LIMIT 1
+"""
+UNIQUE = """
+SELECT count(*) FROM pg_constraint WHERE conname = 'record_stored_once' AND contype = 'u'
+AND conrelid = 'seckill_record'::regclass
+"""
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Of one item in one partition: units, records and requests accepted before T; all stored."""
+
+    source: str
+    partition: int
+    activity_id: int
+    item_id: int
+    units: int
+    records: int
+    requests: int
+    stored_units: int = 0
+    stored_records: int = 0
+
+
+@dataclass(frozen=True)
+class Counts:
+    """All that was counted."""
+
+    sums: list[Sums]
+    inventory: dict[tuple[int, int], tuple[int, int]]
+    differing: str
+    stored_once: bool
+
+    def without(self, places: set[str]) -> Totals:
+        """The totals; what is in these partitions (source:partition) was accepted after T."""
+        units: dict[tuple[int, int], int] = defaultdict(int)
+        stored: dict[tuple[int, int], int] = defaultdict(int)
+        records: dict[int, int] = defaultdict(int)
+        requests: dict[int, int] = defaultdict(int)
+        for part in self.sums:
+            item = part.activity_id, part.item_id
+            stored[item] += part.stored_units
+            if f"{part.source}:{part.partition}" not in places and part.records:
+                units[item] += part.units
+                records[part.activity_id] += part.records
+                requests[part.activity_id] += part.requests
+        return Totals(
+            units=dict(units),
+            records=dict(records),
+            requests=dict(requests),
+            stored=sum(part.stored_records for part in self.sums),
+            inventory=self.inventory,
+            stored_by_item=dict(stored),
+            differing=self.differing,
+            stored_once=self.stored_once,
+        )
+
+
+@contextmanager
+def snapshot() -> Iterator[None]:
+    """A transaction for which PostgreSQL stands still from its first statement on."""
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        yield
+
+
+def count(positions: dict[str, int]) -> Counts:
+    """Count all. `sold.stage` comes first, in one `snapshot`."""
+    limits, arguments = limits_sql(positions)
+    with connection.cursor() as cursor:
+        cursor.execute(STORED.format(limits=limits), arguments)
+        sums = [Sums(str(source), *rest) for source, *rest in cursor.fetchall()]
+        cursor.execute(WAITING)
+        sums += [Sums(str(source), *rest) for source, *rest in cursor.fetchall()]
+        cursor.execute(DIFFERING)
+        differing = cursor.fetchone()
+        cursor.execute("SELECT activity_id, item_id, allocation, sold FROM seckill_item")
+        inventory = {(a, i): (allocation, units) for a, i, allocation, units in cursor.fetchall()}
+        cursor.execute(UNIQUE)
+        stored_once = cursor.fetchone()[0] == 1
+    text = ""
+    if differing:
+        source, partition, offset, item, number = differing
+        text = f"{source}:{partition}:{offset}, item {item} (and {number - 1} more)"
+    return Counts(sums, inventory, text, stored_once)
+
+
+def begun_acts() -> list[int]:
+    """The activity of each control act that was begun and has not ended: going on, or cut off."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT activity_id FROM seckill_stockchange WHERE state = 'started'")
+        return [activity_id for (activity_id,) in cursor.fetchall()]
+
+
+def locked_activities(activities: set[int]) -> set[int]:
+    """Those of the activities that an operator's act holds at this moment."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT id FROM seckill_activity WHERE id = ANY(%s)", [list(activities)])
+        known = {pk for (pk,) in cursor.fetchall()}
+        cursor.execute(
+            "SELECT id FROM seckill_activity WHERE id = ANY(%s) FOR SHARE SKIP LOCKED",
+            [list(activities)],
+        )
+        return known - {pk for (pk,) in cursor.fetchall()}
