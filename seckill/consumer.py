@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from seckill import broker
+from seckill.batch import Batch, Known, encode
+from seckill.broker import Position
 from seckill.dead_letters import DeadLetters
-from seckill.engine import Batch, Engine, Reply, Status, encode
+from seckill.engine import Engine, Reply, Status
 from seckill.errors import BrokerAway, RedisAway
 from seckill.shutdown import Shutdown
 
@@ -31,24 +33,31 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 2.0
 # Seconds for the last commit of a consumer that stops.
 LAST_COMMIT_S = 5.0
 
+WAITING = "Requests wait in Kafka, nothing is lost"
+RECOVER = "Look at the plan of `manage.py recover`, then run it with --apply"
 HOLD_REASONS = {
     Status.NOT_LOADED: (
-        "NOT_LOADED: Redis does not hold this sale (emptied, or not yet loaded). Requests wait in "
-        "Kafka, nothing is lost. Load it: manage.py run_consumer --stock ..., or POST /sync_from_db"
+        f"NOT_LOADED: Redis does not hold this sale (emptied, or not yet loaded). {WAITING}. A new "
+        f"sale: manage.py set_stock 1001:10. After a loss: {RECOVER}"
     ),
     Status.REWOUND: (
         "REWOUND: Redis is older than what was decided (restored, or failed over to a late copy). "
-        "Nothing is decided until it is repaired; requests wait in Kafka, nothing is lost"
+        f"The whole lane is fenced. {WAITING}. {RECOVER}"
     ),
+    Status.FENCED: f"FENCED: nothing is decided. {WAITING}. {RECOVER}",
 }
 
 
 @dataclass
 class _Partition:
-    """What this consumer knows of a partition: `next` is the offset after the last one encoded."""
+    """What this consumer knows of a partition: `next` is the offset after the last one encoded.
+
+    `generation` is the lane's, in which it came to hold these offsets.
+    """
 
     next: int
     decided: int
+    generation: int = 0
     committed: int = -1
 
 
@@ -62,13 +71,19 @@ class Consumer:
     shutdown: Shutdown
     find_source: Callable[[], str | None]
     batch_size: int = 4000
-    beat: Callable[[int], None] = lambda decided: None
+    # Called each turn, and while the consumer holds. `decided` and `hold` are for whoever it tells.
+    beat: Callable[[], None] = lambda: None
 
     source: str = ""
+    # Requests that were answered for this consumer, duplicates left out.
+    decided: int = 0
+    # Why nothing is decided now; empty when all is well.
+    hold: str = ""
     _partitions: dict[int, _Partition] = field(default_factory=dict)
     _ready: list[Batch] = field(default_factory=list)
     _in_flight: list[Batch] = field(default_factory=list)
     _stash: list[broker.Slice] = field(default_factory=list)
+    _known: dict[int, Known] = field(default_factory=dict)
     _changes: int = -1
     _committed_at: float = 0.0
 
@@ -101,7 +116,7 @@ class Consumer:
             if self.shutdown.wait(1.0):
                 break
         self._commit_when_due()
-        self.beat(polled)
+        self.beat()
         return polled
 
     def _fill(self) -> int:
@@ -182,15 +197,31 @@ class Consumer:
         """The batches of a slice."""
         known = self._partitions.get(part.partition)
         if known is None:
-            committed = self._ask(lambda: self.client.committed(part.partition))
-            known = self._partitions[part.partition] = _Partition(committed or 0, committed or 0)
+            found = self._ask(lambda: self.client.committed(part.partition)) or Position(0)
+            if found.source not in ("", self.source):
+                # Of an earlier topic of this name.
+                found = Position(0)
+            known = _Partition(found.offset, found.offset, found.generation)
+            self._partitions[part.partition] = known
         # Read again from an earlier offset: a redelivery.
         start = min(known.next, part.offsets[0])
+        if part.offsets[0] > start:
+            log.warning(
+                "partition %d: offsets %d to %d hold no requests any more (retention overtook this "
+                "consumer, or they never were requests): %d are counted as skipped",
+                *(part.partition, start, part.offsets[0] - 1, part.offsets[0] - start),
+            )
         batches = []
         for low in range(0, len(part.offsets), self.batch_size):
             high = low + self.batch_size
             batch = encode(
-                self.source, part.partition, start, part.offsets[low:high], part.values[low:high]
+                self.source,
+                part.partition,
+                start,
+                part.offsets[low:high],
+                part.values[low:high],
+                generation=known.generation,
+                known=self._known,
             )
             start = batch.end
             batches.append(batch)
@@ -218,9 +249,10 @@ class Consumer:
                     self.engine.submit(self._in_flight)
                 reason = self._take(self.engine.collect())
             except RedisAway as away:
-                reason = f"{away}. Requests wait in Kafka, nothing is lost"
+                reason = f"{away}. {WAITING}"
             if reason is None:
-                break
+                continue
+            self.hold = reason
             if self.shutdown.requested:
                 log.warning("stopping while held, what waits stays in Kafka. %s", reason)
                 self._in_flight = []
@@ -232,6 +264,7 @@ class Consumer:
                 told_at = time.monotonic()
             self._stay_member(pause)
             pause = min(pause * 2, LONGEST_PAUSE_S)
+        self.hold = ""
         if told_at:
             log.warning("going on: Redis decides again")
 
@@ -239,21 +272,68 @@ class Consumer:
         """Keep what was decided, leave the rest in flight. The reason of a hold, or None."""
         waiting, reason = [], None
         for batch, reply in zip(self._in_flight, replies, strict=True):
+            self._known.update(reply.known)
             if reply.status in HOLD_REASONS:
                 waiting.append(batch)
                 reason = HOLD_REASONS[reply.status]
                 if reply.status is Status.REWOUND:
                     reason += f" (partition {batch.partition}: {reply.position} < {batch.start})"
-                continue
-            self.dead_letters.park(batch)
-            known = self._partitions.get(batch.partition)
-            if known is not None and batch.source == self.source:
-                known.decided = max(known.decided, batch.end)
+                elif reply.status is Status.FENCED:
+                    reason += f" ({reply.why})"
+            elif reply.status is Status.STALE:
+                waiting.append(batch.whole())
+            elif reply.status is Status.MOVED:
+                batch.generation = reply.generation
+                if not self._moved(batch.partition, reply):
+                    waiting.append(batch)
+            else:
+                self._decided(batch, reply)
         self._in_flight = waiting
         return reason
 
+    def _decided(self, batch: Batch, reply: Reply) -> None:
+        self.dead_letters.park(batch)
+        if reply.status is Status.DECIDED:
+            self.decided += batch.requests - reply.outcomes.count(b".")
+        known = self._partitions.get(batch.partition)
+        if known is not None and batch.source == self.source:
+            known.decided = max(known.decided, batch.end)
+
+    def _moved(self, partition: int, reply: Reply) -> bool:
+        """The lane was rebuilt: go to where it stands now. False: the batch is still the next one.
+
+        What was decided after that position went with the loss, so it is read and decided again.
+        """
+        log.warning(
+            "the lane was rebuilt (generation %d): partition %d goes on at offset %d",
+            *(reply.generation, partition, reply.position),
+        )
+        self._known.clear()
+        known = self._partitions.get(partition)
+        if known is not None:
+            known.generation = reply.generation
+        if reply.position < 0:
+            for batch in self._ready:
+                if batch.partition == partition:
+                    batch.generation = reply.generation
+            return False
+        self._ready = [batch for batch in self._ready if batch.partition != partition]
+        self._stash = [part for part in self._stash if part.partition != partition]
+        try:
+            self.client.seek(partition, reply.position)
+        except BrokerAway as away:
+            # Taken away just now: its next owner begins at the committed offset, and is told too.
+            log.warning("partition %d: %s", partition, away)
+            self._partitions.pop(partition, None)
+            return True
+        self._partitions[partition] = _Partition(
+            reply.position, reply.position, reply.generation, committed=-1
+        )
+        return True
+
     def _stay_member(self, pause_s: float) -> None:
         """Wait while held. Nothing new is fetched; what comes all the same is kept."""
+        self.beat()
         self.shutdown.wait(pause_s)
         try:
             self.client.pause()
@@ -273,8 +353,8 @@ class Consumer:
             return
         self.client.commit(positions)
         self._committed_at = now
-        for partition, offset in positions.items():
-            self._partitions[partition].committed = offset
+        for partition, position in positions.items():
+            self._partitions[partition].committed = position.offset
 
     def _commit_last(self) -> None:
         positions = self._to_commit()
@@ -283,9 +363,9 @@ class Consumer:
         ):
             log.warning("the last commit had no answer; the next consumer skips what is decided")
 
-    def _to_commit(self) -> dict[int, int]:
+    def _to_commit(self) -> dict[int, Position]:
         return {
-            partition: known.decided
+            partition: Position(known.decided, known.generation, self.source)
             for partition, known in self._partitions.items()
             if known.decided > known.committed
         }

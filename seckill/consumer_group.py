@@ -14,19 +14,23 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
+from typing import TypeVar
 
 import redis
 
-from seckill.broker import BrokerAway, open_consumer
+from seckill.batch import skip
+from seckill.broker import BrokerAway, Position, open_consumer
 from seckill.broker.producer import open_producer
 from seckill.broker.topics import Topics
 from seckill.consumer import Consumer
 from seckill.dead_letters import DeadLetters, dead_topic
-from seckill.engine import Engine, skip
+from seckill.engine import Engine
 from seckill.errors import RedisAway
 from seckill.exit_codes import SECOND_SIGNAL
+from seckill.fence import Guard
 from seckill.keys import Lane, position_field
 from seckill.lag import LagWatch, read_ends
+from seckill.redis_client import connect
 from seckill.sampler import Sampler
 from seckill.shutdown import Shutdown, leave_ctrl_c_to_the_parent, start_child
 from seckill.stats import LaneStatus, read_lane
@@ -35,6 +39,7 @@ from seckill.workers import Heart, Kind
 from seckill_project.config import Server
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s[%(process)d]: %(message)s"
 # Seconds between two looks at the children.
@@ -69,43 +74,64 @@ def consume(server: Server, lane: Lane) -> None:
         if client is None:
             return
 
-        # Asked after each poll: one connection, made again where it fails.
-        topics: Topics | None = None
-
-        def find_source() -> str | None:
-            nonlocal topics
-            try:
-                topics = topics or Topics(server)
-                return topics.source(server.topic)
-            except BrokerAway:
-                if topics is not None:
-                    topics.close()
-                topics = None
-                raise
-
+        asker = _Asker(server)
         heart = Heart(server.redis_url, lane, Kind.CONSUMER)
         consumer = Consumer(
             client=client,
-            engine=Engine(server.redis_url, lane, server.timeout),
+            engine=Engine(
+                server.redis_url,
+                lane,
+                server.timeout,
+                on_connect=Guard(
+                    connect(server.redis_url), lane, server.pg_dsn, asker.source, asker.committed
+                ),
+            ),
             dead_letters=DeadLetters(
                 server, lambda: open_producer(server, dead_topic(server.topic))
             ),
             shutdown=shutdown,
-            find_source=find_source,
+            find_source=asker.source,
             batch_size=server.batch_size,
         )
-        polled = 0
-
-        def beat(messages: int = 0) -> None:
-            nonlocal polled
-            polled += messages
-            heart.beat(polled, polled=polled)
-
-        consumer.beat = beat
+        consumer.beat = lambda: heart.beat(
+            consumer.decided, consumer.hold, decided=consumer.decided
+        )
         consumer.run()
         heart.close()
-        if topics is not None:
-            topics.close()
+        asker.close()
+
+
+class _Asker:
+    """A consumer's questions to Kafka: one connection, made when needed and again where it fails.
+
+    All raise BrokerAway.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._topics: Topics | None = None
+
+    def source(self) -> str | None:
+        """The topic's source now. Asked after each poll."""
+        return self._ask(lambda topics: topics.source(self._server.topic))
+
+    def committed(self) -> dict[int, Position]:
+        """The group's commits, of all partitions."""
+        return self._ask(lambda t: t.committed(self._server.group_id, self._server.topic))
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._topics is not None:
+            self._topics.close()
+        self._topics = None
+
+    def _ask(self, question: Callable[[Topics], T]) -> T:
+        try:
+            self._topics = self._topics or Topics(self._server)
+            return question(self._topics)
+        except BrokerAway:
+            self.close()
+            raise
 
 
 def _stop_with_parent(shutdown: Shutdown) -> None:
@@ -187,16 +213,17 @@ class ConsumerGroup:
         source = self.topics.source(self.server.topic)
         ends = self.topics.end_offsets(self.server.topic)
         starts = self.topics.start_offsets(self.server.topic)
-        stored = read_lane(self.client, self.lane).positions
+        lane = read_lane(self.client, self.lane)
         skipped = {}
         engine = Engine(self.server.redis_url, self.lane)
         for partition, end in ends.items():
-            start = stored.get(position_field(str(source), partition), 0)
+            start = lane.positions.get(position_field(str(source), partition), 0)
             if end > start:
-                engine.decide([skip(str(source), partition, start, end)])
+                engine.decide([skip(str(source), partition, start, end, lane.generation)])
             skipped[partition] = max(0, end - max(start, starts.get(partition, 0)))
         engine.close()
-        refused = self.topics.move_group(self.server.group_id, self.server.topic, ends)
+        positions = {p: Position(end, lane.generation, str(source)) for p, end in ends.items()}
+        refused = self.topics.move_group(self.server.group_id, self.server.topic, positions)
         if refused:
             log.warning("the group's offsets stay (%s); the positions in Redis have moved", refused)
         return skipped

@@ -7,9 +7,9 @@ only after that. After a crash a letter can stand there twice, with the same ori
 import logging
 from collections.abc import Callable, Sequence
 
+from seckill.batch import Batch
 from seckill.broker.producer import Producer
 from seckill.broker.topics import Topics
-from seckill.engine import Batch
 from seckill.errors import BrokerAway
 from seckill_project.config import KafkaSection
 

@@ -1,23 +1,22 @@
 """The engine: batches of requests to `decide_batch.lua`, and its answers back.
 
-Owns the encoding of a batch, the one connection that scripts run on, and the decision of what a
-failed call means. One group of calls can be in flight while the caller polls and decodes the next
-one. Every call may be repeated: the script knows what it has decided by the stored position.
+Owns the one connection that scripts run on, and the decision of what a failed call means. One
+group of calls can be in flight while the caller polls and decodes the next one. Every call may be
+repeated: the script knows what it has decided by the stored position.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-import msgspec
 import redis
 from redis.backoff import NoBackoff
 from redis.connection import AbstractConnection
 from redis.retry import Retry
 
 from seckill import scripts
-from seckill.decode import decode
-from seckill.errors import Poison, RedisAway
+from seckill.batch import Batch, Known
+from seckill.errors import RedisAway
 from seckill.keys import Lane, position_field
 from seckill.wire import Outcome
 
@@ -40,13 +39,15 @@ TRANSIENT_REPLIES = (
     "max number of clients",
 )
 
-_pack = msgspec.msgpack.Encoder().encode
-_to_json = msgspec.json.encode
-
 # A request's outcome by the byte that stands for it in the script's answer.
 OUTCOME_OF_DIGIT = {
     ord("0") + (0 if outcome is Outcome.ACCEPTED else -outcome): outcome for outcome in Outcome
 }
+
+
+# Values that the script tells of each activity.
+TOLD = 3
+NONE: frozenset[int] = frozenset()
 
 
 class Status(IntEnum):
@@ -56,109 +57,49 @@ class Status(IntEnum):
     DUPLICATE = 2
     REWOUND = -1
     NOT_LOADED = -2
-
-
-@dataclass(frozen=True, slots=True)
-class Invalid:
-    """A message that is no request: to be parked with its reason."""
-
-    offset: int
-    value: bytes | None
-    reason: str
-
-
-@dataclass(slots=True, eq=False)
-class Batch:
-    """Offsets `start` to `end` - 1 of one partition, encoded for the script."""
-
-    source: str
-    partition: int
-    start: int
-    end: int
-    blob: bytes
-    activities: list[int]
-    requests: int
-    invalid: list[Invalid] = field(default_factory=list)
+    MOVED = -3
+    STALE = -4
+    FENCED = -5
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The script's answer. `position` is the next offset to decide; `outcomes` as in its header."""
+    """The script's answer. `position` is the next offset to decide; `outcomes` as in its header.
+
+    `why` is the reason of FENCED. `known` has what it told of each activity of the batch.
+    """
 
     status: Status
     position: int
     outcomes: bytes = b""
     now_ms: int = 0
-    versions: tuple[int, ...] = ()
+    generation: int = 0
+    why: str = ""
+    known: Mapping[int, Known] = field(default_factory=dict)
 
     def count(self, outcome: Outcome) -> int:
-        """Requests of the batch that got this outcome now."""
+        """Requests of the batch that got this outcome now, the counted losers left out."""
         digit = 0 if outcome is Outcome.ACCEPTED else -outcome
         return self.outcomes.count(b"%d" % digit)
-
-
-def encode(
-    source: str,
-    partition: int,
-    start: int,
-    offsets: Sequence[int],
-    values: Sequence[bytes | None],
-) -> Batch:
-    """One batch from messages in the order of their offsets, the first one at `start` or later.
-
-    Offsets that are missing between `start` and the last one become holes, which the script counts.
-    """
-    flat: list[int | str] = []
-    invalid: list[Invalid] = []
-    activities: dict[int, int] = {}
-    expected = start
-    for offset, value in zip(offsets, values, strict=True):
-        if offset != expected:
-            flat.append(expected - offset)
-        expected = offset + 1
-        try:
-            request = decode(value)
-        except Poison as poison:
-            flat.append(0)
-            invalid.append(Invalid(offset, value, str(poison)))
-            continue
-        activity = request.activity
-        index = activities.get(activity)
-        if index is None:
-            index = activities[activity] = len(activities) + 1
-        request_id = _to_json(request.request_id).decode() if request.request_id else ""
-        items = request.items
-        flat += (
-            len(items),
-            index,
-            str(request.user_id),
-            request.request_initiation_time,
-            request_id,
-        )
-        for item, quantity in items.items():
-            flat += (str(item), quantity)
-    return Batch(
-        source=source,
-        partition=partition,
-        start=start,
-        end=expected,
-        blob=_pack(flat),
-        activities=list(activities),
-        requests=len(values),
-        invalid=invalid,
-    )
-
-
-def skip(source: str, partition: int, start: int, end: int) -> Batch:
-    """A batch that decides nothing and moves the position: its offsets count as skipped."""
-    return Batch(source, partition, start, end, _pack([start - end]), [], 0)
 
 
 class Engine:
     """Runs decide_batch on one connection of its own. Not for use by several threads."""
 
-    def __init__(self, redis_url: str, lane: Lane, default_timeout_ms: int | None = None) -> None:
+    def __init__(
+        self,
+        redis_url: str,
+        lane: Lane,
+        default_timeout_ms: int | None = None,
+        on_connect: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_connect` is called with each new connection, before it carries the first script.
+
+        It may raise RedisAway: nothing is sent then.
+        """
         self.lane = lane
+        self._on_connect = on_connect
+        self._connected = False
         self._timeout_ms = str(default_timeout_ms or 0)
         pool = redis.ConnectionPool.from_url(
             redis_url,
@@ -182,6 +123,10 @@ class Engine:
         if self._in_flight:
             raise RuntimeError("the calls before have not been collected")
         try:
+            if not self._connected:
+                self._connection.connect()
+                self._on_connect()
+                self._connected = True
             self._connection.send_packed_command(
                 self._connection.pack_commands([self._command(batch) for batch in batches])
             )
@@ -211,7 +156,7 @@ class Engine:
             self._register()
             self.submit(batches)
             return self.collect()
-        return [self._reply(answer) for answer in answers]
+        return [self._reply(batch, answer) for batch, answer in zip(batches, answers, strict=True)]
 
     def decide(self, batches: Sequence[Batch]) -> list[Reply]:
         """Submit and collect."""
@@ -221,11 +166,12 @@ class Engine:
     def close(self) -> None:
         """Close the connection."""
         self._in_flight = []
+        self._connected = False
         self._connection.disconnect()
 
     def _command(self, batch: Batch) -> tuple[object, ...]:
         lane = self.lane
-        keys = [lane.list, lane.activities, lane.positions, lane.stats]
+        keys = [lane.list, lane.activities, lane.positions, lane.stats, lane.state]
         for activity in batch.activities:
             names = lane.activity(activity)
             keys += [names.state, names.stock, names.stats, names.buyers]
@@ -237,9 +183,11 @@ class Engine:
             position_field(batch.source, batch.partition),
             batch.start,
             batch.end,
+            batch.generation,
             self._timeout_ms,
             f'"source":"{batch.source}","partition":{batch.partition}',
             batch.blob,
+            batch.losers,
             *batch.activities,
         )
 
@@ -254,6 +202,7 @@ class Engine:
 
     def _lose(self, lost: Exception) -> None:
         self._connection.disconnect()
+        self._connected = False
         self._in_flight = []
         if isinstance(lost, redis.AuthenticationError):
             raise RedisAway(f"it refuses the user or password ({lost})") from None
@@ -264,18 +213,32 @@ class Engine:
             raise RedisAway(refused) from None
         raise refused
 
-    def _reply(self, answer: object) -> Reply:
+    def _reply(self, batch: Batch, answer: object) -> Reply:
         if isinstance(answer, Exception):
             self._judge(answer)
         assert isinstance(answer, list)
-        status, position, outcomes, now_ms, *activities = answer
+        status, position, outcomes, now_ms, generation, *told = answer
+        fenced = status == Status.FENCED
         return Reply(
             status=Status(status),
             position=int(position),
-            outcomes=bytes(outcomes),
+            outcomes=b"" if fenced else bytes(outcomes),
             now_ms=int(now_ms),
-            versions=tuple(int(version or 0) for version in activities[::2]),
+            generation=int(generation),
+            why=bytes(outcomes).decode() if fenced else "",
+            known=_known(batch, told),
         )
+
+
+def _known(batch: Batch, told: Sequence[bytes]) -> dict[int, Known]:
+    """What the answer tells of the batch's activities; nothing of those that it did not look at."""
+    known = {}
+    for index, activity in enumerate(batch.activities[: len(told) // TOLD]):
+        version, over, gone = told[TOLD * index : TOLD * (index + 1)]
+        if version:
+            items = frozenset(map(int, gone.split(b","))) if gone else NONE
+            known[activity] = Known(int(version), bool(over), items)
+    return known
 
 
 def is_transient(refused: Exception) -> bool:

@@ -67,6 +67,14 @@ class Lane:
         """Sorted set: worker to the time of its last heartbeat; the silent are dropped."""
         return f"{{{self.list}}}:beats"
 
+    @property
+    def state(self) -> str:
+        """Hash: `generation`, how often the lane was rebuilt; `fenced`, `fenced_at`, `fenced_why`.
+
+        While it is fenced nothing is decided.
+        """
+        return f"{{{self.list}}}:lane"
+
     def activity(self, activity_id: int) -> ActivityKeys:
         """The keys of one activity."""
         prefix = f"{{{self.list}}}:{activity_id}"

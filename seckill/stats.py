@@ -81,6 +81,7 @@ class ActivityStatus:
     total_expired_with_stock: int
     latency: Histogram
     total_latency: Histogram
+    paused: bool = False
 
     @property
     def success(self) -> int:
@@ -104,8 +105,21 @@ class ActivityStatus:
 
 
 @dataclass(frozen=True)
+class Fence:
+    """Why nothing is decided in a lane: one word (REWOUND, RECOVERING), since when, in words."""
+
+    word: str
+    at_ms: int
+    why: str
+
+
+@dataclass(frozen=True)
 class LaneStatus:
-    """A lane as Redis has it. `waiting` records go to PostgreSQL yet, `dead` ones are parked."""
+    """A lane as Redis has it. `waiting` records go to PostgreSQL yet, `dead` ones are parked.
+
+    `generation` counts how often it was rebuilt after a loss; `recovered` are offsets decided
+    before a loss whose outcome went with it.
+    """
 
     loaded: bool
     activities: dict[int, ActivityStatus]
@@ -115,6 +129,9 @@ class LaneStatus:
     positions: dict[str, int]
     waiting: int
     dead: int
+    recovered: int = 0
+    generation: int = 0
+    fence: Fence | None = None
 
     @property
     def decided(self) -> int:
@@ -138,6 +155,7 @@ def read_lane(client: "redis.Redis", lane: Lane | None = None) -> LaneStatus:
             pipe.hgetall(lane.stats)
             pipe.llen(lane.list)
             pipe.llen(lane.dead)
+            pipe.hgetall(lane.state)
             for activity_id in known:
                 keys = lane.activity(activity_id)
                 for key in (keys.state, keys.stock, keys.loaded, keys.stats):
@@ -149,10 +167,13 @@ def read_lane(client: "redis.Redis", lane: Lane | None = None) -> LaneStatus:
         if is_transient(away):
             raise RedisAway(away) from None
         raise
-    members, positions, stats, waiting, dead, *hashes = answers
+    members, positions, stats, waiting, dead, state, *hashes = answers
     lane_stats = _numbers(stats)
+    words = {_text(key): _text(value) for key, value in state.items()}
     return LaneStatus(
         loaded=bool(members),
+        generation=int(words.get("generation", 0)),
+        fence=_fence(words),
         activities={
             activity_id: _activity(activity_id, *hashes[4 * i : 4 * i + 4])
             for i, activity_id in enumerate(known)
@@ -160,10 +181,17 @@ def read_lane(client: "redis.Redis", lane: Lane | None = None) -> LaneStatus:
         invalid=lane_stats.get(str(int(Outcome.INVALID)), 0),
         no_such_activity=lane_stats.get(str(int(Outcome.NO_SUCH_ACTIVITY)), 0),
         skipped=lane_stats.get("skipped", 0),
+        recovered=lane_stats.get("recovered", 0),
         positions=_numbers(positions),
         waiting=waiting,
         dead=dead,
     )
+
+
+def _fence(words: Mapping[str, str]) -> Fence | None:
+    if not words.get("fenced"):
+        return None
+    return Fence(words["fenced"], int(words.get("fenced_at", 0)), words.get("fenced_why", ""))
 
 
 def _activity(
@@ -194,6 +222,7 @@ def _activity(
         closes_at_ms=number("closes_at"),
         user_limit=number("user_limit"),
         timeout_ms=number("timeout"),
+        paused="paused" in words,
         items={
             int(item): ItemStatus(int(item), units, ever.get(item, 0))
             for item, units in sorted(left.items(), key=lambda pair: int(pair[0]))

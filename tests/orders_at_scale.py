@@ -110,7 +110,8 @@ def export(browser: object, address: str, name: str) -> None:
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - grown_from) / 1024
     print(
         f"{name:32} {lines - 1:,} rows, {size / 1e6:,.0f} MB in {took:,.1f} s = "
-        f"{lines / took:,.0f} rows/s; first byte after {first * 1000:.0f} ms; memory +{grown:.1f} MB",
+        f"{lines / took:,.0f} rows/s; first byte after {first * 1000:.0f} ms; "
+        f"memory +{grown:.1f} MB",
         flush=True,
     )
 

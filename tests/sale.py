@@ -11,7 +11,7 @@ from typing import Any
 
 import redis
 
-from seckill.engine import Batch, encode
+from seckill.batch import Batch, encode
 from seckill.keys import CONTROL_CHANNEL, Lane
 from seckill.redis_client import run_script
 

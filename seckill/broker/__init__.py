@@ -6,14 +6,14 @@ The libraries are imported only when chosen: nothing here knows which one that i
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from seckill.errors import BrokerAway
 
 if TYPE_CHECKING:
     from seckill_project.config import Server
 
-__all__ = ["BrokerAway", "Consumer", "Slice", "open_consumer"]
+__all__ = ["BrokerAway", "Consumer", "Position", "Slice", "open_consumer"]
 
 # Messages that a poll may bring are in memory three times for a moment: this bounds all of it.
 FETCH_MAX_BYTES = 8 * 1024 * 1024
@@ -35,19 +35,44 @@ class Slice:
     values: list[bytes | None]
 
 
+class Position(NamedTuple):
+    """The next offset to read, in which topic, and in which generation of the lane.
+
+    Source and generation are kept beside the offset in Kafka: only an offset of the same topic and
+    generation can be compared with Redis. Commits of other programs have neither.
+    """
+
+    offset: int
+    generation: int = 0
+    source: str = ""
+
+    @property
+    def metadata(self) -> str:
+        """What is committed beside the offset."""
+        return f"{self.source}:{self.generation}"
+
+    @classmethod
+    def read(cls, offset: int, metadata: str | None) -> "Position":
+        """From what Kafka has."""
+        source, _, generation = (metadata or "").rpartition(":")
+        if not (source and generation.isascii() and generation.isdigit()):
+            return cls(offset)
+        return cls(offset, int(generation), source)
+
+
 class Consumer(Protocol):
     """A member of a consumer group on one topic. Not for use by several threads."""
 
     def poll(self, timeout_s: float, max_messages: int) -> list[Slice]:
         """What there is, or what comes within the time. An empty list is normal."""
 
-    def committed(self, partition: int) -> int | None:
-        """The next offset to read as the group last committed it. Raises BrokerAway."""
+    def committed(self, partition: int) -> Position | None:
+        """Where the group last committed that it reads on. Raises BrokerAway."""
 
-    def commit(self, positions: Mapping[int, int]) -> None:
-        """Commit {partition: next offset to read}, without waiting. A lost commit does no harm."""
+    def commit(self, positions: Mapping[int, Position]) -> None:
+        """Commit positions by partition, without waiting. A lost commit does no harm."""
 
-    def commit_and_wait(self, positions: Mapping[int, int], timeout_s: float) -> bool:
+    def commit_and_wait(self, positions: Mapping[int, Position], timeout_s: float) -> bool:
         """The same, waiting for the answer; False when there is none in time."""
 
     def assignments(self) -> tuple[int, frozenset[int]]:
@@ -60,7 +85,7 @@ class Consumer(Protocol):
         """Fetch again."""
 
     def seek(self, partition: int, offset: int) -> None:
-        """Read on from this offset."""
+        """Read on from this offset; nothing that was fetched before comes. Raises BrokerAway."""
 
     def close(self) -> None:
         """Leave the group, close the connections."""

@@ -7,7 +7,7 @@ from confluent_kafka import Consumer as LibraryConsumer
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from seckill import broker
-from seckill.broker import Slice
+from seckill.broker import Position, Slice
 from seckill.broker.security import confluent_options
 from seckill.errors import BrokerAway
 from seckill_project.config import Server
@@ -93,7 +93,7 @@ class ConfluentConsumer:
             part.values.append(message.value())
         return list(slices.values())
 
-    def committed(self, partition: int) -> int | None:
+    def committed(self, partition: int) -> Position | None:
         """See `broker.Consumer`."""
         try:
             answer = self._consumer.committed([TopicPartition(self._topic, partition)], timeout=10)
@@ -101,14 +101,15 @@ class ConfluentConsumer:
             raise BrokerAway(away) from None
         if answer[0].error is not None:
             raise BrokerAway(answer[0].error)
-        return int(answer[0].offset) if answer[0].offset >= 0 else None
+        found = answer[0]
+        return Position.read(found.offset, found.metadata) if found.offset >= 0 else None
 
-    def commit(self, positions: Mapping[int, int]) -> None:
+    def commit(self, positions: Mapping[int, Position]) -> None:
         """See `broker.Consumer`."""
         if positions:
             self._consumer.commit(offsets=self._offsets(positions), asynchronous=True)
 
-    def commit_and_wait(self, positions: Mapping[int, int], timeout_s: float) -> bool:
+    def commit_and_wait(self, positions: Mapping[int, Position], timeout_s: float) -> bool:
         """See `broker.Consumer`. The library has a time-out of its own."""
         if not positions:
             return True
@@ -132,7 +133,10 @@ class ConfluentConsumer:
 
     def seek(self, partition: int, offset: int) -> None:
         """See `broker.Consumer`."""
-        self._consumer.seek(TopicPartition(self._topic, partition, offset))
+        try:
+            self._consumer.seek(TopicPartition(self._topic, partition, offset))
+        except KafkaException as away:
+            raise BrokerAway(away) from None
 
     def close(self) -> None:
         """See `broker.Consumer`."""
@@ -141,8 +145,8 @@ class ConfluentConsumer:
     def _on_assign(self, consumer: object, partitions: list[TopicPartition]) -> None:
         self._changes += 1
 
-    def _offsets(self, positions: Mapping[int, int]) -> list[TopicPartition]:
+    def _offsets(self, positions: Mapping[int, Position]) -> list[TopicPartition]:
         return [
-            TopicPartition(self._topic, partition, offset)
-            for partition, offset in positions.items()
+            TopicPartition(self._topic, partition, position.offset, position.metadata)
+            for partition, position in positions.items()
         ]

@@ -12,7 +12,7 @@ from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
 from seckill import broker
-from seckill.broker import Slice
+from seckill.broker import Position, Slice
 from seckill.broker.security import kafka_python_options
 from seckill.errors import BrokerAway
 from seckill_project.config import Server
@@ -75,22 +75,24 @@ class KafkaPythonConsumer:
             for tp, messages in polled.items()
         ]
 
-    def committed(self, partition: int) -> int | None:
+    def committed(self, partition: int) -> Position | None:
         """See `broker.Consumer`."""
         try:
-            offset = self._consumer.committed(
-                TopicPartition(self._topic, partition), timeout_ms=10_000
+            found = self._consumer.committed(
+                TopicPartition(self._topic, partition), metadata=True, timeout_ms=10_000
             )
         except KafkaError as away:
             raise BrokerAway(away) from None
-        return None if offset is None or offset < 0 else int(offset)
+        if found is None or found.offset < 0:
+            return None
+        return Position.read(int(found.offset), found.metadata)
 
-    def commit(self, positions: Mapping[int, int]) -> None:
+    def commit(self, positions: Mapping[int, Position]) -> None:
         """See `broker.Consumer`."""
         if positions:
             self._consumer.commit_async(self._offsets(positions))
 
-    def commit_and_wait(self, positions: Mapping[int, int], timeout_s: float) -> bool:
+    def commit_and_wait(self, positions: Mapping[int, Position], timeout_s: float) -> bool:
         """See `broker.Consumer`."""
         if not positions:
             return True
@@ -115,7 +117,11 @@ class KafkaPythonConsumer:
 
     def seek(self, partition: int, offset: int) -> None:
         """See `broker.Consumer`."""
-        self._consumer.seek(TopicPartition(self._topic, partition), offset)
+        try:
+            self._consumer.seek(TopicPartition(self._topic, partition), offset)
+        except (KafkaError, ValueError) as away:
+            # Also where the partition was taken away just now.
+            raise BrokerAway(away) from None
 
     def close(self) -> None:
         """See `broker.Consumer`."""
@@ -124,8 +130,12 @@ class KafkaPythonConsumer:
         except KafkaError as away:
             raise BrokerAway(away) from None
 
-    def _offsets(self, positions: Mapping[int, int]) -> dict[TopicPartition, OffsetAndMetadata]:
+    def _offsets(
+        self, positions: Mapping[int, Position]
+    ) -> dict[TopicPartition, OffsetAndMetadata]:
         return {
-            TopicPartition(self._topic, partition): OffsetAndMetadata(offset, "", -1)
-            for partition, offset in positions.items()
+            TopicPartition(self._topic, partition): OffsetAndMetadata(
+                position.offset, position.metadata, -1
+            )
+            for partition, position in positions.items()
         }

@@ -18,6 +18,7 @@ from kafka.errors import (
 )
 from kafka.structs import OffsetAndMetadata
 
+from seckill.broker import Position
 from seckill.broker.security import kafka_python_options
 from seckill.errors import BrokerAway
 from seckill_project.config import KafkaSection
@@ -104,11 +105,27 @@ class Topics:
         """{partition: the oldest offset that is still kept}."""
         return self._offsets(topic, OffsetSpec.EARLIEST)
 
-    def move_group(self, group_id: str, topic: str, positions: Mapping[int, int]) -> str | None:
+    def committed(self, group_id: str, topic: str) -> dict[int, Position]:
+        """{partition: where the group last committed}; a partition without a commit stands at 0."""
+        wanted = [TopicPartition(topic, partition) for partition in self.partitions(topic)]
+        try:
+            found: dict[Any, Any] = self._admin.list_group_offsets({group_id: wanted})[group_id]
+        except (KafkaError, OSError) as away:
+            raise BrokerAway(away) from None
+        return {
+            tp.partition: Position.read(max(0, int(kept.offset)), kept.metadata)
+            for tp, kept in found.items()
+        }
+
+    def move_group(
+        self, group_id: str, topic: str, positions: Mapping[int, Position]
+    ) -> str | None:
         """Commit positions for a group from outside. The reason when Kafka refuses, else None."""
         offsets = {
-            TopicPartition(topic, partition): OffsetAndMetadata(offset, "", -1)
-            for partition, offset in positions.items()
+            TopicPartition(topic, partition): OffsetAndMetadata(
+                position.offset, position.metadata, -1
+            )
+            for partition, position in positions.items()
         }
         try:
             answers: Any = self._admin.alter_group_offsets(group_id, offsets)

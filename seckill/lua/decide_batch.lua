@@ -5,34 +5,47 @@
 -- KEYS[2]  set   ids of the loaded activities
 -- KEYS[3]  hash  positions, source:partition -> next offset to decide
 -- KEYS[4]  hash  lane stats
--- KEYS[5...]     four hashes for each activity in ARGV[7...]: state, stock, stats, buyers
+-- KEYS[5]  hash  lane: generation, and the fence while there is one
+-- KEYS[6...]     four hashes for each activity in ARGV[9...]: state, stock, stats, buyers
 -- ARGV[1]  field of this partition in the positions
 -- ARGV[2]  from: the position that the consumer holds
 -- ARGV[3]  to: the position after this batch
--- ARGV[4]  timeout in ms for activities that have none of their own; 0: never
--- ARGV[5]  JSON members that every record of this partition carries: "source":"...","partition":0
--- ARGV[6]  msgpack: the requests of from..to-1 in one flat array. Each begins with a number n:
---            n > 0   a request of n items: index into ARGV[7...], user (text), time in ms,
---                    request id (JSON text or ""), then n times item (text), quantity
---            n == 0  an INVALID body
---            n < 0   -n offsets that hold no request (compacted, lost to retention, skipped)
--- ARGV[7...] ids of the activities
+-- ARGV[4]  generation of the lane in which the consumer came to hold `from`
+-- ARGV[5]  timeout in ms for activities that have none of their own; 0: never
+-- ARGV[6]  JSON members that every record of this partition carries: "source":"...","partition":0
+-- ARGV[7]  msgpack: the offsets from..to-1 in one flat array. Each entry begins with a number n:
+--            0 < n < 1000  a request of n items: index into ARGV[9...], user (text), time in ms,
+--                          request id (JSON text or ""), then n times item (text), quantity
+--            n == 0        an INVALID body
+--            n < 0         -n offsets that hold no request (compacted, lost to retention, skipped)
+--            n > 1000      n - 1000 requests that are in ARGV[8], as counts
+-- ARGV[8]  msgpack, or "": certain losers, whose offsets no longer matter, in one flat array. For
+--          each activity: index, version, k, then k times: time in ms, requests of that time.
+--          Each of them asks for what had nothing left at that version, or the activity was over.
+-- ARGV[9...] ids of the activities
 --
--- Returns {status, position, outcomes, now in ms, version and over of each activity...}
--- status   DECIDED 1 | DUPLICATE 2: all of it was decided before | REWOUND -1: the stored position
---          is behind `from` | NOT_LOADED -2: nothing, or only a part, is loaded
--- outcomes one byte for each request: the outcome's digit, "." for one that was decided before:
---          ACCEPTED 1 is "0"; OVER -1, SOLD_OUT -2, EXPIRED -3, LIMIT -4, NOT_OPEN -5,
---          UNKNOWN_ITEM -6, NO_SUCH_ACTIVITY -7, INVALID -8 are "1" to "8"
+-- Returns {status, position, outcomes, now in ms, generation, then for each activity: version,
+--          over or "", items with nothing left (with commas; "" where over, or with a user limit)}
+-- status   DECIDED 1 | DUPLICATE 2: all of it was decided before
+--          REWOUND -1: the stored position is behind `from`: Redis is older than what was decided.
+--            The whole lane is fenced: every later call is answered FENCED until it is repaired
+--          NOT_LOADED -2: nothing, or only a part, is loaded
+--          MOVED -3: the lane was rebuilt since; go to `position` (-1: there is none, stay)
+--          STALE -4: the counts were made for another version, or cannot be placed; send it whole
+--          FENCED -5: `outcomes` says why, in words
+-- outcomes one byte for each request that is not in ARGV[8]: the outcome's digit, "." for one that
+--          was decided before: ACCEPTED 1 is "0"; OVER -1, SOLD_OUT -2, EXPIRED -3, LIMIT -4,
+--          NOT_OPEN -5, UNKNOWN_ITEM -6, NO_SUCH_ACTIVITY -7, INVALID -8 are "1" to "8"
 -- Safe to repeat: a repeated call finds the position moved and changes nothing.
 
-local list_key, activities_key, positions_key, lane_stats_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local list_key, activities_key, positions_key, lane_stats_key, lane_key = unpack(KEYS, 1, 5)
 local position_field = ARGV[1]
-local from, to = tonumber(ARGV[2]), tonumber(ARGV[3])
-local default_timeout, origin = tonumber(ARGV[4]), ARGV[5]
-local FIRST_ACTIVITY_KEY, KEYS_AN_ACTIVITY, FIRST_ACTIVITY_ID = 5, 4, 7
+local from, to, known_generation = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local default_timeout, origin = tonumber(ARGV[5]), ARGV[6]
+local packed_requests, packed_losers = ARGV[7], ARGV[8]
+local FIRST_ACTIVITY_KEY, KEYS_AN_ACTIVITY, FIRST_ACTIVITY_ID = 6, 4, 9
 
-local DECIDED, DUPLICATE, REWOUND, NOT_LOADED = 1, 2, -1, -2
+local DECIDED, DUPLICATE, REWOUND, NOT_LOADED, MOVED, STALE, FENCED = 1, 2, -1, -2, -3, -4, -5
 local ACCEPTED, OVER, SOLD_OUT, EXPIRED, LIMIT = 1, -1, -2, -3, -4
 local NOT_OPEN, UNKNOWN_ITEM, NO_SUCH_ACTIVITY, INVALID = -5, -6, -7, -8
 local DIGIT = {
@@ -44,15 +57,33 @@ local CHUNK = 4000
 -- Above this, Lua writes a number with an exponent.
 local PLAIN_NUMBER = 1e14
 
+-- Above this an entry is a number of requests that are counted in ARGV[8].
+local COUNTED = 1000
+
+local lane = redis.call('HMGET', lane_key, 'fenced', 'generation', 'fenced_why')
+local generation = tonumber(lane[2] or 0)
+if lane[1] then
+  return {FENCED, 0, lane[1] .. ': ' .. (lane[3] or ''), 0, generation}
+end
 if redis.call('EXISTS', activities_key) == 0 then
-  return {NOT_LOADED, 0, '', 0}
+  return {NOT_LOADED, 0, '', 0, generation}
 end
 local stored = tonumber(redis.call('HGET', positions_key, position_field) or nil)
-if stored and stored < from then
-  return {REWOUND, stored, '', 0}
+if generation > known_generation then
+  return {MOVED, stored or -1, '', 0, generation}
+end
+if generation < known_generation or (stored and stored < from) then
+  redis.call('HSET', lane_key, 'fenced', 'REWOUND', 'fenced_at', redis.call('TIME')[1] .. '000',
+    'fenced_why', 'partition ' .. position_field .. ' stands at ' .. (stored or 'no position')
+      .. ' in generation ' .. generation .. ', a consumer has decided up to ' .. ARGV[2]
+      .. ' in generation ' .. known_generation)
+  return {REWOUND, stored or 0, '', 0, generation}
 end
 if stored and stored >= to then
-  return {DUPLICATE, stored, '', 0}
+  return {DUPLICATE, stored, '', 0, generation}
+end
+if packed_losers ~= '' and stored and stored > from then
+  return {STALE, stored, '', 0, generation}
 end
 
 local clock = redis.call('TIME')
@@ -74,14 +105,15 @@ local function read_activity(index)
     return activity
   end
   local state = redis.call('HMGET', activity.state_key,
-    'version', 'over', 'opens_at', 'closes_at', 'user_limit', 'timeout')
+    'version', 'over', 'opens_at', 'closes_at', 'user_limit', 'timeout', 'paused')
   local stock = redis.call('HGETALL', activity.stock_key)
   if not state[1] or #stock == 0 then
     return false
   end
   activity.version, activity.over = state[1], state[2]
   local opens_at, closes_at = tonumber(state[3] or nil), tonumber(state[4] or nil)
-  activity.closed = (opens_at ~= nil and now < opens_at) or (closes_at ~= nil and now >= closes_at)
+  activity.closed = state[7] ~= false
+    or (opens_at ~= nil and now < opens_at) or (closes_at ~= nil and now >= closes_at)
   activity.user_limit = tonumber(state[5] or nil)
   local timeout = tonumber(state[6] or nil) or default_timeout
   activity.timeout = timeout > 0 and timeout or math.huge
@@ -108,9 +140,15 @@ local function units_bought(activity, user)
   return units
 end
 
-local requests = cmsgpack.unpack(ARGV[6])
+-- Count requests of one outcome and one age.
+local function count(activity, outcome, cost, requests)
+  activity.costs[cost] = (activity.costs[cost] or 0) + requests
+  activity.counts[outcome] = (activity.counts[outcome] or 0) + requests
+end
+
+local requests = cmsgpack.unpack(packed_requests)
 local activities, outcomes, records = {}, {}, {}
-local answered, recorded = 0, 0
+local answered, recorded, counted = 0, 0, 0
 local invalid, no_such_activity = 0, 0
 -- Without a stored position, all before `from` was never decided: it counts as skipped.
 local skipped = stored and 0 or from
@@ -119,7 +157,10 @@ local offset, i, size = from, 1, #requests
 
 while i <= size do
   local n = requests[i]
-  if n > 0 then
+  if n > COUNTED then
+    counted = counted + n - COUNTED
+    offset, i = offset + n - COUNTED, i + 1
+  elseif n > 0 then
     local last = i + 4 + 2 * n
     answered = answered + 1
     if offset < first_new then
@@ -130,7 +171,7 @@ while i <= size do
       if activity == nil then
         activity = read_activity(index)
         if not activity then
-          return {NOT_LOADED, stored or 0, '', 0}
+          return {NOT_LOADED, stored or 0, '', 0, generation}
         end
         activities[index] = activity
       end
@@ -196,8 +237,7 @@ while i <= size do
             end
           end
         end
-        activity.costs[cost] = (activity.costs[cost] or 0) + 1
-        activity.counts[outcome] = (activity.counts[outcome] or 0) + 1
+        count(activity, outcome, cost, 1)
       end
       outcomes[answered] = DIGIT[outcome]
     end
@@ -221,6 +261,45 @@ while i <= size do
 end
 if offset ~= to then
   return redis.error_reply('BADBATCH the requests end at ' .. offset .. ', not at ' .. ARGV[3])
+end
+
+-- The counted ones: exact as long as the version is the one that they were made for, and the
+-- activity did not end inside of this batch, where their offsets would tell SOLD_OUT from OVER.
+if packed_losers ~= '' then
+  local losers = cmsgpack.unpack(packed_losers)
+  local at = 1
+  while at <= #losers do
+    local index, version, groups = losers[at], losers[at + 1], losers[at + 2]
+    local activity = activities[index]
+    if activity == nil then
+      activity = read_activity(index)
+      if not activity then
+        return {NOT_LOADED, stored or 0, '', 0, generation}
+      end
+      activities[index] = activity
+    end
+    if activity.missing or tonumber(activity.version) ~= version or activity.sold_out then
+      return {STALE, stored or 0, '', 0, generation}
+    end
+    local refused = activity.over and OVER or activity.closed and NOT_OPEN or SOLD_OUT
+    for j = at + 3, at + 1 + 2 * groups, 2 do
+      local cost = math.max(0, now - losers[j])
+      local number = losers[j + 1]
+      counted = counted - number
+      if cost > activity.timeout then
+        if not activity.over then
+          activity.expired_with_stock = activity.expired_with_stock + number
+        end
+        count(activity, EXPIRED, cost, number)
+      else
+        count(activity, refused, cost, number)
+      end
+    end
+    at = at + 3 + 2 * groups
+  end
+end
+if counted ~= 0 then
+  return redis.error_reply('BADBATCH the counted requests are off by ' .. counted)
 end
 
 -- Everything is decided; from here on there are only writes.
@@ -253,7 +332,7 @@ for first = 1, recorded, CHUNK do
   redis.call('LPUSH', list_key, unpack(records, first, math.min(first + CHUNK - 1, recorded)))
 end
 
-local reply = {DECIDED, to, table.concat(outcomes), string.format('%.0f', now)}
+local reply = {DECIDED, to, table.concat(outcomes), string.format('%.0f', now), generation}
 for index = 1, #ARGV - FIRST_ACTIVITY_ID + 1 do
   local activity = activities[index]
   if activity and not activity.missing then
@@ -283,11 +362,17 @@ for index = 1, #ARGV - FIRST_ACTIVITY_ID + 1 do
     if activity.sold_out then
       redis.call('HSET', activity.state_key, 'over', 'sold_out', 'over_at', string.format('%.0f', now))
     end
+    local gone = {}
+    if not activity.over and not activity.user_limit then
+      for item, units in pairs(activity.left) do
+        if units == 0 then gone[#gone + 1] = item end
+      end
+    end
     reply[#reply + 1] = activity.version
     reply[#reply + 1] = activity.over or ''
+    reply[#reply + 1] = table.concat(gone, ',')
   else
-    reply[#reply + 1] = ''
-    reply[#reply + 1] = ''
+    for _ = 1, 3 do reply[#reply + 1] = '' end
   end
 end
 

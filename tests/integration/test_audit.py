@@ -13,8 +13,9 @@ from devstack.endpoints import Endpoints
 from seckill import records, sold
 from seckill.audit import CannotCheck, audit
 from seckill.audit_checks import NEVER_DROPPED, NEVER_LOST, NEVER_OVERSOLD, NEVER_TWICE
+from seckill.batch import encode
 from seckill.control import Control
-from seckill.engine import Engine, encode
+from seckill.engine import Engine
 from seckill.keys import Lane
 from seckill.log_worker import LogWorker
 from seckill.shutdown import Shutdown

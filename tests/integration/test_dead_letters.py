@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 from confluent_kafka.admin import AdminClient, ConfigResource
 
+from seckill.batch import Batch
 from seckill.broker.producer import Producer, open_producer
 from seckill.broker.topics import Topics
 from seckill.dead_letters import (
@@ -15,7 +16,6 @@ from seckill.dead_letters import (
     DeadLetters,
     dead_topic,
 )
-from seckill.engine import Batch
 from seckill.errors import BrokerAway
 from seckill_project.config import Server
 from tests.messages import headers, read

@@ -8,6 +8,7 @@ stores. MODEL_EXAMPLES=1000 in the environment looks longer than the suite has t
 import json
 import os
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -21,8 +22,10 @@ from hypothesis import strategies as st
 
 from devstack.endpoints import Endpoints
 from seckill.audit import audit
+from seckill.batch import NOTHING_KNOWN, Batch, Known, encode, skip
 from seckill.control import Control
-from seckill.engine import OUTCOME_OF_DIGIT, Batch, Engine, Status, encode, skip
+from seckill.engine import OUTCOME_OF_DIGIT, Engine, Status
+from seckill.fence import lift
 from seckill.keys import Lane, position_field
 from seckill.log_worker import LogWorker
 from seckill.models import Activity, Record
@@ -141,6 +144,9 @@ class Both:
         self.stored = 0
         self.logs: dict[Place, list[Any]] = {place: [] for place in PLACES}
         self.baselines: dict[int, Counter[Any]] = {}
+        self.known: dict[int, Known] = {}
+        # How often losers travelled as counts, and how often they had to travel again.
+        self.counted = self.stale = 0
 
     def decide(self, place: Place, shift: int, more: list[Any], cuts: list[int]) -> None:
         """A consumer that starts at the position, before it (again), or wrongly behind it."""
@@ -159,16 +165,39 @@ class Both:
             if contents[-1] and batches[-1].end < high:
                 contents.append([])
                 batches.append(_batch(place, batches[-1].end, high, []))
-        for batch, messages, reply in zip(
-            batches, contents, self.engine.decide(batches), strict=True
-        ):
+        if len(batches) == 1 and contents[0]:
+            # As consumers send it: certain losers as counts.
+            batches = [_batch(place, batches[0].start, batches[0].end, contents[0], self.known)]
+        replies = self.engine.decide(batches)
+        if replies[0].status is Status.STALE:
+            self.stale += 1
+            replies = self.engine.decide([batches[0].whole()])
+            batches = [batches[0].whole()]
+        fenced = False
+        for batch, messages, reply in zip(batches, contents, replies, strict=True):
+            if fenced:
+                assert reply.status is Status.FENCED
+                continue
             status, outcomes = self.model.decide(
                 place, batch.start, batch.end, messages, reply.now_ms
             )
             assert reply.status is status
-            assert [OUTCOME_OF_DIGIT.get(byte) for byte in reply.outcomes] == outcomes
+            counted = [bool(batch.losers) and self._lost(wish) for _, wish in messages]
+            self.counted += sum(counted)
+            assert [OUTCOME_OF_DIGIT.get(byte) for byte in reply.outcomes] == [
+                outcome for outcome, lost in zip(outcomes, counted, strict=False) if not lost
+            ]
             if status is not Status.NOT_LOADED:
                 assert reply.position == self.model.positions[place]
+            fenced = status is Status.REWOUND
+        for reply in replies:
+            self.known.update(reply.known)
+        assert lift(self.client, Lane()) == fenced
+
+    def _lost(self, wish: Wish | None) -> bool:
+        """Whether a request travelled as a count."""
+        told = self.known.get(wish.activity) if wish else None
+        return told is not None and (told.over or told.gone.issuperset(wish.items))  # type: ignore[union-attr]
 
     def set_stock(self, activity: int, stock: dict[int, int]) -> None:
         act = self.control.set_stock(activity, stock)
@@ -289,10 +318,17 @@ def _moment(ms: int) -> datetime:
     return datetime.fromtimestamp(ms / 1000, UTC)
 
 
-def _batch(place: Place, start: int, end: int, messages: list[tuple[int, Wish | None]]) -> Batch:
+def _batch(
+    place: Place,
+    start: int,
+    end: int,
+    messages: list[tuple[int, Wish | None]],
+    known: Mapping[int, Known] = NOTHING_KNOWN,
+) -> Batch:
     if not messages:
         return skip(*place, start, end)
-    return encode(*place, start, [at for at, _ in messages], [_value(wish) for _, wish in messages])
+    offsets = [offset for offset, _ in messages]
+    return encode(*place, start, offsets, [_value(wish) for _, wish in messages], known=known)
 
 
 def _value(wish: Wish | None) -> bytes:
@@ -308,6 +344,8 @@ def _value(wish: Wish | None) -> bytes:
 def test_the_system_does_what_the_model_says(
     redis_client: "redis.Redis", stack: Endpoints, pg_dsn: str
 ) -> None:
+    seen: Counter[str] = Counter()
+
     @settings(
         max_examples=EXAMPLES,
         derandomize=True,
@@ -326,5 +364,8 @@ def test_the_system_does_what_the_model_says(
             both.end()
         finally:
             both.close()
+        seen.update(counted=both.counted, stale=both.stale)
 
     play()
+    assert seen["counted"] > 0
+    assert seen["stale"] > 0

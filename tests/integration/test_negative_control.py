@@ -13,8 +13,9 @@ from devstack.endpoints import Endpoints
 from seckill import scripts
 from seckill.audit import Report, audit
 from seckill.audit_checks import NEVER_DROPPED, NEVER_LOST, NEVER_OVERSOLD, NEVER_TWICE
+from seckill.batch import Batch
 from seckill.control import Control
-from seckill.engine import Batch, Engine, Reply, Status
+from seckill.engine import Engine, Reply, Status
 from seckill.keys import Lane, position_field
 from seckill.log_worker import LogWorker
 from seckill.redis_client import connect

@@ -7,7 +7,8 @@ import msgspec
 import pytest
 import redis
 
-from seckill.engine import Batch, Reply, Status, encode, is_transient, skip
+from seckill.batch import Batch, encode, skip
+from seckill.engine import Reply, Status, is_transient
 from seckill.wire import MAX_ID, Outcome
 from tests.sale import SOURCE, body
 

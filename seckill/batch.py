@@ -1,0 +1,169 @@
+"""Batches: messages of one partition, decoded and packed as `decide_batch.lua` reads them.
+
+Owns the packed form. A request that is lost for certain travels as a count and not as itself: what
+had nothing left at a version has nothing left as long as the version stands, since only an act of
+an operator adds stock, and every act counts the version up. The script checks the version.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+
+import msgspec
+
+from seckill.decode import Request, decode_all
+from seckill.wire import DEFAULT_ACTIVITY
+
+# Above this an entry of the packed requests is a number of requests that travel as counts.
+COUNTED = 1000
+
+_pack = msgspec.msgpack.Encoder().encode
+_to_json = msgspec.json.encode
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What an answer told of an activity: at this version these items have nothing left."""
+
+    version: int
+    over: bool
+    gone: frozenset[int]
+
+
+NOTHING_KNOWN: Mapping[int, Known] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Invalid:
+    """A message that is no request: to be parked with its reason."""
+
+    offset: int
+    value: bytes | None
+    reason: str
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """Offsets `start` to `end` - 1 of one partition, packed for the script.
+
+    `generation` is the lane's, in which `start` came to be held. `messages` is kept where losers
+    travel as counts: the script may ask for all of it.
+    """
+
+    source: str
+    partition: int
+    start: int
+    end: int
+    blob: bytes
+    activities: list[int]
+    requests: int
+    invalid: list[Invalid] = field(default_factory=list)
+    losers: bytes = b""
+    generation: int = 0
+    messages: tuple[Sequence[int], Sequence[bytes | None]] | None = None
+
+    def whole(self) -> "Batch":
+        """The same offsets with every request as itself."""
+        if self.messages is None:
+            return self
+        offsets, values = self.messages
+        return encode(
+            self.source, self.partition, self.start, offsets, values, generation=self.generation
+        )
+
+
+def encode(
+    source: str,
+    partition: int,
+    start: int,
+    offsets: Sequence[int],
+    values: Sequence[bytes | None],
+    *,
+    generation: int = 0,
+    known: Mapping[int, Known] = NOTHING_KNOWN,
+) -> Batch:
+    """One batch from messages in the order of their offsets, the first one at `start` or later.
+
+    Offsets that are missing between `start` and the last one become holes, which the script counts.
+    """
+    flat: list[int | str] = []
+    invalid: list[Invalid] = []
+    activities: dict[int, int] = {}
+    lost: dict[int, list[int]] = {}
+    expected = start
+    counted = 0
+    for offset, value, request in zip(offsets, values, decode_all(values), strict=True):
+        if offset != expected:
+            if counted:
+                flat.append(COUNTED + counted)
+                counted = 0
+            flat.append(expected - offset)
+        expected = offset + 1
+        if type(request) is Request:
+            activity = request.activity_id or DEFAULT_ACTIVITY
+            items = request.items
+            if known:
+                told = known.get(activity)
+                if told is not None and (told.over or told.gone.issuperset(items)):
+                    times = lost.get(activity)
+                    if times is None:
+                        times = lost[activity] = []
+                    times.append(request.request_initiation_time)
+                    counted += 1
+                    continue
+            if counted:
+                flat.append(COUNTED + counted)
+                counted = 0
+            index = activities.get(activity)
+            if index is None:
+                index = activities[activity] = len(activities) + 1
+            request_id = _to_json(request.request_id).decode() if request.request_id else ""
+            flat += (
+                len(items),
+                index,
+                str(request.user_id),
+                request.request_initiation_time,
+                request_id,
+            )
+            for item, quantity in items.items():
+                flat += (str(item), quantity)
+            continue
+        if counted:
+            flat.append(COUNTED + counted)
+            counted = 0
+        flat.append(0)
+        invalid.append(Invalid(offset, value, str(request)))
+    if counted:
+        flat.append(COUNTED + counted)
+    return Batch(
+        source=source,
+        partition=partition,
+        start=start,
+        end=expected,
+        blob=_pack(flat),
+        losers=_pack(_counts(lost, activities, known)) if lost else b"",
+        activities=list(activities),
+        requests=len(values),
+        invalid=invalid,
+        generation=generation,
+        messages=(offsets, values) if lost else None,
+    )
+
+
+def skip(source: str, partition: int, start: int, end: int, generation: int = 0) -> Batch:
+    """A batch that decides nothing and moves the position: its offsets count as skipped."""
+    return Batch(source, partition, start, end, _pack([start - end]), [], 0, generation=generation)
+
+
+def _counts(
+    lost: Mapping[int, Sequence[int]], activities: dict[int, int], known: Mapping[int, Known]
+) -> list[int]:
+    """The certain losers as the script's header says; their activities get an index too."""
+    flat: list[int] = []
+    for activity, times in lost.items():
+        index = activities.setdefault(activity, len(activities) + 1)
+        groups = Counter(times)
+        flat += (index, known[activity].version, len(groups))
+        flat += chain.from_iterable(groups.items())
+    return flat

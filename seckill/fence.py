@@ -1,0 +1,103 @@
+"""The fence: what stops all deciding in a lane when Redis is found to be older than the sale.
+
+Owns the check that a consumer makes with each new connection to Redis, before its first batch: has
+PostgreSQL, or the group's commit in Kafka, seen more than Redis knows? A position that a consumer
+holds itself is checked by the script with every batch. Only `manage.py recover` lifts a fence.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import psycopg
+import redis
+
+from seckill.broker import Position
+from seckill.errors import BrokerAway
+from seckill.keys import Lane, position_field
+from seckill.redis_client import run_script
+from seckill.stats import read_lane
+
+log = logging.getLogger(__name__)
+
+REWOUND = "REWOUND"
+RECOVERING = "RECOVERING"
+CONNECT_TIMEOUT_S = 3
+# One descent of the identity's index for each partition.
+LAST_STORED = """
+SELECT p.number, (
+    SELECT r."offset" FROM seckill_record r WHERE r.source = %s AND r.partition = p.number
+    ORDER BY r."offset" DESC LIMIT 1
+) FROM unnest(%s::int[]) AS p(number)
+"""
+
+
+def fence(client: "redis.Redis", lane: Lane, word: str, why: str, *, replace: bool = False) -> bool:
+    """Stop all deciding. Whether it was set: an older fence stays, unless `replace`."""
+    return bool(run_script(client, "fence", [lane.state], [word, why, "1" if replace else "0"]))
+
+
+def lift(client: "redis.Redis", lane: Lane) -> bool:
+    """Let the lane go on. Whether there was a fence."""
+    return bool(run_script(client, "fence", [lane.state], ["", "", "0"]))
+
+
+@dataclass
+class Guard:
+    """The check of one consumer's lane. Call it with each new connection to Redis."""
+
+    client: "redis.Redis"
+    lane: Lane
+    pg_dsn: str
+    find_source: Callable[[], str | None]
+    # The group's commits by partition.
+    committed: Callable[[], Mapping[int, Position]]
+
+    def __call__(self) -> None:
+        """Fence the lane if Redis is behind. Raises RedisAway.
+
+        A PostgreSQL or a Kafka that is away is passed over, and told: the sale needs no PostgreSQL.
+        """
+        lane = read_lane(self.client, self.lane)
+        if not lane.loaded or lane.fence is not None:
+            return
+        try:
+            source = self.find_source()
+            committed = self.committed()
+        except BrokerAway as away:
+            log.warning("%s: Redis is compared with it by the next batch", away)
+            return
+        if source is None:
+            return
+        for what, seen in (
+            ("the group has committed", _comparable(committed, source, lane.generation)),
+            ("PostgreSQL has stored", self._stored(source, list(committed))),
+        ):
+            for partition, following in seen.items():
+                stored = lane.positions.get(position_field(source, partition))
+                if following > (stored or 0):
+                    why = f"partition {partition} stands at {stored or 0}, {what} up to {following}"
+                    if fence(self.client, self.lane, REWOUND, why):
+                        log.error("REWOUND: %s. The lane is fenced", why)
+                    return
+
+    def _stored(self, source: str, partitions: list[int]) -> dict[int, int]:
+        try:
+            with psycopg.connect(self.pg_dsn, connect_timeout=CONNECT_TIMEOUT_S) as connection:
+                rows = connection.execute(LAST_STORED, (source, partitions)).fetchall()
+        except psycopg.Error as away:
+            log.warning(
+                "PostgreSQL is away (%s): Redis is not compared with it now, the sale goes on",
+                str(away).strip().splitlines()[0],
+            )
+            return {}
+        return {partition: offset + 1 for partition, offset in rows if offset is not None}
+
+
+def _comparable(committed: Mapping[int, Position], source: str, generation: int) -> dict[int, int]:
+    """Commits of this topic and generation: a recovery overrules those of earlier ones."""
+    return {
+        partition: position.offset
+        for partition, position in committed.items()
+        if position.source == source and position.generation == generation
+    }
