@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 
-.PHONY: help setup run demo test unit lint faults lock clean
+.PHONY: help setup run demo test unit lint faults rules lock clean
 help:            ## this list
 	@grep -E "^[a-z]+:.*##" Makefile | sed -E "s/:[^#]*##/\t/" | expand -t 10
 
@@ -29,6 +29,14 @@ lint: setup      ## style, types, migrations
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
 	@SECKILL_CONFIG=none.yaml $(PY) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
+
+rules:           ## alert rules, checked and tested by promtool (Debian's package prometheus)
+	@command -v promtool >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+		apt-get update -q && apt-get install -qy --no-install-recommends prometheus; } || \
+		{ echo "promtool is missing: as root, apt-get install prometheus; then make rules again"; exit 1; }
+	@promtool check config deploy/prometheus/prometheus.yml --syntax-only
+	@promtool check rules deploy/prometheus/alerts.yml
+	@promtool test rules deploy/prometheus/alerts_test.yml
 
 lock: setup      ## rebuild requirements.lock from requirements.txt
 	@.venv/bin/uv pip compile --universal --generate-hashes --python-version 3.11 \

@@ -103,12 +103,23 @@ def read_series(client: "redis.Redis", lane: Lane, since_ms: int = 0) -> list[Sa
         if is_transient(away):
             raise RedisAway(away) from None
         raise
-    samples = []
-    for text in found:
-        stamp, _, raw = text.partition(b" ")
-        body = _decode(raw)
-        samples.append(Sample(**vars(body), at_ms=int(stamp)))
-    return samples
+    return [_sample(text) for text in found]
+
+
+def last_sample(client: "redis.Redis", lane: Lane) -> Sample | None:
+    """The newest sample, if there is one. Raises RedisAway."""
+    try:
+        found: list[bytes] = client.zrange(lane.series, -1, -1)  # type: ignore[assignment]
+    except redis.RedisError as away:
+        if is_transient(away):
+            raise RedisAway(away) from None
+        raise
+    return _sample(found[0]) if found else None
+
+
+def _sample(text: bytes) -> Sample:
+    stamp, _, raw = text.partition(b" ")
+    return Sample(**vars(_decode(raw)), at_ms=int(stamp))
 
 
 def _activity(activity: ActivityStatus) -> ActivitySample:

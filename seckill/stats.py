@@ -28,6 +28,11 @@ class Histogram:
         """Requests in all buckets."""
         return sum(self.buckets.values())
 
+    @property
+    def sum_ms(self) -> float:
+        """All latencies together, each taken as the middle of its bucket."""
+        return sum(n * (low + (_width(low) - 1) / 2) for low, n in self.buckets.items())
+
     def percentile(self, share: float) -> float | None:
         """The latency in ms that this share (0 to 1) does not exceed; None when there is none.
 

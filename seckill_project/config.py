@@ -141,6 +141,11 @@ ConnectTimeout = Annotated[
     Field(ge=0, description="seconds to try for at start before giving up (exit code 3)"),
 ]
 
+MetricsHost = Annotated[
+    str, Field(min_length=1, description="address that /metrics listens on, for Prometheus alone")
+]
+MetricsPort = Annotated[int, Field(ge=0, le=65535, description="port of /metrics; 0: not served")]
+
 DEFAULT_BROKERS = "localhost:9092"
 DEFAULT_TOPIC = "seckill_requests"
 DEFAULT_REDIS_URL = "redis://localhost:6379/0"
@@ -216,6 +221,8 @@ class Server(KafkaSection):
     redis_url: RedisUrl = DEFAULT_REDIS_URL
     pg_dsn: PgDsn = DEFAULT_PG_DSN
     batch_size: int = Field(4000, ge=1, le=20000, description="requests a script call, at most")
+    metrics_host: MetricsHost = "127.0.0.1"
+    metrics_port: MetricsPort = 0
 
 
 class Client(KafkaSection):
@@ -239,6 +246,8 @@ class LogWorker(Section):
     interval: int = Field(200, ge=1, description="ms to wait when fewer than a batch was there")
     status_interval: float = Field(60.0, gt=0, description="seconds between status lines")
     connect_timeout: ConnectTimeout = 60.0
+    metrics_host: MetricsHost = "127.0.0.1"
+    metrics_port: MetricsPort = 0
 
 
 class ControlApi(Section):
@@ -249,6 +258,8 @@ class ControlApi(Section):
     pg_dsn: PgDsn = DEFAULT_PG_DSN
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(3000, ge=0, le=65535, description="port to listen on; 0 picks a free one")
+    metrics_host: MetricsHost = "127.0.0.1"
+    metrics_port: MetricsPort = 0
 
 
 SECTIONS: tuple[type[Section], ...] = (Server, Client, LogWorker, ControlApi)

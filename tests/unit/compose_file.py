@@ -14,6 +14,7 @@ from seckill_project.config import BASE_DIR
 SERVERS = {"kafka", "valkey", "postgres"}
 WORKERS = {"web", "consumer", "log-worker"}
 ONCE = {"migrate", "create-admin", "loadgen"}
+MONITORING = {"prometheus", "grafana"}
 OURS = sorted(WORKERS | ONCE)
 # ${NAME}, ${NAME:-default}, ${NAME:?message}; $$ is a dollar.
 PLACEHOLDER = re.compile(r"\$\$|\$\{(\w+)(?::([-?])([^}]*))?\}")

@@ -12,8 +12,9 @@ from django.core.management import get_commands, load_command_class
 
 from devstack import kafka, postgres, valkey
 from seckill.consumer_group import STOP_S
-from seckill_project.config import SECTIONS, ConfigError, load
+from seckill_project.config import BASE_DIR, SECTIONS, ConfigError, load
 from tests.unit.compose_file import (
+    MONITORING,
     ONCE,
     OURS,
     PLACEHOLDER,
@@ -29,10 +30,11 @@ from tests.unit.compose_file import (
 )
 
 REQUIRED = {"POSTGRES_PASSWORD", "VALKEY_PASSWORD", "SECKILL_SECRET_KEY", "SECKILL_ADMIN_PASSWORD"}
+REQUIRED |= {"GRAFANA_PASSWORD"}
 
 
 def test_services() -> None:
-    assert set(document()["services"]) == SERVERS | WORKERS | ONCE
+    assert set(document()["services"]) == SERVERS | WORKERS | ONCE | MONITORING
 
 
 @pytest.mark.parametrize("optional", [False, True], ids=["bare", "everything set"])
@@ -72,7 +74,7 @@ def test_the_example_names_what_compose_takes_and_nothing_else() -> None:
 
 
 def test_no_password_in_the_file() -> None:
-    for name in SERVERS | WORKERS | ONCE:
+    for name in SERVERS | WORKERS | ONCE | MONITORING:
         for key, value in service(name).get("environment", {}).items():
             if SECRET.search(key):
                 required = {
@@ -91,7 +93,7 @@ def test_no_password_in_the_file() -> None:
 
 
 def test_health_and_restart() -> None:
-    for name in SERVERS | WORKERS:
+    for name in SERVERS | WORKERS | MONITORING:
         assert service(name)["restart"] == "unless-stopped", name
         assert service(name)["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL"), name
     for name in ONCE:
@@ -124,11 +126,11 @@ def test_time_to_stop() -> None:
         assert grace >= server.stop_plan[0][1], name
 
 
-def test_only_web_and_kafka_are_published_and_on_loopback_only() -> None:
+def test_what_is_published_is_on_loopback_only() -> None:
     published = {
         name: service(name)["ports"] for name in document()["services"] if "ports" in service(name)
     }
-    assert set(published) == {"web", "kafka"}
+    assert set(published) == {"web", "kafka"} | MONITORING
     for port in (fill(port, {}) for ports in published.values() for port in ports):
         assert re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port)
     assert document()["networks"]["backend"] == {"internal": True}
@@ -148,9 +150,17 @@ def test_rights() -> None:
 
 def test_data_is_in_named_volumes() -> None:
     folders = {"kafka": "/var/lib/kafka/data", "valkey": "/data", "postgres": "/var/lib/postgresql"}
-    assert set(document()["volumes"]) == set(folders)
     for name, folder in folders.items():
         assert service(name)["volumes"] == [f"{name}:{folder}"]
+    folders |= {"prometheus": "/prometheus", "grafana": "/var/lib/grafana"}
+    assert set(document()["volumes"]) == set(folders)
+    for name in MONITORING:
+        volume, *files = service(name)["volumes"]
+        assert volume == f"{name}:{folders[name]}"
+        for mount in files:
+            source, _, mode = mount.split(":")
+            assert (BASE_DIR / source).exists(), mount
+            assert mode == "ro"
     assert service("kafka")["environment"]["KAFKA_LOG_DIRS"] == folders["kafka"]
     for name in OURS:
         (mount,) = service(name)["volumes"]

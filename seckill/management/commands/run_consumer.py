@@ -1,6 +1,7 @@
 """`manage.py run_consumer`: decide requests from Kafka in Redis."""
 
 import logging
+from contextlib import ExitStack
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -10,6 +11,7 @@ from seckill.broker.topics import Topics
 from seckill.consumer_group import ConsumerGroup
 from seckill.control import Control
 from seckill.errors import Refused
+from seckill.keys import Lane
 from seckill.management.acts import activity_number, database_errors
 from seckill.management.arguments import (
     add_section_flags,
@@ -18,6 +20,7 @@ from seckill.management.arguments import (
     section_flags,
     use_database,
 )
+from seckill.metrics import serve_metrics
 from seckill.redis_client import connect
 from seckill.shutdown import Shutdown
 from seckill.startup import Stopped, ping, wait_for
@@ -62,11 +65,14 @@ class Command(BaseCommand):
         """Wait for the services, load what is not loaded, run."""
         # The library tells each attempt to connect; what it means is told by us, once.
         logging.getLogger("kafka").setLevel(logging.CRITICAL)
-        with readable_errors(), Shutdown() as shutdown:
+        with readable_errors(), Shutdown() as shutdown, ExitStack() as ends:
             if options["stop_with_stdin"]:
                 shutdown.watch_stdin()
             server = load(Server, section_flags(options, Server))
             use_database(server.pg_dsn)
+            ends.enter_context(
+                serve_metrics(server.metrics_host, server.metrics_port, server.redis_url, Lane())
+            )
             client = connect(server.redis_url)
             try:
                 attempt_s = min(KAFKA_ATTEMPT_S, max(1.0, server.connect_timeout))

@@ -14,6 +14,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from seckill import exit_codes
 from seckill.errors import PostgresAway, RedisAway
+from seckill.keys import Lane
 from seckill.management.acts import NO_TABLES, database_errors
 from seckill.management.arguments import (
     add_section_flags,
@@ -22,6 +23,7 @@ from seckill.management.arguments import (
     section_flags,
     use_database,
 )
+from seckill.metrics import serve_metrics
 from seckill.redis_client import connect
 from seckill.shutdown import Shutdown
 from seckill.startup import ping
@@ -71,7 +73,10 @@ class Command(BaseCommand):
                     f"{taken}. Stop what listens there, or choose another --port.",
                     returncode=exit_codes.USAGE,
                 ) from None
-            with contextlib.closing(bound):
+            metrics = serve_metrics(
+                section.metrics_host, section.metrics_port, section.redis_url, Lane()
+            )
+            with contextlib.closing(bound), metrics:
                 self._look_at_services(section)
                 self._warn(bound)
                 application = get_wsgi_application()

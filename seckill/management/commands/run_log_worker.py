@@ -1,5 +1,6 @@
 """`manage.py run_log_worker`: store accepted records in PostgreSQL."""
 
+from contextlib import ExitStack
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
@@ -12,6 +13,7 @@ from seckill.management.arguments import (
     readable_errors,
     section_flags,
 )
+from seckill.metrics import serve_metrics
 from seckill.redis_client import connect
 from seckill.shutdown import Shutdown
 from seckill.startup import Stopped, ping, wait_for
@@ -39,10 +41,16 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Wait for the services, run."""
-        with readable_errors(), Shutdown() as shutdown:
+        with readable_errors(), Shutdown() as shutdown, ExitStack() as ends:
             if options["stop_with_stdin"]:
                 shutdown.watch_stdin()
             settings = load(Section, section_flags(options, Section))
+            lane = Lane()
+            ends.enter_context(
+                serve_metrics(
+                    settings.metrics_host, settings.metrics_port, settings.redis_url, lane
+                )
+            )
             client, storage = connect(settings.redis_url), Storage(settings.pg_dsn)
             try:
                 wait_for(lambda: ping(client), settings.connect_timeout, shutdown, self._say)
@@ -50,7 +58,6 @@ class Command(BaseCommand):
             except Stopped:
                 self._say("stopped before it began")
                 return
-            lane = Lane()
             heart = Heart(settings.redis_url, lane, Kind.LOG_WORKER)
             LogWorker(
                 client,

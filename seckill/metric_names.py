@@ -1,0 +1,106 @@
+"""All metrics that this system serves: name, kind, unit, meaning. Reads and counts nothing.
+
+docs/monitoring.md repeats the list, and a test compares. Counters are served with `_total` at the
+end. Beside these each process serves `process_*` and `python_info` of prometheus_client.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric. `unit` is what a value of 1 is one of."""
+
+    name: str
+    kind: Literal["gauge", "counter", "histogram"]
+    unit: str
+    meaning: str
+    labels: tuple[str, ...] = ()
+
+    @property
+    def served_as(self) -> str:
+        """The name in expressions; a histogram has `_bucket`, `_count` and `_sum` behind it."""
+        return f"{self.name}_total" if self.kind == "counter" else self.name
+
+
+_BY_ACTIVITY = ("activity",)
+_BY_WORKER = ("kind", "worker")
+
+REDIS_UP = Metric("seckill_redis_up", "gauge", "bool", "Redis answered this scrape")
+REDIS_MEMORY = Metric("seckill_redis_memory_bytes", "gauge", "bytes", "memory that Redis uses")
+REDIS_LIMIT = Metric(
+    "seckill_redis_memory_limit_bytes", "gauge", "bytes", "memory that Redis may use; 0: no limit"
+)
+LOADED = Metric("seckill_lane_loaded", "gauge", "bool", "Redis holds a sale")
+STOCK = Metric(
+    "seckill_stock_units", "gauge", "units", "units left of an item, the first 50 of an activity",
+    ("activity", "item"),
+)  # fmt: skip
+LEFT = Metric("seckill_left_units", "gauge", "units", "units left of all items", _BY_ACTIVITY)
+PUT_ON_SALE = Metric(
+    "seckill_loaded_units", "gauge", "units", "units ever put on sale, all items", _BY_ACTIVITY
+)
+OVER = Metric(
+    "seckill_activity_over", "gauge", "bool", "finished, or everything sold", _BY_ACTIVITY
+)
+VERSION = Metric(
+    "seckill_activity_version", "gauge", "acts", "grows with each control act", _BY_ACTIVITY
+)  # fmt: skip
+REQUESTS = Metric(
+    "seckill_requests", "counter", "requests",
+    "requests decided, by outcome; activity 0: outcomes that belong to none",
+    ("activity", "outcome"),
+)  # fmt: skip
+SOLD = Metric("seckill_sold_units", "counter", "units", "units in accepted requests", _BY_ACTIVITY)
+EXPIRED_WITH_STOCK = Metric(
+    "seckill_expired_with_stock", "counter", "requests",
+    "requests that expired while stock was left: lost sales", _BY_ACTIVITY,
+)  # fmt: skip
+LATENCY = Metric(
+    "seckill_decision_latency_seconds", "histogram", "seconds",
+    "from a request's initiation to its decision; the sum is within 6 %", _BY_ACTIVITY,
+)  # fmt: skip
+SKIPPED = Metric(
+    "seckill_skipped_offsets", "counter", "offsets", "offsets that held no request, or were skipped"
+)
+LAG = Metric(
+    "seckill_lag_requests", "gauge", "requests",
+    "requests in Kafka that are not decided; absent while Kafka does not answer", ("partition",),
+)  # fmt: skip
+WAITING = Metric(
+    "seckill_waiting_records", "gauge", "records", "accepted records not yet in PostgreSQL"
+)
+DEAD = Metric("seckill_dead_records", "gauge", "records", "parked records that PostgreSQL refuses")
+STORED = Metric(
+    "seckill_stored_records", "counter", "records", "accepted records that went to PostgreSQL"
+)
+WORKERS = Metric(
+    "seckill_workers", "gauge", "processes", "workers with a fresh heartbeat", ("kind",)
+)
+GONE = Metric(
+    "seckill_workers_gone", "gauge", "processes",
+    "workers that fell silent within the last hour without saying that they end", ("kind",),
+)  # fmt: skip
+SILENT = Metric(
+    "seckill_worker_silent_seconds", "gauge", "seconds", "since its last heartbeat", _BY_WORKER
+)
+IDLE = Metric(
+    "seckill_worker_idle_seconds", "gauge", "seconds",
+    "from its last progress to its last heartbeat", _BY_WORKER,
+)  # fmt: skip
+HOLDING = Metric(
+    "seckill_worker_holding", "gauge", "bool", "it holds: see its log for the reason", _BY_WORKER
+)
+DONE = Metric(
+    "seckill_worker_done", "counter", "pieces",
+    "what it did, by what its heartbeat counts: decided, stored, known, parked, samples, restarts",
+    ("kind", "worker", "what"),
+)  # fmt: skip
+AUDIT_VERDICT = Metric(
+    "seckill_audit_verdict", "gauge", "verdict",
+    "the last audit: 1 clean, 0 violated, -1 it could not check; absent: none was made",
+)  # fmt: skip
+AUDIT_AGE = Metric("seckill_audit_age_seconds", "gauge", "seconds", "since the last audit")
+
+METRICS = tuple(value for value in list(globals().values()) if isinstance(value, Metric))

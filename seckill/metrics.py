@@ -1,0 +1,235 @@
+"""`/metrics` for Prometheus. Everything is read from Redis at the scrape: the sale pays nothing.
+
+Each process that serves it serves the same picture of the lane, beside its own process facts. So
+one scraped process is enough, and expressions take the maximum over processes, never the sum.
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import redis
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
+from prometheus_client.core import (
+    Metric as Family,
+)
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+from seckill import metric_names as names
+from seckill.errors import RedisAway
+from seckill.keys import Lane
+from seckill.last_audit import LastAudit, read_last_audit
+from seckill.metric_names import METRICS, Metric
+from seckill.redis_client import connect
+from seckill.series import ITEMS_KEPT, last_sample, sample_of
+from seckill.stats import ActivityStatus, Histogram, LaneStatus, read_lane
+from seckill.workers import Kind, Worker, read_workers
+from seckill_project.config import ConfigError
+
+log = logging.getLogger(__name__)
+
+# Seconds that a scrape waits for Redis.
+SCRAPE_TIMEOUT_S = 3.0
+# A sample older than this says nothing of the lag now, ms.
+LAG_FRESH_MS = 5_000
+# Upper bounds of the latency's buckets: 1 ms to 65 s, each twice the one before, as the script's
+# buckets are cut: a bound never falls into the middle of one.
+BOUNDS_MS = [2**n for n in range(17)]
+# Outcomes that belong to no activity are counted under this one; real ids begin at 1.
+NO_ACTIVITY = "0"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What one scrape saw."""
+
+    lane: LaneStatus
+    lag: dict[int, int] | None
+    workers: list[Worker]
+    audit: LastAudit | None
+    now_ms: int
+    memory: int
+    memory_limit: int
+
+
+def look(client: "redis.Redis", lane: Lane) -> Picture:
+    """Read all of it. Raises RedisAway."""
+    status = read_lane(client, lane)
+    newest = last_sample(client, lane)
+    workers = read_workers(client, lane)
+    audit = read_last_audit(client, lane)
+    try:
+        seconds, micros = client.time()
+        memory: Any = client.info("memory")
+    except redis.RedisError as away:
+        raise RedisAway(away) from None
+    now_ms = seconds * 1000 + micros // 1000
+    fresh = newest is not None and now_ms - newest.at_ms < LAG_FRESH_MS
+    return Picture(
+        lane=status,
+        lag=newest.lag if newest is not None and fresh else None,
+        workers=workers,
+        audit=audit,
+        now_ms=now_ms,
+        memory=int(memory["used_memory"]),
+        memory_limit=int(memory["maxmemory"]),
+    )
+
+
+@dataclass
+class _Families:
+    """The metrics of one scrape, each with the values that were added."""
+
+    found: dict[str, Family] = field(default_factory=dict)
+
+    def add(self, metric: Metric, value: float, *labels: object) -> None:
+        """One value of a gauge or a counter."""
+        self._family(metric).add_metric([str(label) for label in labels], value)
+
+    def add_histogram(self, metric: Metric, histogram: Histogram, *labels: object) -> None:
+        """One histogram, its buckets summed up at BOUNDS_MS."""
+        buckets, total = cumulative(histogram)
+        self._family(metric).add_metric([str(label) for label in labels], buckets, total)
+
+    def _family(self, metric: Metric) -> Any:
+        if metric.name not in self.found:
+            kind: Any = {
+                "gauge": GaugeMetricFamily,
+                "counter": CounterMetricFamily,
+                "histogram": HistogramMetricFamily,
+            }[metric.kind]
+            self.found[metric.name] = kind(
+                metric.name, f"{metric.meaning} [{metric.unit}]", labels=metric.labels
+            )
+        return self.found[metric.name]
+
+
+def cumulative(histogram: Histogram) -> tuple[list[tuple[str, float]], float]:
+    """Buckets as Prometheus wants them, in seconds, and the sum of all latencies, about."""
+    buckets: list[tuple[str, float]] = []
+    for bound in BOUNDS_MS:
+        count = sum(n for lower, n in histogram.buckets.items() if lower < bound)
+        buckets.append((str(bound / 1000), count))
+    buckets.append(("+Inf", histogram.count))
+    return buckets, histogram.sum_ms / 1000
+
+
+class LaneCollector(Collector):
+    """A lane in Redis as metrics. A Redis that does not answer is one metric: it is not up."""
+
+    def __init__(self, client: "redis.Redis", lane: Lane) -> None:
+        self._client, self._lane = client, lane
+
+    def describe(self) -> Iterator[Family]:
+        """Nothing: what there is depends on the sale, and is asked for at the scrape."""
+        return iter(())
+
+    def collect(self) -> Iterator[Family]:
+        """All metrics, by METRICS's order."""
+        families = _Families()
+        try:
+            picture = look(self._client, self._lane)
+        except RedisAway as away:
+            log.warning("metrics: %s", away)
+            families.add(names.REDIS_UP, 0)
+        else:
+            families.add(names.REDIS_UP, 1)
+            _add_lane(families, picture)
+            _add_workers(families, picture.workers)
+        for metric in METRICS:
+            if metric.name in families.found:
+                yield families.found[metric.name]
+
+
+def _add_lane(families: _Families, picture: Picture) -> None:
+    lane = picture.lane
+    families.add(names.REDIS_MEMORY, picture.memory)
+    families.add(names.REDIS_LIMIT, picture.memory_limit)
+    families.add(names.LOADED, lane.loaded)
+    for activity in lane.activities.values():
+        _add_activity(families, activity)
+    families.add(names.REQUESTS, lane.invalid, NO_ACTIVITY, "INVALID")
+    families.add(names.REQUESTS, lane.no_such_activity, NO_ACTIVITY, "NO_SUCH_ACTIVITY")
+    families.add(names.SKIPPED, lane.skipped)
+    for partition, lag in (picture.lag or {}).items():
+        families.add(names.LAG, lag, partition)
+    families.add(names.WAITING, lane.waiting)
+    families.add(names.DEAD, lane.dead)
+    families.add(names.STORED, sample_of(lane, None).stored)
+    if picture.audit is not None:
+        verdict = {True: 1, False: 0, None: -1}[picture.audit.clean]
+        families.add(names.AUDIT_VERDICT, verdict)
+        age_ms = max(0, picture.now_ms - picture.audit.at_ms)
+        families.add(names.AUDIT_AGE, age_ms / 1000)
+
+
+def _add_activity(families: _Families, activity: ActivityStatus) -> None:
+    number, items = activity.activity_id, list(activity.items.values())
+    for item in items[:ITEMS_KEPT]:
+        families.add(names.STOCK, item.left, number, item.item_id)
+    families.add(names.LEFT, sum(item.left for item in items), number)
+    families.add(names.PUT_ON_SALE, sum(item.loaded for item in items), number)
+    families.add(names.OVER, activity.over is not None, number)
+    families.add(names.VERSION, activity.version, number)
+    for outcome, count in activity.total_outcomes.items():
+        families.add(names.REQUESTS, count, number, outcome.name)
+    families.add(names.SOLD, activity.total_units, number)
+    families.add(names.EXPIRED_WITH_STOCK, activity.total_expired_with_stock, number)
+    families.add_histogram(names.LATENCY, activity.total_latency, number)
+
+
+def _add_workers(families: _Families, workers: list[Worker]) -> None:
+    alive: dict[Kind, int] = defaultdict(int)
+    for worker in workers:
+        alive[worker.kind] += worker.alive
+    for kind in Kind:
+        families.add(names.WORKERS, alive[kind], kind)
+        families.add(names.GONE, sum(w.kind is kind and not w.alive for w in workers), kind)
+    for worker in workers:
+        who = (worker.kind, worker.id)
+        families.add(names.SILENT, worker.silent_ms / 1000, *who)
+        families.add(names.IDLE, (worker.beat_ms - worker.progress_ms) / 1000, *who)
+        families.add(names.HOLDING, worker.detail != "", *who)
+        for what, count in worker.counts.items():
+            families.add(names.DONE, count, *who, what)
+
+
+@contextmanager
+def serve_metrics(host: str, port: int, redis_url: str, lane: Lane) -> Iterator[None]:
+    """Serve `/metrics` on threads of its own while the block runs. Raises ConfigError.
+
+    Port 0 serves nothing. It has an address of its own, for Prometheus alone: the API's port shows
+    nothing to those without a key, and no key has to lie in Prometheus's configuration.
+    """
+    if port == 0:
+        yield
+        return
+    registry = CollectorRegistry(auto_describe=False)
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    client = connect(redis_url, SCRAPE_TIMEOUT_S)
+    registry.register(LaneCollector(client, lane))
+    try:
+        server, thread = start_http_server(port, host, registry)
+    except OSError as wrong:
+        raise ConfigError(
+            f"metrics: {host}:{port} cannot be listened on: {wrong.strerror or wrong}. Choose "
+            "another --metrics-port, or 0 for none"
+        ) from None
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+        client.close()
