@@ -33,16 +33,23 @@ class Kind(IntEnum):
 class Buyers:
     """An endless row of bodies. Each user comes once in shuffled order; then all come again.
 
+    Of several processes, each takes every `parts`-th user, so that together they do the same.
+
     Only random() of the random source is used: it is the one whose numbers stay the same in every
     version of Python.
     """
 
-    def __init__(self, profile: Profile, users: int, seed: int) -> None:
+    def __init__(
+        self, profile: Profile, users: int, seed: int, part: int = 0, parts: int = 1
+    ) -> None:
         self.counts = [0] * len(Kind)
         self._random = random.Random(seed)
         self._order = Shuffled(users, self._random)
+        if parts > 1:
+            self._random = random.Random(f"{seed}, part {part} of {parts}")
+        self._step = parts
         self._first_user = profile.first_user
-        self._next_user = 0
+        self._next_user = part % users
         self._items = list(profile.weights)
         self._item_sums = list(accumulate(profile.weights.values()))
         self._quantity, highest = profile.quantity
@@ -50,7 +57,7 @@ class Buyers:
         self._multi = profile.multi.items
         self._older_ms = profile.stale.older_ms
         self._ids = b"%x" % seed if profile.request_ids else None
-        self._number = 0
+        self._number = part
         self._activities = list(profile.activities)
         self._activity_sums = list(accumulate(profile.activities.values()))
         self._plain = self._ids is None and self._activities == [DEFAULT_ACTIVITY]
@@ -89,9 +96,9 @@ class Buyers:
                 if kind is Kind.REPEATED:
                     kind = Kind.NORMAL
                 user = self._first_user + self._order[self._next_user]
-                self._next_user += 1
-                if self._next_user == self._order.n:
-                    self._next_user = 0
+                self._next_user += self._step
+                if self._next_user >= self._order.n:
+                    self._next_user %= self._order.n
                 if kind is Kind.MULTI:
                     items = self._several()
                 else:
@@ -139,7 +146,7 @@ class Buyers:
             parts += b',"activity_id":%d' % self._activities[index]
         if self._ids is not None:
             parts += b',"request_id":"%b-%d"' % (self._ids, self._number)
-            self._number += 1
+            self._number += self._step
         return parts + b"}"
 
     def _keep(self, request: tuple[bytes, bytes]) -> None:

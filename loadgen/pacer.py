@@ -2,7 +2,7 @@
 
 Owns the rate curve. Has no clock, never sleeps, knows nothing of Kafka or of what is sent.
 The curve is a list of segments on which the rate is linear; the n-th request (from 0) is due when
-the area under the curve reaches n + 1.
+the area under the curve reaches n + 1. One of several processes has its share of both.
 """
 
 import math
@@ -51,24 +51,28 @@ def capped(segments: Sequence[Segment], limit: float) -> list[Segment]:
 class Pacer:
     """The schedule of a run. Every method is a pure function of its arguments."""
 
-    def __init__(self, segments: Sequence[Segment], total: int | None = None) -> None:
+    def __init__(
+        self, segments: Sequence[Segment], total: int | None = None, first_area: float = 1.0
+    ) -> None:
         """`total`: requests of the run; None takes what the curve holds, which must end then.
 
-        The last rate holds after the end of the curve. Raises ValueError when the curve can never
-        reach `total`, or has no end and there is no total.
+        The last rate holds after the end of the curve. `first_area`: the area, 1 at most, at which
+        request 0 is due. Raises ValueError when the curve can never reach `total`, or has no end
+        and there is no total.
         """
         area = sum(segment.area for segment in segments)
         if total is None:
             if math.isinf(area):
                 raise ValueError("the rate has no end: say how many requests")
-            total = int(area + ROUNDING)
-        if area + ROUNDING < total:
+            total = int(area - first_area + 1 + ROUNDING)
+        if area + ROUNDING < total - 1 + first_area:
             if segments[-1].end <= 0:
                 raise ValueError(
                     f"the rate ends at 0 after {int(area)} requests: {total} cannot be reached"
                 )
             segments = [*segments, Segment(segments[-1].end, segments[-1].end, math.inf)]
         self.total = total
+        self._first_area = first_area
         self._segments = list(segments)
         # Elapsed seconds and requests at the start of each segment.
         self._starts = [0.0]
@@ -76,6 +80,11 @@ class Pacer:
         for segment in self._segments[:-1]:
             self._starts.append(self._starts[-1] + segment.seconds)
             self._areas.append(self._areas[-1] + segment.area)
+
+    def share(self, part: int, parts: int) -> "Pacer":
+        """The schedule of requests part, part + parts, part + 2 * parts and so on, as 0, 1, 2."""
+        segments = [Segment(s.start / parts, s.end / parts, s.seconds) for s in self._segments]
+        return Pacer(segments, len(range(part, self.total, parts)), (part + 1) / parts)
 
     def due(self, elapsed_s: float) -> int:
         """Requests that are due by then, at most `total`."""
@@ -87,7 +96,7 @@ class Pacer:
         # The product form, because (end - start) / seconds is 0 for an endless segment anyway.
         slope = (segment.end - segment.start) / segment.seconds
         area = self._areas[index] + segment.start * t + slope * t * t / 2
-        return min(self.total, int(area + ROUNDING))
+        return min(self.total, int(area - self._first_area + 1 + ROUNDING))
 
     def intended(self, number: int) -> float:
         """Elapsed seconds at which the request of this number (from 0) is due."""
@@ -97,10 +106,11 @@ class Pacer:
         """The same for `count` requests in a row; never decreasing."""
         result: list[float] = []
         while count > 0:
-            # The segment in which the area reaches first + 1.
-            index = max(bisect_left(self._areas, first + 1 - ROUNDING) - 1, 0)
+            # The segment in which the area reaches that of the request.
+            area_at_first = first + self._first_area
+            index = max(bisect_left(self._areas, area_at_first - ROUNDING) - 1, 0)
             segment, start = self._segments[index], self._starts[index]
-            inside = first + 1 - self._areas[index]
+            inside = area_at_first - self._areas[index]
             left = segment.area - inside + ROUNDING
             here = count if left >= count else max(int(left) + 1, 1)
             if segment.start == segment.end:

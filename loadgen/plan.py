@@ -5,7 +5,7 @@ Owns which of them wins: a flag, then the profile, then section `client`.
 
 import math
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from loadgen.buyers import Buyers
 from loadgen.pacer import Pacer, Segment, capped
@@ -27,6 +27,9 @@ class Load:
     users: int
     seed: int
     pacer: Pacer
+    # One of so many processes that send it together.
+    part: int = 0
+    parts: int = 1
 
     @property
     def requests(self) -> int:
@@ -35,7 +38,11 @@ class Load:
 
     def buyers(self) -> Buyers:
         """The bodies of this load, from the first one."""
-        return Buyers(self.profile, self.users, self.seed)
+        return Buyers(self.profile, self.users, self.seed, self.part, self.parts)
+
+    def share(self, part: int, parts: int) -> "Load":
+        """What one of several processes sends: together they send each request once, in time."""
+        return replace(self, pacer=self.pacer.share(part, parts), part=part, parts=parts)
 
 
 def make_load(

@@ -1,10 +1,16 @@
-"""What a run did, in numbers. Owns the names of the figures and how they are shown."""
+"""What a run did, in numbers. Owns the names of the figures and how they are shown.
+
+What several processes did is added up here: histograms merge, percentiles do not.
+"""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from rich.console import Console
 from rich.table import Table
+
+from loadgen.plan import Load
 
 # Milliseconds of the 99th percentile above which the generator itself was too late.
 LATE_MS = 100.0
@@ -30,6 +36,12 @@ class Lateness:
         else:
             self._coarse[min(int(late_ms / 1000), COARSE_S - 1)] += count
 
+    def merge(self, other: "Lateness") -> None:
+        """Add what another process counted."""
+        self._fine = [a + b for a, b in zip(self._fine, other._fine, strict=True)]
+        self._coarse = [a + b for a, b in zip(self._coarse, other._coarse, strict=True)]
+        self.max_ms = max(self.max_ms, other.max_ms)
+
     def percentile_ms(self, percent: float) -> float:
         """The lateness that so many percent stayed within, rounded up to a counted step."""
         total = sum(self._fine) + sum(self._coarse)
@@ -43,6 +55,22 @@ class Lateness:
                 if count and seen >= wanted and not endless:
                     return min((index + 1) * step, self.max_ms)
         return self.max_ms
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What one process did. `seconds` from the common start to its last request."""
+
+    sent: int
+    delivered: int
+    failed: int
+    unacknowledged: int
+    seconds: float
+    blocked_seconds: float
+    lateness: Lateness
+    kinds: dict[str, int]
+    stopped: bool
+    last_error: str
 
 
 @dataclass(frozen=True)
@@ -67,6 +95,7 @@ class Report:
     kinds: dict[str, int]
     stopped: bool
     last_error: str
+    processes: int = 1
 
     @property
     def complete(self) -> bool:
@@ -84,6 +113,8 @@ class Report:
         table.add_column(justify="right")
         table.add_row("profile, seed", f"{self.profile}, {self.seed}")
         table.add_row("topic", self.topic)
+        if self.processes > 1:
+            table.add_row("processes", f"{self.processes}")
         table.add_row("sent, of planned", f"{self.sent:,} of {self.planned:,}")
         table.add_row("acknowledged by Kafka", f"{self.delivered:,}")
         table.add_row("failed to send", f"{self.failed:,}")
@@ -123,3 +154,40 @@ class Report:
                 "it may be there all the same: an answer can get lost too."
             )
         return lines
+
+
+def report_of(load: Load, topic: str, tallies: Sequence[Tally]) -> Report:
+    """The report of a whole load from what each of its processes did."""
+    lateness = Lateness()
+    for tally in tallies:
+        lateness.merge(tally.lateness)
+    seconds = max(tally.seconds for tally in tallies)
+    sent, failed = sum(t.sent for t in tallies), sum(t.failed for t in tallies)
+    unacknowledged = sum(t.unacknowledged for t in tallies)
+    # The plan's own time where it was sent whole: the last request may have been late.
+    planned_s = min(seconds, load.pacer.seconds)
+    p99_ms = lateness.percentile_ms(99)
+    return Report(
+        profile=load.name,
+        seed=load.seed,
+        topic=topic,
+        planned=load.requests,
+        sent=sent,
+        delivered=sum(t.delivered for t in tallies),
+        failed=failed,
+        unacknowledged=unacknowledged,
+        seconds=round(seconds, 3),
+        intended_rate=round(load.pacer.due(planned_s) / planned_s, 1) if planned_s > 0 else 0.0,
+        achieved_rate=round(sent / seconds, 1) if seconds > 0 else 0.0,
+        lateness_p99_ms=round(p99_ms, 1),
+        lateness_max_ms=round(lateness.max_ms, 1),
+        late=p99_ms > LATE_MS,
+        blocked_seconds=round(max(t.blocked_seconds for t in tallies), 3),
+        kinds={kind: sum(t.kinds[kind] for t in tallies) for kind in tallies[0].kinds},
+        stopped=any(t.stopped for t in tallies),
+        # A producer also keeps what was mended since.
+        last_error=next((t.last_error for t in tallies if t.last_error), "")
+        if failed or unacknowledged
+        else "",
+        processes=len(tallies),
+    )

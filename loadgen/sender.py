@@ -12,7 +12,7 @@ from typing import Protocol
 
 from loadgen.buyers import Kind
 from loadgen.plan import Load
-from loadgen.report import LATE_MS, Lateness, Report
+from loadgen.report import Lateness, Report, Tally, report_of
 from seckill.broker.producer import Producer
 
 # Requests between two looks at clock, signals and acknowledgements.
@@ -59,17 +59,31 @@ def run(
     *,
     topic: str = "",
 ) -> Report:
+    """Send the whole load as `send` does. `topic` is only what the report says."""
+    return report_of(load, topic, [send(load, producer, shutdown, on_progress)])
+
+
+def send(
+    load: Load,
+    producer: Producer,
+    shutdown: Stop,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    start_at: float | None = None,
+) -> Tally:
     """Send the whole load, or until a stop is asked for; then wait for the acknowledgements.
 
     Runs on the calling thread, and calls `on_progress` on it a few times a second. The producer
-    stays open. `topic` is only what the report says.
+    stays open. `start_at`: the time (s since the epoch) that the schedule counts from.
     """
     pacer, buyers, total = load.pacer, load.buyers(), load.requests
     delivered_before, failed_before = producer.delivered, producer.failed
     lateness = Lateness()
     sent, blocked_s, told_at = 0, 0.0, 0.0
-    wall_ms = time.time() * 1000
-    began = time.perf_counter()
+    wall_s = time.time()
+    start_at = wall_s if start_at is None else start_at
+    wall_ms = start_at * 1000
+    # A start that is yet to come is a time before 0, at which nothing is due.
+    began = time.perf_counter() + start_at - wall_s
 
     def tell(now: float, blocked: bool) -> float:
         on_progress(
@@ -118,28 +132,15 @@ def run(
             stopped = True
             deadline = time.perf_counter() + FLUSH_STOPPED_S
     tell(time.perf_counter() - began, blocked=False)
-    # The plan's own time where it was sent whole: the last request may have been late.
-    planned_s = min(seconds, pacer.seconds)
-    p99_ms = lateness.percentile_ms(99)
-    failed = producer.failed - failed_before
-    return Report(
-        profile=load.name,
-        seed=load.seed,
-        topic=topic,
-        planned=total,
+    return Tally(
         sent=sent,
         delivered=producer.delivered - delivered_before,
-        failed=failed,
+        failed=producer.failed - failed_before,
         unacknowledged=left,
-        seconds=round(seconds, 3),
-        intended_rate=round(pacer.due(planned_s) / planned_s, 1) if planned_s > 0 else 0.0,
-        achieved_rate=round(sent / seconds, 1) if seconds > 0 else 0.0,
-        lateness_p99_ms=round(p99_ms, 1),
-        lateness_max_ms=round(lateness.max_ms, 1),
-        late=p99_ms > LATE_MS,
-        blocked_seconds=round(blocked_s, 3),
+        seconds=seconds,
+        blocked_seconds=blocked_s,
+        lateness=lateness,
         kinds={kind.name.lower(): buyers.counts[kind] for kind in Kind},
         stopped=stopped,
-        # The producer also keeps what was mended since.
-        last_error=producer.last_error if failed or left else "",
+        last_error=producer.last_error,
     )

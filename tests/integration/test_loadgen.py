@@ -8,6 +8,7 @@ import subprocess
 import threading
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -298,6 +299,56 @@ def test_a_signal_in_mid_run_ends_it_with_a_report_and_exit_code_0(
     assert report["stopped"] is True
     assert report["failed"] == report["unacknowledged"] == 0
     assert 500 < report["sent"] == report["delivered"] == total(topics, client)
+
+
+@pytest.fixture
+def one_client(stack: Endpoints, kafka_topic: str) -> Client:
+    """Section `client` with one Kafka client, for what does not depend on it."""
+    flags = {"brokers": stack.brokers, "topic": kafka_topic, "kafka_client": "confluent-kafka"}
+    return load(Client, flags, {})
+
+
+def test_two_processes_send_one_load(
+    manage: Manage, one_client: Client, topics: Topics, tmp_path: Path
+) -> None:
+    profile = tmp_path / "mixed.yaml"
+    profile.write_text("{rate: 3000, requests: 3000, users: 3000, multi: {share: 0.2}}")
+    process = manage(
+        *("run_loadgen", "--topic", one_client.topic, "--kafka-client", "confluent-kafka"),
+        *("--profile", str(profile), "--seed", "8", "--processes", "2", "--json", "--quiet"),
+    )
+    text = finish(process)
+    assert process.returncode == 0, text
+    report = json.loads(text)
+    assert (report["sent"], report["delivered"], report["processes"]) == (3000, 3000, 2)
+    planned = make_load(one_client, read_profile(str(profile)), seed=8)
+    shares = [planned.share(part, 2) for part in range(2)]
+    bodies: list[Message] = [
+        (body, []) for share in shares for body in share.buyers().draw([0] * share.requests)
+    ]
+    assert without_times(read_all(one_client, topics)) == without_times(bodies)
+
+
+def test_a_sending_process_that_dies_is_told_and_the_others_go_on(
+    manage: Manage, one_client: Client, topics: Topics
+) -> None:
+    process = manage(
+        *("run_loadgen", "--topic", one_client.topic, "--kafka-client", "confluent-kafka"),
+        *("--user-count", "4000", "--rate", "2000", "--processes", "2", "--json", "--quiet"),
+    )
+    wait_until(lambda: total(topics, one_client) > 200, 60, "requests in the topic")
+    senders = [
+        child
+        for child in psutil.Process(process.pid).children()
+        if "spawn_main" in " ".join(child.cmdline())
+    ]
+    assert len(senders) == 2
+    senders[0].kill()
+    text = finish(process)
+    assert process.returncode == 1, text
+    report = json.loads(text)
+    assert "ended with code -9" in report["last_error"]
+    assert 2000 <= report["sent"] < 4000
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import json
 import random
 import tracemalloc
+from collections import Counter
 from itertools import pairwise
 from typing import Any
 
@@ -69,6 +70,22 @@ def test_the_same_seed_sends_the_same_however_it_is_cut(seed: int, cuts: list[in
     whole = bodies(chosen, sum(cuts), seed)
     crowd = Buyers(chosen, 1000, seed)
     assert [body for count in cuts for body in crowd.draw([NOW] * count)] == whole
+
+
+@given(st.integers(1, 300), st.integers(1, 6), st.integers(0, 2**31))
+def test_several_processes_send_each_user_and_each_id_once(
+    users: int, parts: int, seed: int
+) -> None:
+    chosen = profile(request_ids=True)
+    drawn: list[bytes | None] = []
+    for part in range(parts):
+        crowd = Buyers(chosen, users, seed, part, parts)
+        mine = crowd.draw([NOW] * len(range(part, 2 * users, parts)))
+        assert mine == Buyers(chosen, users, seed, part, parts).draw([NOW] * len(mine))
+        drawn += mine
+    requests = [json.loads(body or b"") for body in drawn]
+    assert Counter(r["user_id"] for r in requests) == dict.fromkeys(range(1, users + 1), 2)
+    assert len({r["request_id"] for r in requests}) == 2 * users
 
 
 def test_another_seed_sends_something_else() -> None:

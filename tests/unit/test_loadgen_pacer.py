@@ -55,6 +55,24 @@ def test_times_are_the_same_however_they_are_asked_for(
         assert pace.intended(first + offset) == pytest.approx(together[offset], rel=1e-9, abs=1e-9)
 
 
+@given(curves, st.integers(1, 7), st.data())
+def test_several_processes_keep_the_schedule_of_one(
+    curve: list[Segment], parts: int, data: st.DataObject
+) -> None:
+    pace = Pacer(curve)
+    shares = [pace.share(part, parts) for part in range(parts)]
+    assert sum(share.total for share in shares) == pace.total
+    assume(pace.total > 0)
+    number = data.draw(st.integers(0, pace.total - 1))
+    share, index = shares[number % parts], number // parts
+    at = share.intended(index)
+    # Seconds that rounding may cost where the rate is nearly 0.
+    slack = 1e-3
+    assert pace.due(at + slack) >= number + 1
+    assert pace.due(at - slack) <= number + 1
+    assert share.due(at + slack) >= index + 1
+
+
 def test_a_constant_rate_is_evenly_spaced() -> None:
     pace = Pacer([Segment(200, 200, math.inf)], 1000)
     assert pace.times(0, 4) == pytest.approx([0.005, 0.010, 0.015, 0.020])

@@ -15,8 +15,8 @@ from rich.console import Console
 from loadgen.plan import Load, make_load
 from loadgen.profile_file import parse_profile
 from loadgen.progress import Lines, display_for
-from loadgen.report import Lateness, Report
-from loadgen.sender import CHUNK, Progress, run
+from loadgen.report import Lateness, Report, Tally, report_of
+from loadgen.sender import CHUNK, Progress, run, send
 from seckill.shutdown import Shutdown
 from seckill_project.config import Client
 
@@ -162,6 +162,40 @@ def test_lateness_percentiles_are_within_a_step_of_the_truth(
     assert found <= lateness.max_ms
 
 
+def test_several_processes_are_added_up_and_the_latest_of_them_counts() -> None:
+    quick, slow = Lateness(), Lateness()
+    quick.add(1.0, 980)
+    slow.add(5_000.0, 20)
+    kinds = {"normal": 10, "multi": 1}
+    tally = Tally(980, 975, 5, 0, 2.0, 0.5, quick, kinds, False, "too large")
+    other = Tally(20, 18, 0, 2, 2.5, 1.5, slow, kinds, True, "no answer")
+    report = report_of(small_load(rate=500, requests=1000), "t", [tally, other])
+    assert (report.sent, report.delivered, report.failed) == (1000, 993, 5)
+    assert (report.unacknowledged, report.planned, report.processes) == (2, 1000, 2)
+    assert (report.seconds, report.blocked_seconds, report.stopped) == (2.5, 1.5, True)
+    # A mean of the two would hide the 2 % that were late: 99 % of all are within 5 s, not 2.5.
+    assert (report.lateness_p99_ms, report.lateness_max_ms, report.late) == (5_000, 5_000, True)
+    assert report.kinds == {"normal": 20, "multi": 2}
+    assert report.last_error == "too large"
+
+
+def test_the_start_can_be_a_time_that_is_yet_to_come() -> None:
+    producer = Keeper()
+    start_at = time.time() + 0.2
+    tally = send(small_load(requests=10), producer, Shutdown(), start_at=start_at)
+    assert time.time() >= start_at
+    times = times_of(producer.values)
+    assert times[0] == int(start_at * 1000 + load_times()[0] * 1000)
+    # Waiting for the start is no lateness.
+    assert tally.sent == 10
+    assert tally.lateness.max_ms < 150
+
+
+def load_times() -> list[float]:
+    """When the first requests of `small_load` are due."""
+    return small_load(requests=10).pacer.times(0, 10)
+
+
 def a_report(**changes: Any) -> Report:
     figures: dict[str, Any] = {
         "profile": "spike",
@@ -192,6 +226,7 @@ def test_the_names_in_the_json_are_a_contract() -> None:
         *("profile", "seed", "topic", "planned", "sent", "delivered", "failed"),
         *("unacknowledged", "seconds", "intended_rate", "achieved_rate", "lateness_p99_ms"),
         *("lateness_max_ms", "late", "blocked_seconds", "kinds", "stopped", "last_error"),
+        "processes",
     ]
     assert list(document["kinds"]) == ["normal", "multi", "repeated", "stale", "malformed"]
 

@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 
+from loadgen import fleet
 from loadgen.plan import NO_PROFILE, Load, make_load
 from loadgen.profile import MAX_REQUESTS
 from loadgen.profile_file import names, read_profile
@@ -82,6 +83,14 @@ class Command(BaseCommand):
             help="the same seed sends the same requests (default: the profile's, or a new one)",
         )
         parser.add_argument(
+            "--processes",
+            type=_whole(1, 64),
+            default=1,
+            metavar="N",
+            help="send from N processes, for rates above what one can; the same seed sends the "
+            "same requests for the same N (default: %(default)s)",
+        )
+        parser.add_argument(
             "--partitions",
             type=_whole(1, 1000),
             default=DEFAULT_PARTITIONS,
@@ -149,17 +158,18 @@ class Command(BaseCommand):
         # kafka-python tells each failed attempt to connect in four lines; ours says it once.
         logging.getLogger("kafka").setLevel(logging.CRITICAL)
         partitions: int = options["partitions"]
+        processes: int = options["processes"]
 
         def say(line: str) -> None:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-        def open_it() -> Producer:
+        def open_it() -> Producer | None:
             # The first contact: an attempt lasts no longer than the user will wait.
             attempt_s = min(CONNECT_S, max(client.connect_timeout, 1.0))
             with Topics(client, bootstrap_timeout_s=attempt_s) as topics:
                 if topics.ensure(client.topic, partitions):
                     say(f"topic {client.topic} did not exist and was made: {partitions} partitions")
-            return open_producer(client, client.topic)
+            return open_producer(client, client.topic) if processes == 1 else None
 
         with Shutdown() as shutdown:
             if options["stop_with_stdin"]:
@@ -176,9 +186,13 @@ class Command(BaseCommand):
                 ) from None
             try:
                 with display_for(console, options["quiet"]) as display:
-                    report = run(load, producer, shutdown, display, topic=client.topic)
+                    if producer is None:
+                        report = fleet.run(client, load, processes, shutdown, display)
+                    else:
+                        report = run(load, producer, shutdown, display, topic=client.topic)
             finally:
-                producer.close()
+                if producer is not None:
+                    producer.close()
         if options["json"]:
             self.stdout.write(report.as_json())
         else:

@@ -1,0 +1,188 @@
+"""One load from several processes: for rates that one process cannot send.
+
+Owns the processes and their common start. Each sends its share of the requests at their own times
+and counts for itself; what they did is added up by `loadgen.report`. A process that dies takes none
+of the others with it, and is told in the report.
+"""
+
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+
+from loadgen.buyers import Kind
+from loadgen.plan import Load
+from loadgen.report import Lateness, Report, Tally, report_of
+from loadgen.sender import FLUSH_STOPPED_S, PROGRESS_S, Progress, Stop, send
+from seckill.broker.producer import open_producer
+from seckill.errors import BrokerAway
+from seckill.exit_codes import SECOND_SIGNAL
+from seckill.shutdown import Shutdown, leave_ctrl_c_to_the_parent, start_child
+from seckill_project.config import Client
+
+# Seconds between the word to start and the start itself: the word reaches all before it.
+LEAD_S = 0.1
+NOTHING = Progress(0.0, 0, 0, 0, 0, 0, False, "")
+READY = "ready"
+
+
+@dataclass
+class _Sender:
+    """A process and what it has told so far: READY, Progress a few times a second, its Tally.
+
+    A text other than READY is why it cannot begin.
+    """
+
+    process: BaseProcess
+    pipe: Connection
+    progress: Progress = NOTHING
+    tally: Tally | None = None
+    ready: bool = False
+    asked_to_stop: bool = False
+
+    def listen(self) -> None:
+        """Take what it has told; when it is gone, what it did is what it told last."""
+        try:
+            told = self.pipe.recv()
+        except EOFError:
+            self.process.join()
+            self.tally = _tally_of_the_dead(self.progress, self.process.exitcode)
+            return
+        if isinstance(told, Tally):
+            self.tally = told
+        elif isinstance(told, Progress):
+            self.progress = told
+        elif told == READY:
+            self.ready = True
+        else:
+            raise BrokerAway(told)
+
+
+def run(
+    client: Client,
+    load: Load,
+    processes: int,
+    shutdown: Stop,
+    on_progress: Callable[[Progress], None],
+) -> Report:
+    """Send a load to `client.topic`, which exists, from so many processes; as `sender.run` does.
+
+    Raises BrokerAway where a process cannot reach Kafka to begin with: nothing was sent then.
+    """
+    context = multiprocessing.get_context("spawn")
+    senders: list[_Sender] = []
+    try:
+        for part in range(processes):
+            ours, theirs = context.Pipe()
+            process = context.Process(
+                target=_work,
+                args=(client, load.share(part, processes), theirs),
+                name=f"buyers-{part + 1}",
+                daemon=True,
+            )
+            start_child(process)
+            theirs.close()
+            senders.append(_Sender(process, ours))
+        _listen_until(senders, lambda s: s.ready or s.tally is not None, shutdown)
+        start_at = time.time() + LEAD_S
+        for sender in senders:
+            if sender.tally is None:
+                sender.pipe.send(start_at)
+        told = -PROGRESS_S
+
+        def tell() -> None:
+            nonlocal told
+            if time.monotonic() - told >= PROGRESS_S:
+                on_progress(_sum([s.progress for s in senders], load.requests))
+                told = time.monotonic()
+
+        _listen_until(senders, lambda s: s.tally is not None, shutdown, tell)
+        on_progress(_sum([s.progress for s in senders], load.requests))
+    finally:
+        for sender in senders:
+            sender.process.terminate()
+            sender.pipe.close()
+        for sender in senders:
+            sender.process.join(2 * FLUSH_STOPPED_S)
+            sender.process.kill()
+    return report_of(load, client.topic, [s.tally for s in senders if s.tally is not None])
+
+
+def _listen_until(
+    senders: Sequence[_Sender],
+    done: Callable[[_Sender], bool],
+    shutdown: Stop,
+    tell: Callable[[], None] = lambda: None,
+) -> None:
+    while waited := {s.pipe: s for s in senders if not done(s)}:
+        for pipe in multiprocessing.connection.wait(list(waited), PROGRESS_S):
+            waited[pipe].listen()  # type: ignore[index]
+        tell()
+        for sender in senders if shutdown.requested else ():
+            if not sender.asked_to_stop:
+                sender.process.terminate()
+                sender.asked_to_stop = True
+
+
+def _sum(parts: Sequence[Progress], total: int) -> Progress:
+    return Progress(
+        elapsed_s=max(p.elapsed_s for p in parts),
+        total=total,
+        due=sum(p.due for p in parts),
+        sent=sum(p.sent for p in parts),
+        delivered=sum(p.delivered for p in parts),
+        failed=sum(p.failed for p in parts),
+        blocked=any(p.blocked for p in parts),
+        last_error=next((p.last_error for p in parts if p.last_error), ""),
+    )
+
+
+def _tally_of_the_dead(last: Progress, code: int | None) -> Tally:
+    """At least one request counts as unacknowledged: what it did since is not known."""
+    return Tally(
+        sent=last.sent,
+        delivered=last.delivered,
+        failed=last.failed,
+        unacknowledged=max(1, last.sent - last.delivered - last.failed),
+        seconds=last.elapsed_s,
+        blocked_seconds=0.0,
+        lateness=Lateness(),
+        kinds={kind.name.lower(): 0 for kind in Kind},
+        stopped=False,
+        last_error=f"a sending process ended with code {code}; it may have sent more",
+    )
+
+
+def _work(client: Client, load: Load, pipe: Connection) -> None:
+    """What a child does: connect, tell that it is ready, wait for the start, send, tell."""
+    leave_ctrl_c_to_the_parent()
+    with Shutdown(signal.SIGTERM, second_exits=False) as shutdown:
+        threading.Thread(target=_stop_with_parent, args=(shutdown,), daemon=True).start()
+        try:
+            producer = open_producer(client, client.topic)
+        except BrokerAway as away:
+            pipe.send(str(away).removeprefix("Kafka is away: "))
+            return
+        try:
+            pipe.send(READY)
+            start_at = pipe.recv()
+            pipe.send(send(load, producer, shutdown, pipe.send, start_at))
+        except (EOFError, BrokenPipeError):
+            shutdown.request()
+        finally:
+            producer.close()
+
+
+def _stop_with_parent(shutdown: Shutdown) -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        if shutdown.requested:
+            os._exit(SECOND_SIGNAL)
+        shutdown.request()
