@@ -29,7 +29,7 @@ COLUMNS = 'source, partition, "offset", item_id, activity_id, user_id, quantity'
 
 @dataclass
 class Waiting:
-    """Records below the positions that the lists hold, as rows to be staged, 90 bytes each."""
+    """Records below the positions that the lists hold, as rows to be staged, 110 bytes each."""
 
     rows: list[bytes] = field(default_factory=list)
     # Texts that are no records: (text, reason). The first few, and how many there are.
@@ -69,7 +69,8 @@ def waiting(client: "redis.Redis", lane: Lane, positions: Mapping[str, int]) -> 
             if limit is None or record.offset < limit:
                 rows.append(
                     f"{record.source}\t{record.partition}\t{record.offset}\t{record.item_id}"
-                    f"\t{record.activity_id}\t{record.user_id}\t{record.quantity}\n"
+                    f"\t{record.activity_id}\t{record.user_id}\t{record.quantity}"
+                    f"\t{hash(record)}\n"
                 )
         found.rows.append("".join(rows).encode())
     return found
@@ -107,20 +108,19 @@ def stage(found: Waiting) -> None:
     """
     with connection.cursor() as cursor:
         cursor.execute(f"SET LOCAL work_mem = '{WORK_MEMORY}'")
-        for table, more in (("listed", ""), ("waiting", ", differs boolean")):
+        for table, more in (("listed", "digest bigint"), ("waiting", "differs boolean")):
             cursor.execute(
                 f"CREATE TEMPORARY TABLE IF NOT EXISTS {table} (source uuid, partition int,"
                 ' "offset" bigint, item_id bigint, activity_id bigint, user_id bigint,'
-                f" quantity bigint{more}) ON COMMIT DROP"
+                f" quantity bigint, {more}) ON COMMIT DROP"
             )
             cursor.execute(f"TRUNCATE {table}")
-        with cursor.copy(f"COPY listed ({COLUMNS}) FROM STDIN") as copy:
+        with cursor.copy("COPY listed FROM STDIN") as copy:
             for rows in found.rows:
                 copy.write(rows)
         cursor.execute(
             'INSERT INTO waiting SELECT source, partition, "offset", item_id, min(activity_id),'
-            " min(user_id), min(quantity), (min(activity_id), min(user_id), min(quantity))"
-            " <> (max(activity_id), max(user_id), max(quantity))"
+            " min(user_id), min(quantity), min(digest) <> max(digest)"
             ' FROM listed GROUP BY source, partition, "offset", item_id'
         )
         cursor.execute("ANALYZE waiting")
