@@ -218,6 +218,9 @@ class Server(KafkaSection):
     status_interval: float = Field(10.0, gt=0, description="seconds between status lines")
     reset_offset: bool = Field(False, description="at start, skip every request now in the topic")
     group_id: str = Field("seckill_server_group", min_length=1, description="Kafka consumer group")
+    session_timeout: int = Field(
+        10_000, ge=1000, description="ms until the partitions of a dead consumer go to others"
+    )
     redis_url: RedisUrl = DEFAULT_REDIS_URL
     pg_dsn: PgDsn = DEFAULT_PG_DSN
     batch_size: int = Field(4000, ge=1, le=20000, description="requests a script call, at most")

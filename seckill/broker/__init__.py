@@ -18,9 +18,8 @@ __all__ = ["BrokerAway", "Consumer", "Position", "Slice", "open_consumer"]
 # Messages that a poll may bring are in memory three times for a moment: this bounds all of it.
 FETCH_MAX_BYTES = 8 * 1024 * 1024
 PARTITION_FETCH_BYTES = 2 * 1024 * 1024
-# A dead consumer's partitions wait for so long before another one gets them.
-SESSION_TIMEOUT_MS = 10_000
-HEARTBEAT_MS = 2_000
+# Heartbeats in the time that the group waits for one (`session_timeout`).
+HEARTBEATS_A_SESSION = 5
 # Longest time between two polls before the group takes a consumer for dead.
 MAX_POLL_INTERVAL_MS = 300_000
 RECONNECT_BACKOFF_MAX_MS = 1_000
