@@ -3,11 +3,15 @@
 Owns no assertion about a single fault; `Sale.prove` is the one end of all of them.
 """
 
+import subprocess
+import sys
+
 import redis
 from django.db import connection
 
 from devstack.stack import Stack
 from seckill.audit import Report, audit
+from seckill.control import Control
 from seckill.errors import RedisAway
 from seckill.keys import position_field
 from seckill.log_worker import LogWorker
@@ -15,7 +19,7 @@ from seckill.models import Record
 from seckill.shutdown import Shutdown
 from seckill.stats import LaneStatus, read_lane
 from seckill.storage import Storage
-from seckill_project.config import Server
+from seckill_project.config import BASE_DIR, Server
 from tests.conftest import Manage, wait_until
 from tests.faults.buyers import MALFORMED_EACH, Buyers
 from tests.faults.command import Command
@@ -43,8 +47,9 @@ class Sale(Buyers):
         self.manage = manage
         self.environment = environment
         self.kafka_client = "kafka-python"
-        self._dead: list[str] = []
+        self.dead: list[str] = []
         self._commands: list[Command] = []
+        self._programs: list[subprocess.Popen[str]] = []
 
     def start(self, *arguments: str, **variables: str) -> Command:
         """Any command."""
@@ -69,6 +74,26 @@ class Sale(Buyers):
         """`run_log_worker`, with a status line twice a second."""
         return self.start("run_log_worker", "--status-interval", "0.5", *flags)
 
+    def run_module(self, module: str, *arguments: str, **variables: str) -> Command:
+        """A program of these tests, `tests.faults.<module>`, in the place of a command."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", f"tests.faults.{module}", *arguments],
+            env={**self.environment, **variables},
+            cwd=BASE_DIR,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self._programs.append(process)
+        command = Command(process)
+        self._commands.append(command)
+        return command
+
+    def load_stock(self) -> None:
+        """Put on sale what `consumer` does, without one."""
+        Control(self.redis, "test").set_stock(1, STOCK)
+
     def look(self) -> LaneStatus:
         """The lane now."""
         return read_lane(self.redis)
@@ -79,6 +104,14 @@ class Sale(Buyers):
             return self.look().decided
         except RedisAway:
             return 0
+
+    def stored(self) -> int:
+        """Records that the log worker has taken off the list so far; 0 while Redis is away."""
+        try:
+            lane = self.look()
+        except RedisAway:
+            return 0
+        return sum(a.total_records for a in lane.activities.values()) - lane.waiting
 
     def wait_decided(self, more_than: int, timeout_s: float = 30) -> int:
         """Wait until more than so many are decided; how many are."""
@@ -118,12 +151,12 @@ class Sale(Buyers):
     def kill(self, service: str) -> None:
         """kill -9 of one of the servers."""
         self.stack.kill(service)
-        self._dead.append(service)
+        self.dead.append(service)
 
     def revive(self, service: str) -> None:
         """Start it again on its data, and wait for its answer."""
         self.stack.start(service)
-        self._dead.remove(service)
+        self.dead.remove(service)
         self.again()
 
     def prove(self, skipped: int = 0) -> Report:
@@ -151,7 +184,9 @@ class Sale(Buyers):
             command.close()
             print(f"--- exit code {command.process.poll()}, output of", *command.arguments)
             print(command.output)
-        for service in list(self._dead):
+        for program in self._programs:
+            program.communicate()
+        for service in list(self.dead):
             self.revive(service)
         self.leave()
 

@@ -1,0 +1,187 @@
+"""Workers that die at a chosen step: `python -m tests.faults.dying WORKER POINT NTH`.
+
+The workers are the product's own. What they are built with misbehaves: at the n-th time that it
+comes to the point, the process is gone, as after kill -9, and ends with code 9.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+
+from seckill import scripts
+from seckill.broker import open_consumer
+from seckill.broker.producer import open_producer
+from seckill.broker.topics import Topics
+from seckill.consumer import Consumer
+from seckill.dead_letters import DeadLetters, dead_topic
+from seckill.engine import Engine
+from seckill.keys import Lane
+from seckill.log_worker import LogWorker
+from seckill.redis_client import connect
+from seckill.shutdown import Shutdown
+from seckill.storage import Storage
+from seckill_project.config import LogWorker as LogWorkerSection
+from seckill_project.config import Server, load
+
+DIED = 9
+CONSUMER_POINTS = (
+    "after poll",
+    "after sending",
+    "after script",
+    "before parking",
+    "after parking",
+    "before commit",
+    "after commit",
+)
+LOG_WORKER_POINTS = (
+    "after read",
+    "in COPY",
+    "after COPY",
+    "before commit",
+    "after commit",
+    "before trim",
+    "in trim",
+    "after trim",
+)
+
+
+class Countdown:
+    """Ends the process at the n-th call."""
+
+    def __init__(self, nth: int) -> None:
+        self._left = nth
+
+    def __call__(self) -> None:
+        self._left -= 1
+        if self._left <= 0:
+            os._exit(DIED)
+
+
+def before(owner: object, name: str, reached: Callable[[], None]) -> None:
+    """Reach the point before each call."""
+    call = getattr(owner, name)
+
+    def dying(*args: Any, **options: Any) -> Any:
+        reached()
+        return call(*args, **options)
+
+    setattr(owner, name, dying)
+
+
+def after(owner: object, name: str, reached: Callable[[], None]) -> None:
+    """Reach the point after each call that had something to do."""
+    call = getattr(owner, name)
+
+    def dying(*args: Any, **options: Any) -> Any:
+        answer = call(*args, **options)
+        if answer or answer is None:
+            reached()
+        return answer
+
+    setattr(owner, name, dying)
+
+
+def consumer(point: str, reached: Callable[[], None]) -> None:
+    """The consumer that `run_consumer` starts, but for what it is built with."""
+    server, shutdown = load(Server), Shutdown()
+    topics = Topics(server)
+    client, engine = open_consumer(server), Engine(server.redis_url, Lane(), server.timeout)
+    letters = DeadLetters(server, lambda: open_producer(server, dead_topic(server.topic)))
+    if point == "after commit":
+        client.commit = lambda positions: client.commit_and_wait(positions, 10)  # type: ignore[method-assign, assignment, return-value]
+    owner, name, when = {
+        "after poll": (client, "poll", after),
+        "after sending": (engine, "submit", after),
+        "after script": (engine, "collect", after),
+        "before parking": (letters, "flush", before),
+        "after parking": (letters, "flush", after),
+        "before commit": (client, "commit", before),
+        "after commit": (client, "commit", after),
+    }[point]
+    when(owner, name, reached)
+    with shutdown:
+        Consumer(
+            client=client,
+            engine=engine,
+            dead_letters=letters,
+            shutdown=shutdown,
+            find_source=lambda: topics.source(server.topic),
+            batch_size=server.batch_size,
+        ).run()
+
+
+class DyingStorage(Storage):
+    """Comes to its point inside the transaction of a batch."""
+
+    def __init__(self, dsn: str, point: str, reached: Callable[[], None]) -> None:
+        super().__init__(dsn)
+        self._point, self._reached = point, reached
+
+    def _connect(self) -> psycopg.Connection:
+        connection = super()._connect()
+        point, reached = self._point, self._reached
+
+        class Cursor(psycopg.Cursor):
+            @contextlib.contextmanager
+            def copy(self, *args: Any, **options: Any) -> Iterator[psycopg.Copy]:  # type: ignore[override]
+                with super().copy(*args, **options) as copy:
+                    yield copy
+                    if point == "in COPY":
+                        reached()
+                if point == "after COPY":
+                    reached()
+
+        begin = type(connection).transaction
+
+        @contextlib.contextmanager
+        def transaction() -> Iterator[None]:
+            with begin(connection):
+                yield
+                if point == "before commit":
+                    reached()
+            if point == "after commit":
+                reached()
+
+        connection.cursor_factory = Cursor
+        connection.transaction = transaction  # type: ignore[method-assign, assignment]
+        return connection
+
+
+def log_worker(point: str, reached: Callable[[], None]) -> None:
+    """The worker of `run_log_worker`, but for what it is built with."""
+    settings = load(LogWorkerSection)
+    client = connect(settings.redis_url)
+    if point == "after read":
+        after(client, "lrange", reached)
+    elif point == "before trim":
+        before(client, "evalsha", reached)
+    elif point == "after trim":
+        after(client, "evalsha", reached)
+    elif point == "in trim":
+
+        def send_only(*command: Any) -> Any:
+            line = client.connection_pool.get_connection()
+            line.send_command("EVALSHA", *command)
+            reached()
+            return line.read_response()
+
+        # The server knows the script: else the call would only be refused.
+        client.script_load(scripts.load("trim_batch").text)
+        client.evalsha = send_only  # type: ignore[method-assign]
+    storage = DyingStorage(settings.pg_dsn, point, reached)
+    LogWorker(client, storage, Shutdown(), batch_size=settings.batch_size).run(drain=True)
+
+
+def main() -> None:
+    worker, point, nth = sys.argv[1:]
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    {"consumer": consumer, "log worker": log_worker}[worker](point, Countdown(int(nth)))
+
+
+if __name__ == "__main__":
+    main()

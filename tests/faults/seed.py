@@ -1,0 +1,15 @@
+"""The seed of the fault tests: it chooses what is broken and when, and replays the choices.
+
+What the processes happen to do at that moment is not in its power: a replay breaks the same
+things after the same waits.
+"""
+
+import os
+import random
+
+SEED = int(os.environ.get("FAULT_SEED") or random.randrange(1_000_000))
+
+
+def rng_of(scenario: str) -> random.Random:
+    """The random numbers of one scenario: the same whether it runs alone or with others."""
+    return random.Random(f"{SEED} {scenario}")

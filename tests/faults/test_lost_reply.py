@@ -1,0 +1,174 @@
+"""The lost reply: the request was done, the answer never arrives. And lines that are slow or dead.
+
+Through a proxy in front of each service. What the other side does not know was done, it repeats.
+"""
+
+import random
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import wait_until
+from tests.faults.command import Command
+from tests.faults.harness import Sale
+from tests.faults.proxy import KafkaProxy, Loses, Proxy, kafka_request
+
+# Kafka's numbers of requests.
+FETCH, OFFSET_COMMIT, OFFSET_FETCH, JOIN_GROUP, SYNC_GROUP = 1, 8, 9, 11, 14
+# Answers that are lost in each scenario, at least.
+LOST = 4
+SESSION_MS = "2000"
+
+
+def port_of(address: str) -> int:
+    return int(address.rpartition(":")[2].partition("/")[0])
+
+
+@pytest.fixture
+def redis_line(sale: Sale) -> Iterator[Proxy]:
+    """A line to Valkey."""
+    with Proxy(port_of(sale.server.redis_url)) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def postgres_line(sale: Sale) -> Iterator[Proxy]:
+    """A line to PostgreSQL."""
+    with Proxy(port_of(sale.environment["SECKILL_PG_DSN"])) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def kafka_line(sale: Sale) -> Iterator[KafkaProxy]:
+    """A line to Kafka."""
+    with KafkaProxy(port_of(sale.server.brokers)) as proxy:
+        yield proxy
+
+
+def on_line(address: str, line: Proxy) -> str:
+    """The address by way of the proxy."""
+    return address.replace(f":{port_of(address)}", f":{line.port}")
+
+
+def sometimes(rng: random.Random, word: bytes, share: float) -> Loses:
+    """Requests with this word, a share of them."""
+    return lambda request: word in request and rng.random() < share
+
+
+def stop(*commands: Command) -> None:
+    """SIGTERM, and the end it must have."""
+    for command in commands:
+        command.tell(signal.SIGTERM)
+    for command in commands:
+        assert command.ended() == 0
+        assert "Traceback" not in command.output
+
+
+def test_the_script_ran_and_its_answer_is_lost(
+    sale: Sale, redis_line: Proxy, rng: random.Random
+) -> None:
+    url = on_line(sale.server.redis_url, redis_line)
+    consumer = sale.consumer("--redis-url", url, "--batch-size", "200")
+    log_worker = sale.log_worker("--redis-url", url, "--batch-size", "200")
+    with sale.load(2_000):
+        sale.wait_decided(1_000)
+        redis_line.lose_answers(sometimes(rng, b"EVALSHA", 0.3))
+        wait_until(lambda: redis_line.lost >= LOST, 60, "answers are lost")
+        consumer.wait_for("HOLD: Redis is away: .* Requests wait in Kafka, nothing is lost")
+        redis_line.behave()
+        sale.wait_decided(sale.sent)
+    sale.wait_all_decided()
+    sale.wait_all_stored()
+    stop(consumer, log_worker)
+    sale.prove()
+
+
+def test_the_commit_ran_and_its_answer_is_lost(
+    sale: Sale, postgres_line: Proxy, rng: random.Random
+) -> None:
+    sale.backlog(8_000)
+    assert sale.consumer("--drain").ended(40) == 0
+    dsn = on_line(sale.environment["SECKILL_PG_DSN"], postgres_line)
+    postgres_line.lose_answers(sometimes(rng, b"COMMIT", 0.3))
+    log_worker = sale.log_worker("--pg-dsn", dsn, "--batch-size", "100")
+    wait_until(lambda: postgres_line.lost >= LOST, 60, "answers are lost")
+    log_worker.wait_for("PostgreSQL is away: .*; records wait in Redis, nothing is lost")
+    postgres_line.behave()
+    sale.wait_all_stored()
+    # What was committed was read again, and known.
+    log_worker.wait_for("already stored [1-9]")
+    stop(log_worker)
+    sale.prove()
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        pytest.param((OFFSET_COMMIT,), id="commits"),
+        pytest.param((FETCH, OFFSET_FETCH, JOIN_GROUP, SYNC_GROUP), id="reads and joins"),
+    ],
+)
+def test_kafka_did_it_and_its_answer_is_lost(
+    sale: Sale, kafka_line: KafkaProxy, kafka_client: str, lost: tuple[int, ...], rng: random.Random
+) -> None:
+    sale.kafka_client = kafka_client
+    asked = kafka_request(*lost)
+    share = 0.7 if lost == (OFFSET_COMMIT,) else 0.2
+    kafka_line.lose_answers(lambda frame: asked(frame) and rng.random() < share)
+    consumer = sale.consumer(
+        *("--brokers", f"127.0.0.1:{kafka_line.port}", "--session-timeout", SESSION_MS),
+        *("--batch-size", "200"),
+    )
+    with sale.load(2_000):
+        wait_until(lambda: kafka_line.lost >= LOST, 60, "answers are lost")
+        sale.wait_decided(500)
+        kafka_line.behave()
+        sale.wait_decided(sale.sent)
+    sale.wait_all_decided()
+    stop(consumer)
+    # Again from the start, in a new group, and in this one from what it committed.
+    sale.finish()
+
+
+def test_slow_lines(
+    sale: Sale, redis_line: Proxy, postgres_line: Proxy, kafka_line: KafkaProxy
+) -> None:
+    redis_line.delay_s = postgres_line.delay_s = kafka_line.delay_s = 0.05
+    url = on_line(sale.server.redis_url, redis_line)
+    consumer = sale.consumer(
+        "--redis-url", url, "--brokers", f"127.0.0.1:{kafka_line.port}", "--batch-size", "500"
+    )
+    dsn = on_line(sale.environment["SECKILL_PG_DSN"], postgres_line)
+    log_worker = sale.log_worker("--redis-url", url, "--pg-dsn", dsn, "--batch-size", "500")
+    with sale.load(500):
+        sale.wait_decided(1_500, 60)
+    sale.wait_all_decided()
+    sale.wait_all_stored()
+    stop(consumer, log_worker)
+    sale.prove()
+
+
+def test_a_consumer_behind_a_dead_line_loses_its_partitions_and_nothing_else(
+    sale: Sale, kafka_line: KafkaProxy, kafka_client: str
+) -> None:
+    sale.kafka_client = kafka_client
+    small = ("--batch-size", "200", "--session-timeout", SESSION_MS)
+    cut_off = sale.consumer("--brokers", f"127.0.0.1:{kafka_line.port}", *small)
+    cut_off.wait_for(r"assigned partitions: \[0, 1, 2, 3\]", 30)
+    other = sale.consumer(*small)
+    with sale.load(1_000):
+        other.wait_for(r"assigned partitions: \[\d, \d\]", 30)
+        kafka_line.swallow()
+        other.wait_for(r"assigned partitions: \[0, 1, 2, 3\]", 30)
+        sale.wait_decided(sale.sent)
+        kafka_line.behave()
+        wait_until(
+            lambda: cut_off.count(r"assigned partitions: \[\d, \d\]") > 1,
+            60,
+            "it is a member again",
+        )
+        sale.wait_decided(sale.sent)
+    sale.wait_all_decided()
+    stop(cut_off, other)
+    sale.finish()

@@ -1,0 +1,62 @@
+"""kill -9 of everything, in one sale that goes on: at random moments, one verdict at the end.
+
+As a part of the suite each component is killed once. `make faults RUNS=200` kills 200 times.
+"""
+
+import os
+import random
+import time
+
+import pytest
+
+from seckill.audit import audit
+from tests.faults.crew import RECOVERED_S, Crew
+from tests.faults.harness import Sale
+from tests.faults.seed import SEED
+
+# Kills; none: each component once.
+RUNS = int(os.environ.get("RUNS") or 0)
+# Requests a second.
+RATE = 400
+# The next kill comes at most so many seconds after the sale has recovered, or has not yet.
+NEXT_S = 1.0
+# Share of kills that hit a sale which has not yet recovered from the one before.
+HASTE = 0.25
+# Kills between two audits beside the running sale.
+AUDIT_EACH = 10
+
+
+def victims(rng: random.Random, names: list[str]) -> list[str]:
+    """Whom to kill, in turn: everybody once, and then anybody."""
+    once = rng.sample(names, len(names))
+    return (once + rng.choices(names, k=RUNS))[: RUNS or len(once)]
+
+
+@pytest.mark.timeout(300 + RUNS * int(RECOVERED_S))
+def test_random_kills(sale: Sale, rng: random.Random) -> None:
+    with Crew(sale, rng) as crew, sale.load(RATE):
+        crew.recovered()
+        order = victims(rng, list(crew.kills))
+        for number, victim in enumerate(order, 1):
+            time.sleep(rng.uniform(0, NEXT_S))
+            print(f"kill {number}/{len(order)}: {victim} at request {sale.sent:,}", flush=True)
+            crew.kill(victim)
+            crew.tend()
+            if rng.random() < HASTE and number < len(order):
+                print("  the next one comes before it has recovered", flush=True)
+                continue
+            print(f"  recovered in {crew.recovered():.1f} s", flush=True)
+            if number % AUDIT_EACH == 0 or number == len(order):
+                with crew.operator.turn:
+                    report = audit(sale.redis)
+                assert report.clean, (f"FAULT_SEED={SEED}", report.findings)
+                print(f"  audit: clean, {report.messages:,} requests", flush=True)
+    with crew.operator.turn:
+        crew.operator.act()
+    sale.wait_all_decided(120)
+    sale.wait_all_stored(120)
+    report = sale.prove()
+    print(
+        f"FAULT_SEED={SEED}: {len(order)} kills, {report.messages:,} requests, "
+        f"{report.records_stored:,} records, {crew.operator.acts} acts: nothing lost, nothing twice"
+    )
