@@ -7,8 +7,11 @@ connections a process, one attempt a command: a page or an API call never waits 
 from typing import TYPE_CHECKING
 
 from django_redis import get_redis_connection
+from redis.exceptions import RedisError
 
 from seckill.control import Control
+from seckill.engine import is_transient
+from seckill.errors import RedisAway
 from seckill.stats import LaneStatus, read_lane
 
 if TYPE_CHECKING:
@@ -21,9 +24,20 @@ def redis_client() -> "redis.Redis":
     return client
 
 
-def control(actor: str) -> Control:
-    """The acts of the default lane, journalled under this name."""
-    return Control(redis_client(), actor)
+def control(actor: str, note: str = "") -> Control:
+    """The acts of the default lane, journalled under this name; `note` says why."""
+    return Control(redis_client(), actor, note=note)
+
+
+def redis_now_ms() -> int:
+    """Redis's clock, ms. Raises RedisAway."""
+    try:
+        seconds, micros = redis_client().time()
+    except RedisError as away:
+        if is_transient(away):
+            raise RedisAway(away) from None
+        raise
+    return int(seconds) * 1000 + int(micros) // 1000
 
 
 def lane_status() -> LaneStatus:

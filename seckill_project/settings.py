@@ -6,11 +6,14 @@ import secrets
 from collections.abc import Callable
 
 from django.http import HttpRequest
+from django.templatetags.static import static
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
+from seckill.csp import STRICT
 from seckill.redis_client import no_retry
 from seckill_project.config import (
+    BASE_DIR,
     ENV_PREFIX,
     ControlApi,
     devstack_folder,
@@ -44,6 +47,12 @@ def _secret_key() -> str:
 
 
 SECRET_KEY = _secret_key()
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+# Scripts never read them: the page's own token comes with the form.
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CONTENT_SECURITY_POLICY = {"DIRECTIVES": STRICT}
 DEBUG = os.environ.get(ENV_PREFIX + "DEBUG") == "1"
 ALLOWED_HOSTS = _words("ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]")
 CSRF_TRUSTED_ORIGINS = _words("TRUSTED_ORIGINS", "")
@@ -69,12 +78,13 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.locale.LocaleMiddleware",
+    "seckill.language.LanguageOfPeople",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "seckill.csp.ContentPolicy",
     "seckill.away_page.AwayPage",
 ]
 
@@ -122,6 +132,7 @@ AUTH_PASSWORD_VALIDATORS = [
 
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
+LOCALE_PATHS = [BASE_DIR / "seckill" / "locale"]
 TIME_ZONE = "UTC"
 USE_TZ = True
 
@@ -152,12 +163,29 @@ def _may_view(permission: str) -> Callable[[HttpRequest], bool]:
     return lambda request: bool(request.user.has_perm(permission))
 
 
+def _is_below(path: str) -> Callable[[HttpRequest], bool]:
+    """Whether a link of the menu is the one of this page; the desk has a link of its own."""
+    return lambda request: request.path.startswith(path) and "/desk/" not in request.path
+
+
 UNFOLD = {
     "SITE_TITLE": _("Flash sale"),
     "SITE_HEADER": _("Flash sale"),
     "SITE_SUBHEADER": _("orders, inventory, control"),
     "SITE_SYMBOL": "bolt",
     "SHOW_HISTORY": False,
+    "SHOW_LANGUAGES": True,
+    # The colours, which unfold would write into each page as an inline style.
+    "GLOBAL_CALLBACK": "seckill.admin.frame.without_inline_style",
+    "STYLES": [lambda request: static("seckill/theme.css")],
+    "SITE_FAVICONS": [
+        {
+            "rel": "icon",
+            "type": "image/svg+xml",
+            "href": lambda request: static("seckill/icon.svg"),
+        }
+    ],
+    "SCRIPTS": [lambda request: static("seckill/keyboard.js")],
     "SHOW_VIEW_ON_SITE": False,
     "SIDEBAR": {
         "show_search": False,
@@ -166,18 +194,28 @@ UNFOLD = {
                 "title": _("Sale"),
                 "items": [
                     {
-                        "title": title,
-                        "icon": icon,
-                        "link": reverse_lazy(f"admin:seckill_{model}_changelist"),
-                        "permission": _may_view(f"seckill.view_{model}"),
-                    }
-                    for title, icon, model in (
-                        (_("Orders"), "receipt_long", "record"),
-                        (_("Inventory"), "inventory_2", "item"),
-                        (_("Activities"), "event", "activity"),
-                        (_("Journal"), "history", "stockchange"),
-                        (_("API keys"), "key", "apikey"),
-                    )
+                        "title": _("Desk"),
+                        "icon": "monitoring",
+                        "link": reverse_lazy("admin:seckill_activity_desk_home"),
+                        "active": lambda request: "/desk/" in request.path,
+                        "permission": _may_view("seckill.view_activity"),
+                    },
+                    *(
+                        {
+                            "title": title,
+                            "icon": icon,
+                            "link": reverse_lazy(f"admin:seckill_{model}_changelist"),
+                            "active": _is_below(f"/admin/seckill/{model}/"),
+                            "permission": _may_view(f"seckill.view_{model}"),
+                        }
+                        for title, icon, model in (
+                            (_("Orders"), "receipt_long", "record"),
+                            (_("Inventory"), "inventory_2", "item"),
+                            (_("Activities"), "event", "activity"),
+                            (_("Journal"), "history", "stockchange"),
+                            (_("API keys"), "key", "apikey"),
+                        )
+                    ),
                 ],
             },
             {

@@ -1,13 +1,14 @@
 """Addresses: the control API at the paths of the original, the admin, and a way in."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 from django.views.generic import RedirectView
 
 from seckill.api import api
 
 urlpatterns = [
     path("admin/", admin.site.urls),
+    path("language/", include("django.conf.urls.i18n")),
     # Before the API, whose own root answers 404.
     path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
     path("", api.urls),

@@ -3,19 +3,22 @@
 A row is saved and Redis follows, or neither: when Redis is away the form says so.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django import forms
 from django.contrib import admin
 from django.db.models import Max
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action, display
 from unfold.views import ChangeList
 
 from seckill import auth, web
-from seckill.admin import sentences, steering
+from seckill.admin import desk, desk_acts, sentences
 from seckill.admin.base import UNKNOWN, SeckillAdmin, clock
 from seckill.admin.live import STATES, LiveChangeList, attach, look, state_of
 from seckill.control import Refused
@@ -62,8 +65,8 @@ class ActivityAdmin(SeckillAdmin):
     list_display_links = ("id", "name_")
     list_before_template = "seckill/lane.html"
     actions = None
-    actions_row = ("finish", "sync")
-    actions_detail = ("finish", "sync")
+    actions_row = ("to_desk",)
+    actions_detail = ("to_desk",)
     LIVE = ("state_text", "version", "units_left", "requests", "success", "latency")
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
@@ -157,6 +160,34 @@ class ActivityAdmin(SeckillAdmin):
         self.log_change(request, row, message)
         return self.response_change(request, row)
 
+    def get_urls(self) -> list[URLPattern]:
+        """The admin's own addresses, the desk's, and those of the acts."""
+
+        def address(route: str, view: Callable[..., Any], name: str) -> URLPattern:
+            guarded = self.admin_site.admin_view(partial(view, admin=self))
+            return path(route, guarded, name=f"seckill_activity_{name}")
+
+        return [
+            address("desk/", desk.home, "desk_home"),
+            address("<int:activity_id>/desk/", desk.page, "desk"),
+            # Answers 401 itself: a script cannot follow to the page of the login.
+            path(
+                "<int:activity_id>/desk/data/",
+                partial(desk.data, admin=self),
+                name="seckill_activity_desk_data",
+            ),
+            *(
+                address(f"<int:activity_id>/{name}/", partial(desk_acts.page, name), f"act_{name}")
+                for name in desk_acts.DEEDS
+            ),
+            *super().get_urls(),
+        ]
+
+    @action(description=_("Desk"), icon="monitoring")
+    def to_desk(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The live page of this activity."""
+        return HttpResponseRedirect(reverse("admin:seckill_activity_desk", args=[object_id]))
+
     @display(description=_("name"))
     def name_(self, activity: Activity) -> str:
         """The name."""
@@ -213,22 +244,6 @@ class ActivityAdmin(SeckillAdmin):
             return str(_("always"))
         ends = [clock(end) or "…" for end in (activity.opens_at, activity.closes_at)]
         return " – ".join(ends)
-
-    @action(description=_("Finish the sale"), icon="block", permissions=["steer"])
-    def finish(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Ask, then end it."""
-        return steering.finish_page(self, request, self._number(request, object_id))
-
-    @action(description=_("Sync from the database"), icon="sync", permissions=["steer"])
-    def sync(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Ask, then make Redis what the database says."""
-        return steering.sync_page(self, request, [self._number(request, object_id)])
-
-    def _number(self, request: HttpRequest, object_id: str) -> int:
-        activity = super().get_object(request, object_id)
-        if activity is None:
-            raise Http404
-        return int(activity.pk)
 
 
 def _live(activity: Any, text: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import Q, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action, display
 from unfold.views import ChangeList
 
-from seckill.admin import steering
+from seckill.admin import desk_acts
 from seckill.admin.base import UNKNOWN, SeckillAdmin
 from seckill.admin.export import CsvExport, lines
 from seckill.admin.filters import ActivityFilter
@@ -169,21 +169,20 @@ class ItemAdmin(CsvExport, SeckillAdmin):
     @display(description="")
     def steer(self, item: Item) -> SafeString:
         """The way to the act."""
-        url = reverse("admin:seckill_item_set_stock", args=[item.pk])
-        return format_html('<a class="{}" href="{}">{}</a>', LINK, url, _("Set stock"))
+        return format_html('<a class="{}" href="{}">{}</a>', LINK, _stock_url(item), _("Set stock"))
 
     @action(description=_("Set stock"), icon="edit", permissions=["steer"])
     def set_stock(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Ask for units, ask again, act."""
+        """To the act, with this item chosen."""
         item = super().get_object(request, object_id)
         if item is None:
             raise Http404
-        return steering.stock_page(self, request, item.activity_id, item.item_id)
+        return HttpResponseRedirect(_stock_url(item))
 
     @action(description=_("Put a new item on sale"), icon="add", permissions=["steer"])
     def put_on_sale(self, request: HttpRequest) -> HttpResponse:
         """Ask for item and units, ask again, act."""
-        return steering.stock_page(self, request, None, None)
+        return desk_acts.new_item_page(self, request)
 
     @action(description=_("Sync from the database"), permissions=["steer"])
     def sync_selected(self, request: HttpRequest, queryset: QuerySet[Item]) -> HttpResponse:
@@ -193,7 +192,12 @@ class ItemAdmin(CsvExport, SeckillAdmin):
             "action": "sync_selected",
             ACTION_CHECKBOX_NAME: [str(pk) for pk in queryset.values_list("pk", flat=True)],
         }
-        return steering.sync_page(self, request, activities, hidden=again)
+        return desk_acts.sync_many_page(self, request, activities, again)
+
+
+def _stock_url(item: Item) -> str:
+    address = reverse("admin:seckill_activity_act_stock", args=[item.activity_id])
+    return f"{address}?item={item.item_id}"
 
 
 def _activity_name(item: Item) -> str:

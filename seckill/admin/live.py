@@ -24,6 +24,7 @@ STATES = {
     "open": ("success", _("open")),
     "waiting": ("info", _("not open yet")),
     "closed": ("warning", _("window closed")),
+    "paused": ("warning", _("paused")),
     "finished": ("danger", _("finished")),
     "sold_out": ("danger", _("sold out")),
     "not loaded": ("default", _("not loaded")),
@@ -74,6 +75,8 @@ def state_of(status: ActivityStatus | None) -> str:
         return "not loaded"
     if status.over:
         return status.over if status.over in STATES else "finished"
+    if status.paused:
+        return "paused"
     now_ms = int(timezone.now().timestamp() * 1000)
     if is_open(status, now_ms):
         return "open"

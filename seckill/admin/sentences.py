@@ -3,19 +3,27 @@
 Owns the words. Reads what it is given, and does nothing.
 """
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from seckill.admin.base import clock
 from seckill.control import Act
 from seckill.errors import ServiceAway
-from seckill.models import Item
-from seckill.stats import ActivityStatus, LaneStatus
+from seckill.models import Item, StockChange
+from seckill.stats import ActivityStatus
+
+# Acts that a page names which was overtaken.
+MOVED_SHOWN = 10
 
 
-def stock_lines(lane: LaneStatus, activity_id: int, item_id: int, units: int) -> list[str]:
+def stock_lines(
+    status: ActivityStatus | None, activity_id: int, item_id: int, units: int
+) -> list[str]:
     """What setting the stock will do, for people."""
-    status = lane.activities.get(activity_id)
     item = status.items.get(item_id) if status else None
     lines = []
     if item is None:
@@ -65,11 +73,129 @@ def finish_lines(status: ActivityStatus) -> list[str]:
         _("From now on every request of activity %(id)s is answered OVER, whatever is left.")
         % {"id": status.activity_id},
         _("%(left)s stay unsold. Nothing that was sold is taken back.") % {"left": count(left)},
-        _("Setting the stock of an item opens the sale again."),
+        _("Reopening, or setting the stock of an item, opens the sale again."),
     ]
     if status.over:
         lines.insert(0, _("It is over already: %(why)s.") % {"why": why_text(status.over)})
     return lines
+
+
+def more_lines(status: ActivityStatus, item_id: int, units: int) -> list[str]:
+    """What adding units will do."""
+    item = status.items.get(item_id)
+    left = item.left if item else 0
+    lines = [
+        _("Item %(item)s has %(left)s now, and %(units)s with these; buyers may come between.")
+        % {"item": item_id, "left": count(left), "units": count(left + units)},
+        _("The statistics go on, and what was sold stays sold."),
+    ]
+    if status.over == "finished":
+        lines.append(_("The sale is finished and stays so: reopen it to sell them."))
+    elif status.over:
+        lines.append(_("The sale is sold out. It opens again at once."))
+    return lines
+
+
+def pause_lines(status: ActivityStatus) -> list[str]:
+    """What pausing will do."""
+    left = sum(item.left for item in status.items.values())
+    lines = [
+        _("From the next batch on every request of activity %(id)s is answered NOT_OPEN.")
+        % {"id": status.activity_id},
+        _("%(left)s stay as they are. Nothing that was sold is taken back.")
+        % {"left": count(left)},
+        _("Buyers are refused, not queued: who asks meanwhile has to ask again."),
+    ]
+    if status.paused:
+        lines.insert(0, _("It is paused already."))
+    return lines
+
+
+def resume_lines(status: ActivityStatus) -> list[str]:
+    """What resuming will do."""
+    left = sum(item.left for item in status.items.values())
+    lines = [_("From the next batch on it sells again: %(left)s.") % {"left": count(left)}]
+    if not status.paused:
+        lines.insert(0, _("It is not paused now."))
+    if status.over:
+        lines.append(_("The sale is over all the same: %(why)s.") % {"why": why_text(status.over)})
+    return lines
+
+
+def reopen_lines(status: ActivityStatus) -> list[str]:
+    """What reopening will do."""
+    left = sum(item.left for item in status.items.values())
+    if not status.over:
+        return [_("It is open now: nothing changes but the version.")]
+    if not left:
+        return [_("No unit is left: it will be sold out instead of finished. Add units to sell.")]
+    lines = [_("It sells again from the next batch on: %(left)s.") % {"left": count(left)}]
+    if status.paused:
+        lines.append(_("It is paused, and stays so until it is resumed."))
+    return lines
+
+
+def window_lines(
+    status: ActivityStatus | None, opens_at: datetime | None, closes_at: datetime | None
+) -> list[str]:
+    """What another window will do."""
+    lines = [
+        _("It opens at %(at)s.") % {"at": clock(opens_at)}
+        if opens_at
+        else _("It is open from the start."),
+        _("It closes at %(at)s.") % {"at": clock(closes_at)}
+        if closes_at
+        else _("It stays open until it is finished."),
+    ]
+    now = timezone.now()
+    if (opens_at and now < opens_at) or (closes_at and now >= closes_at):
+        lines.append(_("That is outside of now: requests are answered NOT_OPEN at once."))
+    elif status and status.over:
+        lines.append(_("The sale is over all the same: %(why)s.") % {"why": why_text(status.over)})
+    return lines
+
+
+def limit_lines(status: ActivityStatus | None, limit: int | None) -> list[str]:
+    """What another limit per user will do."""
+    before = status.user_limit if status else None
+    lines = [
+        _("The limit is %(units)s per user now.") % {"units": count(before)}
+        if before is not None
+        else _("There is no limit now."),
+    ]
+    if limit is None:
+        return [*lines, _("There will be none: everybody may buy all.")]
+    lines.append(_("It will be %(units)s per user.") % {"units": count(limit)})
+    if before is None:
+        lines.append(
+            _("What users have bought so far counts: it is added up from the orders first.")
+        )
+    lines.append(_("Who has more already keeps it, and gets no more."))
+    return lines
+
+
+def moved_lines(activity_id: int, seen: int, now: int) -> list[str]:
+    """What happened since an operator looked: the acts between two versions."""
+    acts = StockChange.objects.filter(
+        activity_id=activity_id, version__gt=seen, version__lte=now
+    ).order_by("version")[:MOVED_SHOWN]
+    return [
+        _(
+            "Nothing was done: this activity was at version %(seen)s when you looked, and is at "
+            "%(now)s. Read again what will happen."
+        )
+        % {"seen": seen, "now": now},
+        *(
+            _("%(who)s: %(act)s, %(changes)s (version %(version)s)")
+            % {
+                "who": change.actor,
+                "act": act_text(change.act),
+                "changes": _changes(change.old or {}, change.new or {}),
+                "version": change.version,
+            }
+            for change in acts
+        ),
+    ]
 
 
 def sync_lines() -> list[str]:
@@ -83,15 +209,28 @@ def sync_lines() -> list[str]:
 
 def done_text(act: Act) -> str:
     """What an act did, for people."""
-    changes = ", ".join(
-        f"{name}: {_value(act.old.get(name))} → {_value(value)}" for name, value in act.new.items()
-    )
-    return _("%(act)s of activity %(id)s: %(changes)s; version %(version)s") % {
-        "act": act.act,
+    return _("%(act)s, activity %(id)s: %(changes)s; version %(version)s") % {
+        "act": act_text(act.act),
         "id": act.activity_id,
-        "changes": changes or _("no change"),
+        "changes": _changes(act.old, act.new),
         "version": act.version,
     }
+
+
+def act_text(act: str) -> str:
+    """An act's name for people."""
+    names = {
+        "set_stock": _("Set stock"),
+        "add_stock": _("Add units"),
+        "pause": _("Pause"),
+        "resume": _("Resume"),
+        "finish_activity": _("Finish"),
+        "reopen": _("Reopen"),
+        "configure": _("Change rules"),
+        "sync_from_db": _("Sync from the database"),
+        "create_activity": _("Make an activity"),
+    }
+    return names.get(act, act)
 
 
 def away_text(away: ServiceAway) -> str:
@@ -114,5 +253,33 @@ def count(units: int) -> str:
     return _("%(units)s units") % {"units": f"{units:,}"}
 
 
-def _value(value: Any) -> str:
-    return "–" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{_field(name)}: {_value(name, old.get(name))} → {_value(name, value)}"
+        for name, value in new.items()
+    ) or _("no change")
+
+
+def _field(name: str) -> str:
+    names = {
+        "over": _("over"),
+        "paused": _("paused"),
+        "opens_at": _("opens at"),
+        "closes_at": _("closes at"),
+        "user_limit": _("units per user"),
+        "timeout": _("timeout, ms"),
+        "name": _("name"),
+    }
+    return names.get(name, name)
+
+
+def _value(name: str, value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return _("yes") if value else _("no")
+    if name in ("opens_at", "closes_at") and isinstance(value, int):
+        return clock(datetime.fromtimestamp(value / 1000, UTC)) or ""
+    if name == "over":
+        return why_text(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,10 +1,12 @@
 """Acts of operators in the admin: a page says what will happen, then Control is called once.
 
-Owns the forms and the way through form, confirmation and act. Nothing is changed by a GET, and
-nothing without a second look. Knows no list of the admin; what is said is in `sentences`.
+Owns the way through form, confirmation and act. Nothing is changed by a GET, and nothing without a
+second look. Each page carries the version that it speaks of: where somebody else has steered since,
+nothing is done, and the page asks again with what has changed. What is said is in `sentences`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from django import forms
 from django.contrib import messages
@@ -14,159 +16,97 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from unfold.widgets import UnfoldAdminBigIntegerFieldWidget, UnfoldAdminIntegerFieldWidget
+from unfold.widgets import UnfoldAdminTextInputWidget
 
 from seckill import auth, web
 from seckill.admin import sentences
-from seckill.control import Act, Control, Refused
-from seckill.errors import RedisAway, ServiceAway
-from seckill.stats import LaneStatus
-from seckill.wire import DEFAULT_ACTIVITY, MAX_ID, MAX_UNITS
+from seckill.control import Act, Control, Refused, VersionMoved
+from seckill.errors import ServiceAway
+from seckill.stats import ActivityStatus
 
 # The field that says: I have read what will happen.
 CONFIRMED = "confirmed"
+# The field with the version that the page speaks of.
+SEEN = "version"
+NOTE = "note"
 
 
-class StockForm(forms.Form):
-    """Units of an item that is known."""
+class NoteForm(forms.Form):
+    """Why an operator acts: shown with every confirmation, kept in the journal."""
 
-    units = forms.IntegerField(
-        label=gettext_lazy("Units left from now on"),
-        min_value=0,
-        max_value=MAX_UNITS,
-        widget=UnfoldAdminIntegerFieldWidget,
-        help_text=gettext_lazy("What was sold stays sold and does not count into this number."),
+    note = forms.CharField(
+        label=gettext_lazy("Why, for the journal"),
+        required=False,
+        max_length=200,
+        widget=UnfoldAdminTextInputWidget,
     )
 
 
-class NewItemForm(StockForm):
-    """An item that is not on sale yet."""
+@dataclass(frozen=True)
+class Question:
+    """An act before it is done: what is said of it, and the call, which is told a version."""
 
-    activity = forms.IntegerField(
-        label=gettext_lazy("Activity"),
-        min_value=1,
-        max_value=MAX_ID,
-        initial=DEFAULT_ACTIVITY,
-        widget=UnfoldAdminBigIntegerFieldWidget,
-        help_text=gettext_lazy("One that is not known yet is made."),
-    )
-    item = forms.IntegerField(
-        label=gettext_lazy("Item"),
-        min_value=1,
-        max_value=MAX_ID,
-        widget=UnfoldAdminBigIntegerFieldWidget,
-    )
-    field_order = ("activity", "item", "units")
-
-
-def stock_page(
-    admin: ModelAdmin, request: HttpRequest, activity_id: int | None, item_id: int | None
-) -> HttpResponse:
-    """Set the stock of one item; of a new one where none is given. Form, confirmation, act."""
-    kind = StockForm if item_id else NewItemForm
-    form = kind(request.POST or None)
-    lane = _look(request)
-    if lane is None:
-        return HttpResponseRedirect(_list_of(admin))
-    title = (
-        _("Set stock of item %(item)s") % {"item": item_id}
-        if item_id
-        else _("Put a new item on sale")
-    )
-    if not form.is_valid():
-        return page(admin, request, title=title, form=form, submit=_("Next"))
-    activity = activity_id or form.cleaned_data["activity"]
-    item = item_id or form.cleaned_data["item"]
-    units = form.cleaned_data["units"]
-    return confirmed_act(
-        admin,
-        request,
-        lambda control: control.set_stock(activity, {item: units}),
-        title=title,
-        lines=sentences.stock_lines(lane, activity, item, units),
-        submit=_("Set stock to %(units)s") % {"units": f"{units:,}"},
-        hidden={name: str(value) for name, value in form.cleaned_data.items()},
-    )
-
-
-def finish_page(admin: ModelAdmin, request: HttpRequest, activity_id: int) -> HttpResponse:
-    """End an activity. Confirmation, act."""
-    lane = _look(request)
-    if lane is None:
-        return HttpResponseRedirect(_list_of(admin))
-    status = lane.activities.get(activity_id)
-    if status is None:
-        messages.error(
-            request,
-            _("Activity %(id)s is not loaded in Redis: nothing is on sale there.")
-            % {"id": activity_id},
-        )
-        return HttpResponseRedirect(_list_of(admin))
-    return confirmed_act(
-        admin,
-        request,
-        lambda control: control.finish(activity_id),
-        title=_("Finish activity %(id)s") % {"id": activity_id},
-        lines=sentences.finish_lines(status),
-        submit=_("Finish the sale"),
-        danger=True,
-    )
-
-
-def sync_page(
-    admin: ModelAdmin,
-    request: HttpRequest,
-    activity_ids: Sequence[int],
-    hidden: Mapping[str, str | list[str]] | None = None,
-) -> HttpResponse:
-    """Make Redis what the database says, for these activities. Confirmation, acts."""
-    names = ", ".join(str(activity_id) for activity_id in activity_ids)
-    return confirmed_act(
-        admin,
-        request,
-        *(
-            lambda control, number=activity_id: control.sync_from_db(number)
-            for activity_id in activity_ids
-        ),
-        title=_("Sync from the database: activity %(ids)s") % {"ids": names},
-        lines=sentences.sync_lines(),
-        submit=_("Sync"),
-        hidden=hidden,
-    )
+    title: str
+    lines: Sequence[str]
+    submit: str
+    act: Callable[[Control, int | None], Act]
+    danger: bool = False
+    hidden: Mapping[str, str] = field(default_factory=dict)
 
 
 def confirmed_act(
     admin: ModelAdmin,
     request: HttpRequest,
-    *acts: Callable[[Control], Act],
-    title: str,
-    lines: Sequence[str],
-    submit: str,
-    danger: bool = False,
-    hidden: Mapping[str, str | list[str]] | None = None,
+    activity_id: int,
+    ask: Callable[[ActivityStatus | None], Question],
+    back: str | None = None,
 ) -> HttpResponse:
-    """The page that asks, or, once it was answered, the acts; then back to the list."""
-    if not (request.method == "POST" and request.POST.get(CONFIRMED) == "yes"):
-        return page(
-            admin,
-            request,
-            title=title,
-            lines=[*lines, _("The journal will name you.")],
-            submit=submit,
-            danger=danger,
-            hidden={**(hidden or {}), CONFIRMED: "yes"},
-        )
-    control = web.control(auth.actor_of_user(request.user))
-    for act in acts:
+    """The page that asks, or, once it was answered, the act; then back to where it was called.
+
+    `ask` words the question for the activity as it is now. Raises Refused and ServiceAway.
+    """
+    status = web.lane_status().activities.get(activity_id)
+    seen = _number(request.POST.get(SEEN))
+    sent = request.method == "POST" and request.POST.get(CONFIRMED) == "yes"
+    if sent and seen == _version(status):
+        note = request.POST.get(NOTE, "").strip()
+        control = web.control(auth.actor_of_user(request.user), note)
         try:
-            done = act(control)
-        except Refused as refused:
-            messages.error(request, _("Nothing was changed: %(why)s") % {"why": refused})
+            done = ask(status).act(control, seen)
+        except VersionMoved:
+            # Somebody acted between the look above and the act.
+            status = web.lane_status().activities.get(activity_id)
         except ServiceAway as away:
             messages.error(request, sentences.away_text(away))
+            return HttpResponseRedirect(back or list_of(admin))
         else:
             messages.success(request, sentences.done_text(done))
-    return HttpResponseRedirect(_list_of(admin))
+            return HttpResponseRedirect(back or list_of(admin))
+    now = _version(status)
+    question = ask(status)
+    return page(
+        admin,
+        request,
+        title=question.title,
+        lines=[*question.lines, _("The journal will name you.")],
+        form=NoteForm(request.POST if sent else None),
+        notice=[] if seen in (None, now) else sentences.moved_lines(activity_id, seen or 0, now),
+        submit=question.submit,
+        danger=question.danger,
+        hidden={**question.hidden, CONFIRMED: "yes", SEEN: str(now)},
+        back=back,
+    )
+
+
+def answered(
+    admin: ModelAdmin, request: HttpRequest, view: Callable[[], HttpResponse], back: str | None
+) -> HttpResponse:
+    """What the view answers; a refusal, or a service that is away, as a message where one was."""
+    try:
+        return view()
+    except (Refused, ServiceAway) as refused:
+        messages.error(request, _("Nothing was changed: %(why)s") % {"why": refused})
+    return HttpResponseRedirect(back or list_of(admin))
 
 
 def page(
@@ -177,8 +117,10 @@ def page(
     submit: str,
     form: forms.Form | None = None,
     lines: Sequence[str] = (),
+    notice: Sequence[str] = (),
     danger: bool = False,
     hidden: Mapping[str, str | list[str]] | None = None,
+    back: str | None = None,
 ) -> HttpResponse:
     """A form or a confirmation in the admin's own frame."""
     pairs = [
@@ -188,27 +130,28 @@ def page(
     ]
     context = {
         **admin.admin_site.each_context(request),
-        "opts": admin.opts,
         "title": title,
         "form": form,
         "lines": lines,
+        "notice": notice,
         "submit_text": submit,
         "variant": "danger" if danger else "primary",
         "hidden": pairs,
-        "cancel_url": _list_of(admin),
+        "cancel_url": back or list_of(admin),
     }
     request.current_app = admin.admin_site.name
     return TemplateResponse(request, "seckill/steer.html", context)
 
 
-def _look(request: HttpRequest) -> LaneStatus | None:
-    try:
-        return web.lane_status()
-    except RedisAway as away:
-        messages.error(request, _("Nothing was changed: %(why)s") % {"why": away})
-        return None
-
-
-def _list_of(admin: ModelAdmin) -> str:
+def list_of(admin: ModelAdmin) -> str:
+    """The list of this admin's rows."""
     opts = admin.opts
     return reverse(f"{admin.admin_site.name}:{opts.app_label}_{opts.model_name}_changelist")
+
+
+def _version(status: ActivityStatus | None) -> int:
+    return status.version if status else 0
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else None

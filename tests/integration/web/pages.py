@@ -65,6 +65,13 @@ def text(answer: Any) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", content))
 
 
+def confirm(browser: Client, page: str, values: dict[str, Any] | None = None) -> Any:
+    """Fill in an act's form, read what will happen, say yes. The page after it."""
+    question = browser.post(page, values) if values else browser.get(page)
+    assert question.status_code == 200, question.status_code
+    return browser.post(page, dict(question.context["hidden"]), follow=True)
+
+
 def rows(answer: Any) -> list[Any]:
     """The rows that a list shows."""
     assert answer.status_code == 200, answer.status_code

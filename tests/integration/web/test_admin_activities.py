@@ -12,6 +12,7 @@ from tests import sale
 from tests.integration.web.pages import (
     ACTIVITIES,
     INVENTORY,
+    confirm,
     messages,
     sell,
     text,
@@ -95,6 +96,8 @@ def test_finish_asks_first(operator: Client, control: Control, redis_client: "re
     assert "5 units stay unsold" in text(operator.get(page))
     assert read_lane(redis_client).activities[1].over is None
     operator.post(page, {"confirmed": "yes"})
+    assert read_lane(redis_client).activities[1].over is None
+    confirm(operator, page)
     assert read_lane(redis_client).activities[1].over == "finished"
     assert "It is over already: finished" in text(operator.get(page))
     Activity.objects.create(pk=2)
@@ -110,7 +113,7 @@ def test_sync_of_an_activity(
     redis_client.flushall()
     operator.get(ACTIVITIES + "1/sync/")
     assert sale.stock(redis_client) == {}
-    operator.post(ACTIVITIES + "1/sync/", {"confirmed": "yes"})
+    confirm(operator, ACTIVITIES + "1/sync/")
     assert sale.stock(redis_client) == {1001: 5}
 
 

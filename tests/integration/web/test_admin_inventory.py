@@ -11,7 +11,9 @@ from seckill.models import Item, StockChange
 from seckill.stats import read_lane
 from tests import sale
 from tests.integration.web.pages import (
+    ACTIVITIES,
     INVENTORY,
+    confirm,
     messages,
     rows,
     sell,
@@ -82,29 +84,36 @@ def test_set_stock_asks_twice_and_acts_once(
 ) -> None:
     control.set_stock(1, {1001: 4})
     sell(stack, sale.body(1, {1001: 4}))
-    page = reverse("admin:seckill_item_set_stock", args=[Item.objects.get().pk])
-    assert page in operator.get(INVENTORY).content.decode()
+    page = ACTIVITIES + "1/stock/"
+    assert f"{page}?item=1001" in operator.get(INVENTORY).content.decode()
+    item_page = reverse("admin:seckill_item_set_stock", args=[Item.objects.get().pk])
+    assert operator.get(item_page)["Location"] == f"{page}?item=1001"
     before = sale.everything(redis_client)
 
-    form = operator.get(page)
+    form = operator.get(page, {"item": "1001"})
     assert "Units left from now on" in text(form)
+    assert form.context["form"]["item"].value() == "1001"
     assert "This field is required" in text(operator.post(page, {"units": ""}))
     for units in ("-1", "1000000000001", "1.5", "x"):
-        assert operator.post(page, {"units": units}).context["form"].errors
-    question = text(operator.post(page, {"units": "10"}))
+        answer = operator.post(page, {"item": "1001", "units": units})
+        assert answer.context["form"].errors
+    assert operator.post(page, {"item": "7", "units": "1"}).context["form"].errors
+    question = text(operator.post(page, {"item": "1001", "units": "10"}))
     assert "has 0 units now. It will have 10 units." in question
     assert "What was sold (4 units) stays sold: ever put on sale will be 14 units." in question
     assert "The sale is over (sold out). It opens again at once." in question
-    assert operator.get(page, {"units": "10", "confirmed": "yes"}).status_code == 200
+    values = {"item": "1001", "units": "10", "confirmed": "yes", "version": "1"}
+    assert operator.get(page, values).status_code == 200
     assert sale.everything(redis_client) == before
     assert StockChange.objects.count() == 1
 
-    done = operator.post(page, {"units": "10", "confirmed": "yes"}, follow=True)
+    done = operator.post(page, {**values, "note": "more came"}, follow=True)
     assert "1001: 0 → 10; version 2" in messages(done)
     item = read_lane(redis_client).activities[1].items[1001]
     assert (item.left, item.loaded) == (10, 14)
     assert Item.objects.get().allocation == 14
-    assert StockChange.objects.latest("id").actor == "olga"
+    change = StockChange.objects.latest("id")
+    assert (change.actor, change.note) == ("olga", "more came")
 
 
 def test_a_new_item_is_put_on_sale(operator: Client, redis_client: "redis.Redis") -> None:
@@ -113,7 +122,7 @@ def test_a_new_item_is_put_on_sale(operator: Client, redis_client: "redis.Redis"
     values = {"activity": "3", "item": "77", "units": "5"}
     assert "The activity is not loaded" in text(operator.post(page, values))
     assert not Item.objects.exists()
-    operator.post(page, {**values, "confirmed": "yes"})
+    confirm(operator, page, values)
     assert sale.stock(redis_client, 3) == {77: 5}
     assert Item.objects.get().allocation == 5
 
@@ -138,8 +147,8 @@ def test_sync_of_selected_items(
 
 def test_steering_without_redis_says_so(operator: Client, control: Control, away: None) -> None:
     control.set_stock(1, {1001: 10})
-    page = reverse("admin:seckill_item_set_stock", args=[Item.objects.get().pk])
-    values = {"units": "3", "confirmed": "yes"}
+    page = ACTIVITIES + "1/stock/"
+    values = {"item": "1001", "units": "3", "confirmed": "yes", "version": "1"}
     answer = operator.post(page, values, follow=True)
     assert "Nothing was changed: Redis is away" in messages(answer)
     assert StockChange.objects.count() == 1

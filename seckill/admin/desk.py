@@ -1,0 +1,137 @@
+"""The desk: one live page of an activity, and the JSON that it asks for each second.
+
+Owns addresses, permissions and the page's frame. What the JSON says is in `desk_data`, what the
+page's buttons do in `desk_acts`.
+"""
+
+from typing import Any
+
+from django.contrib.admin import ModelAdmin
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from seckill import auth, web
+from seckill.admin import desk_acts, desk_data
+from seckill.admin.desk_look import Look
+from seckill.admin.desk_texts import outcome_text, script_texts
+from seckill.errors import RedisAway
+from seckill.keys import Lane
+from seckill.last_audit import read_last_audit
+from seckill.models import Activity, Item
+from seckill.series import read_series
+from seckill.stats import read_lane
+from seckill.wire import DEFAULT_ACTIVITY, Outcome
+from seckill.workers import read_workers
+
+# Seconds that the charts can show.
+WINDOWS = (60, 300, 900, 3600)
+# Activities that the page offers to turn to.
+OTHERS = 20
+
+
+def home(request: HttpRequest, *, admin: ModelAdmin) -> HttpResponse:
+    """The way from the menu: to the desk of the activity that sells now, else of the last one."""
+    if not admin.has_view_permission(request):
+        raise PermissionDenied
+    number = Activity.objects.order_by("-pk").values_list("pk", flat=True).first()
+    try:
+        loaded = web.lane_status().activities
+    except RedisAway:
+        loaded = {}
+    selling = [pk for pk, status in sorted(loaded.items()) if not status.over]
+    chosen = next(iter(selling or sorted(loaded)), number or DEFAULT_ACTIVITY)
+    return HttpResponseRedirect(reverse("admin:seckill_activity_desk", args=[chosen]))
+
+
+def page(request: HttpRequest, activity_id: int, *, admin: ModelAdmin) -> HttpResponse:
+    """The page. It holds no figure: those come by JSON, so that none can be old."""
+    activity = _activity(admin, request, activity_id)
+    steer = auth.may_steer(request.user)
+    others = Activity.objects.exclude(pk=activity_id).order_by("-pk")[:OTHERS]
+    context = {
+        **admin.admin_site.each_context(request),
+        "title": _("Desk: %(name)s") % {"name": _name(activity)},
+        "activity": activity,
+        "acts": desk_acts.buttons(activity_id) if steer else (),
+        "others": [(other, _name(other)) for other in others],
+        "is_fullwidth": "1",
+        "windows": [(seconds, _minutes(seconds), seconds == WINDOWS[1]) for seconds in WINDOWS],
+        "outcomes": [(outcome.name, outcome_text(outcome.name)) for outcome in Outcome],
+        "texts": {
+            "data": reverse("admin:seckill_activity_desk_data", args=[activity_id]),
+            "add_url": reverse("admin:seckill_activity_act_add", args=[activity_id]),
+            "stock_url": reverse("admin:seckill_activity_act_stock", args=[activity_id]),
+            "steer": steer,
+            "journal": reverse("admin:seckill_stockchange_changelist"),
+            "login": f"{reverse('admin:login')}?next={request.path}",
+            **script_texts(),
+        },
+    }
+    request.current_app = admin.admin_site.name
+    return TemplateResponse(request, "seckill/desk.html", context)
+
+
+def data(request: HttpRequest, activity_id: int, *, admin: ModelAdmin) -> HttpResponse:
+    """The JSON: 401 without a session of the staff, 403 without the permission, 503 without Redis.
+
+    `since` is the time of the last point that the page has, `window` what it shows, in s.
+    """
+    if not admin.admin_site.has_permission(request):
+        return _json({"detail": _("You are logged out.")}, 401)
+    if not admin.has_view_permission(request):
+        return _json({"detail": _("You may not look at activities.")}, 403)
+    window_s = _number(request, "window", WINDOWS[1])
+    if window_s not in WINDOWS:
+        window_s = WINDOWS[1]
+    since_ms = _number(request, "since", 0)
+    client, lane = web.redis_client(), Lane()
+    try:
+        now_ms = web.redis_now_ms()
+        look = Look(
+            now_ms=now_ms,
+            lane=read_lane(client, lane),
+            workers=read_workers(client, lane),
+            audit=read_last_audit(client, lane),
+            samples=read_series(client, lane, max(since_ms, now_ms - window_s * 1000) - 1),
+            since_ms=since_ms,
+            window_ms=window_s * 1000,
+            names=dict(
+                Item.objects.filter(activity_id=activity_id)
+                .exclude(name="")
+                .values_list("item_id", "name")
+            ),
+        )
+    except RedisAway as away:
+        return _json({"service": away.service, "detail": str(away)}, 503)
+    return _json(desk_data.answer(look, activity_id), 200)
+
+
+def _activity(admin: ModelAdmin, request: HttpRequest, activity_id: int) -> Activity:
+    if not admin.has_view_permission(request):
+        raise PermissionDenied
+    activity = Activity.objects.filter(pk=activity_id).first()
+    if activity is None:
+        raise Http404
+    return activity
+
+
+def _json(content: dict[str, Any], status: int) -> JsonResponse:
+    response = JsonResponse(content, status=status)
+    response["Cache-Control"] = "private, no-store"
+    return response
+
+
+def _number(request: HttpRequest, name: str, default: int) -> int:
+    text = request.GET.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 15 else default
+
+
+def _name(activity: Activity) -> str:
+    return f"{activity.pk} · {activity.name}" if activity.name else str(activity.pk)
+
+
+def _minutes(seconds: int) -> str:
+    return _("1 h") if seconds == 3600 else _("%(n)s min") % {"n": seconds // 60}

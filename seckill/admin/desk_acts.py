@@ -1,0 +1,296 @@
+"""The acts of an activity: their names, when they are offered, and the question that each asks.
+
+What is filled in is in `desk_forms`, the way through form and confirmation in `steering`, the words
+of what will happen in `sentences`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.contrib.admin import ModelAdmin
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from seckill import auth, web
+from seckill.act_script import not_loaded
+from seckill.admin import sentences, steering
+from seckill.admin.desk_forms import LimitForm, MoreForm, NewItemForm, UnitsForm, WindowForm
+from seckill.admin.steering import Question
+from seckill.models import Activity, Item
+from seckill.stats import ActivityStatus
+
+Status = ActivityStatus | None
+
+
+def _items(activity_id: int, loaded_only: bool) -> dict[int, str]:
+    """{item: what it is called} of an activity: those in Redis, and those of the inventory."""
+    status = web.lane_status().activities.get(activity_id)
+    if loaded_only:
+        status = _loaded(activity_id, status)
+    names = dict(Item.objects.filter(activity_id=activity_id).values_list("item_id", "name"))
+    loaded = status.items if status else {}
+    numbers = sorted(loaded if loaded_only else {*loaded, *names})
+    return {
+        number: " · ".join(
+            part
+            for part in (
+                str(number),
+                names.get(number, ""),
+                sentences.count(loaded[number].left) if number in loaded else "",
+            )
+            if part
+        )
+        for number in numbers
+    }
+
+
+def _loaded(activity_id: int, status: Status) -> ActivityStatus:
+    if status is None:
+        raise not_loaded(activity_id)
+    return status
+
+
+def _pause(activity_id: int, status: Status, _values: Any) -> Question:
+    return Question(
+        title=_("Pause activity %(id)s") % {"id": activity_id},
+        lines=sentences.pause_lines(_loaded(activity_id, status)),
+        submit=_("Pause the sale"),
+        act=lambda control, version: control.pause(activity_id, expected_version=version),
+    )
+
+
+def _resume(activity_id: int, status: Status, _values: Any) -> Question:
+    return Question(
+        title=_("Resume activity %(id)s") % {"id": activity_id},
+        lines=sentences.resume_lines(_loaded(activity_id, status)),
+        submit=_("Resume the sale"),
+        act=lambda control, version: control.resume(activity_id, expected_version=version),
+    )
+
+
+def _finish(activity_id: int, status: Status, _values: Any) -> Question:
+    return Question(
+        title=_("Finish activity %(id)s") % {"id": activity_id},
+        lines=sentences.finish_lines(_loaded(activity_id, status)),
+        submit=_("Finish the sale"),
+        act=lambda control, version: control.finish(activity_id, expected_version=version),
+        danger=True,
+    )
+
+
+def _reopen(activity_id: int, status: Status, _values: Any) -> Question:
+    return Question(
+        title=_("Reopen activity %(id)s") % {"id": activity_id},
+        lines=sentences.reopen_lines(_loaded(activity_id, status)),
+        submit=_("Reopen the sale"),
+        act=lambda control, version: control.reopen(activity_id, expected_version=version),
+    )
+
+
+def _sync(activity_id: int, _status: Status, _values: Any) -> Question:
+    return Question(
+        title=_("Sync from the database: activity %(id)s") % {"id": activity_id},
+        lines=sentences.sync_lines(),
+        submit=_("Sync"),
+        act=lambda control, version: control.sync_from_db(activity_id, expected_version=version),
+    )
+
+
+def stock_question(activity_id: int, status: Status, values: dict[str, Any]) -> Question:
+    """Put an item at so many units; one that is new too."""
+    item, units = values["item"], values["units"]
+    return Question(
+        title=_("Set stock of item %(item)s") % {"item": item},
+        lines=sentences.stock_lines(status, activity_id, item, units),
+        submit=_("Set stock to %(units)s") % {"units": f"{units:,}"},
+        act=lambda control, version: control.set_stock(
+            activity_id, {item: units}, expected_version=version
+        ),
+    )
+
+
+def _more(activity_id: int, status: Status, values: dict[str, Any]) -> Question:
+    item, units = values["item"], values["units"]
+    return Question(
+        title=_("Add units of item %(item)s") % {"item": item},
+        lines=sentences.more_lines(_loaded(activity_id, status), item, units),
+        submit=_("Add %(units)s") % {"units": f"{units:,}"},
+        act=lambda control, version: control.add_stock(
+            activity_id, {item: units}, expected_version=version
+        ),
+    )
+
+
+def _window(activity_id: int, status: Status, values: dict[str, Any]) -> Question:
+    return Question(
+        title=_("Window of activity %(id)s") % {"id": activity_id},
+        lines=sentences.window_lines(status, values["opens_at"], values["closes_at"]),
+        submit=_("Set the window"),
+        act=lambda control, version: control.configure_fields(
+            activity_id,
+            opens_at=values["opens_at"],
+            closes_at=values["closes_at"],
+            expected_version=version,
+        ),
+    )
+
+
+def _limit(activity_id: int, status: Status, values: dict[str, Any]) -> Question:
+    return Question(
+        title=_("Limit per user of activity %(id)s") % {"id": activity_id},
+        lines=sentences.limit_lines(status, values["user_limit"]),
+        submit=_("Set the limit"),
+        act=lambda control, version: control.configure_fields(
+            activity_id, user_limit=values["user_limit"], expected_version=version
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Deed:
+    """An act of the desk: its button, when it is offered, its form if it has one, its question."""
+
+    text: Any
+    question: Callable[[int, Status, dict[str, Any]], Question]
+    offered: Callable[[Status], bool]
+    form: type[forms.Form] | None = None
+    kind: str = "default"
+
+
+DEEDS = {
+    "add": Deed(gettext_lazy("Add units"), _more, bool, MoreForm, "primary"),
+    "stock": Deed(gettext_lazy("Set stock"), stock_question, bool, UnitsForm),
+    "pause": Deed(gettext_lazy("Pause"), _pause, lambda s: bool(s and not s.over and not s.paused)),
+    "resume": Deed(gettext_lazy("Resume"), _resume, lambda s: bool(s and s.paused), kind="primary"),
+    "window": Deed(gettext_lazy("Window"), _window, bool, WindowForm),
+    "limit": Deed(gettext_lazy("Limit per user"), _limit, bool, LimitForm),
+    "sync": Deed(gettext_lazy("Sync from the database"), _sync, lambda s: True),
+    "reopen": Deed(
+        gettext_lazy("Reopen"), _reopen, lambda s: bool(s and s.over == "finished"), kind="primary"
+    ),
+    "finish": Deed(
+        gettext_lazy("Finish"), _finish, lambda s: bool(s and s.over != "finished"), kind="danger"
+    ),
+}
+
+
+def buttons(activity_id: int) -> list[dict[str, Any]]:
+    """All acts as the page has them; which of them are offered comes with the figures."""
+    return [
+        {
+            "name": name,
+            "text": deed.text,
+            "kind": deed.kind,
+            "url": reverse(f"admin:seckill_activity_act_{name}", args=[activity_id]),
+        }
+        for name, deed in DEEDS.items()
+    ]
+
+
+def offered(status: Status) -> list[str]:
+    """The acts that make sense now."""
+    return [name for name, deed in DEEDS.items() if deed.offered(status)]
+
+
+def page(name: str, request: HttpRequest, activity_id: int, *, admin: ModelAdmin) -> HttpResponse:
+    """Form if there is one, confirmation, act; then back to the desk."""
+    if not auth.may_steer(request.user):
+        raise PermissionDenied
+    deed = DEEDS[name]
+    activity = Activity.objects.filter(pk=activity_id).first()
+    if activity is None:
+        raise Http404
+    back = reverse("admin:seckill_activity_desk", args=[activity_id])
+
+    def view() -> HttpResponse:
+        form = _form(deed, request, activity) if deed.form else None
+        if form is not None and not form.is_valid():
+            return steering.page(
+                admin, request, title=str(deed.text), form=form, submit=_("Next"), back=back
+            )
+        values = form.cleaned_data if form is not None else {}
+        return steering.confirmed_act(
+            admin,
+            request,
+            activity_id,
+            lambda status: _with_values(deed.question(activity_id, status, values), request, form),
+            back,
+        )
+
+    return steering.answered(admin, request, view, back)
+
+
+def new_item_page(admin: ModelAdmin, request: HttpRequest) -> HttpResponse:
+    """Put an item on sale that was not; the activity is made where it is not known."""
+
+    def view() -> HttpResponse:
+        form = NewItemForm(request.POST or None)
+        if not form.is_valid():
+            return steering.page(
+                admin, request, title=_("Put a new item on sale"), form=form, submit=_("Next")
+            )
+        activity_id = form.cleaned_data["activity"]
+        return steering.confirmed_act(
+            admin,
+            request,
+            activity_id,
+            lambda status: _with_values(
+                stock_question(activity_id, status, form.cleaned_data), request, form
+            ),
+        )
+
+    return steering.answered(admin, request, view, None)
+
+
+def sync_many_page(
+    admin: ModelAdmin,
+    request: HttpRequest,
+    activity_ids: Sequence[int],
+    hidden: Mapping[str, str | list[str]],
+) -> HttpResponse:
+    """Make Redis what the database says, for several activities; no version is asked for, since
+    a sync works beside any other act."""
+    if request.POST.get(steering.CONFIRMED) != "yes":
+        names = ", ".join(str(activity_id) for activity_id in activity_ids)
+        return steering.page(
+            admin,
+            request,
+            title=_("Sync from the database: activity %(id)s") % {"id": names},
+            lines=[*sentences.sync_lines(), _("The journal will name you.")],
+            submit=_("Sync"),
+            hidden={**hidden, steering.CONFIRMED: "yes"},
+        )
+
+    def view(activity_id: int) -> HttpResponse:
+        done = web.control(auth.actor_of_user(request.user)).sync_from_db(activity_id)
+        messages.success(request, sentences.done_text(done))
+        return HttpResponseRedirect(steering.list_of(admin))
+
+    for activity_id in activity_ids:
+        steering.answered(admin, request, partial(view, activity_id), None)
+    return HttpResponseRedirect(steering.list_of(admin))
+
+
+def _with_values(question: Question, request: HttpRequest, form: forms.Form | None) -> Question:
+    """The question with the form's fields as they were sent, for the page to send again."""
+    if form is None:
+        return question
+    names = [name for name in request.POST if name in form.fields or name[:-2] in form.fields]
+    return replace(question, hidden={name: request.POST[name] for name in names})
+
+
+def _form(deed: Deed, request: HttpRequest, activity: Activity) -> forms.Form:
+    assert deed.form is not None
+    sent = request.POST if request.method == "POST" else None
+    if issubclass(deed.form, UnitsForm):
+        known = _items(activity.pk, deed.form is MoreForm)
+        return deed.form(sent, known=known, initial={"item": request.GET.get("item")})
+    initial = {name: getattr(activity, name) for name in deed.form.base_fields}
+    return deed.form(sent, initial=initial)

@@ -1,0 +1,117 @@
+"""What needs a person: what it is, what it means for the sale, what to run; the worst first."""
+
+from dataclasses import dataclass
+
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from seckill.admin.desk_look import Look, health_of
+from seckill.stats import ActivityStatus
+from seckill.workers import Kind
+
+
+@dataclass(frozen=True)
+class Alert:
+    """Something that needs a person: how bad, what it is, what it means, what to run."""
+
+    level: str
+    title: str
+    text: str
+    command: str = ""
+
+
+def alerts(look: Look, status: ActivityStatus | None, lag: dict[int, int] | None) -> list[Alert]:
+    """What needs a person now, the worst first."""
+    found = [*_lane_alerts(look), *_worker_alerts(look, lag)]
+    if status and status.expired_with_stock:
+        text = _("Buyers who waited too long while units were left: these are lost sales.")
+        number = f"{status.expired_with_stock:,}"
+        title = ngettext(
+            "%(n)s request expired while stock was left",
+            "%(n)s requests expired while stock was left",
+            status.expired_with_stock,
+        ) % {"n": number}
+        found.append(Alert("warning", title, text))
+    if look.audit and look.audit.clean is False:
+        found.append(
+            Alert(
+                "danger",
+                _("The last audit found a broken promise"),
+                look.audit.finding,
+                "manage.py audit",
+            )
+        )
+    order = {"danger": 0, "warning": 1, "info": 2}
+    return sorted(found, key=lambda alert: order[alert.level])
+
+
+def _lane_alerts(look: Look) -> list[Alert]:
+    lane, found = look.lane, []
+    if lane.fence:
+        found.append(
+            Alert(
+                "danger",
+                _("Fenced: %(word)s") % {"word": lane.fence.word},
+                _("Nothing is decided, requests wait in Kafka, nothing is lost. %(why)s")
+                % {"why": lane.fence.why},
+                "manage.py recover",
+            )
+        )
+    elif not lane.loaded:
+        found.append(
+            Alert(
+                "danger",
+                _("NOT_LOADED: Redis holds no sale"),
+                _(
+                    "Nothing is decided, requests wait in Kafka, nothing is lost. A new sale "
+                    "begins with its stock; after a loss of Redis, recover."
+                ),
+                "manage.py recover",
+            )
+        )
+    if lane.dead:
+        title = ngettext(
+            "%(n)s order could not be stored", "%(n)s orders could not be stored", lane.dead
+        )
+        found.append(
+            Alert(
+                "danger",
+                title % {"n": f"{lane.dead:,}"},
+                _("They are parked with their reasons, and count as sold: give no stock back."),
+                "manage.py dead_letters",
+            )
+        )
+    return found
+
+
+def _worker_alerts(look: Look, lag: dict[int, int] | None) -> list[Alert]:
+    found = []
+    alive = {kind: [w for w in look.workers if w.kind == kind and w.alive] for kind in Kind}
+    if not alive[Kind.CONSUMER]:
+        found.append(
+            Alert(
+                "danger",
+                _("No consumer is alive"),
+                _("Requests wait in Kafka and none is decided."),
+                "manage.py run_consumer",
+            )
+        )
+    if not alive[Kind.LOG_WORKER]:
+        found.append(
+            Alert(
+                "danger" if look.lane.waiting else "warning",
+                _("No log worker is alive"),
+                _("What is sold stays safe in Redis, and does not reach PostgreSQL."),
+                "manage.py run_log_worker",
+            )
+        )
+    for worker in look.workers:
+        if worker.alive and health_of(worker, look, lag) == "stuck":
+            found.append(
+                Alert(
+                    "warning",
+                    _("%(worker)s makes no progress") % {"worker": worker.id},
+                    worker.detail or _("It turns, there is work, and nothing gets done."),
+                )
+            )
+    return found

@@ -1,0 +1,120 @@
+"""What the desk shows of one activity, as JSON: figures, history, workers, and what needs a person.
+
+Reads what it is given and computes; asks nobody. Texts are sentences in the reader's language.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from seckill.admin import desk_acts
+from seckill.admin.desk_alerts import alerts
+from seckill.admin.desk_look import Look, health_of, newest_lag, percentiles
+from seckill.admin.desk_points import points
+from seckill.admin.live import STATES, state_of
+from seckill.stats import ActivityStatus
+from seckill.workers import Kind, Worker
+
+# An audit older than this says little about now, ms.
+AUDIT_OLD_MS = 15 * 60_000
+
+
+def answer(look: Look, activity_id: int) -> dict[str, Any]:
+    """The desk's JSON for one activity."""
+    status = look.lane.activities.get(activity_id)
+    lag = newest_lag(look)
+    return {
+        "now_ms": look.now_ms,
+        "activity": _activity(activity_id, status),
+        "items": _items(status, look.names),
+        "outcomes": {o.name: n for o, n in status.outcomes.items()} if status else {},
+        "latency": percentiles(status.latency) if status else None,
+        "figures": _figures(look, status, lag),
+        "lag": {str(partition): n for partition, n in sorted((lag or {}).items())},
+        "workers": [_worker(worker, look, lag) for worker in look.workers],
+        "audit": _audit(look),
+        "alerts": [vars(alert) for alert in alerts(look, status, lag)],
+        "acts": desk_acts.offered(status),
+        "points": points(look, activity_id),
+    }
+
+
+def _activity(activity_id: int, status: ActivityStatus | None) -> dict[str, Any]:
+    key = state_of(status)
+    kind, text = STATES[key]
+    return {
+        "id": activity_id,
+        "state": key,
+        "kind": kind,
+        "text": str(text),
+        "version": status.version if status else None,
+        "opens_at_ms": status.opens_at_ms if status else None,
+        "closes_at_ms": status.closes_at_ms if status else None,
+        "user_limit": status.user_limit if status else None,
+        "timeout_ms": status.timeout_ms if status else None,
+    }
+
+
+def _items(status: ActivityStatus | None, names: Mapping[int, str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": str(item.item_id),
+            "name": names.get(item.item_id, ""),
+            "left": item.left,
+            "sold": item.sold,
+            "loaded": item.loaded,
+        }
+        for item in (status.items.values() if status else ())
+    ]
+
+
+def _figures(
+    look: Look, status: ActivityStatus | None, lag: dict[int, int] | None
+) -> dict[str, int | None]:
+    records = sum(activity.total_records for activity in look.lane.activities.values())
+    items = status.items.values() if status else ()
+    return {
+        "left": sum(item.left for item in items),
+        "loaded": sum(item.loaded for item in items),
+        "requests": status.total if status else 0,
+        "accepted": status.success if status else 0,
+        "lost": status.expired_with_stock if status else 0,
+        "waiting": look.lane.waiting,
+        "stored": max(0, records - look.lane.waiting - look.lane.dead),
+        "dead": look.lane.dead,
+        "invalid": look.lane.invalid,
+        "no_such_activity": look.lane.no_such_activity,
+        "lag": sum(lag.values()) if lag is not None else None,
+    }
+
+
+def _worker(worker: Worker, look: Look, lag: dict[int, int] | None) -> dict[str, Any]:
+    kinds = {
+        Kind.CONSUMER: _("consumer"),
+        Kind.PARENT: _("parent of consumers"),
+        Kind.LOG_WORKER: _("log worker"),
+    }
+    return {
+        "id": worker.id,
+        "kind": kinds[worker.kind],
+        "health": health_of(worker, look, lag),
+        "beat_age_ms": worker.silent_ms,
+        "progress_age_ms": max(0, look.now_ms - worker.progress_ms),
+        "detail": worker.detail,
+    }
+
+
+def _audit(look: Look) -> dict[str, Any] | None:
+    audit = look.audit
+    if audit is None:
+        return None
+    age_ms = max(0, look.now_ms - audit.at_ms)
+    if audit.clean is None:
+        word, light = _("could not check"), "warning"
+    elif not audit.clean:
+        word, light = _("broken"), "danger"
+    else:
+        old = age_ms > AUDIT_OLD_MS
+        word, light = (_("clean, and old"), "warning") if old else (_("clean"), "success")
+    return {"word": word, "light": light, "age_ms": age_ms, "finding": audit.finding}

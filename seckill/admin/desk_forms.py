@@ -1,0 +1,111 @@
+"""What an operator fills in before an act of the desk. Owns fields, limits and their help."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django import forms
+from django.core.validators import MinValueValidator
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from unfold.widgets import (
+    UnfoldAdminBigIntegerFieldWidget,
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminSplitDateTimeWidget,
+)
+
+from seckill.wire import DEFAULT_ACTIVITY, MAX_ID, MAX_UNITS
+
+
+class UnitsForm(forms.Form):
+    """Units of an item of this activity; `known` are the items that the form offers."""
+
+    item = forms.TypedChoiceField(
+        label=gettext_lazy("Item"), coerce=int, widget=UnfoldAdminSelectWidget
+    )
+    units = forms.IntegerField(
+        label=gettext_lazy("Units left from now on"),
+        min_value=0,
+        max_value=MAX_UNITS,
+        widget=UnfoldAdminIntegerFieldWidget,
+        help_text=gettext_lazy("What was sold stays sold and does not count into this number."),
+    )
+
+    def __init__(self, *args: Any, known: Mapping[int, str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["item"].choices = list(known.items())  # type: ignore[attr-defined]
+
+
+class MoreForm(UnitsForm):
+    """Units to add."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        units = self.fields["units"]
+        units.label = _("Units to add")
+        units.help_text = _("They come on top of what is left; the statistics go on.")
+        units.min_value = 1  # type: ignore[attr-defined]
+        units.validators = [*units.validators, MinValueValidator(1)]
+
+
+class NewItemForm(forms.Form):
+    """An item that is not on sale yet."""
+
+    activity = forms.IntegerField(
+        label=gettext_lazy("Activity"),
+        min_value=1,
+        max_value=MAX_ID,
+        initial=DEFAULT_ACTIVITY,
+        widget=UnfoldAdminBigIntegerFieldWidget,
+        help_text=gettext_lazy("One that is not known yet is made."),
+    )
+    item = forms.IntegerField(
+        label=gettext_lazy("Item"),
+        min_value=1,
+        max_value=MAX_ID,
+        widget=UnfoldAdminBigIntegerFieldWidget,
+    )
+    units = forms.IntegerField(
+        label=gettext_lazy("Units left from now on"),
+        min_value=0,
+        max_value=MAX_UNITS,
+        widget=UnfoldAdminIntegerFieldWidget,
+    )
+
+
+class WindowForm(forms.Form):
+    """From when until when it sells."""
+
+    opens_at = forms.SplitDateTimeField(
+        label=gettext_lazy("Opens at (UTC)"),
+        required=False,
+        widget=UnfoldAdminSplitDateTimeWidget,
+        help_text=gettext_lazy("Empty: open from the start."),
+    )
+    closes_at = forms.SplitDateTimeField(
+        label=gettext_lazy("Closes at (UTC)"),
+        required=False,
+        widget=UnfoldAdminSplitDateTimeWidget,
+        help_text=gettext_lazy("Empty: open until it is finished."),
+    )
+
+    def clean(self) -> dict[str, Any]:
+        """The values, checked against each other."""
+        values = super().clean() or self.cleaned_data
+        opens, closes = values.get("opens_at"), values.get("closes_at")
+        if opens and closes and closes <= opens:
+            self.add_error("closes_at", _("It must close after it has opened."))
+        return values
+
+
+class LimitForm(forms.Form):
+    """The most that one user gets."""
+
+    user_limit = forms.IntegerField(
+        label=gettext_lazy("Units per user"),
+        required=False,
+        min_value=1,
+        max_value=MAX_UNITS,
+        widget=UnfoldAdminIntegerFieldWidget,
+        help_text=gettext_lazy("The most units that one user gets. Empty: no limit."),
+    )

@@ -1,0 +1,328 @@
+"""The desk: who sees it, what its JSON says in each state of a sale, and its acts."""
+
+from typing import Any
+
+import pytest
+import redis
+from django.test import Client
+from django.test.utils import override_settings
+
+from devstack.endpoints import Endpoints
+from seckill.control import Control
+from seckill.keys import Lane
+from seckill.last_audit import write_last_audit
+from seckill.models import Activity, Item, StockChange
+from seckill.series import append_sample, sample_of
+from seckill.stats import read_lane
+from seckill.workers import Heart, Kind
+from tests import sale
+from tests.conftest import wait_until
+from tests.integration.web.pages import (
+    ACTIVITIES,
+    DEAD_REDIS,
+    confirm,
+    logged_in,
+    member,
+    messages,
+    sell,
+    text,
+)
+
+pytestmark = pytest.mark.django_db
+DESK = ACTIVITIES + "1/desk/"
+DATA = DESK + "data/"
+ACTS = ("add", "stock", "pause", "resume", "window", "limit", "sync", "reopen", "finish")
+
+
+def figures(browser: Client, query: str = "") -> dict[str, Any]:
+    """The JSON."""
+    answer = browser.get(DATA + query)
+    assert answer.status_code == 200, answer.content
+    assert answer["Cache-Control"] == "private, no-store"
+    return dict(answer.json())
+
+
+def alerts(browser: Client) -> dict[str, str]:
+    """{title: command} of what needs a person."""
+    return {alert["title"]: alert["command"] for alert in figures(browser)["alerts"]}
+
+
+def test_figures_of_a_running_sale(observer: Client, control: Control, stack: Endpoints) -> None:
+    control.set_stock(1, {1001: 5, 1002: 7})
+    Item.objects.filter(item_id=1001).update(name="Boots")
+    sell(stack, sale.body(1, {1001: 2}), sale.body(2, {1002: 1, 1001: 1}), b"no request")
+    found = figures(observer)
+    assert found["activity"]["state"] == "open"
+    assert found["activity"]["version"] == 1
+    assert [(i["id"], i["name"], i["left"], i["sold"]) for i in found["items"]] == [
+        ("1001", "Boots", 2, 3),
+        ("1002", "", 6, 1),
+    ]
+    assert found["outcomes"]["ACCEPTED"] == 2
+    now = found["figures"]
+    assert (now["left"], now["loaded"], now["accepted"], now["invalid"]) == (8, 12, 2, 1)
+    assert (now["waiting"], now["stored"], now["dead"], now["lag"]) == (3, 0, 0, None)
+    assert len(found["latency"]) == 3
+    assert found["audit"] is None
+
+
+def test_it_opens_with_history_and_goes_on_from_there(
+    observer: Client, control: Control, redis_client: "redis.Redis", stack: Endpoints, lane: Lane
+) -> None:
+    control.set_stock(1, {1001: 50})
+
+    def take(lag: dict[int, int]) -> None:
+        wait_until(
+            lambda: append_sample(redis_client, lane, sample_of(read_lane(redis_client), lag)),
+            5,
+            "the next second",
+        )
+
+    take({0: 9, 1: 0})
+    sell(stack, *(sale.body(user) for user in range(1, 11)))
+    take({0: 2, 1: 1})
+    found = figures(observer)
+    first, last = found["points"]
+    assert (first["left"], last["left"]) == ({"1001": 50}, {"1001": 40})
+    assert first["rates"] == {}
+    seconds = (last["t"] - first["t"]) / 1000
+    assert last["rates"] == {"ACCEPTED": round(10 / seconds, 1)}
+    assert len(last["ms"]) == 3
+    assert found["lag"] == {"0": 2, "1": 1}
+    assert found["figures"]["lag"] == 3
+    again = figures(observer, f"?since={first['t']}")["points"]
+    assert again == [last]
+    assert figures(observer, f"?since={last['t']}")["points"] == []
+    assert not any(point["live"] for point in found["points"])
+
+
+def test_without_a_history_there_is_a_live_point(observer: Client, control: Control) -> None:
+    control.set_stock(1, {1001: 5})
+    (point,) = figures(observer)["points"]
+    assert point["live"]
+    assert point["left"] == {"1001": 5}
+
+
+def test_a_long_history_is_thinned(
+    observer: Client, control: Control, redis_client: "redis.Redis", lane: Lane
+) -> None:
+    control.set_stock(1, {1001: 5})
+    sample = sample_of(read_lane(redis_client), {})
+    append_sample(redis_client, lane, sample)
+    ((raw, at),) = redis_client.zrange(lane.series, 0, -1, withscores=True)
+    body = raw.partition(b" ")[2]
+    history = {b"%d %s" % (at - s * 1000, body): at - s * 1000 for s in range(1, 3500)}
+    redis_client.zadd(lane.series, history)
+    points = figures(observer, "?window=3600")["points"]
+    assert 250 < len(points) <= 301
+    assert points[-1]["t"] == at
+    assert len(figures(observer, "?window=60")["points"]) <= 61
+
+
+def test_workers_heartbeat_and_progress_are_two_things(
+    observer: Client, control: Control, redis_client: "redis.Redis", stack: Endpoints, lane: Lane
+) -> None:
+    control.set_stock(1, {1001: 5})
+    assert alerts(observer) == {
+        "No consumer is alive": "manage.py run_consumer",
+        "No log worker is alive": "manage.py run_log_worker",
+    }
+    heart = Heart(stack.redis_url, lane, Kind.CONSUMER)
+    heart.beat(1, "partitions 0, 1")
+    (worker,) = figures(observer)["workers"]
+    assert worker["health"] == "alive"
+    assert worker["beat_age_ms"] < 60_000
+    assert "progress_age_ms" in worker
+    assert "No consumer is alive" not in alerts(observer)
+    heart.close()
+    assert "No consumer is alive" in alerts(observer)
+
+
+def test_what_is_lost_dead_and_broken_is_said(
+    observer: Client, control: Control, redis_client: "redis.Redis", stack: Endpoints, lane: Lane
+) -> None:
+    control.set_stock(1, {1001: 5})
+    control.configure_fields(1, timeout_ms=1)
+    sell(stack, sale.body(1, at=sale.now_ms() - 5_000))
+    redis_client.lpush(lane.dead, b"{}")
+    write_last_audit(redis_client, False, 9, "never twice: message 3", "test", lane)
+    found = alerts(observer)
+    assert found["1 request expired while stock was left"] == ""
+    assert found["1 order could not be stored"] == "manage.py dead_letters"
+    assert found["The last audit found a broken promise"] == "manage.py audit"
+    shown = figures(observer)
+    assert shown["figures"]["lost"] == 1
+    assert shown["audit"]["light"] == "danger"
+    assert shown["alerts"][-1]["level"] == "warning"
+    write_last_audit(redis_client, True, 9, "", "test", lane)
+    assert figures(observer)["audit"]["light"] == "success"
+
+
+def test_not_loaded_and_fenced(
+    observer: Client, control: Control, redis_client: "redis.Redis", lane: Lane
+) -> None:
+    Activity.objects.create(pk=1)
+    assert alerts(observer)["NOT_LOADED: Redis holds no sale"] == "manage.py recover"
+    control.set_stock(1, {1001: 5})
+    redis_client.hset(
+        lane.state, mapping={"fenced": "REWOUND", "fenced_at": 1, "fenced_why": "partition 3"}
+    )
+    found = figures(observer)["alerts"][0]
+    assert (found["level"], found["title"]) == ("danger", "Fenced: REWOUND")
+    assert "partition 3" in found["text"]
+    assert found["command"] == "manage.py recover"
+
+
+def test_who_may_look(client: Client, observer: Client, operator: Client, control: Control) -> None:
+    control.set_stock(1, {1001: 5})
+    assert client.get(DATA).status_code == 401
+    assert client.get(DATA)["Cache-Control"] == "private, no-store"
+    assert b"1001" not in client.get(DATA).content
+    assert client.get(DESK)["Location"].startswith("/admin/login/")
+    for staff, code in ((True, 403), (False, 401)):
+        nobody = logged_in(member(f"nina{code}", None, staff=staff))
+        assert nobody.get(DATA).status_code == code
+        assert nobody.get(DESK).status_code in (302, 403)
+    page = observer.get(DESK).content.decode()
+    assert "data-act" not in page
+    for act in ACTS:
+        assert f'href="{ACTIVITIES}1/{act}/"' not in page
+        assert observer.get(f"{ACTIVITIES}1/{act}/").status_code == 403
+    page = operator.get(DESK).content.decode()
+    for act in ACTS:
+        assert f'href="{ACTIVITIES}1/{act}/"' in page
+    assert operator.get(ACTIVITIES + "9/desk/").status_code == 404
+
+
+def test_the_menu_leads_to_the_sale_that_runs(observer: Client, control: Control) -> None:
+    home = ACTIVITIES + "desk/"
+    Activity.objects.create(pk=1)
+    assert observer.get(home)["Location"] == DESK
+    control.set_stock(2, {1: 1})
+    control.set_stock(3, {1: 1})
+    control.finish(2)
+    assert observer.get(home)["Location"] == ACTIVITIES + "3/desk/"
+    assert f'href="{home}"' in observer.get(DESK).content.decode()
+    assert f'href="{DESK}"' in observer.get(ACTIVITIES + "3/desk/").content.decode()
+
+
+def test_redis_away_is_said_and_passes(observer: Client, control: Control) -> None:
+    control.set_stock(1, {1001: 5})
+    away = {"default": {**_cache(), "LOCATION": DEAD_REDIS}}
+    with override_settings(CACHES=away):
+        answer = observer.get(DATA)
+        assert (answer.status_code, answer.json()["service"]) == (503, "Redis")
+        assert observer.get(DESK).status_code == 200
+        assert observer.get(ACTIVITIES + "desk/").status_code == 302
+    assert figures(observer)["figures"]["left"] == 5
+
+
+def _cache() -> dict[str, Any]:
+    from django.conf import settings
+
+    return dict(settings.CACHES["default"])
+
+
+def test_each_act_is_asked_done_and_journalled(
+    operator: Client, control: Control, redis_client: "redis.Redis"
+) -> None:
+    control.set_stock(1, {1001: 5, 1002: 5})
+
+    def status() -> Any:
+        return read_lane(redis_client).activities[1]
+
+    for act, values, check in (
+        ("add", {"item": "1001", "units": "3"}, lambda: status().items[1001].left == 8),
+        ("stock", {"item": "1002", "units": "9"}, lambda: status().items[1002].left == 9),
+        ("pause", {}, lambda: status().paused),
+        ("resume", {}, lambda: not status().paused),
+        ("limit", {"user_limit": "2"}, lambda: status().user_limit == 2),
+        ("limit", {"user_limit": "", "x": "1"}, lambda: status().user_limit is None),
+        (
+            "window",
+            {"opens_at_0": "2031-01-02", "opens_at_1": "10:00"},
+            lambda: status().opens_at_ms == 1925114400000,
+        ),
+        ("sync", {}, lambda: status().items[1001].left == 8),
+        ("finish", {}, lambda: status().over == "finished"),
+        ("reopen", {}, lambda: status().over is None),
+    ):
+        before = StockChange.objects.count()
+        page = f"{ACTIVITIES}1/{act}/"
+        assert operator.get(page).status_code == 200
+        operator.post(page, {**values, "confirmed": "yes"})
+        assert StockChange.objects.count() == before, act
+        done = confirm(operator, page, values)
+        assert done.redirect_chain[-1][0] == DESK
+        assert "version" in messages(done)
+        assert check(), act
+        change = StockChange.objects.latest("id")
+        assert (change.actor, change.state) == ("olga", "applied")
+        assert StockChange.objects.count() == before + 1
+
+
+@pytest.mark.parametrize("act", ["pause", "finish", "sync"])
+def test_an_operator_who_was_overtaken_is_asked_again(
+    operator: Client, control: Control, redis_client: "redis.Redis", act: str
+) -> None:
+    control.set_stock(1, {1001: 5})
+    page = f"{ACTIVITIES}1/{act}/"
+    seen = dict(operator.get(page).context["hidden"])
+    control.add_stock(1, {1001: 4})
+    before = sale.everything(redis_client)
+    again = operator.post(page, {**seen, "note": "late"})
+    shown = text(again)
+    assert "was at version 1 when you looked, and is at 2" in shown
+    assert "test: Add units, 1001: 5 → 9 (version 2)" in shown
+    assert 'value="late"' in again.content.decode()
+    assert sale.everything(redis_client) == before
+    operator.post(page, dict(again.context["hidden"]))
+    assert StockChange.objects.latest("id").actor == "olga"
+
+
+def test_an_act_that_is_overtaken_in_the_act_itself(
+    operator: Client, control: Control, redis_client: "redis.Redis", monkeypatch: Any
+) -> None:
+    control.set_stock(1, {1001: 5})
+    page = ACTIVITIES + "1/finish/"
+    seen = dict(operator.get(page).context["hidden"])
+    finish = Control.finish
+
+    def late(self: Control, *args: Any, **kwargs: Any) -> Any:
+        control.add_stock(1, {1001: 4})
+        return finish(self, *args, **kwargs)
+
+    monkeypatch.setattr(Control, "finish", late)
+    shown = text(operator.post(page, seen))
+    assert "was at version 1 when you looked, and is at 2" in shown
+    assert "9 units stay unsold" in shown
+    assert read_lane(redis_client).activities[1].over is None
+
+
+def test_forms_refuse_what_cannot_be(operator: Client, control: Control) -> None:
+    control.set_stock(1, {1001: 5})
+    for act, values in (
+        ("add", {"item": "1001", "units": "0"}),
+        ("add", {"item": "7", "units": "1"}),
+        ("add", {"units": "1"}),
+        ("limit", {"user_limit": "0"}),
+        ("limit", {"user_limit": "x"}),
+        (
+            "window",
+            {"opens_at_0": "2031-01-02", "opens_at_1": "10:00"}
+            | {"closes_at_0": "2031-01-01", "closes_at_1": "10:00"},
+        ),
+        ("window", {"opens_at_0": "x", "opens_at_1": ""}),
+    ):
+        answer = operator.post(f"{ACTIVITIES}1/{act}/", values)
+        assert answer.status_code == 200
+        assert answer.context["form"].errors, (act, values)
+    assert StockChange.objects.count() == 1
+
+
+def test_acts_on_what_is_not_loaded(operator: Client, redis_client: "redis.Redis") -> None:
+    Activity.objects.create(pk=1)
+    for act in ("add", "pause", "resume", "finish", "reopen"):
+        answer = operator.get(f"{ACTIVITIES}1/{act}/", follow=True)
+        assert "not loaded in Redis" in messages(answer)
+        assert answer.redirect_chain[-1][0] == DESK
