@@ -40,6 +40,7 @@ class Report:
     activities: int = 0
     messages: int = 0
     skipped: int = 0
+    recovered: int = 0
     outcomes: dict[str, int] = field(default_factory=dict)
     units_loaded: int = 0
     units_left: int = 0
@@ -140,6 +141,7 @@ def _summary(lane: LaneStatus, totals: Totals) -> Report:
         activities=len(lane.activities),
         messages=lane.decided,
         skipped=lane.skipped,
+        recovered=lane.recovered,
         outcomes=dict(outcomes),
         units_loaded=sum(item.loaded for item in items),
         units_left=sum(item.left for item in items),

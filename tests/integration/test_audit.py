@@ -1,6 +1,8 @@
 """The audit: clean beside a running sale, and red, with the right invariant, for each tampering."""
 
 import json
+import re
+import signal
 import threading
 from collections.abc import Callable
 
@@ -11,16 +13,20 @@ from django.db import connection
 
 from devstack.endpoints import Endpoints
 from seckill import records, sold
-from seckill.audit import CannotCheck, audit
+from seckill.audit import CannotCheck, Report, audit
 from seckill.audit_checks import NEVER_DROPPED, NEVER_LOST, NEVER_OVERSOLD, NEVER_TWICE
+from seckill.audit_watch import Watch
 from seckill.batch import encode
 from seckill.control import Control
 from seckill.engine import Engine
+from seckill.errors import RedisAway
 from seckill.keys import Lane
+from seckill.last_audit import read_last_audit
 from seckill.log_worker import LogWorker
 from seckill.shutdown import Shutdown
 from seckill.stats import read_lane
 from seckill.storage import Storage
+from tests.conftest import Manage
 from tests.sale import body, new_source
 
 LANE = Lane()
@@ -214,3 +220,50 @@ def test_an_act_that_is_going_on_is_no_finding(sale: "redis.Redis") -> None:
         operator.rollback()
     # The operator's process was killed: nobody holds the row, and it is a finding.
     assert [f.invariant for f in audit(sale).findings] == [NEVER_OVERSOLD]
+
+
+def test_watch_tells_each_look_and_ends_at_a_violation(sale: "redis.Redis") -> None:
+    """A service that is away for a look gives no verdict, and the next look is made."""
+    told: list[str] = []
+    turns = iter([None, RedisAway("gone for a moment"), None, KEYS.stock])
+
+    def look() -> Report:
+        turn = next(turns)
+        if isinstance(turn, RedisAway):
+            raise turn
+        if turn is not None:
+            sale.hincrby(turn, "1001", 5)
+        return audit(sale)
+
+    with Shutdown() as shutdown:
+        watch = Watch(look, shutdown, 0.01, lambda report, why: told.append(why or "clean"))
+        watch.run()
+    assert told == ["clean", "Redis is away: gone for a moment", "clean"]
+    assert watch.looks == 3
+    assert watch.violated is not None
+    assert watch.violated.findings[0].invariant == NEVER_OVERSOLD
+
+
+@pytest.mark.parametrize(("end", "code"), [("ctrl-c", 0), ("violation", 1)])
+def test_watch_as_a_command(sale: "redis.Redis", manage: Manage, end: str, code: int) -> None:
+    process = manage("audit", "--watch", "0.2")
+    assert process.stdout is not None
+    lines = [process.stdout.readline() for _ in range(2)]
+    for line in lines:
+        assert re.match(r"\d\d:\d\d:\d\d clean \| messages 100 \| sold 100 of 1,000 \| ", line), (
+            line
+        )
+    kept = read_last_audit(sale)
+    assert kept is not None
+    assert kept.clean
+    if end == "ctrl-c":
+        process.send_signal(signal.SIGINT)
+    else:
+        sale.hincrby(KEYS.stock, "1001", 5)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Traceback" not in output
+    kept = read_last_audit(sale)
+    assert kept is not None
+    assert kept.clean is (code == 0)
+    assert ("never oversold: activity 1, item 1001" in output) is (code == 1)

@@ -1,86 +1,194 @@
 """`manage.py audit`: prove the invariants, or name the first culprit."""
 
+import argparse
 import json
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import redis
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 from rich.console import Console
-from rich.table import Table
 
 from seckill import exit_codes
 from seckill.audit import CannotCheck, Report, audit
-from seckill.audit_checks import INVARIANTS
-from seckill.errors import ServiceAway
-from seckill.management.arguments import add_connection_flags, readable_errors, use_database
+from seckill.audit_kafka import KafkaAudit, KafkaReport, Progress
+from seckill.audit_report import print_kafka_report, print_report
+from seckill.audit_topic import CannotRead, TopicReader
+from seckill.audit_watch import Watch, watch_line
+from seckill.errors import RedisAway, ServiceAway
+from seckill.keys import Lane
+from seckill.last_audit import write_last_audit
+from seckill.management.acts import shell_actor
+from seckill.management.arguments import readable_errors, use_database
 from seckill.redis_client import connect
-from seckill_project.config import ControlApi, load
+from seckill.shutdown import Shutdown
+from seckill_project.config import Server, load
+
+# Seconds between two looks of --watch, unless told otherwise.
+WATCH_S = 5.0
+# Seconds between two updates of the progress on a terminal.
+PROGRESS_S = 0.2
+
+
+def seconds(text: str) -> float:
+    """A time from the command line."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0.1 <= number <= 86_400:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time in seconds, 0.1 to 86400")
+    return number
 
 
 class Command(BaseCommand):
-    """Look, print, exit with the verdict."""
+    """Look, print, keep the verdict in Redis, exit with it."""
 
     help = (
-        "Check the invariants over Redis and PostgreSQL: never oversold, never lost, never twice, "
-        "never a silent drop. Safe beside a running sale. Exit codes: 0 clean, 1 violated (the "
-        "first culprit is named), 2 could not check."
+        "Check the invariants over Redis and PostgreSQL, and with --kafka over the topic too: "
+        "never oversold, never lost, never twice, never a silent drop. Safe beside a running "
+        "sale. Exit codes: 0 clean, 1 violated (the first culprit is named), 2 could not check. "
+        "--watch ends with 0 on Ctrl-C or SIGTERM after at least one clean look, with 1 at the "
+        "first violation."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Output form and addresses."""
-        parser.add_argument("--json", action="store_true", help="print a JSON object (schema 1)")
-        add_connection_flags(parser)
+        """What to look at, how to print it, and addresses."""
+        parser.add_argument("--json", action="store_true", help="print JSON (schema 1)")
+        parser.add_argument(
+            "--kafka",
+            action="store_true",
+            help="read the topic too: every record against its message, every message counted",
+        )
+        parser.add_argument(
+            "--watch",
+            nargs="?",
+            const=WATCH_S,
+            type=seconds,
+            metavar="SECONDS",
+            help=f"look again and again, a line a look (default: each {WATCH_S:.0f} s)",
+        )
+        group = parser.add_argument_group("addresses", "Without them: environment, config.yaml.")
+        group.add_argument("--redis-url", metavar="URL", help="Redis or Valkey")
+        group.add_argument("--pg-dsn", metavar="DSN", help="PostgreSQL")
+        group.add_argument("--brokers", metavar="HOST:PORT,...", help="Kafka, for --kafka")
+        group.add_argument("--topic", metavar="NAME", help="topic of the requests, for --kafka")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Exit code as in the help."""
-        with readable_errors():
-            settings = load(
-                ControlApi, {"redis_url": options["redis_url"], "pg_dsn": options["pg_dsn"]}
+        if options["watch"] and options["kafka"]:
+            raise CommandError(
+                "--kafka reads the whole topic each time: give it without --watch",
+                returncode=exit_codes.USAGE,
             )
-            use_database(settings.pg_dsn)
+        with readable_errors():
+            names = ("redis_url", "pg_dsn", "brokers", "topic")
+            section = load(Server, {name: options[name] for name in names})
+            use_database(section.pg_dsn)
+        self.json = options["json"]
+        self.client = connect(section.redis_url)
+        self.console = Console(soft_wrap=True, highlight=False)
+        if options["watch"]:
+            self._watch(options["watch"])
+            return
         try:
-            report = audit(connect(settings.redis_url))
-        except (CannotCheck, ServiceAway, DatabaseError) as reason:
-            text = str(reason).strip().splitlines()[0]
-            if options["json"]:
-                self.stdout.write(json.dumps({"schema": 1, "clean": None, "reason": text}))
-            raise CommandError(f"could not check: {text}", returncode=exit_codes.USAGE) from None
-        if options["json"]:
-            self.stdout.write(json.dumps(report.as_json(), ensure_ascii=False, indent=2))
+            report = audit(self.client)
+            kafka = self._read_kafka(section) if options["kafka"] else None
+        except (CannotCheck, CannotRead, ServiceAway, DatabaseError) as reason:
+            self._could_not(str(reason).strip().splitlines()[0])
+        if kafka is not None:
+            report.findings += kafka.findings
+            report.checks += kafka.checks
+            report.clean = not report.findings
+        self._keep(report, "audit --kafka" if kafka else "audit")
+        if self.json:
+            document = {**report.as_json(), "kafka": kafka.as_json() if kafka else None}
+            self.stdout.write(json.dumps(document, ensure_ascii=False, indent=2))
         else:
-            print_report(report, Console(soft_wrap=True, highlight=False))
+            if kafka is not None:
+                print_kafka_report(kafka, self.console)
+            print_report(report, self.console)
         if not report.clean:
             sys.exit(exit_codes.FAILED)
 
+    def _read_kafka(self, section: Server) -> KafkaReport:
+        with TopicReader(section) as topic, self._progress() as progress:
+            return KafkaAudit(self.client, topic, progress=progress).run()
 
-def print_report(report: Report, console: Console) -> None:
-    """The report for people."""
-    broken = {finding.invariant for finding in report.findings}
-    for invariant in INVARIANTS:
-        mark = "[red]VIOLATED[/red]" if invariant in broken else "[green]holds[/green]   "
-        console.print(f"  {mark}  {invariant}")
-    table = Table(show_header=False, box=None, padding=(0, 2))
-    for name, value in (
-        ("messages decided", f"{report.messages:,}"),
-        ("offsets skipped", f"{report.skipped:,}"),
-        ("units loaded = left + sold", _sum(report)),
-        ("records stored", f"{report.records_stored:,}"),
-        ("records waiting in Redis", f"{report.records_waiting:,}"),
-        ("records parked", f"{report.records_dead:,}"),
-    ):
-        table.add_row(name, value)
-    console.print(table)
-    for note in report.notes:
-        console.print(f"  note: {note}")
-    for finding in report.findings[:10]:
-        console.print(f"[red]{finding.invariant}[/red]: {finding.culprit}: {finding.explanation}")
-        console.print(f"    do: {finding.act}")
-    if len(report.findings) > 10:
-        console.print(f"  and {len(report.findings) - 10} more findings (--json has all)")
-    verdict = "[green]clean[/green]" if report.clean else "[red]VIOLATED[/red]"
-    console.print(f"audit: {verdict} ({report.checks} checks)")
+    @contextmanager
+    def _progress(self) -> Iterator[Progress]:
+        """How far the reading is, on a terminal, on stderr."""
+        told_at = 0.0
+
+        def tell(done: int, total: int) -> None:
+            nonlocal told_at
+            if time.monotonic() - told_at > PROGRESS_S:
+                self.stderr.write(f"\rreading Kafka: {done:,} of {total:,} messages", ending="")
+                self.stderr.flush()
+                told_at = time.monotonic()
+
+        if not sys.stderr.isatty():
+            yield lambda done, total: None
+            return
+        try:
+            yield tell
+        finally:
+            self.stderr.write("\r\033[K", ending="")
+
+    def _watch(self, interval_s: float) -> None:
+        with Shutdown() as shutdown:
+            watch = Watch(lambda: audit(self.client), shutdown, interval_s, self._tell_look)
+            watch.run()
+        if watch.violated is not None:
+            self._keep(watch.violated, "audit --watch")
+            if self.json:
+                self._line({"schema": 1, "at": _now(), **watch.violated.as_json()})
+            else:
+                print_report(watch.violated, self.console)
+            sys.exit(exit_codes.FAILED)
+        if not watch.looks:
+            sys.exit(exit_codes.USAGE)
+
+    def _tell_look(self, report: Report | None, reason: str) -> None:
+        if report is not None:
+            self._keep(report, "audit --watch")
+        if self.json:
+            told = report.as_json() if report else {"schema": 1, "clean": None, "reason": reason}
+            self._line({"at": _now(), **told})
+            return
+        text = watch_line(report) if report else f"could not look: {reason}; looking again"
+        self.stdout.write(f"{_now()} {text}")
+        self.stdout.flush()
+
+    def _line(self, document: dict[str, Any]) -> None:
+        self.stdout.write(json.dumps(document, ensure_ascii=False))
+        self.stdout.flush()
+
+    def _keep(self, report: Report, how: str) -> None:
+        """The verdict for desk and metrics. Redis may be full or read-only: then it is told."""
+        finding = ""
+        if report.findings:
+            first = report.findings[0]
+            finding = f"{first.invariant}: {first.culprit}: {first.explanation}"
+        self._write(report.clean, report.checks, finding, how)
+
+    def _write(self, clean: bool | None, checks: int, finding: str, how: str) -> None:
+        try:
+            by = f"{shell_actor()} ({how})"
+            write_last_audit(self.client, clean, checks, finding, by, Lane())
+        except (RedisAway, redis.RedisError) as away:
+            self.stderr.write(f"the verdict is not kept for the desk: {away}")
+
+    def _could_not(self, reason: str) -> None:
+        self._write(None, 0, reason, "audit")
+        if self.json:
+            self.stdout.write(json.dumps({"schema": 1, "clean": None, "reason": reason}))
+        raise CommandError(f"could not check: {reason}", returncode=exit_codes.USAGE)
 
 
-def _sum(report: Report) -> str:
-    return f"{report.units_loaded:,} = {report.units_left:,} + {report.units_sold:,}"
+def _now() -> str:
+    return time.strftime("%H:%M:%S")
