@@ -1,6 +1,8 @@
 # Every target does its own set-up; a second call starts in seconds and installs nothing.
 PYTHON ?= python3
 PY := .venv/bin/python
+# Processes of the tests, each with services of its own. One test alone: $(PY) -m pytest PATH.
+WORKERS ?= 2
 
 .PHONY: help setup run demo test unit lint faults rules lock clean
 help:            ## this list
@@ -16,7 +18,7 @@ demo: setup      ## the same, and ends: exit code 0 only if the audit is clean
 	@$(PY) manage.py run_sale --demo --stop-with-parent
 
 test: setup lint ## everything that CI checks
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n $(WORKERS) --dist worksteal
 
 unit: setup      ## tests that need no service
 	@$(PY) -m pytest tests/unit

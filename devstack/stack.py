@@ -68,6 +68,10 @@ class Stack:
             services = [service(self.folder, state) for service in SERVICES]
             if any(service.record() is None for service in services):
                 preflight.check_disk(self.folder)
+            for service in services:
+                # Said before anything starts: the others may take half a minute.
+                if service.name in (ports or {}) and service.record() is None:
+                    state.settle_port(service.name, fixed=(ports or {})[service.name])
             if owner is not None:
                 start_watcher(self.folder, owner, lock)
             self._ensure(services, _in_turn(say), lock, wait_s, owner, ports or {})

@@ -98,6 +98,9 @@ class LogWorker:
         """
         ahead, self._ahead = self._ahead, None
         batch = ahead.result() if ahead is not None else self._read(0)
+        if not batch.entries and ahead is not None:
+            # Read before the last batch was stored: more may have come since.
+            batch = self._read(0)
         if not batch.entries:
             return 0
         if len(batch.entries) == self.batch_size:

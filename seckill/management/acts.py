@@ -59,12 +59,12 @@ def database_errors() -> Iterator[None]:
     except (OperationalError, InterfaceError) as away:
         raise PostgresAway(str(away).strip().splitlines()[0]) from None
     except ProgrammingError as wrong:
-        if getattr(wrong.__cause__, "sqlstate", None) != UNDEFINED_TABLE:
+        if getattr(wrong.__cause__, "sqlstate", None) not in (UNDEFINED_TABLE, UNDEFINED_COLUMN):
             raise
         raise CommandError(NO_TABLES, returncode=exit_codes.USAGE) from None
 
 
-UNDEFINED_TABLE = "42P01"
+UNDEFINED_TABLE, UNDEFINED_COLUMN = "42P01", "42703"
 NO_TABLES = "PostgreSQL has no tables of this project, or older ones: run manage.py migrate"
 
 

@@ -128,6 +128,16 @@ def test_the_next_batch_is_read_while_postgresql_stores(sale: Sale) -> None:
     client.close()
 
 
+def test_what_comes_after_a_full_batch_is_not_taken_for_nothing(sale: Sale) -> None:
+    """The next batch was looked for before it came: 0 would end a drain."""
+    sale.accept(2)
+    worker = sale.worker(batch_size=2)
+    assert worker.run_once() == 2
+    sale.accept(1)
+    assert [worker.run_once() for _ in range(2)] == [1, 0]
+    all_stored_once(sale, 3)
+
+
 def test_a_batch_read_twice_is_stored_once(sale: Sale) -> None:
     sale.accept(5)
     copy = sale.client.lrange(LANE.list, 0, -1)
