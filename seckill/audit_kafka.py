@@ -15,8 +15,8 @@ from django.db import connection
 
 from seckill import sold
 from seckill.audit_checks import NEVER_DROPPED, NEVER_LOST, NEVER_TWICE, Finding
-from seckill.audit_topic import Messages, TopicReader
 from seckill.audit_totals import IDENTITY, snapshot
+from seckill.broker.reader import Messages, TopicReader
 from seckill.control import postgres_errors
 from seckill.decode import Request, decode
 from seckill.errors import Poison, RedisAway
@@ -150,13 +150,14 @@ class KafkaAudit:
         where, rows = next(records, (position, []))
         loaded = lane.activities
         for batch in messages:
-            for offset, value in batch:
+            for message in batch:
+                offset = message.offset() or 0
                 while where < offset:
                     lonely.append((where, rows))
                     where, rows = next(records, (position, []))
                 request: Request | Poison
                 try:
-                    request = decode(value)
+                    request = decode(message.value())
                     look.requests += 1
                     if request.activity in loaded:
                         self._named[request.activity] += 1

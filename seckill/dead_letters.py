@@ -19,9 +19,17 @@ log = logging.getLogger(__name__)
 MAX_VALUE_BYTES = 16 * 1024
 # Bytes that wait for Kafka before the consumer does.
 MAX_PENDING_BYTES = 8 * 1024 * 1024
-# A flood of bad messages fills at most this much disk; the oldest letters go first.
-TOPIC_CONFIGS = {"retention.bytes": str(256 * 1024 * 1024), "retention.ms": str(30 * 86_400_000)}
+# A flood of bad messages fills at most this much disk, and one segment more, since Kafka removes
+# whole segments only; the oldest letters go first.
+RETENTION_BYTES, SEGMENT_BYTES = 256 * 1024 * 1024, 32 * 1024 * 1024
+TOPIC_CONFIGS = {
+    "retention.bytes": str(RETENTION_BYTES),
+    "segment.bytes": str(SEGMENT_BYTES),
+    "retention.ms": str(30 * 86_400_000),
+}
 FLUSH_S = 10.0
+# The reason of a letter that marks another one, of the same origin, as sent again.
+REPLAYED = "(replayed)"
 
 
 def dead_topic(topic: str) -> str:

@@ -13,11 +13,11 @@ from confluent_kafka.admin import AdminClient
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from seckill import audit_topic
 from seckill.audit_checks import NEVER_DROPPED, NEVER_LOST, NEVER_TWICE
 from seckill.audit_kafka import KafkaAudit, KafkaReport
-from seckill.audit_topic import CannotRead, TopicReader
 from seckill.batch import encode, skip
+from seckill.broker import reader
+from seckill.broker.reader import CannotRead, TopicReader
 from seckill.broker.topics import Topics
 from seckill.control import Control
 from seckill.engine import Engine
@@ -90,7 +90,7 @@ def sql(statement: str) -> None:
 
 
 def test_all_of_it_is_compared(decided: Decided, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit_topic, "BATCH", 3)
+    monkeypatch.setattr(reader, "BATCH", 3)
     report = decided.look()
     assert report.findings == []
     assert report.exact

@@ -17,8 +17,8 @@ from seckill import exit_codes
 from seckill.audit import CannotCheck, Report, audit
 from seckill.audit_kafka import KafkaAudit, KafkaReport, Progress
 from seckill.audit_report import print_kafka_report, print_report
-from seckill.audit_topic import CannotRead, TopicReader
 from seckill.audit_watch import Watch, watch_line
+from seckill.broker.reader import CannotRead, TopicReader
 from seckill.errors import RedisAway, ServiceAway
 from seckill.keys import Lane
 from seckill.last_audit import write_last_audit

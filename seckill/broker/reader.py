@@ -1,18 +1,18 @@
-"""A topic read for the audit: each partition from its oldest message to a given offset, in batches.
+"""A topic read by itself: each partition from its oldest message to a given offset, in batches.
 
-On confluent-kafka, whichever client the consumers use: it is the fast one, and reading in a group's
-name is not needed. Joins no group, commits nothing.
+For the audit and for dead letters. On confluent-kafka, whichever client the consumers use: it is
+the fast one, and reading in a group's name is not needed. Joins no group, commits nothing.
 """
 
 import time
 from collections.abc import Iterator
-from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from seckill.broker.security import confluent_options
 from seckill.broker.topics import Topics
 from seckill.errors import BrokerAway
+from seckill.wire import MAX_ID
 from seckill_project.config import KafkaSection
 
 # Messages in one batch.
@@ -37,8 +37,8 @@ class TopicReader:
         self.consumer = Consumer(
             {
                 # Needed by the library; nothing is committed in its name.
-                "group.id": "seckill-audit",
-                "client.id": "seckill-audit",
+                "group.id": "seckill-reader",
+                "client.id": "seckill-reader",
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
                 "enable.partition.eof": True,
@@ -73,34 +73,38 @@ class TopicReader:
         if self._source() != self.source:
             raise CannotRead(f"topic {self.name} was replaced while it was read; try again")
 
-    def messages(self, partition: int, end: int) -> "Messages":
-        """The messages of a partition below `end`, in batches."""
-        return Messages(self.consumer, self.name, partition, end)
+    def messages(self, partition: int, end: int = MAX_ID, first: int = 0) -> "Messages":
+        """The messages of a partition from `first` on and below `end`, in batches."""
+        return Messages(self.consumer, self.name, partition, end, first)
 
 
 class Messages:
     """Messages of one partition. `oldest` and `end` are what Kafka keeps when it is opened."""
 
-    def __init__(self, consumer: Consumer, topic: str, partition: int, below: int) -> None:
+    def __init__(
+        self, consumer: Consumer, topic: str, partition: int, below: int, first: int = 0
+    ) -> None:
         self._consumer = consumer
         self._topic = topic
         self._partition = partition
         self._below = below
+        self._first = first
         self.oldest, self.end = self._offsets()
 
     def oldest_now(self) -> int:
         """The oldest offset that is kept by now: retention goes on while it is read."""
         return self._offsets()[0]
 
-    def __iter__(self) -> Iterator[list[tuple[int, bytes | None]]]:
-        if min(self._below, self.end) <= self.oldest:
+    def __iter__(self) -> Iterator[list[Message]]:
+        following = max(self._first, self.oldest)
+        if min(self._below, self.end) <= following:
             return
-        self._consumer.assign([TopicPartition(self._topic, self._partition, self.oldest)])
-        heard_at, following = time.monotonic(), self.oldest
+        self._consumer.assign([TopicPartition(self._topic, self._partition, following)])
+        heard_at = time.monotonic()
         while following < min(self._below, self.end):
-            batch: list[tuple[int, bytes | None]] = []
+            batch: list[Message] = []
             # It waits for as many as it is asked for, or for the time.
-            wanted = min(BATCH, self._below - following)
+            wanted = min(BATCH, min(self._below, self.end) - following)
             for message in self._consumer.consume(wanted, WAIT_S):
                 following = self._take(message, batch, following)
                 heard_at = time.monotonic()
@@ -111,18 +115,18 @@ class Messages:
                 )
         self._consumer.unassign()
 
-    def _take(self, message: Any, batch: list[tuple[int, bytes | None]], following: int) -> int:
+    def _take(self, message: Message, batch: list[Message], following: int) -> int:
         """Add a message that counts. The offset after it."""
         error = message.error()
         if error is not None:
             if error.code() == KafkaError._PARTITION_EOF:
-                return max(following, int(message.offset()))
+                return max(following, message.offset() or 0)
             if error.fatal() or not error.retriable():
                 raise BrokerAway(error)
             return following
-        offset = int(message.offset())
+        offset = message.offset() or 0
         if offset < self._below:
-            batch.append((offset, message.value()))
+            batch.append(message)
         return offset + 1
 
     def _offsets(self) -> tuple[int, int]:

@@ -1,0 +1,94 @@
+"""What is parked, as people and programs read it: counts, limits, the newest letters."""
+
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from seckill.audit import MANY_DEAD
+from seckill.dead_letters import MAX_VALUE_BYTES, RETENTION_BYTES, SEGMENT_BYTES, dead_topic
+from seckill.keys import Lane
+from seckill.parked import Letter, Pile, printable
+
+# Reasons that are printed; --json has more of them.
+SHOWN_REASONS = 20
+
+
+def piles_json(requests: Pile, records: Pile, topic: str, lane: Lane) -> dict[str, Any]:
+    """Both piles in plain types. Stable: keys are only ever added."""
+    return {
+        "schema": 1,
+        "requests": {
+            "topic": dead_topic(topic),
+            "limit_bytes": RETENTION_BYTES + SEGMENT_BYTES,
+            "limit_body_bytes": MAX_VALUE_BYTES,
+            **_pile_json(requests),
+        },
+        "records": {"list": lane.dead, "limit_bytes": None, **_pile_json(records)},
+    }
+
+
+def print_piles(
+    requests: Pile, records: Pile, topic: str, lane: Lane, memory: str, console: Console
+) -> None:
+    """Both piles, each with its limit."""
+    _print_pile(
+        f"INVALID requests in topic {dead_topic(topic)}",
+        requests,
+        f"limit: {RETENTION_BYTES >> 20} MB of disk and a segment of {SEGMENT_BYTES >> 20} MB, "
+        f"30 days; the oldest go first ({requests.removed:,} went). Of a body "
+        f"{MAX_VALUE_BYTES >> 10} KB are kept, the whole stays in {topic}",
+        console,
+    )
+    alarm = ""
+    if records.letters > MANY_DEAD:
+        alarm = f" MORE THAN {MANY_DEAD:,}: find what refuses them."
+    _print_pile(
+        f"accepted records in list {lane.dead}",
+        records,
+        f"limit: none but the memory of Redis ({memory}): they are accepted orders, none is ever "
+        f"dropped.{alarm}",
+        console,
+    )
+
+
+def _print_pile(title: str, pile: Pile, limit: str, console: Console) -> None:
+    console.print(f"[bold]{title}[/bold]: {pile.letters:,}, {pile.bytes:,} bytes")
+    console.print(f"  {limit}")
+    for reason, count in pile.reasons.most_common(SHOWN_REASONS):
+        console.print(f"  {count:>10,}  {escape(printable(reason.encode(), 200))}")
+    if not pile.newest:
+        return
+    table = Table("newest last", "when", "size", "reason", "body", box=None, padding=(0, 1))
+    for letter in pile.newest:
+        mark = " (replayed)" if letter.origin in pile.replayed else ""
+        cells = (origin_text(letter) + mark, when_text(letter.at_ms), f"{letter.size:,}")
+        reason = printable(letter.reason.encode(), 60)
+        table.add_row(*cells, escape(reason), escape(printable(letter.body, 60)))
+    console.print(table)
+
+
+def _pile_json(pile: Pile) -> dict[str, Any]:
+    return {
+        "letters": pile.letters,
+        "bytes": pile.bytes,
+        "removed": pile.removed,
+        "replayed": len(pile.replayed),
+        "reasons": dict(pile.reasons.most_common()),
+        "newest": [letter.as_json(letter.origin in pile.replayed) for letter in pile.newest],
+    }
+
+
+def origin_text(letter: Letter) -> str:
+    """Where it came from, and which item of it."""
+    item = f" item {letter.item_id}" if letter.item_id else ""
+    return (letter.origin or "(origin unknown)") + item
+
+
+def when_text(at_ms: int | None) -> str:
+    """A time in local words."""
+    if at_ms is None:
+        return "-"
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at_ms / 1000))

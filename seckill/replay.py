@@ -1,0 +1,134 @@
+"""Replay of what is parked, after its reason was mended.
+
+A request is sent again to the topic: that is a new request, with a new place in the queue, and it
+is marked as replayed first, so that a repeat of the command sends nothing twice. A record is moved
+back to the list, atomically: it is the same order as before, and known again if it was stored.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import redis
+
+from seckill.broker.producer import Producer, open_producer
+from seckill.broker.reader import CannotRead, TopicReader
+from seckill.dead_letters import REPLAYED, dead_topic
+from seckill.decode import decode
+from seckill.errors import BrokerAway, Poison, Refused
+from seckill.keys import Lane
+from seckill.parked import REQUEST, Letter
+from seckill.records import WireRecord, parse
+from seckill.redis_client import run_script
+from seckill_project.config import KafkaSection
+
+# Seconds for Kafka to acknowledge what is sent.
+FLUSH_S = 30.0
+# Says which replay this is: no two texts in the list may ever be the same, or a trim could err.
+STAMP = re.compile(rb',"replayed_at":\d+\}$')
+
+
+@dataclass
+class Replay:
+    """Replays letters one by one. Each method raises Refused with the reason, or ServiceAway."""
+
+    section: KafkaSection
+    client: "redis.Redis"
+    lane: Lane
+    replayed: set[str]
+    again: bool = False
+
+    def check(self, letter: Letter) -> str:
+        """What replaying it would do, in words. Changes nothing."""
+        if letter.kind != REQUEST:
+            record = self._record(letter)
+            return f"back to {self.lane.list}: user {record.user_id}, {record.quantity} units"
+        if letter.origin in self.replayed and not self.again:
+            raise Refused("sent again already; --again sends it once more, as one more request")
+        try:
+            request = decode(self._body(letter))
+        except Poison as poison:
+            raise Refused(f"it still is no request, and would be parked again: {poison}") from None
+        age_s = max(0, time.time_ns() // 1_000_000 - request.request_initiation_time) // 1000
+        return f"a NEW request: user {request.user_id}, items {request.items}, {age_s:,} s old"
+
+    def send_requests(
+        self, letters: Iterable[Letter], say: Callable[[Letter, str], None]
+    ) -> tuple[int, int]:
+        """Mark, then send; (sent, refused). Raises BrokerAway: what is marked may not be sent."""
+        sent = refused = 0
+        bodies = []
+        for letter in letters:
+            try:
+                say(letter, "sent as " + self.check(letter))
+                bodies.append((letter, self._body(letter)))
+            except Refused as why:
+                say(letter, f"REFUSED: {why}")
+                refused += 1
+        if not bodies:
+            return 0, refused
+        topic = self.section.topic
+        marks = open_producer(self.section, dead_topic(topic))
+        try:
+            for letter, _ in bodies:
+                marks.send(None, _headers(letter, ("reason", REPLAYED.encode())))
+            _await(marks, "nothing was sent")
+        finally:
+            marks.close()
+        producer = open_producer(self.section, topic)
+        try:
+            for letter, body in bodies:
+                producer.send(body, [("replay-of", letter.origin.encode())])
+                sent += 1
+            _await(producer, "whether all was sent is not known: look for header replay-of")
+        finally:
+            producer.close()
+        return sent, refused
+
+    def move_record(self, letter: Letter) -> None:
+        """Move a parked record back to the list, in one script."""
+        self._record(letter)
+        plain = STAMP.sub(b"}", letter.body or b"")
+        record = b'%s,"replayed_at":%d}' % (plain[:-1], time.time_ns())
+        keys = [self.lane.list, self.lane.dead, self.lane.state]
+        moved = run_script(self.client, "replay_dead", keys, [letter.raw, record])
+        if moved == -1:
+            raise Refused("the lane is fenced: recover it first (manage.py recover)")
+        if moved == 0:
+            raise Refused("it is not parked any more: somebody else has moved it")
+
+    def _record(self, letter: Letter) -> WireRecord:
+        try:
+            return parse(letter.body or b"")
+        except Poison as poison:
+            raise Refused(f"it still is no record, and would be parked again: {poison}") from None
+
+    def _body(self, letter: Letter) -> bytes | None:
+        """All of a message: from where it came, if the letter has only its beginning."""
+        if not letter.cut:
+            return letter.body
+        source, partition, offset = letter.origin.split(":")
+        gone = "only its beginning is parked, and Kafka does not hold the whole of it any more"
+        try:
+            with TopicReader(self.section) as topic:
+                if topic.source != source:
+                    raise Refused(gone)
+                first = int(offset)
+                for batch in topic.messages(int(partition), first + 1, first):
+                    for message in batch:
+                        if message.offset() == first:
+                            return message.value()
+        except CannotRead:
+            raise Refused(gone) from None
+        raise Refused(gone)
+
+
+def _headers(letter: Letter, *more: tuple[str, bytes]) -> list[tuple[str, bytes]]:
+    source, partition, offset = (part.encode() for part in letter.origin.split(":"))
+    return [("source", source), ("partition", partition), ("offset", offset), *more]
+
+
+def _await(producer: Producer, otherwise: str) -> None:
+    if producer.flush(FLUSH_S) or producer.failed:
+        raise BrokerAway(f"no acknowledgement ({producer.last_error}); {otherwise}")
