@@ -33,6 +33,12 @@ class Histogram:
         """All latencies together, each taken as the middle of its bucket."""
         return sum(n * (low + (_width(low) - 1) / 2) for low, n in self.buckets.items())
 
+    def minus(self, before: "Histogram") -> "Histogram":
+        """What was counted since."""
+        return Histogram(
+            {lower: n - before.buckets.get(lower, 0) for lower, n in self.buckets.items()}
+        )
+
     def percentile(self, share: float) -> float | None:
         """The latency in ms that this share (0 to 1) does not exceed; None when there is none.
 

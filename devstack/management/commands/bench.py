@@ -1,91 +1,129 @@
 """`manage.py bench`: what this machine does, stage by stage."""
 
+import argparse
 import json
 import logging
 import os
 import sys
 import tempfile
-from dataclasses import asdict
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
-from rich.table import Table
 
-from devstack.bench import AuditFailed, Bench, Figure, machine, prepare_database
+from devstack.bench import deciding, flow, growth, rig, storing
+from devstack.bench.figures import AuditFailed, Figure, machine, tables
+from devstack.bench.rig import Rig
 from devstack.crew import Crew
 from devstack.endpoints import DevstackError
 from devstack.sale import worker_environment
 from devstack.stack import Stack
 from seckill import exit_codes
+from seckill.broker.topics import Topics
 from seckill.management.arguments import readable_errors, use_database
 from seckill.redis_client import connect
 from seckill_project.config import BASE_DIR, Server, load
+
+SCENARIOS: dict[str, Callable[[Rig], list[Figure]]] = {
+    "winners": deciding.winners,
+    "user-limit": deciding.user_limit,
+    "losers": deciding.losers,
+    "realistic": deciding.realistic,
+    "several": deciding.several,
+    "store": storing.store,
+    "all-at-once": flow.all_at_once,
+    "latency": flow.latency,
+    "first-request": flow.first_request,
+    "idle": flow.idle,
+    "growth-backlog": growth.backlog,
+    "growth-rows": growth.rows,
+    "growth-buyers": growth.buyers,
+    "growth-items": growth.items,
+    "growth-request": growth.items_a_request,
+    "growth-partitions": growth.partitions,
+}
+# Columns of the tables in a file.
+FILE_WIDTH = 160
+# What `--quick` leaves out: it is to be done in two minutes.
+SLOW = ("several", "growth-rows", "growth-buyers", "growth-request", "growth-partitions")
 
 
 class Command(BaseCommand):
     """Own services, measure, show, remove them."""
 
     help = (
-        "Measure each stage on fresh embedded services beside everything else on this machine: "
-        "winners decided from a backlog with each Kafka client, rows stored, memory, idle CPU. "
-        "Prints no rate when the audit of the run is not clean, and exits 1."
+        "Measure each stage on fresh embedded services beside everything else on this machine. "
+        "Prints no rate when the audit of a run is not clean, and exits 1; 3 when a service or "
+        "a worker does not do its part."
     )
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Size and form."""
+        """What is measured, how much of it, in which form."""
         parser.add_argument(
-            "--requests", type=int, default=500_000, help="backlog (default: %(default)s)"
+            "--scenario", nargs="+", metavar="NAME", choices=SCENARIOS, help=", ".join(SCENARIOS)
         )
+        size = parser.add_mutually_exclusive_group()
+        size.add_argument("--quick", action="store_true", help="small and once, in two minutes")
+        size.add_argument(
+            "--full", action="store_true", help="growth to 5 million requests, 10 million rows"
+        )
+        parser.add_argument("--requests", type=_positive, metavar="N", help="backlog of a run")
+        parser.add_argument("--repeats", type=_positive, metavar="N", help="of what is compared")
         parser.add_argument("--json", action="store_true", help="the figures as one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Exit code 1 when the audit is not clean."""
+        """Exit code 1 when an audit is not clean."""
         logging.getLogger("kafka").setLevel(logging.CRITICAL)
         console = Console(stderr=options["json"], soft_wrap=True, highlight=False)
-        about = machine()
-        with tempfile.TemporaryDirectory(prefix="seckill-bench-") as folder:
+        if not console.is_terminal:
+            console.width = FILE_WIDTH
+        size = rig.QUICK if options["quick"] else rig.FULL if options["full"] else rig.DEFAULT
+        for name in ("requests", "repeats"):
+            if options[name]:
+                size = replace(size, **{name: options[name]})
+        chosen = options["scenario"] or [
+            name for name in SCENARIOS if not (options["quick"] and name in SLOW)
+        ]
+        figures: list[Figure] = []
+        with tempfile.TemporaryDirectory(prefix="seckill-bench-") as folder, ExitStack() as ends:
             stack = Stack(Path(folder) / "services")
-            crew = None
+            ends.callback(stack.remove)
             try:
                 with readable_errors():
                     endpoints = stack.up(console.print, owner_pid=os.getpid())
                     environment = worker_environment(endpoints.as_env())
                     crew = Crew(BASE_DIR, Path(folder) / "logs", environment)
+                    ends.callback(crew.stop)
                     use_database(endpoints.pg_dsn)
-                    prepare_database()
+                    call_command("migrate", verbosity=0)
                     server = load(Server, environ=environment)
                     client = connect(endpoints.redis_url)
-                    figures = Bench(server, client, crew, options["requests"], console.print).run()
+                    about = machine(client, endpoints.pg_dsn)
+                    topics = ends.enter_context(Topics(server))
+                    bench = Rig(server, client, crew, stack, topics, size, console.print)
+                    for name in chosen:
+                        figures += SCENARIOS[name](bench)
             except AuditFailed as failed:
                 raise CommandError(f"no figures, the audit failed: {failed}") from None
             except DevstackError as wrong:
                 raise CommandError(str(wrong), returncode=exit_codes.UNREACHABLE) from None
-            finally:
-                if crew is not None:
-                    crew.stop()
-                stack.remove()
         if options["json"]:
-            json.dump({"machine": about, "figures": [asdict(f) for f in figures]}, sys.stdout)
+            told = {"machine": about, "figures": [figure.as_json() for figure in figures]}
+            json.dump(told, sys.stdout, indent=1)
             self.stdout.write("")
             return
-        console.print(_table(figures, about))
+        for table in tables(figures, about):
+            console.print(table)
 
 
-def _table(figures: list[Figure], about: dict[str, Any]) -> Table:
-    table = Table(
-        title=f"{about['cores']} cores, {about['memory_gb']} GB, load {about['load_before']}",
-        title_justify="left",
-    )
-    for name, justify in (("figure", "left"), ("value", "right"), ("goal", "right")):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    for figure in figures:
-        goal = ""
-        if figure.goal is not None:
-            mark = "[green]reached" if figure.reached else "[red]missed"
-            goal = f"{'under' if figure.most else 'over'} {figure.goal:,.0f} {mark}"
-        number = f"{figure.value:,.1f}" if figure.value < 100 else f"{figure.value:,.0f}"
-        table.add_row(figure.name, f"{number} {figure.unit}", goal)
-    return table
+def _positive(text: str) -> int:
+    number = int(text) if text.isdigit() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return number
