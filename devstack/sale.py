@@ -20,6 +20,8 @@ from seckill.broker.topics import Topics
 from seckill.control import Control
 from seckill.errors import ServiceAway
 from seckill.keys import position_field
+from seckill.report.data import collect
+from seckill.report.page import render
 from seckill.shutdown import Shutdown
 from seckill.stats import LaneStatus, read_lane
 from seckill.wire import Outcome
@@ -154,6 +156,12 @@ class Sale:
             audit=audit(self.client),
             stuck=stuck,
         )
+
+    def draw(self, result: Result, file: Path) -> None:
+        """Write the picture of the sale. Raises ServiceAway."""
+        report = collect(self.client, self.server, self.plan.activity_id, with_audit=False)
+        report.audit = result.audit
+        file.write_text(render(report), encoding="utf-8")
 
     def keep_alive(self) -> None:
         """Until a stop is asked for: workers that ended are started again."""

@@ -139,6 +139,9 @@ class Command(BaseCommand):
                 console.print("stopped in the middle of the sale")
                 return called_off
             print_result(result, console)
+            picture = folder / "report.html"
+            sale.draw(result, picture)
+            console.print(f"The picture of the sale: {picture}")
             if demo:
                 proved = result.audit.clean and not result.stuck
                 return exit_codes.OK if proved else exit_codes.FAILED

@@ -197,4 +197,5 @@ class Command(BaseCommand):
             self.stdout.write(report.as_json())
         else:
             report.print_table(Console(file=self.stdout))  # type: ignore[arg-type]
+            self.stdout.write("The picture of the sale, once it is decided: manage.py report")
         return exit_codes.OK if report.complete or report.stopped else exit_codes.FAILED

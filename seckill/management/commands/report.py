@@ -1,0 +1,72 @@
+"""`manage.py report`: the picture of a sale as one HTML file."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from seckill import exit_codes
+from seckill.errors import NoSuchActivity
+from seckill.management.acts import activity_number
+from seckill.management.arguments import add_connection_flags, readable_errors, use_database
+from seckill.redis_client import connect
+from seckill.report.data import MESSAGES, collect
+from seckill.report.page import render
+from seckill.wire import DEFAULT_ACTIVITY
+from seckill_project.config import Server, load
+
+
+class Command(BaseCommand):
+    """Collect, write, say where."""
+
+    help = (
+        "Write the picture of a sale, finished or running, as one HTML file that needs no network: "
+        "stock and outcomes over time, latency, sell-out of each item, fairness, lost sales, the "
+        "audit. Reads only. Exit codes: 0 written, 1 the activity is not loaded or the file cannot "
+        "be written, 2 wrong configuration, 3 Redis or PostgreSQL cannot be reached."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Which sale, where to, how much of the topic."""
+        parser.add_argument(
+            "--activity-id", type=activity_number, default=DEFAULT_ACTIVITY, metavar="N",
+            help="activity (default: %(default)s)",
+        )  # fmt: skip
+        parser.add_argument(
+            "--output", type=Path, default=Path("report.html"), metavar="FILE",
+            help="file to write (default: %(default)s)",
+        )  # fmt: skip
+        parser.add_argument(
+            "--messages", type=int, default=MESSAGES, metavar="N",
+            help="messages of the topic read to judge fairness, at most (default: %(default)s)",
+        )  # fmt: skip
+        parser.add_argument("--no-audit", action="store_true", help="leave the audit out")
+        parser.add_argument("--topic", metavar="NAME", help="Kafka topic of the requests")
+        parser.add_argument("--brokers", metavar="LIST", help="Kafka brokers")
+        add_connection_flags(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Exit code as in the help."""
+        logging.getLogger("kafka").setLevel(logging.CRITICAL)
+        with readable_errors():
+            names = ("topic", "brokers", "redis_url", "pg_dsn")
+            server = load(Server, {name: options[name] for name in names})
+            use_database(server.pg_dsn)
+            try:
+                report = collect(
+                    connect(server.redis_url),
+                    server,
+                    options["activity_id"],
+                    messages=max(0, options["messages"]),
+                    with_audit=not options["no_audit"],
+                )
+                options["output"].write_text(render(report), encoding="utf-8")
+            except NoSuchActivity as reason:
+                raise CommandError(str(reason), returncode=exit_codes.FAILED) from None
+            except OSError as wrong:
+                raise CommandError(
+                    f"{options['output']} cannot be written: {wrong.strerror}",
+                    returncode=exit_codes.FAILED,
+                ) from None
+        self.stdout.write(f"{options['output'].resolve()}")

@@ -1,0 +1,165 @@
+"""Charts as SVG text: lines, stacked areas, bars. Pure functions; colours are the page's variables.
+
+Each is as wide as the page lets it be, and readable on paper: no script, no tooltip.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+
+WIDTH, HEIGHT = 760, 240
+LEFT, RIGHT, TOP, BOTTOM = 58, 12, 10, 28
+# Points of a line; more than the chart has dots would only make the file long.
+POINTS = 400
+# Colours that the page defines: --c0 ... --c7.
+COLOURS = 8
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line or layer: (x, y) by x, and the number of its colour."""
+
+    name: str
+    points: Sequence[tuple[float, float]]
+    colour: int
+
+
+def number(value: float) -> str:
+    """1,234 or 0.5: for axes and tables."""
+    if value == int(value):
+        return f"{int(value):,}"
+    return f"{value:,.1f}" if abs(value) >= 0.1 else f"{value:.2g}"
+
+
+def lines(what: str, chart: Sequence[Line], unit: str = "") -> str:
+    """A line chart over seconds. `what` says to those who cannot see it what it shows."""
+    top = max((y for line in chart for _, y in line.points), default=0.0)
+    frame = _Frame(_end(chart), top)
+    parts = [frame.axes(unit)]
+    for line in chart:
+        path = " ".join(f"{frame.x(x):.1f},{frame.y(y):.1f}" for x, y in thinned(line.points))
+        parts.append(f'<polyline class="line s{line.colour % COLOURS}" points="{path}"/>')
+    return _svg(what, parts) + _legend(chart)
+
+
+def areas(what: str, chart: Sequence[Line], unit: str = "") -> str:
+    """Layers on top of each other; all have the same x."""
+    chart = [Line(line.name, thinned(line.points), line.colour) for line in chart]
+    xs = [x for x, _ in chart[0].points] if chart else []
+    tops = [sum(line.points[i][1] for line in chart) for i in range(len(xs))]
+    frame = _Frame(_end(chart), max(tops, default=0.0))
+    parts = [frame.axes(unit)]
+    below = [0.0] * len(xs)
+    for line in chart:
+        above = [low + y for low, (_, y) in zip(below, line.points, strict=True)]
+        edge = [f"{frame.x(x):.1f},{frame.y(y):.1f}" for x, y in zip(xs, above, strict=True)]
+        back = [f"{frame.x(x):.1f},{frame.y(y):.1f}" for x, y in zip(xs, below, strict=True)]
+        path = " ".join(edge + back[::-1])
+        parts.append(f'<polygon class="area f{line.colour % COLOURS}" points="{path}"/>')
+        below = above
+    return _svg(what, parts) + _legend(chart)
+
+
+def bars(what: str, values: Sequence[tuple[str, float]], colour: int = 0) -> str:
+    """A bar for each (label, value), with the value above it."""
+    frame = _Frame(1.0, max((value for _, value in values), default=0.0))
+    parts = [frame.axes("", seconds=False)]
+    slot = (WIDTH - LEFT - RIGHT) / max(1, len(values))
+    for i, (label, value) in enumerate(values):
+        x, y = LEFT + i * slot, frame.y(value)
+        height = HEIGHT - BOTTOM - y
+        middle = x + slot / 2
+        parts.append(
+            f'<rect class="bar f{colour}" x="{x + slot * 0.1:.1f}" y="{y:.1f}"'
+            f' width="{slot * 0.8:.1f}" height="{height:.1f}"/>'
+        )
+        parts.append(_text(middle, HEIGHT - 10, label, "middle"))
+        if value:
+            parts.append(_text(middle, y - 4, _short(value), "middle"))
+    return _svg(what, parts)
+
+
+def thinned(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
+    """At most POINTS of them, the first and the last among these."""
+    step = math.ceil(len(points) / POINTS)
+    if step <= 1:
+        return points
+    kept = list(points[::step])
+    return kept if kept[-1] == points[-1] else [*kept, points[-1]]
+
+
+def ticks(top: float, wanted: int = 5) -> list[float]:
+    """Round numbers from 0 to the first one that is not below `top`."""
+    if top <= 0:
+        return [0.0, 1.0]
+    rough = top / wanted
+    power = 10 ** math.floor(math.log10(rough))
+    step = next(power * m for m in (1, 2, 2.5, 5, 10) if power * m >= rough)
+    return [step * n for n in range(math.ceil(top / step - 1e-9) + 1)]
+
+
+class _Frame:
+    """Where a value of the chart is on the paper."""
+
+    def __init__(self, end: float, top: float) -> None:
+        self.rows = ticks(top)
+        self.top, self.end = self.rows[-1], end or 1.0
+
+    def x(self, value: float) -> float:
+        return LEFT + (WIDTH - LEFT - RIGHT) * value / self.end
+
+    def y(self, value: float) -> float:
+        return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM - 10) * value / self.top
+
+    def axes(self, unit: str, seconds: bool = True) -> str:
+        parts = []
+        for i, row in enumerate(self.rows):
+            y = self.y(row)
+            parts.append(
+                f'<line class="grid" x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}"/>'
+            )
+            last = i == len(self.rows) - 1
+            parts.append(_text(LEFT - 6, y + 4, _short(row) + (unit if last else ""), "end"))
+        if seconds:
+            marks = [mark for mark in ticks(self.end, 8) if mark <= self.end]
+            for mark in marks:
+                parts.append(_text(self.x(mark), HEIGHT - 10, _clock(mark), "middle"))
+        return "".join(parts)
+
+
+def _short(value: float) -> str:
+    for limit, word in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if value >= limit:
+            scaled = value / (1e3 if word == "k" else limit)
+            return f"{scaled:.1f}".removesuffix(".0") + word
+    return number(value)
+
+
+def _clock(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:g} s"
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def _text(x: float, y: float, text: str, anchor: str) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
+def _svg(what: str, parts: Sequence[str]) -> str:
+    return (
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(what, quote=True)}">'
+        + "".join(parts)
+        + "</svg>"
+    )
+
+
+def _legend(chart: Sequence[Line]) -> str:
+    entry: Callable[[Line], str] = lambda line: (  # noqa: E731
+        f'<li><i class="f{line.colour % COLOURS}"></i>{escape(line.name)}</li>'
+    )
+    return '<ul class="legend">' + "".join(map(entry, chart)) + "</ul>"
+
+
+def _end(chart: Sequence[Line]) -> float:
+    return max((x for line in chart for x, _ in line.points), default=0.0)

@@ -1,0 +1,309 @@
+"""What the picture of a sale shows, collected from Redis, PostgreSQL and Kafka.
+
+A sale is what happened in an activity since its statistics were last set to nought.
+"""
+
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+
+import redis
+from django.db import connection
+
+from seckill.audit import CannotCheck, Report, audit
+from seckill.broker.topics import Topics
+from seckill.control import postgres_errors
+from seckill.decode import decode
+from seckill.errors import BrokerAway, NoSuchActivity, Poison
+from seckill.keys import Lane, position_field
+from seckill.records import parse, scan
+from seckill.report.arrivals import read_arrivals, shares
+from seckill.report.fairness import Fairness, Queue, judge
+from seckill.series import ActivitySample, Sample, read_series, sample_of
+from seckill.stats import ActivityStatus, ItemStatus, LaneStatus, read_lane
+from seckill.wire import Outcome
+from seckill_project.config import Server
+
+# Messages of the topic that are read to judge the order of the winners, at most.
+MESSAGES = 1_000_000
+# Quiet seconds that the charts show before and after the sale, ms.
+MARGIN_MS = 2_000
+
+
+@dataclass(frozen=True)
+class ItemStory:
+    """One item: what became of it, and when its last unit went (ms), if it did."""
+
+    item_id: int
+    loaded: int
+    left: int
+    first_ms: int | None
+    last_ms: int | None
+
+    @property
+    def sold_out_ms(self) -> int | None:
+        """When its last unit was sold; None while units are left."""
+        return self.last_ms if self.left == 0 else None
+
+
+@dataclass
+class SaleReport:
+    """All of it. `moments` are samples of this sale alone: their counters begin with it."""
+
+    activity: ActivityStatus
+    lane: LaneStatus
+    moments: list[Sample]
+    items: list[ItemStory]
+    made_at_ms: int
+    audit: Report | None = None
+    audit_reason: str = ""
+    fairness: list[Fairness] = field(default_factory=list)
+    fairness_reason: str = ""
+    messages_read: int = 0
+    messages: int = 0
+
+    @property
+    def begin_ms(self) -> int | None:
+        """The sale's first moment, as far as it is known."""
+        first = [story.first_ms for story in self.items if story.first_ms is not None]
+        if self.moments:
+            return self.moments[0].at_ms
+        return min(first, default=None)
+
+    @property
+    def running(self) -> bool:
+        """Whether units can still be sold."""
+        return self.activity.over is None
+
+
+def collect(
+    client: "redis.Redis",
+    server: Server,
+    activity_id: int,
+    lane: Lane | None = None,
+    *,
+    messages: int = MESSAGES,
+    with_audit: bool = True,
+) -> SaleReport:
+    """The sale as it is now. Raises NoSuchActivity, RedisAway or PostgresAway."""
+    lane = lane or Lane()
+    status = read_lane(client, lane)
+    activity = status.activities.get(activity_id)
+    if activity is None:
+        known = ", ".join(map(str, status.activities)) or "none"
+        raise NoSuchActivity(f"activity {activity_id} is not loaded in Redis; loaded: {known}")
+    now_ms = time.time_ns() // 1_000_000
+    moments = sale_moments(
+        [*read_series(client, lane), sample_of(status, None, now_ms)], activity_id, activity
+    )
+    since_ms = moments[0].at_ms - MARGIN_MS if moments else 0
+    accepted = _accepted(client, lane, activity_id, since_ms // 1000)
+    items = [_story(item, accepted.spans.get(item.item_id)) for item in activity.items.values()]
+    report = SaleReport(activity, status, without_quiet(moments), items, now_ms)
+    try:
+        _judge(report, server, accepted, messages)
+    except BrokerAway as away:
+        report.fairness_reason = f"{away}. The order of arrival cannot be read"
+    if with_audit:
+        try:
+            report.audit = audit(client, lane)
+        except CannotCheck as reason:
+            report.audit_reason = str(reason)
+    return report
+
+
+def sale_moments(samples: list[Sample], activity_id: int, activity: ActivityStatus) -> list[Sample]:
+    """The samples from the sale's first request to its last one, counted from its beginning."""
+    base = {
+        outcome.name: activity.total_outcomes[outcome] - count
+        for outcome, count in activity.outcomes.items()
+    }
+    nought, final = sum(base.values()), sum(activity.total_outcomes.values())
+    if final == nought:
+        return []
+    begun = ended = None
+    mine = [sample for sample in samples if activity_id in sample.activities]
+    for index, sample in enumerate(mine):
+        count = sum(sample.activities[activity_id].outcomes.values())
+        if count <= nought:
+            begun = index
+        if ended is None and count >= final and sample.waiting == 0:
+            ended = index
+    chosen = mine[begun or 0 : len(mine) if ended is None else ended + 1]
+    first = chosen[0]
+    units = activity.total_units - activity.units_sold
+    lost = activity.total_expired_with_stock - activity.expired_with_stock
+    costs = {
+        bucket: count - activity.latency.buckets.get(bucket, 0)
+        for bucket, count in activity.total_latency.buckets.items()
+    }
+    return [
+        replace(
+            sample,
+            invalid=sample.invalid - first.invalid,
+            no_such_activity=sample.no_such_activity - first.no_such_activity,
+            activities={
+                activity_id: _since(sample.activities[activity_id], base, units, lost, costs)
+            },
+        )
+        for sample in chosen
+    ]
+
+
+def without_quiet(moments: list[Sample]) -> list[Sample]:
+    """The same, begun shortly before the first request: nobody wants to see hours of nothing."""
+    if len(moments) < 2:
+        return moments
+    first, second, *_ = moments
+    begin = max(first.at_ms, second.at_ms - MARGIN_MS)
+    return [replace(first, at_ms=begin), *moments[1:]]
+
+
+def _since(
+    sample: ActivitySample, base: dict[str, int], units: int, lost: int, costs: dict[int, int]
+) -> ActivitySample:
+    return replace(
+        sample,
+        outcomes={name: max(0, n - base.get(name, 0)) for name, n in sample.outcomes.items()},
+        units_sold=max(0, sample.units_sold - units),
+        expired_with_stock=max(0, sample.expired_with_stock - lost),
+        cost_ms={b: max(0, n - costs.get(b, 0)) for b, n in sample.cost_ms.items()},
+    )
+
+
+@dataclass
+class _Accepted:
+    """Accepted requests of the sale: those in the list with their offsets, all by their firsts."""
+
+    # {item: first and last moment, s}
+    spans: dict[int, tuple[int, int]] = field(default_factory=dict)
+    # {(source, partition): the first offset}
+    firsts: dict[tuple[str, int], int] = field(default_factory=dict)
+    waiting: dict[tuple[str, int], set[int]] = field(default_factory=lambda: defaultdict(set))
+
+    def add(self, source: str, partition: int, offset: int, item: int, low: int, high: int) -> None:
+        place = (source, partition)
+        self.firsts[place] = min(offset, self.firsts.get(place, offset))
+        before = self.spans.get(item, (low, high))
+        self.spans[item] = (min(low, before[0]), max(high, before[1]))
+
+
+def _accepted(client: "redis.Redis", lane: Lane, activity_id: int, since_s: int) -> _Accepted:
+    """Stored or waiting, whoever of the two has it: nothing here is a sum."""
+    accepted = _Accepted()
+    for chunk in scan(client, lane):
+        for raw in chunk:
+            try:
+                record = parse(raw)
+            except Poison:
+                # It is no record: the log worker parks it, the audit names it.
+                continue
+            if record.activity_id == activity_id and record.timestamp >= since_s:
+                source, at = str(record.source), record.timestamp
+                accepted.add(source, record.partition, record.offset, record.item_id, at, at)
+                accepted.waiting[source, record.partition].add(record.offset)
+    with postgres_errors(), connection.cursor() as cursor:
+        cursor.execute(
+            'SELECT source::text, partition, min("offset"), item_id,'
+            " extract(epoch FROM min(ts))::bigint, extract(epoch FROM max(ts))::bigint"
+            " FROM seckill_record WHERE activity_id = %s AND ts >= to_timestamp(%s)"
+            " GROUP BY source, partition, item_id",
+            [activity_id, since_s],
+        )
+        for row in cursor.fetchall():
+            accepted.add(*row)
+    return accepted
+
+
+def _story(item: ItemStatus, span: tuple[int, int] | None) -> ItemStory:
+    return ItemStory(
+        item_id=item.item_id,
+        loaded=item.loaded,
+        left=item.left,
+        first_ms=span[0] * 1000 if span else None,
+        last_ms=span[1] * 1000 if span else None,
+    )
+
+
+def _judge(report: SaleReport, server: Server, accepted: _Accepted, messages: int) -> None:
+    """Read the topic from the first winner on, and judge the winners' order. Raises BrokerAway."""
+    sold_out = {story.item_id for story in report.items if story.left == 0}
+    if not sold_out:
+        report.fairness_reason = "no item is sold out: nobody had to stand in a queue"
+        return
+    with Topics(server) as topics:
+        source = str(topics.source(server.topic))
+        starts = topics.start_offsets(server.topic)
+    positions = {
+        partition: report.lane.positions.get(position_field(source, partition), 0)
+        for partition in starts
+    }
+    firsts = {p: first for (origin, p), first in accepted.firsts.items() if origin == source}
+    firsts = {p: first for p, first in firsts.items() if p in positions}
+    if not firsts:
+        report.fairness_reason = "no accepted request of this sale is in the topic as it is now"
+        return
+    # Before its first winner nobody lost for lack of stock. Where a partition has none, its
+    # requests stood in the queue all the same: as many are read as of the others.
+    longest = max(positions[partition] - first for partition, first in firsts.items())
+    ranges = {
+        partition: (max(start, firsts.get(partition, positions[partition] - longest)), position)
+        for partition, position in positions.items()
+        for start in (starts[partition],)
+    }
+    report.messages = sum(max(0, end - first) for first, end in ranges.values())
+    ranges = shares(ranges, messages)
+    won = {
+        partition: accepted.waiting[source, partition]
+        | _stored_offsets(report.activity.activity_id, source, partition, *ranges[partition])
+        for partition in firsts
+    }
+    queues: dict[int, Queue] = defaultdict(Queue)
+    timeout = report.activity.timeout_ms or server.timeout
+    for arrival in read_arrivals(server, server.topic, ranges):
+        report.messages_read += 1
+        try:
+            request = decode(arrival.value)
+        except Poison:
+            # An INVALID one stood in no queue.
+            continue
+        winner = arrival.offset in won.get(arrival.partition, ())
+        too_late = timeout and arrival.at_ms - request.request_initiation_time > timeout
+        if request.activity != report.activity.activity_id or (too_late and not winner):
+            continue
+        for item in request.items:
+            if item in sold_out:
+                queue = queues[int(item)]
+                (queue.winners if winner else queue.others).append(arrival.at_ms)
+    report.fairness = judge(queues)
+
+
+def _stored_offsets(
+    activity_id: int, source: str, partition: int, first: int, end: int
+) -> set[int]:
+    with postgres_errors(), connection.cursor() as cursor:
+        cursor.execute(
+            'SELECT DISTINCT "offset" FROM seckill_record WHERE source = %s AND partition = %s'
+            ' AND "offset" >= %s AND "offset" < %s AND activity_id = %s',
+            [source, partition, first, end, activity_id],
+        )
+        return {offset for (offset,) in cursor.fetchall()}
+
+
+def lost_sales(report: SaleReport) -> int:
+    """Requests that expired while stock was left."""
+    return report.activity.expired_with_stock
+
+
+def outcomes(report: SaleReport) -> dict[str, int]:
+    """Requests of the sale by outcome, the most frequent first; none that never came."""
+    counts = {outcome.name: n for outcome, n in report.activity.outcomes.items() if n}
+    if report.moments:
+        last = report.moments[-1]
+        for outcome, count in (
+            (Outcome.INVALID, last.invalid),
+            (Outcome.NO_SUCH_ACTIVITY, last.no_such_activity),
+        ):
+            if count:
+                counts[outcome.name] = count
+    return dict(sorted(counts.items(), key=lambda pair: -pair[1]))
