@@ -33,6 +33,13 @@ REDIS_LIMIT = Metric(
     "seckill_redis_memory_limit_bytes", "gauge", "bytes", "memory that Redis may use; 0: no limit"
 )
 LOADED = Metric("seckill_lane_loaded", "gauge", "bool", "Redis holds a sale")
+FENCED = Metric(
+    "seckill_lane_fenced", "gauge", "bool",
+    "a fence is up: nothing is decided; absent: none", ("word",),
+)  # fmt: skip
+GENERATION = Metric(
+    "seckill_lane_generation", "gauge", "rebuilds", "how often the lane was rebuilt after a loss"
+)
 STOCK = Metric(
     "seckill_stock_units", "gauge", "units", "units left of an item, the first 50 of an activity",
     ("activity", "item"),
@@ -44,6 +51,7 @@ PUT_ON_SALE = Metric(
 OVER = Metric(
     "seckill_activity_over", "gauge", "bool", "finished, or everything sold", _BY_ACTIVITY
 )
+PAUSED = Metric("seckill_activity_paused", "gauge", "bool", "paused by an operator", _BY_ACTIVITY)
 VERSION = Metric(
     "seckill_activity_version", "gauge", "acts", "grows with each control act", _BY_ACTIVITY
 )  # fmt: skip
@@ -64,6 +72,10 @@ LATENCY = Metric(
 SKIPPED = Metric(
     "seckill_skipped_offsets", "counter", "offsets", "offsets that held no request, or were skipped"
 )
+RECOVERED = Metric(
+    "seckill_recovered_offsets", "counter", "offsets",
+    "offsets that were decided before a loss of Redis, their outcomes unknown",
+)  # fmt: skip
 LAG = Metric(
     "seckill_lag_requests", "gauge", "requests",
     "requests in Kafka that are not decided; absent while Kafka does not answer", ("partition",),

@@ -156,11 +156,15 @@ def _add_lane(families: _Families, picture: Picture) -> None:
     families.add(names.REDIS_MEMORY, picture.memory)
     families.add(names.REDIS_LIMIT, picture.memory_limit)
     families.add(names.LOADED, lane.loaded)
+    if lane.fence is not None:
+        families.add(names.FENCED, 1, lane.fence.word)
+    families.add(names.GENERATION, lane.generation)
     for activity in lane.activities.values():
         _add_activity(families, activity)
     families.add(names.REQUESTS, lane.invalid, NO_ACTIVITY, "INVALID")
     families.add(names.REQUESTS, lane.no_such_activity, NO_ACTIVITY, "NO_SUCH_ACTIVITY")
     families.add(names.SKIPPED, lane.skipped)
+    families.add(names.RECOVERED, lane.recovered)
     for partition, lag in (picture.lag or {}).items():
         families.add(names.LAG, lag, partition)
     families.add(names.WAITING, lane.waiting)
@@ -180,6 +184,7 @@ def _add_activity(families: _Families, activity: ActivityStatus) -> None:
     families.add(names.LEFT, sum(item.left for item in items), number)
     families.add(names.PUT_ON_SALE, sum(item.loaded for item in items), number)
     families.add(names.OVER, activity.over is not None, number)
+    families.add(names.PAUSED, activity.paused, number)
     families.add(names.VERSION, activity.version, number)
     for outcome, count in activity.total_outcomes.items():
         families.add(names.REQUESTS, count, number, outcome.name)

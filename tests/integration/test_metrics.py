@@ -67,7 +67,10 @@ def test_a_sale_as_metrics(redis_client: "redis.Redis", server: Server, served: 
     heart = Heart(server.redis_url, LANE, Kind.CONSUMER)
     heart.beat(5, "NOT_LOADED", decided=5)
     write_last_audit(redis_client, True, 12, "", "test", LANE)
+    redis_client.hset(LANE.state, mapping={"fenced": "REWOUND", "generation": 2})
     found = scrape(served)
+    assert found["seckill_lane_fenced", ("REWOUND",)] == 1
+    assert found["seckill_lane_generation", ()] == 2
     assert found["seckill_redis_up", ()] == found["seckill_lane_loaded", ()] == 1
     assert found["seckill_stock_units", ("1", "1001")] == 0
     assert found["seckill_left_units", ("1",)] == 5
