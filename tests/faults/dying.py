@@ -5,6 +5,7 @@ comes to the point, the process is gone, as after kill -9, and ends with code 9.
 """
 
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -86,33 +87,42 @@ def after(owner: object, name: str, reached: Callable[[], None]) -> None:
     setattr(owner, name, dying)
 
 
+def build(server: Server, shutdown: Shutdown, engine: Engine) -> Consumer:
+    """A consumer as `run_consumer` builds it, around this engine."""
+    logging.basicConfig(level=logging.WARNING)
+    logging.getLogger("seckill").setLevel(logging.INFO)
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    topics = Topics(server)
+    return Consumer(
+        client=open_consumer(server),
+        engine=engine,
+        dead_letters=DeadLetters(server, lambda: open_producer(server, dead_topic(server.topic))),
+        shutdown=shutdown,
+        find_source=lambda: topics.source(server.topic),
+        batch_size=server.batch_size,
+    )
+
+
 def consumer(point: str, reached: Callable[[], None]) -> None:
     """The consumer that `run_consumer` starts, but for what it is built with."""
-    server, shutdown = load(Server), Shutdown()
-    topics = Topics(server)
-    client, engine = open_consumer(server), Engine(server.redis_url, Lane(), server.timeout)
-    letters = DeadLetters(server, lambda: open_producer(server, dead_topic(server.topic)))
-    if point == "after commit":
-        client.commit = lambda positions: client.commit_and_wait(positions, 10)  # type: ignore[method-assign, assignment, return-value]
-    owner, name, when = {
-        "after poll": (client, "poll", after),
-        "after sending": (engine, "submit", after),
-        "after script": (engine, "collect", after),
-        "before parking": (letters, "flush", before),
-        "after parking": (letters, "flush", after),
-        "before commit": (client, "commit", before),
-        "after commit": (client, "commit", after),
-    }[point]
-    when(owner, name, reached)
-    with shutdown:
-        Consumer(
-            client=client,
-            engine=engine,
-            dead_letters=letters,
-            shutdown=shutdown,
-            find_source=lambda: topics.source(server.topic),
-            batch_size=server.batch_size,
-        ).run()
+    server = load(Server)
+    with Shutdown() as shutdown:
+        worker = build(server, shutdown, Engine(server.redis_url, Lane(), server.timeout))
+        client, engine, letters = worker.client, worker.engine, worker.dead_letters
+        if point == "after commit":
+            commit = client.commit_and_wait
+            client.commit = lambda positions: commit(positions, 10)  # type: ignore[method-assign, assignment, return-value]
+        owner, name, when = {
+            "after poll": (client, "poll", after),
+            "after sending": (engine, "submit", after),
+            "after script": (engine, "collect", after),
+            "before parking": (letters, "flush", before),
+            "after parking": (letters, "flush", after),
+            "before commit": (client, "commit", before),
+            "after commit": (client, "commit", after),
+        }[point]
+        when(owner, name, reached)
+        worker.run()
 
 
 class DyingStorage(Storage):

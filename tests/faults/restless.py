@@ -8,15 +8,11 @@ import random
 import sys
 import time
 
-from seckill.broker import open_consumer
-from seckill.broker.producer import open_producer
-from seckill.broker.topics import Topics
-from seckill.consumer import Consumer
-from seckill.dead_letters import DeadLetters, dead_topic
 from seckill.engine import Engine
 from seckill.keys import Lane
 from seckill.shutdown import Shutdown
 from seckill_project.config import Server, load
+from tests.faults.dying import build
 
 # Seconds of a life.
 SHORTEST_S, LONGEST_S = 0.2, 2.0
@@ -25,20 +21,10 @@ SHORTEST_S, LONGEST_S = 0.2, 2.0
 def main() -> None:
     """Live again and again, until SIGTERM."""
     rng, server, lives = random.Random(sys.argv[1]), load(Server), 0
-    topics = Topics(server)
     with Shutdown() as asked:
         while not asked.requested:
             life = Shutdown()
-            consumer = Consumer(
-                client=open_consumer(server),
-                engine=Engine(server.redis_url, Lane(), server.timeout),
-                dead_letters=DeadLetters(
-                    server, lambda: open_producer(server, dead_topic(server.topic))
-                ),
-                shutdown=life,
-                find_source=lambda: topics.source(server.topic),
-                batch_size=server.batch_size,
-            )
+            consumer = build(server, life, Engine(server.redis_url, Lane(), server.timeout))
             end = time.monotonic() + rng.uniform(SHORTEST_S, LONGEST_S)
             while time.monotonic() < end and not asked.requested:
                 consumer.run_once()
@@ -52,7 +38,6 @@ def main() -> None:
                 consumer.engine.close()
             lives += 1
             print(f"lives {lives}", flush=True)
-    topics.close()
 
 
 if __name__ == "__main__":

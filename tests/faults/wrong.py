@@ -1,0 +1,122 @@
+"""Workers that are wrong on purpose: `python -m tests.faults.wrong WORKER`.
+
+Each lacks one thing that the promise stands on, and is the product's own but for that.
+"""
+
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Sequence
+
+from seckill.engine import Batch, Engine, Reply
+from seckill.keys import Lane
+from seckill.log_worker import LogWorker
+from seckill.redis_client import connect
+from seckill.scripts import Script, load
+from seckill.shutdown import Shutdown
+from seckill.storage import Storage
+from seckill_project.config import LogWorker as LogWorkerSection
+from seckill_project.config import Server
+from seckill_project.config import load as load_section
+from tests.faults.dying import DIED, build
+
+LANE = Lane()
+# The batch at which the log worker dies.
+DIES_AT = 3
+# Seconds between looking and writing, as on a busy machine.
+HESITATION_S = 0.02
+
+
+def changed(line: str, by: str) -> Script:
+    """The script with one line that is another."""
+    text = load("decide_batch").text
+    assert text.count(line) == 1, line
+    text = text.replace(line, by)
+    sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+    return Script("decide_batch, changed", text, sha)
+
+
+class IgnoresThePosition(Engine):
+    """Decides whatever comes, whether it was decided before or not."""
+
+    def __init__(self, redis_url: str) -> None:
+        super().__init__(redis_url, LANE)
+        self._script = changed(
+            "local stored = tonumber(redis.call('HGET', positions_key, position_field) or nil)",
+            "local stored = nil",
+        )
+
+
+class ForgetsACounter(Engine):
+    """Does not count what is INVALID."""
+
+    def __init__(self, redis_url: str) -> None:
+        super().__init__(redis_url, LANE)
+        self._script = changed(
+            "if invalid > 0 then redis.call('HINCRBY', lane_stats_key, INVALID, invalid) end", ""
+        )
+
+
+class ReadsThenWrites(Engine):
+    """Decides by the stock that it saw when the batch came, and writes what is left of that."""
+
+    def __init__(self, redis_url: str) -> None:
+        super().__init__(redis_url, LANE)
+        self._redis, self._stock = connect(redis_url), LANE.activity(1).stock
+        self._batches: list[Batch] = []
+        self._seen: dict[bytes, bytes] = {}
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._batches)
+
+    def submit(self, batches: Sequence[Batch]) -> None:
+        self._batches = list(batches)
+        self._seen = self._redis.hgetall(self._stock)  # type: ignore[assignment]
+
+    def collect(self) -> list[Reply]:
+        time.sleep(HESITATION_S)
+        self._redis.hset(self._stock, mapping=self._seen)  # type: ignore[arg-type]
+        batches, self._batches = self._batches, []
+        super().submit(batches)
+        return super().collect()
+
+
+class TrimsFirst(LogWorker):
+    """Takes records off the list, and stores them afterwards; dies in between."""
+
+    turns = 0
+
+    def run_once(self) -> int:
+        batch = self._read(0)
+        if batch.entries:
+            self._trim(batch.entries, batch.dead)
+            self.turns += 1
+            if self.turns == DIES_AT:
+                os._exit(DIED)
+            self._store(batch.records, batch.dead)
+        return len(batch.entries)
+
+
+def main() -> None:
+    """Run until SIGTERM."""
+    name = sys.argv[1]
+    if name == "trims first":
+        settings = load_section(LogWorkerSection)
+        TrimsFirst(
+            connect(settings.redis_url), Storage(settings.pg_dsn), Shutdown(), batch_size=100
+        ).run(drain=True)
+        return
+    engine = {
+        "ignores the position": IgnoresThePosition,
+        "forgets a counter": ForgetsACounter,
+        "reads, then writes": ReadsThenWrites,
+    }[name]
+    server = load_section(Server)
+    with Shutdown() as shutdown:
+        build(server, shutdown, engine(server.redis_url)).run()
+
+
+if __name__ == "__main__":
+    main()
