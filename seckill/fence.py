@@ -16,7 +16,7 @@ from seckill.broker import Position
 from seckill.errors import BrokerAway
 from seckill.keys import Lane, position_field
 from seckill.redis_client import run_script
-from seckill.stats import read_lane
+from seckill.stats import LaneStatus, read_lane
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +58,7 @@ class Guard:
 
         A PostgreSQL or a Kafka that is away is passed over, and told: the sale needs no PostgreSQL.
         """
-        lane = read_lane(self.client, self.lane)
-        if not lane.loaded or lane.fence is not None:
+        if not self._open(read_lane(self.client, self.lane)):
             return
         try:
             source = self.find_source()
@@ -69,9 +68,15 @@ class Guard:
             return
         if source is None:
             return
+        stored_rows = self._stored(source, list(committed))
+        # Redis is read last: others decide, commit and store all the time, and what was committed
+        # or stored was decided before.
+        lane = read_lane(self.client, self.lane)
+        if not self._open(lane):
+            return
         for what, seen in (
             ("the group has committed", _comparable(committed, source, lane.generation)),
-            ("PostgreSQL has stored", self._stored(source, list(committed))),
+            ("PostgreSQL has stored", stored_rows),
         ):
             for partition, following in seen.items():
                 stored = lane.positions.get(position_field(source, partition))
@@ -80,6 +85,10 @@ class Guard:
                     if fence(self.client, self.lane, REWOUND, why):
                         log.error("REWOUND: %s. The lane is fenced", why)
                     return
+
+    @staticmethod
+    def _open(lane: LaneStatus) -> bool:
+        return lane.loaded and lane.fence is None
 
     def _stored(self, source: str, partitions: list[int]) -> dict[int, int]:
         try:

@@ -19,9 +19,9 @@ RUNS = int(os.environ.get("RUNS") or 0)
 # Requests a second.
 RATE = 400
 # The next kill comes at most so many seconds after the sale has recovered, or has not yet.
-NEXT_S = 1.0
+NEXT_S = 0.5
 # Share of kills that hit a sale which has not yet recovered from the one before.
-HASTE = 0.25
+HASTE = 0.4
 # Kills between two audits beside the running sale.
 AUDIT_EACH = 10
 
