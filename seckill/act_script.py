@@ -81,14 +81,12 @@ class ActScripts:
         if code == TOO_MANY:
             raise Refused(
                 _("too many units were ever put on sale of item %(item)s")
-                % {"item": answer[1].decode()},
-                "value",
+                % {"item": answer[1].decode()}
             )
         if code == NOT_ON_SALE:
             raise Refused(
                 _("item %(item)s is not on sale in activity %(id)s; set_stock puts it on sale")
-                % {"item": answer[1].decode(), "id": turn.activity_id},
-                "value",
+                % {"item": answer[1].decode(), "id": turn.activity_id}
             )
         return answer
 

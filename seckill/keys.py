@@ -1,6 +1,7 @@
 """The names of all keys in Redis, in one place. Imports nothing of ours.
 
-Every key is permanent: it goes with its sale, by hand, and no key of the sale has a TTL.
+Every key is permanent: it goes with its sale, by hand, and no key of the sale has a TTL. Only the
+buckets of the rate limit go by themselves.
 The braces put all keys of a lane into the slot of its list in a Redis Cluster.
 """
 
@@ -90,3 +91,8 @@ class Lane:
 def position_field(source: str, partition: int) -> str:
     """The field of a partition in the hash of positions."""
     return f"{source}:{partition}"
+
+
+def rate_bucket(caller: str) -> str:
+    """String with a TTL: how full a caller's share of the control API is. All in one slot."""
+    return f"{{seckill:rate}}:{caller}"

@@ -60,8 +60,8 @@ class Loader:
         )
         if not items:
             raise Refused(
-                _("activity %(id)s has no items in the database") % {"id": activity_id},
-                "activity_id",
+                _("activity %(id)s has no items in the database; set_stock puts some on sale")
+                % {"id": activity_id}
             )
         activity = Activity.objects.get(pk=activity_id)
         lane = self.status()

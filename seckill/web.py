@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from django_redis import get_redis_connection
 from redis.exceptions import RedisError
 
-from seckill.control import Control
+from seckill.control import Control, Once
 from seckill.engine import is_transient
 from seckill.errors import RedisAway
 from seckill.stats import LaneStatus, read_lane
@@ -24,9 +24,9 @@ def redis_client() -> "redis.Redis":
     return client
 
 
-def control(actor: str, note: str = "") -> Control:
+def control(actor: str, note: str = "", once: Once | None = None) -> Control:
     """The acts of the default lane, journalled under this name; `note` says why."""
-    return Control(redis_client(), actor, note=note)
+    return Control(redis_client(), actor, note=note, once=once)
 
 
 def redis_now_ms() -> int:

@@ -263,6 +263,15 @@ class ControlApi(Section):
     port: int = Field(3000, ge=0, le=65535, description="port to listen on; 0 picks a free one")
     metrics_host: MetricsHost = "127.0.0.1"
     metrics_port: MetricsPort = 0
+    rate_limit: float = Field(
+        100.0,
+        ge=0,
+        le=1_000_000,
+        description="REST calls a second of one key, and of one address; 0: no limit",
+    )
+    rate_burst: int = Field(
+        1000, ge=1, le=1_000_000, description="REST calls that may come at once before it holds"
+    )
 
 
 SECTIONS: tuple[type[Section], ...] = (Server, Client, LogWorker, ControlApi)

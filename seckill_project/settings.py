@@ -125,6 +125,9 @@ CACHES = {
     }
 }
 
+# REST calls a second of one caller, and at once: see seckill.rate_limit.
+RATE_LIMIT, RATE_BURST = _api.rate_limit, _api.rate_burst
+
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},

@@ -12,7 +12,7 @@ from typing import Any
 import redis
 
 from seckill.batch import Batch, encode
-from seckill.keys import CONTROL_CHANNEL, Lane
+from seckill.keys import CONTROL_CHANNEL, Lane, rate_bucket
 from seckill.redis_client import run_script
 
 SOURCE = "0f9a2c51-6f0e-4b8e-9d0c-3a54f1f2a111"
@@ -87,9 +87,14 @@ def stock(client: "redis.Redis", activity: int = 1, lane: Lane | None = None) ->
 
 
 def everything(client: "redis.Redis") -> dict[bytes, Any]:
-    """All of Redis: each key with its content, for a comparison of before and after."""
+    """All of Redis: each key with its content, for a comparison of before and after.
+
+    But for the rate limit's buckets, which go by themselves.
+    """
     found: dict[bytes, Any] = {}
     for key in client.scan_iter():
+        if key.startswith(rate_bucket("").encode()):
+            continue
         kind = client.type(key)
         if kind == b"hash":
             found[key] = client.hgetall(key)

@@ -1,4 +1,4 @@
-"""The control API: REST at the paths of the original, documented at /docs and /openapi.json.
+"""The control API: REST below /v1 and at the paths of the original. Its documentation is at /docs.
 
 Owns how the parts are put together. Knows nothing of Redis or PostgreSQL: `seckill.control` does.
 """
@@ -8,21 +8,28 @@ from typing import Any
 
 from ninja import NinjaAPI, Swagger
 
-from seckill.api import problems
+from seckill.api import gate, health, problems, v1
 from seckill.api.operations import LOOK, router
 from seckill.api.strict import StrictParser
 
 DESCRIPTION = """\
 Steers a running flash sale. Every act is atomic, is journalled with its actor, and raises the
-activity's version. `activity_id` is optional everywhere, in the query or in the body; the default
-is 1.
+activity's version. Everything is below `/v1`; the four paths without a version are those of the
+program that this one is modelled on, where `activity_id` is optional and 1 is the default.
+
+**Two at once**: send the version that you have seen, as `If-Match` or as `expected_version`. If
+somebody else has steered since, nothing is changed and the answer names the version now.
+
+**Repeats**: send an `Idempotency-Key` with an act. After a lost answer repeat the call as it was:
+it is done once, and the repeat has the first one's answer with `Idempotency-Replayed: true`. The
+same key with another call is 422; while the first is under way it is 409. A refused call frees it.
 
 **Credentials**: an API key (`manage.py create_api_key NAME`, or in the admin) as `X-API-Key` or as
 `Authorization: Bearer`, or the session of a staff user, which needs the CSRF token for POST.
 
 **Refusals** change nothing and are `application/problem+json`: 401 no or wrong credential, 403 not
-allowed, 404 unknown activity, 409 somebody else is steering, 413 too long, 422 with the fields
-named, 503 with the service that is away.
+allowed, 404 unknown activity, 409 it does not fit what is there now, 412 the version has moved, 413
+too long, 422 with the fields named, 429 too many calls, 503 with the service that is away.
 """
 
 
@@ -52,4 +59,8 @@ api = ControlApi(
     docs=Swagger(settings={"persistAuthorization": True, "defaultModelsExpandDepth": -1}),
 )
 problems.register(api)
+api.add_decorator(gate.limited, mode="view")
+api.add_decorator(gate.strict, mode="operation")
 api.add_router("", router)
+api.add_router("", health.router)
+api.add_router("/v1", v1.router)

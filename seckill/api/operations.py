@@ -8,17 +8,17 @@ from pydantic import Field
 
 from seckill import web
 from seckill.api.problems import Problem
-from seckill.api.schemas import ActivityBody, ActOut, HealthOut, SetStockBody, StatusOut
-from seckill.api.strict import TextId, Unreadable
+from seckill.api.schemas import ActivityBody, ActOut, SetStockBody, StatusOut
+from seckill.api.strict import OptionalTextId, Unreadable
 from seckill.auth import credentials
 from seckill.control import NoSuchActivity
 from seckill.wire import DEFAULT_ACTIVITY
 
 LOOK = credentials(steer=False)
 STEER = credentials(steer=True)
-REFUSALS = frozenset({401, 403, 404, 413, 422, 503})
+REFUSALS = frozenset({400, 401, 403, 404, 413, 422, 429, 503})
 ActivityQuery = Annotated[
-    TextId | None,
+    OptionalTextId,
     Field(description=f"The activity; {DEFAULT_ACTIVITY} where it is named nowhere."),
 ]
 
@@ -81,7 +81,7 @@ def sync_from_db(
 @router.get(
     "/status",
     auth=LOOK,
-    response={200: StatusOut, frozenset({401, 403, 404, 422, 503}): Problem},
+    response={200: StatusOut, frozenset({401, 403, 404, 422, 429, 503}): Problem},
     summary="Stock, statistics and versions",
 )
 def status(request: HttpRequest, activity_id: ActivityQuery = Query(None)) -> StatusOut:
@@ -94,12 +94,6 @@ def status(request: HttpRequest, activity_id: ActivityQuery = Query(None)) -> St
     if activity_id is not None and activity_id not in lane.activities:
         raise NoSuchActivity(f"activity {activity_id} is not loaded in Redis", "activity_id")
     return StatusOut.of(lane, activity_id or DEFAULT_ACTIVITY, with_all=activity_id is None)
-
-
-@router.get("/healthz", auth=None, response=HealthOut, summary="Whether the process answers")
-def healthz(request: HttpRequest) -> HealthOut:
-    """No credential, no data, and no service is asked."""
-    return HealthOut(status="alive")
 
 
 def actor(request: HttpRequest) -> str:

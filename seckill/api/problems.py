@@ -18,7 +18,7 @@ from ninja.errors import HttpError, ValidationError
 from pydantic import BaseModel, Field
 
 from seckill.api.strict import SHOWN, Unreadable
-from seckill.control import NoSuchActivity, Refused
+from seckill.control import NoSuchActivity, Refused, VersionMoved
 from seckill.errors import PostgresAway, ServiceAway
 
 log = logging.getLogger(__name__)
@@ -59,6 +59,11 @@ class Problem(BaseModel):
     service: str | None = Field(
         default=None, description="With 503: the service that is away.", examples=[None]
     )
+    version: int | None = Field(
+        default=None,
+        description="With 409 and 412 of a version that has moved: the one that it is at.",
+        examples=[None],
+    )
 
 
 def problem(
@@ -66,6 +71,8 @@ def problem(
     detail: str,
     errors: Iterable[tuple[str, str]] = (),
     service: str | None = None,
+    version: int | None = None,
+    retry_after_s: int | None = None,
 ) -> HttpResponse:
     """A refusal."""
     body = Problem(
@@ -74,12 +81,15 @@ def problem(
         detail=detail,
         errors=[FieldError(field=field, message=message) for field, message in errors],
         service=service,
+        version=version,
     )
     response = JsonResponse(body.model_dump(), status=status, content_type=MEDIA_TYPE)
     if status == HTTPStatus.UNAUTHORIZED:
         response["WWW-Authenticate"] = 'Bearer realm="seckill"'
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        response["Retry-After"] = str(RETRY_AFTER_S)
+        retry_after_s = RETRY_AFTER_S
+    if retry_after_s is not None:
+        response["Retry-After"] = str(retry_after_s)
     return response
 
 
@@ -145,6 +155,10 @@ def _message(error: dict[str, Any]) -> str:
 def _refused(request: HttpRequest, refused: Any) -> HttpResponse:
     if isinstance(refused, NoSuchActivity):
         return problem(404, str(refused))
+    if isinstance(refused, VersionMoved):
+        # If-Match has a status code of its own (RFC 9110); the version in the body has not.
+        status = 412 if "If-Match" in request.headers else 409
+        return problem(status, str(refused), version=refused.found)
     if refused.field:
         return wrong_fields([(refused.field, str(refused))])
     return problem(409, str(refused))

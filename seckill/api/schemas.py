@@ -181,6 +181,13 @@ class HealthOut(BaseModel):
     status: str = Field(examples=["alive"])
 
 
+class ReadyOut(BaseModel):
+    """Everything that a sale needs is there."""
+
+    can_decide: bool = Field(examples=[True])
+    can_store: bool = Field(examples=[True])
+
+
 def moment(milliseconds: int | None) -> datetime | None:
     """A time in ms since the epoch as a datetime."""
     return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC)

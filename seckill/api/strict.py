@@ -11,17 +11,30 @@ from typing import Annotated, Any
 from django.http import HttpRequest
 from django.utils.datastructures import MultiValueDict
 from ninja.parser import Parser
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic.config import JsonDict
 
 from seckill.wire import MAX_ID, MAX_UNITS
 
-# The one query parameter that operations of this API have.
-QUERY_PARAMETERS = ("activity_id",)
 # Items of one call: sums of their units stay exact in Lua.
 MAX_ITEMS_A_CALL = 1_000
 # Characters of a wrong name or number that an answer repeats.
 SHOWN = 60
 _DECIMAL = re.compile(r"[1-9][0-9]{0,18}\Z", re.ASCII)
+
+
+def up_to(most: int) -> str:
+    """A regular expression of the whole numbers from 1 to `most`, in plain digits."""
+    digits = str(most)
+    parts = [f"[1-9][0-9]{{0,{len(digits) - 2}}}"]
+    for place, digit in enumerate(digits):
+        least, below = (1 if place == 0 else 0), int(digit) - 1
+        if below >= least:
+            rest = len(digits) - place - 1
+            parts.append(
+                f"{digits[:place]}[{least}-{below}]" + (f"[0-9]{{{rest}}}" if rest else "")
+            )
+    return f"^({'|'.join([*parts, digits])})$"
 
 
 class Unreadable(Exception):
@@ -41,15 +54,38 @@ def decimal(value: object) -> object:
     return int(value)
 
 
-Id = Annotated[int, Field(strict=True, ge=1, le=MAX_ID)]
-# An id that travels as text: keys of JSON objects, query parameters.
-TextId = Annotated[int, BeforeValidator(decimal), Field(ge=1, le=MAX_ID)]
-Units = Annotated[int, Field(strict=True, ge=0, le=MAX_UNITS)]
-Stock = Annotated[dict[TextId, Units], Field(min_length=1, max_length=MAX_ITEMS_A_CALL)]
+def whole(value: object) -> object:
+    """A JSON number without a fraction as an integer: 1.0 is 1. What is none passes."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def documented(least: int, most: int) -> WithJsonSchema:
+    """How the documentation tells of a whole number, where pydantic sees but our validator."""
+    return WithJsonSchema({"type": "integer", "minimum": least, "maximum": most})
+
+
+_ID = documented(1, MAX_ID)
+Id = Annotated[int, Field(strict=True, ge=1, le=MAX_ID), BeforeValidator(whole), _ID]
+# An id that travels as text: keys of JSON objects, query parameters, parts of a path.
+TextId = Annotated[int, BeforeValidator(decimal), Field(ge=1, le=MAX_ID), _ID]
+OptionalTextId = Annotated[int | None, BeforeValidator(decimal), Field(ge=1, le=MAX_ID), _ID]
+Units = Annotated[
+    int, Field(strict=True, ge=0, le=MAX_UNITS), BeforeValidator(whole), documented(0, MAX_UNITS)
+]
+MoreUnits = Annotated[
+    int, Field(strict=True, ge=1, le=MAX_UNITS), BeforeValidator(whole), documented(1, MAX_UNITS)
+]
+# Documentation of a mapping of items: pydantic has no word for keys that are numbers.
+_ITEMS: JsonDict = {"propertyNames": {"pattern": up_to(MAX_ID)}}
+_SOME = Field(min_length=1, max_length=MAX_ITEMS_A_CALL, json_schema_extra=_ITEMS)
+Stock = Annotated[dict[TextId, Units], _SOME]
+MoreStock = Annotated[dict[TextId, MoreUnits], _SOME]
+# A text that PostgreSQL can store.
+NO_NUL = r"^[^\x00]*$"
 
 
 class StrictParser(Parser):
-    """JSON in UTF-8 without repeated keys; query strings without unknown or repeated names."""
+    """JSON in UTF-8 without repeated keys; query strings without repeated names."""
 
     def parse_body(self, request: HttpRequest) -> Any:
         """The body's JSON. Raises Unreadable."""
@@ -73,12 +109,17 @@ class StrictParser(Parser):
     ) -> dict[str, Any]:
         """The query parameters. Raises Unreadable."""
         for name in data:
-            if name not in QUERY_PARAMETERS:
-                known = ", ".join(QUERY_PARAMETERS)
-                raise Unreadable(f"query.{name[:SHOWN]}", f"unknown parameter; known: {known}")
             if len(data.getlist(name)) > 1:
-                raise Unreadable(f"query.{name}", "given more than once")
+                raise Unreadable(f"query.{name[:SHOWN]}", "given more than once")
         return super().parse_querydict(data, list_fields, request)
+
+
+def check_query(data: "MultiValueDict[str, str]", known: frozenset[str]) -> None:
+    """Raises Unreadable for a parameter that the operation does not have."""
+    for name in data:
+        if name not in known:
+            said = ", ".join(sorted(known)) or "none"
+            raise Unreadable(f"query.{name[:SHOWN]}", f"unknown parameter; known: {said}")
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -66,6 +66,7 @@ class Command(BaseCommand):
             use_database(section.pg_dsn)
             # Each thread that answers makes its client from these settings.
             caches.settings["default"]["LOCATION"] = section.redis_url
+            settings.RATE_LIMIT, settings.RATE_BURST = section.rate_limit, section.rate_burst
             try:
                 bound = listen(section.host, section.port)
             except PortTaken as taken:

@@ -1,0 +1,10 @@
+"""The versioned routes: everything that operators see and do, below /v1."""
+
+from ninja import Router
+
+from seckill.api.v1 import activities, acts, lookups
+
+router = Router()
+router.add_router("", activities.router)
+router.add_router("", acts.router)
+router.add_router("", lookups.router)

@@ -1,0 +1,139 @@
+"""Activities and their items: list, show, make, change."""
+
+from django.http import HttpRequest, HttpResponse
+from ninja import Query, Router, Status
+
+from seckill import web
+from seckill.api.operations import LOOK, REFUSALS, STEER
+from seckill.api.problems import Problem
+from seckill.api.schemas import ActOut
+from seckill.api.v1.calls import (
+    ACT_OPTIONS,
+    LOOKS,
+    ActivityPath,
+    IdempotencyKey,
+    IfMatch,
+    act,
+    answer,
+    control,
+    page,
+)
+from seckill.api.v1.schemas import (
+    DEFAULT_PAGE,
+    ActivityPage,
+    ActivityRow,
+    CreateBody,
+    Cursor,
+    FieldsBody,
+    ItemOut,
+    ItemPage,
+    Limit,
+)
+from seckill.checks import FIELDS
+from seckill.control import NoSuchActivity
+from seckill.models import Activity, Item
+
+router = Router(tags=["activities"])
+
+
+@router.get(
+    "/activities",
+    auth=LOOK,
+    response={200: ActivityPage, LOOKS - {404}: Problem},
+    summary="Activities by number",
+)
+def list_activities(
+    request: HttpRequest, after: Cursor = Query(None), limit: Limit = Query(DEFAULT_PAGE)
+) -> ActivityPage:
+    """A page of them, each with what Redis has of it now."""
+    lane = web.lane_status()
+    rows, following = page(
+        Activity.objects.filter(pk__gt=after or 0).order_by("pk"), limit, lambda row: row.pk
+    )
+    return ActivityPage(
+        activities=[ActivityRow.of(row, lane.activities.get(row.pk)) for row in rows],
+        next=following,
+    )
+
+
+@router.post(
+    "/activities",
+    auth=STEER,
+    response={201: ActOut, (REFUSALS - {404}) | {409}: Problem},
+    summary="Make an activity",
+)
+def create_activity(
+    request: HttpRequest, response: HttpResponse, body: CreateBody, key: IdempotencyKey = None
+) -> Status:
+    """It is not on sale until its first `set_stock`. 409 if the number is taken."""
+    fields = body.model_dump(exclude_unset=True, exclude={"activity_id", "note"})
+    done = control(request, body, key).create(body.activity_id, **fields)
+    response["Location"] = f"{request.path}/{done.activity_id}"
+    return Status(201, answer(response, done))
+
+
+@router.get(
+    "/activities/{activity_id}",
+    auth=LOOK,
+    response={200: ActivityRow, LOOKS: Problem},
+    summary="One activity",
+)
+def show_activity(
+    request: HttpRequest, response: HttpResponse, activity_id: ActivityPath
+) -> ActivityRow:
+    """Its row and what Redis has of it now; its version is in ETag too."""
+    lane = web.lane_status()
+    shown = ActivityRow.of(_row(activity_id), lane.activities.get(activity_id))
+    response["ETag"] = f'"{shown.version}"'
+    return shown
+
+
+@router.patch("/activities/{activity_id}", **ACT_OPTIONS, summary="Change an activity")
+def change_activity(
+    request: HttpRequest,
+    response: HttpResponse,
+    activity_id: ActivityPath,
+    body: FieldsBody,
+    key: IdempotencyKey = None,
+    if_match: IfMatch = None,
+) -> ActOut:
+    """Name, window, limit per user, timeout: the named fields change, from the next batch on.
+
+    A limit counts what was bought before it was set.
+    """
+    fields = {name: getattr(body, name) for name in FIELDS if name in body.model_fields_set}
+    return act(
+        request, response, body, key, if_match,
+        lambda control, version: control.configure_fields(
+            activity_id, expected_version=version, **fields
+        ),
+    )  # fmt: skip
+
+
+@router.get(
+    "/activities/{activity_id}/items",
+    auth=LOOK,
+    response={200: ItemPage, LOOKS: Problem},
+    summary="Items of an activity",
+)
+def list_items(
+    request: HttpRequest,
+    activity_id: ActivityPath,
+    after: Cursor = Query(None),
+    limit: Limit = Query(DEFAULT_PAGE),
+) -> ItemPage:
+    """A page of them by number, each with what Redis has of it now."""
+    status = web.lane_status().activities.get(_row(activity_id).pk)
+    rows, following = page(
+        Item.objects.filter(activity_id=activity_id, item_id__gt=after or 0).order_by("item_id"),
+        limit,
+        lambda row: row.item_id,
+    )
+    return ItemPage(items=[ItemOut.of(row, status) for row in rows], next=following)
+
+
+def _row(activity_id: int) -> Activity:
+    row = Activity.objects.filter(pk=activity_id).first()
+    if row is None:
+        raise NoSuchActivity(f"activity {activity_id} is not known", "activity_id")
+    return row

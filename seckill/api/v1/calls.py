@@ -1,0 +1,96 @@
+"""What the versioned routes have in common: headers of acts, the way to Control, pages.
+
+Owns how an act is named and guarded. An `Idempotency-Key` names one act of one caller for good: the
+journal's row carries it, so that its repeat has the answer of the first, whatever was lost.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse
+from ninja import Header, Path
+from pydantic import BaseModel, WithJsonSchema
+
+from seckill import web
+from seckill.api.operations import REFUSALS, STEER, actor
+from seckill.api.problems import Problem
+from seckill.api.schemas import ActOut
+from seckill.api.strict import TextId, Unreadable
+from seckill.api.v1.schemas import ActBody, CreateBody
+from seckill.control import Act, Control, Once
+
+ActivityPath = Annotated[TextId, Path(description="The activity.")]
+KEY, VERSION = r"^[!-~]{1,100}$", r'^"(0|[1-9][0-9]{0,14})"$'
+IdempotencyKey = Annotated[
+    str | None,
+    WithJsonSchema({"type": "string", "pattern": KEY}),
+    Header(
+        alias="Idempotency-Key",
+        pattern=KEY,
+        description="Names this act: a repeat with the same key does nothing and has the same "
+        "answer. A new one for each act, such as a UUID.",
+    ),
+]
+IfMatch = Annotated[
+    str | None,
+    WithJsonSchema({"type": "string", "pattern": VERSION}),
+    Header(
+        alias="If-Match",
+        pattern=VERSION,
+        description="The version to build on, in quotes, as in ETag; 412 if it has moved. The "
+        "same as `expected_version` in the body, which is refused with 409.",
+    ),
+]
+LOOKS = frozenset({400, 401, 403, 404, 422, 429, 503})
+ACT = {200: ActOut, REFUSALS | {409, 412}: Problem}
+ACT_OPTIONS: dict[str, Any] = {"auth": STEER, "response": ACT}
+
+
+def act(
+    request: HttpRequest,
+    response: HttpResponse,
+    body: ActBody | None,
+    key: str | None,
+    if_match: str | None,
+    do: Callable[[Control, int | None], Act],
+) -> ActOut:
+    """Do one act as its headers and body say; its answer, with the version in ETag."""
+    expected = body.expected_version if body else None
+    if if_match is not None:
+        named = int(if_match.strip('"'))
+        if expected not in (None, named):
+            raise Unreadable("expected_version", "If-Match and body name different versions")
+        expected = named
+    return answer(response, do(control(request, body, key), expected))
+
+
+def control(request: HttpRequest, body: ActBody | CreateBody | None, key: str | None) -> Control:
+    """The acts of who asks, with the note and the name that the call gives them."""
+    once = None if key is None else Once(key, _fingerprint(request, body))
+    return web.control(actor(request), note=body.note if body else "", once=once)
+
+
+def answer(response: HttpResponse, done: Act) -> ActOut:
+    """What was done, with the headers that tell of it."""
+    response["ETag"] = f'"{done.version}"'
+    if done.repeated:
+        response["Idempotency-Replayed"] = "true"
+    return ActOut.of(done)
+
+
+def page(
+    rows: "QuerySet[Any]", limit: int, cursor_of: Callable[[Any], int]
+) -> tuple[list[Any], str | None]:
+    """A page of ordered rows, and the cursor of the next one. Reads one row more, and no count."""
+    found: list[Model] = list(rows[: limit + 1])
+    return found[:limit], str(cursor_of(found[limit - 1])) if len(found) > limit else None
+
+
+def _fingerprint(request: HttpRequest, body: BaseModel | None) -> str:
+    """What makes two calls the same: method, path, precondition, and the body's meaning."""
+    said = body.model_dump(mode="json", exclude_unset=True) if body else {}
+    whole = [request.method, request.path, request.headers.get("If-Match", ""), said]
+    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,334 @@
+"""Bodies, parameters and answers of the versioned routes, as their documentation shows them."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from seckill.api.schemas import ActivityOut, LaneOut, moment
+from seckill.api.strict import (
+    NO_NUL,
+    Id,
+    MoreStock,
+    OptionalTextId,
+    Stock,
+    decimal,
+    documented,
+    whole,
+)
+from seckill.checks import MAX_NAME, MAX_TIMEOUT_MS
+from seckill.last_audit import LastAudit
+from seckill.models import Activity, Item, Record, StockChange
+from seckill.stats import ActivityStatus, LaneStatus
+from seckill.wire import MAX_REQUEST_ID, MAX_UNITS
+from seckill.workers import Worker
+
+# Versions in JSON stay exact in every language.
+MAX_VERSION = 2**53 - 1
+MAX_PAGE, DEFAULT_PAGE = 500, 50
+
+Version = Annotated[
+    int,
+    Field(strict=True, ge=0, le=MAX_VERSION),
+    BeforeValidator(whole),
+    documented(0, MAX_VERSION),
+]
+Note = Annotated[str, Field(max_length=500, pattern=NO_NUL)]
+Name = Annotated[str, Field(max_length=MAX_NAME, pattern=NO_NUL)]
+UserLimit = Annotated[
+    int, Field(strict=True, ge=1, le=MAX_UNITS), BeforeValidator(whole), documented(1, MAX_UNITS)
+]
+TimeoutMs = Annotated[
+    int,
+    Field(strict=True, ge=1, le=MAX_TIMEOUT_MS),
+    BeforeValidator(whole),
+    documented(1, MAX_TIMEOUT_MS),
+]
+Limit = Annotated[
+    int,
+    BeforeValidator(decimal),
+    Field(ge=1, le=MAX_PAGE, description="Rows of a page, at most."),
+    documented(1, MAX_PAGE),
+]
+Cursor = Annotated[OptionalTextId, Field(description="`next` of the page before.")]
+RequestId = Annotated[
+    str | None,
+    Field(min_length=1, max_length=MAX_REQUEST_ID, pattern=NO_NUL),
+    WithJsonSchema(
+        {"type": "string", "minLength": 1, "maxLength": MAX_REQUEST_ID, "pattern": NO_NUL}
+    ),
+]
+
+
+class ActBody(BaseModel):
+    """The body of acts that need none."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{}]})
+    expected_version: Version | None = Field(
+        None,
+        description="Refuse with 409 if the activity is at another version; 0: it is not loaded.",
+    )
+    note: Note = Field("", description="Why, for the journal.")
+
+
+class SetBody(ActBody):
+    """Units by item that are left from now on."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"value": {"1001": 10, "1002": 5}}]}
+    )
+    value: Stock = Field(description="Units left from now on, by item.")
+
+
+class AddBody(ActBody):
+    """Units by item that come in addition."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"value": {"1001": 10}, "expected_version": 4}]},
+    )
+    value: MoreStock = Field(description="Units that come in addition, by item.")
+
+
+class FieldsBody(ActBody):
+    """Fields of an activity: those that are named change, null removes one."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"user_limit": 2, "expected_version": 4}],
+            "anyOf": [
+                {"required": [name]}
+                for name in ("name", "opens_at", "closes_at", "user_limit", "timeout_ms")
+            ],
+        },
+    )
+    name: Name = Field("")
+    opens_at: AwareDatetime | None = Field(None, description="Null: open from the start.")
+    closes_at: AwareDatetime | None = Field(None, description="Null: open until it is finished.")
+    user_limit: UserLimit | None = Field(None, description="Units a user may buy. Null: any.")
+    timeout_ms: TimeoutMs | None = Field(
+        None, description="Age at which requests expire. Null: what consumers are started with."
+    )
+
+
+class CreateBody(BaseModel):
+    """A new activity. Without a number it gets the next one."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"name": "Singles' day"}]}
+    )
+    activity_id: Id | None = Field(None)
+    name: Name = Field("")
+    opens_at: AwareDatetime | None = Field(None)
+    closes_at: AwareDatetime | None = Field(None)
+    user_limit: UserLimit | None = Field(None)
+    timeout_ms: TimeoutMs | None = Field(None)
+    note: Note = Field("")
+
+
+class ActivityRow(BaseModel):
+    """An activity: its row, and what Redis has of it now."""
+
+    activity_id: int = Field(examples=[1])
+    name: str = Field(examples=["Singles' day"])
+    opens_at: datetime | None = Field(examples=[None])
+    closes_at: datetime | None = Field(examples=[None])
+    user_limit: int | None = Field(examples=[2])
+    timeout_ms: int | None = Field(examples=[None])
+    created_at: datetime
+    version: int = Field(description="0 while it is not loaded.", examples=[4])
+    live: ActivityOut | None = Field(description="As Redis has it; null while it is not loaded.")
+
+    @classmethod
+    def of(cls, row: Activity, status: ActivityStatus | None) -> "ActivityRow":
+        """The answer about a row."""
+        return cls(
+            activity_id=row.pk,
+            name=row.name,
+            opens_at=row.opens_at,
+            closes_at=row.closes_at,
+            user_limit=row.user_limit,
+            timeout_ms=row.timeout_ms,
+            created_at=row.created_at,
+            version=status.version if status else 0,
+            live=ActivityOut(**ActivityOut.values(row.pk, status)) if status else None,
+        )
+
+
+class ItemOut(BaseModel):
+    """An item of an activity: its row, and what Redis has of it now."""
+
+    item_id: int = Field(examples=[1001])
+    name: str = Field(examples=["Kettle"])
+    allocation: int = Field(description="Units ever put on sale, by the database.", examples=[10])
+    stored: int = Field(description="Units in stored orders.", examples=[7])
+    left: int | None = Field(description="Units left; null while it is not loaded.", examples=[3])
+    sold: int | None = Field(description="Units sold, by Redis.", examples=[7])
+
+    @classmethod
+    def of(cls, row: Item, status: ActivityStatus | None) -> "ItemOut":
+        """The answer about a row."""
+        live = status.items.get(row.item_id) if status else None
+        return cls(
+            item_id=row.item_id,
+            name=row.name,
+            allocation=row.allocation,
+            stored=row.sold,
+            left=live.left if live else None,
+            sold=live.sold if live else None,
+        )
+
+
+class JournalOut(BaseModel):
+    """One control act."""
+
+    journal_id: int = Field(examples=[17])
+    at: datetime
+    actor: str = Field(examples=["key:till"])
+    act: str = Field(examples=["add_stock"])
+    activity_id: int = Field(examples=[1])
+    old: dict[str, Any] | None = Field(examples=[{"1001": 3}])
+    new: dict[str, Any] | None = Field(examples=[{"1001": 13}])
+    version: int | None = Field(description="After the act.", examples=[5])
+    state: str = Field(
+        description="`applied`, `failed` (nothing was changed), `started` (its end is not known).",
+        examples=["applied"],
+    )
+    detail: str = Field(examples=[""])
+    note: str = Field(examples=[""])
+
+    @classmethod
+    def of(cls, row: StockChange) -> "JournalOut":
+        """The answer about a row."""
+        names = [name for name in cls.model_fields if name != "journal_id"]
+        return cls(journal_id=row.pk, **{name: getattr(row, name) for name in names})
+
+
+class OrderOut(BaseModel):
+    """One stored order line, and the message of Kafka that it comes from."""
+
+    order_id: int = Field(examples=[1])
+    user_id: int = Field(examples=[564])
+    activity_id: int = Field(examples=[1])
+    item_id: int = Field(examples=[1001])
+    quantity: int = Field(examples=[2])
+    request_id: str | None = Field(examples=[None])
+    decided_at: datetime
+    cost_ms: int = Field(description="From initiation to decision.", examples=[12])
+    version: int = Field(description="Of the sale, when decided.", examples=[4])
+    source: str = Field(examples=["0f9a2c51-6f0e-4b8e-9d0c-3a54f1f2a111"])
+    partition: int = Field(examples=[0])
+    offset: int = Field(examples=[1234])
+
+    @classmethod
+    def of(cls, row: Record) -> "OrderOut":
+        """The answer about a row."""
+        return cls(
+            order_id=row.pk,
+            decided_at=row.ts,
+            source=str(row.source),
+            **{
+                name: getattr(row, name)
+                for name in cls.model_fields
+                if name not in ("order_id", "decided_at", "source")
+            },
+        )
+
+
+class _Page(BaseModel):
+    next: str | None = Field(
+        description="The cursor of the next page; null on the last one.", examples=[None]
+    )
+
+
+class ActivityPage(_Page):
+    """Activities by number."""
+
+    activities: list[ActivityRow]
+
+
+class ItemPage(_Page):
+    """Items by number."""
+
+    items: list[ItemOut]
+
+
+class JournalPage(_Page):
+    """Acts, the newest first."""
+
+    journal: list[JournalOut]
+
+
+class OrderPage(_Page):
+    """Order lines, the newest first."""
+
+    orders: list[OrderOut]
+
+
+class WorkerOut(BaseModel):
+    """A consumer or log worker, as its last heartbeat had it."""
+
+    kind: str = Field(examples=["consumer"])
+    id: str = Field(examples=["host:4711"])
+    alive: bool
+    started_at: datetime | None
+    heartbeat_at: datetime | None
+    progress_at: datetime | None = Field(description="When it last got something done.")
+    detail: str = Field(description="Why it holds, or what it works on.", examples=[""])
+
+    @classmethod
+    def of(cls, worker: Worker) -> "WorkerOut":
+        """The answer about a worker."""
+        return cls(
+            kind=worker.kind.value,
+            id=worker.id,
+            alive=worker.alive,
+            started_at=moment(worker.started_ms),
+            heartbeat_at=moment(worker.beat_ms),
+            progress_at=moment(worker.progress_ms),
+            detail=worker.detail,
+        )
+
+
+class AuditOut(BaseModel):
+    """What the last audit said. It was true at its time."""
+
+    clean: bool | None = Field(description="Null: it could not be checked.", examples=[True])
+    at: datetime | None
+    checks: int = Field(examples=[9])
+    finding: str = Field(description="The first thing that does not hold.", examples=[""])
+    by: str = Field(description="Who ran it.", examples=["shell:olga"])
+
+    @classmethod
+    def of(cls, audit: LastAudit) -> "AuditOut":
+        """The answer about a verdict."""
+        return cls(
+            clean=audit.clean,
+            at=moment(audit.at_ms),
+            checks=audit.checks,
+            finding=audit.finding,
+            by=audit.by,
+        )
+
+
+class StateOut(BaseModel):
+    """The whole lane at one moment: all loaded activities, workers, and the last audit."""
+
+    lane: LaneOut
+    activities: list[ActivityOut]
+    workers: list[WorkerOut]
+    audit: AuditOut | None = Field(description="Null: none was run yet.")
+
+    @classmethod
+    def of(cls, lane: LaneStatus, workers: list[Worker], audit: LastAudit | None) -> "StateOut":
+        """The answer."""
+        return cls(
+            lane=LaneOut.of(lane),
+            activities=[
+                ActivityOut(**ActivityOut.values(number, status))
+                for number, status in lane.activities.items()
+            ],
+            workers=[WorkerOut.of(worker) for worker in workers],
+            audit=AuditOut.of(audit) if audit else None,
+        )

@@ -1,0 +1,31 @@
+#!lua flags=allow-oom
+-- rate_limit: may this call go on? Every bucket that it counts in must have room for one more.
+--
+-- KEYS[1...] string  each bucket: the time in µs at which it will be empty again
+-- ARGV[1] calls a second that a bucket lets through   ARGV[2] calls that may come at once
+--
+-- Returns {1 or 0: may it go on, calls left, ms until all is left again, ms until one more is}, of
+-- the fullest bucket. A call that may not go on is counted nowhere.
+-- Not safe to repeat: each call counts. Buckets go by themselves when they are empty.
+
+local rate, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
+local step = 1e6 / rate
+local room = burst * step
+local clock = redis.call('TIME')
+local now = tonumber(clock[1]) * 1e6 + tonumber(clock[2])
+
+local fullest, filled = now, {}
+for i, bucket in ipairs(KEYS) do
+  local empty_at = math.max(now, tonumber(redis.call('GET', bucket) or 0))
+  fullest = math.max(fullest, empty_at)
+  filled[i] = empty_at + step
+end
+local after = fullest + step
+if after - now > room then
+  return {0, 0, math.ceil((fullest - now) / 1000), math.ceil((after - now - room) / 1000)}
+end
+for i, bucket in ipairs(KEYS) do
+  redis.call('SET', bucket, string.format('%.0f', filled[i]),
+    'PX', math.ceil((filled[i] - now) / 1000) + 1)
+end
+return {1, math.floor((room - (after - now)) / step), math.ceil((after - now) / 1000), 0}

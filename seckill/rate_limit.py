@@ -1,0 +1,36 @@
+"""How many calls the control API takes from one key and from one address: decided in Redis.
+
+One script call for all buckets of a request, on Redis's clock, so that all web processes count
+together. Only for courtesy: who cannot be counted, since Redis is away, goes on.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import redis
+
+from seckill.keys import rate_bucket
+from seckill.redis_client import run_script
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a call may go on; of the fullest bucket, what is left of it. Times in seconds."""
+
+    allowed: bool
+    remaining: int
+    reset_s: int
+    retry_after_s: int
+
+
+def count(client: "redis.Redis", callers: Sequence[str], rate: float, burst: int) -> Verdict:
+    """Count one call of these callers: names that tell each from every other. Raises RedisAway."""
+    allowed, remaining, reset_ms, retry_ms = run_script(
+        client, "rate_limit", [rate_bucket(caller) for caller in callers], [str(rate), burst]
+    )
+    return Verdict(bool(allowed), int(remaining), _up(reset_ms), _up(retry_ms))
+
+
+def _up(milliseconds: int) -> int:
+    """Whole seconds, none too few."""
+    return -(-int(milliseconds) // 1000)
