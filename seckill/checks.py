@@ -1,7 +1,7 @@
 """What an operator may ask for: numbers, units, windows. Each raises Refused with the field."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -44,12 +44,23 @@ def check_fields(fields: Mapping[str, Any]) -> None:
             if not isinstance(value, str) or len(value) > MAX_NAME or "\0" in value:
                 raise Refused(_("a name is a text of at most 200 characters"), name)
         elif name in ("opens_at", "closes_at"):
-            if value is not None and not (isinstance(value, datetime) and value.tzinfo):
+            if value is not None and not _is_moment(value):
                 raise Refused(_("a moment with its time zone, as in 2026-11-11T20:00Z"), name)
         else:
             most = MAX_UNITS if name == "user_limit" else MAX_TIMEOUT_MS
             if value is not None and not 1 <= value <= most:
                 raise Refused(_("a whole number from 1 to %(most)s") % {"most": most}, name)
+
+
+def _is_moment(value: object) -> bool:
+    """Whether it is a time with its zone, in a year that UTC has too."""
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        return False
+    try:
+        value.astimezone(UTC)
+    except OverflowError:
+        return False
+    return True
 
 
 def check_window(opens_at: datetime | None, closes_at: datetime | None) -> None:

@@ -82,6 +82,7 @@ class ActivityOut(BaseModel):
     why: str | None = Field(
         description="`finished` or `sold_out` when it is over.", examples=[None]
     )
+    paused: bool = Field(description="Held by an operator: every request is NOT_OPEN.")
     version: int = Field(description="Grows with each act.", examples=[4])
     opens_at: datetime | None = Field(examples=[None])
     closes_at: datetime | None = Field(examples=[None])
@@ -115,6 +116,7 @@ class ActivityOut(BaseModel):
             "loaded": status is not None,
             "over": s.over is not None,
             "why": s.over,
+            "paused": s.paused,
             "version": s.version,
             "opens_at": moment(s.opens_at_ms),
             "closes_at": moment(s.closes_at_ms),
@@ -135,6 +137,14 @@ class ActivityOut(BaseModel):
         }
 
 
+class FenceOut(BaseModel):
+    """Why nothing is decided in the lane."""
+
+    word: str = Field(examples=["REWOUND"])
+    at: datetime | None
+    why: str
+
+
 class LaneOut(BaseModel):
     """What belongs to no activity."""
 
@@ -146,11 +156,20 @@ class LaneOut(BaseModel):
     skipped: int = Field(description="Offsets that held no request.", examples=[0])
     decided: int = Field(description="All outcomes ever.", examples=[4200])
     positions: dict[str, int] = Field(description="Next offset to decide, by source:partition.")
+    recovered: int = Field(description="Offsets whose outcome went with a loss.", examples=[0])
+    generation: int = Field(description="How often it was rebuilt after a loss.", examples=[0])
+    fence: FenceOut | None = Field(description="While it is there nothing is decided.")
 
     @classmethod
     def of(cls, lane: LaneStatus) -> "LaneOut":
         """The answer for a lane."""
-        return cls(**{name: getattr(lane, name) for name in cls.model_fields})
+        fence = lane.fence
+        return cls(
+            fence=FenceOut(word=fence.word, at=moment(fence.at_ms), why=fence.why)
+            if fence
+            else None,
+            **{name: getattr(lane, name) for name in cls.model_fields if name != "fence"},
+        )
 
 
 class StatusOut(ActivityOut):

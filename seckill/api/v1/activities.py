@@ -10,6 +10,8 @@ from seckill.api.schemas import ActOut
 from seckill.api.v1.calls import (
     ACT_OPTIONS,
     LOOKS,
+    MATCHING,
+    NAMED,
     ActivityPath,
     IdempotencyKey,
     IfMatch,
@@ -63,7 +65,7 @@ def list_activities(
     summary="Make an activity",
 )
 def create_activity(
-    request: HttpRequest, response: HttpResponse, body: CreateBody, key: IdempotencyKey = None
+    request: HttpRequest, response: HttpResponse, body: CreateBody, key: IdempotencyKey = NAMED
 ) -> Status:
     """It is not on sale until its first `set_stock`. 409 if the number is taken."""
     fields = body.model_dump(exclude_unset=True, exclude={"activity_id", "note"})
@@ -94,8 +96,8 @@ def change_activity(
     response: HttpResponse,
     activity_id: ActivityPath,
     body: FieldsBody,
-    key: IdempotencyKey = None,
-    if_match: IfMatch = None,
+    key: IdempotencyKey = NAMED,
+    if_match: IfMatch = MATCHING,
 ) -> ActOut:
     """Name, window, limit per user, timeout: the named fields change, from the next batch on.
 

@@ -6,7 +6,15 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Body, Router
 
 from seckill.api.schemas import ActOut
-from seckill.api.v1.calls import ACT_OPTIONS, ActivityPath, IdempotencyKey, IfMatch, act
+from seckill.api.v1.calls import (
+    ACT_OPTIONS,
+    MATCHING,
+    NAMED,
+    ActivityPath,
+    IdempotencyKey,
+    IfMatch,
+    act,
+)
 from seckill.api.v1.schemas import ActBody, AddBody, SetBody
 
 router = Router(tags=["acts"])
@@ -20,8 +28,8 @@ def set_stock(
     response: HttpResponse,
     activity_id: ActivityPath,
     body: SetBody,
-    key: IdempotencyKey = None,
-    if_match: IfMatch = None,
+    key: IdempotencyKey = NAMED,
+    if_match: IfMatch = MATCHING,
 ) -> ActOut:
     """Each named item has so many units left from now on; others stay as they are.
 
@@ -42,8 +50,8 @@ def add_stock(
     response: HttpResponse,
     activity_id: ActivityPath,
     body: AddBody,
-    key: IdempotencyKey = None,
-    if_match: IfMatch = None,
+    key: IdempotencyKey = NAMED,
+    if_match: IfMatch = MATCHING,
 ) -> ActOut:
     """Statistics go on. What was sold out is open again, what was finished stays finished.
 
@@ -63,8 +71,8 @@ def pause(
     response: HttpResponse,
     activity_id: ActivityPath,
     body: NoBody = None,
-    key: IdempotencyKey = None,
-    if_match: IfMatch = None,
+    key: IdempotencyKey = NAMED,
+    if_match: IfMatch = MATCHING,
 ) -> ActOut:
     """Every request from now on is answered NOT_OPEN, until `resume`."""
     return act(
@@ -79,8 +87,8 @@ def resume(
     response: HttpResponse,
     activity_id: ActivityPath,
     body: NoBody = None,
-    key: IdempotencyKey = None,
-    if_match: IfMatch = None,
+    key: IdempotencyKey = NAMED,
+    if_match: IfMatch = MATCHING,
 ) -> ActOut:
     """Takes back a pause."""
     return act(
@@ -95,8 +103,8 @@ def finish(
     response: HttpResponse,
     activity_id: ActivityPath,
     body: NoBody = None,
-    key: IdempotencyKey = None,
-    if_match: IfMatch = None,
+    key: IdempotencyKey = NAMED,
+    if_match: IfMatch = MATCHING,
 ) -> ActOut:
     """Every request from now on is answered OVER, whatever is left, until `reopen`."""
     return act(
@@ -111,8 +119,8 @@ def reopen(
     response: HttpResponse,
     activity_id: ActivityPath,
     body: NoBody = None,
-    key: IdempotencyKey = None,
-    if_match: IfMatch = None,
+    key: IdempotencyKey = NAMED,
+    if_match: IfMatch = MATCHING,
 ) -> ActOut:
     """The sale goes on with what is left; where nothing is, it is sold out."""
     return act(
@@ -127,8 +135,8 @@ def sync_from_db(
     response: HttpResponse,
     activity_id: ActivityPath,
     body: NoBody = None,
-    key: IdempotencyKey = None,
-    if_match: IfMatch = None,
+    key: IdempotencyKey = NAMED,
+    if_match: IfMatch = MATCHING,
 ) -> ActOut:
     """left = allocation - sold for each item, never below 0, counting what still waits for storage.
 

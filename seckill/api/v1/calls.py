@@ -24,26 +24,22 @@ from seckill.control import Act, Control, Once
 
 ActivityPath = Annotated[TextId, Path(description="The activity.")]
 KEY, VERSION = r"^[!-~]{1,100}$", r'^"(0|[1-9][0-9]{0,14})"$'
-IdempotencyKey = Annotated[
-    str | None,
-    WithJsonSchema({"type": "string", "pattern": KEY}),
-    Header(
-        alias="Idempotency-Key",
-        pattern=KEY,
-        description="Names this act: a repeat with the same key does nothing and has the same "
-        "answer. A new one for each act, such as a UUID.",
-    ),
-]
-IfMatch = Annotated[
-    str | None,
-    WithJsonSchema({"type": "string", "pattern": VERSION}),
-    Header(
-        alias="If-Match",
-        pattern=VERSION,
-        description="The version to build on, in quotes, as in ETag; 412 if it has moved. The "
-        "same as `expected_version` in the body, which is refused with 409.",
-    ),
-]
+IdempotencyKey = Annotated[str | None, WithJsonSchema({"type": "string", "pattern": KEY})]
+IfMatch = Annotated[str | None, WithJsonSchema({"type": "string", "pattern": VERSION})]
+NAMED: Any = Header(
+    None,
+    alias="Idempotency-Key",
+    pattern=KEY,
+    description="Names this act: a repeat with the same key does nothing and has the same answer. "
+    "A new one for each act, such as a UUID.",
+)
+MATCHING: Any = Header(
+    None,
+    alias="If-Match",
+    pattern=VERSION,
+    description="The version to build on, in quotes, as in ETag; 412 if it has moved. The same as "
+    "`expected_version` in the body, which is refused with 409.",
+)
 LOOKS = frozenset({400, 401, 403, 404, 422, 429, 503})
 ACT = {200: ActOut, REFUSALS | {409, 412}: Problem}
 ACT_OPTIONS: dict[str, Any] = {"auth": STEER, "response": ACT}

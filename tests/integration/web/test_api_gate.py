@@ -1,0 +1,150 @@
+"""The rate limit, and the probes: alive, ready, and which part is not."""
+
+import threading
+from typing import Any
+
+import pytest
+import redis
+from django.db import connections
+from django.test import Client
+
+from seckill import rate_limit
+from seckill.control import Control
+from seckill.fence import fence
+from seckill.keys import Lane, rate_bucket
+from seckill.workers import Heart, Kind
+from tests.conftest import wait_until
+
+pytestmark = pytest.mark.django_db
+
+
+class TestRateLimit:
+    def test_a_key_has_its_share_and_then_waits(
+        self, http: Client, key: str, look_key: str, redis_client: "redis.Redis", settings: Any
+    ) -> None:
+        settings.RATE_LIMIT, settings.RATE_BURST = 0.001, 3
+
+        def look(key: str, address: str) -> Any:
+            return http.get("/v1/journal", headers={"X-API-Key": key}, REMOTE_ADDR=address)
+
+        answers = [look(key, f"10.0.0.{n}") for n in range(4)]
+        assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+        assert [answer["RateLimit-Remaining"] for answer in answers] == ["2", "1", "0", "0"]
+        assert answers[0]["RateLimit-Limit"] == "3"
+        refused = answers[3]
+        assert refused["Content-Type"] == "application/problem+json"
+        assert 0 < int(refused["Retry-After"]) <= 1000
+        assert int(refused["RateLimit-Reset"]) > int(refused["Retry-After"])
+        # Another key goes on; an address has its share too, whatever its keys.
+        assert [look(look_key, "10.0.0.9").status_code for _ in range(3)] == [200] * 3
+        assert look("sk_new", "10.0.0.9").status_code == 429
+        assert look("sk_new", "10.0.0.8").status_code == 401
+
+    def test_what_is_refused_is_counted_nowhere(self, redis_client: "redis.Redis") -> None:
+        assert rate_limit.count(redis_client, ["a"], 0.001, 1).allowed
+        before = redis_client.get(rate_bucket("a"))
+        assert not rate_limit.count(redis_client, ["b", "a"], 0.001, 1).allowed
+        assert redis_client.get(rate_bucket("a")) == before
+        assert not redis_client.exists(rate_bucket("b"))
+        assert redis_client.pttl(rate_bucket("a")) > 0
+
+    def test_it_fills_again(self, redis_client: "redis.Redis") -> None:
+        assert rate_limit.count(redis_client, ["a"], 5, 1).allowed
+        wait_until(
+            lambda: rate_limit.count(redis_client, ["a"], 5, 1).allowed, 10, "a call is let through"
+        )
+
+    def test_many_at_once_get_no_more_than_there_is(self, redis_client: "redis.Redis") -> None:
+        allowed: list[bool] = []
+
+        def call() -> None:
+            for _ in range(10):
+                allowed.append(rate_limit.count(redis_client, ["a"], 0.001, 7).allowed)
+
+        threads = [threading.Thread(target=call) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert (len(allowed), sum(allowed)) == (40, 7)
+
+    def test_nobody_is_locked_out_by_a_redis_that_is_away(
+        self, http: Client, key: str, away: None, settings: Any
+    ) -> None:
+        settings.RATE_LIMIT, settings.RATE_BURST = 0.001, 1
+        for _ in range(3):
+            assert http.get("/v1/journal", headers={"X-API-Key": key}).status_code == 200
+
+    def test_probes_and_documentation_are_free(
+        self, http: Client, redis_client: "redis.Redis", settings: Any
+    ) -> None:
+        settings.RATE_LIMIT, settings.RATE_BURST = 0.001, 1
+        for _ in range(3):
+            assert http.get("/healthz").status_code == 200
+            assert http.get("/openapi.json").status_code == 200
+
+    def test_it_can_be_switched_off(
+        self, http: Client, key: str, redis_client: "redis.Redis", settings: Any
+    ) -> None:
+        settings.RATE_LIMIT, settings.RATE_BURST = 0, 1
+        answers = [http.get("/status", headers={"X-API-Key": key}) for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [200] * 3
+        assert "RateLimit-Limit" not in answers[0]
+
+
+class TestReady:
+    def parts(self, http: Client) -> dict[str, str]:
+        """What is not ready: part and reason."""
+        answer = http.get("/readyz")
+        assert answer.status_code == 503
+        assert answer["Content-Type"] == "application/problem+json"
+        assert answer["Retry-After"]
+        return {error["field"]: error["message"] for error in answer.json()["errors"]}
+
+    def test_with_a_sale_it_is_ready(self, http: Client, control: Control) -> None:
+        control.set_stock(1, {1: 1})
+        answer = http.get("/readyz")
+        assert (answer.status_code, answer.json()) == (
+            200, {"can_decide": True, "can_store": True},
+        )  # fmt: skip
+
+    def test_nothing_is_loaded(self, http: Client, redis_client: "redis.Redis") -> None:
+        assert list(self.parts(http)) == ["decide.activities"]
+
+    def test_redis_is_away(self, http: Client, away: None) -> None:
+        parts = self.parts(http)
+        assert list(parts) == ["decide.Redis", "store.Redis"]
+        assert "127.0.0.1" not in str(parts)
+
+    def test_postgresql_is_away(
+        self, http: Client, control: Control, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        control.set_stock(1, {1: 1})
+        away = connections["default"].copy()
+        away.settings_dict = {**away.settings_dict, "HOST": "127.0.0.1", "PORT": "1"}
+        with monkeypatch.context() as patched:
+            patched.setattr("seckill.readiness.connection", away)
+            assert list(self.parts(http)) == ["store.PostgreSQL"]
+
+    def test_the_lane_is_fenced(
+        self, http: Client, control: Control, redis_client: "redis.Redis"
+    ) -> None:
+        control.set_stock(1, {1: 1})
+        assert fence(redis_client, Lane(), "REWOUND", "an older copy")
+        assert "an older copy" in self.parts(http)["decide.fence"]
+
+    def test_workers_that_were_heard_of_are_silent(
+        self, http: Client, control: Control, redis_client: "redis.Redis", stack: Any
+    ) -> None:
+        control.set_stock(1, {1: 1})
+        hearts = [Heart(stack.redis_url, Lane(), kind) for kind in (Kind.CONSUMER, Kind.LOG_WORKER)]
+        for heart in hearts[:1]:
+            heart.beat(1)
+        assert http.get("/readyz").status_code == 200
+        lane = Lane()
+        for member, beat in redis_client.zrange(lane.beats, 0, -1, withscores=True):
+            redis_client.zadd(lane.beats, {member: beat - 60_000})
+        assert list(self.parts(http)) == ["decide.consumer"]
+        hearts[0].beat(2)
+        for heart in hearts:
+            heart.close()
