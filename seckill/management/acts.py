@@ -2,21 +2,29 @@
 
 import argparse
 import getpass
+import hashlib
 import os
+import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import InterfaceError, OperationalError, ProgrammingError
+from pydantic import TypeAdapter, ValidationError
 
 from seckill import exit_codes
-from seckill.control import Act, Control, Refused
+from seckill.control import Act, Control, Once, Refused
 from seckill.errors import PostgresAway
 from seckill.management.arguments import add_connection_flags, readable_errors, use_database
 from seckill.redis_client import connect
 from seckill.wire import DEFAULT_ACTIVITY, MAX_ID
-from seckill_project.config import ControlApi, load
+from seckill_project.config import ControlApi, Stock, load
+
+if TYPE_CHECKING:
+    import redis
 
 CODES = (
     "Exit codes: 0 done, 1 refused and nothing changed, 2 wrong command line or configuration, "
@@ -28,6 +36,13 @@ def activity_number(text: str) -> int:
     """An activity's number from the command line."""
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:20]) <= MAX_ID):
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to 2^63-1")
+    return int(text)
+
+
+def version_number(text: str) -> int:
+    """An activity's version from the command line."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 15):
+        raise argparse.ArgumentTypeError(f"{text!r} is no version: a whole number from 0")
     return int(text)
 
 
@@ -68,11 +83,67 @@ UNDEFINED_TABLE, UNDEFINED_COLUMN = "42P01", "42703"
 NO_TABLES = "PostgreSQL has no tables of this project, or older ones: run manage.py migrate"
 
 
+@contextmanager
+def refusals() -> Iterator[None]:
+    """What is refused, as one line and its exit code."""
+    try:
+        yield
+    except Refused as refused:
+        raise CommandError(
+            f"refused, nothing was changed: {refused}", returncode=exit_codes.FAILED
+        ) from None
+
+
+def add_act_flags(parser: CommandParser) -> None:
+    """What every act takes: a version to build on, a name, a note; and the addresses."""
+    parser.add_argument(
+        "--expected-version",
+        type=version_number,
+        metavar="V",
+        help="refuse if the activity is at another version (manage.py status shows it): somebody "
+        "else has steered since you looked",
+    )
+    parser.add_argument(
+        "--idempotency-key",
+        metavar="KEY",
+        help="name this act: repeated with the same key it is done once, and answers the same; for "
+        "scripts that repeat after a lost answer",
+    )
+    parser.add_argument("--note", default="", help="why, for the journal")
+    add_connection_flags(parser)
+
+
+def control_of(client: "redis.Redis", options: dict[str, Any]) -> Control:
+    """The acts of the shell's user, as the flags of every act say."""
+    key, once = options["idempotency_key"], None
+    if key is not None:
+        if not re.fullmatch(r"[!-~]{1,100}", key):
+            raise CommandError(
+                "--idempotency-key: 1 to 100 characters without spaces", returncode=exit_codes.USAGE
+            )
+        once = Once(key, hashlib.sha256(" ".join(sys.argv[1:]).encode()).hexdigest())
+    return Control(client, shell_actor(), note=options["note"], once=once)
+
+
+def stock_of(options: dict[str, Any]) -> dict[int, int]:
+    """The argument ITEM:UNITS,... of a command. Raises CommandError."""
+    try:
+        stock: dict[int, int] = TypeAdapter(Stock).validate_python(options["stock"])
+    except ValidationError as wrong:
+        first = wrong.errors()[0]
+        item = f"item {first['loc'][0]}: " if first["loc"] else ""
+        reason = item + first["msg"].removeprefix("Value error, ")
+        raise CommandError(reason, returncode=exit_codes.USAGE) from None
+    if not stock:
+        raise CommandError("no item is named: 1001:10,1002:5", returncode=exit_codes.USAGE)
+    return stock
+
+
 class ActCommand(BaseCommand):
     """A command that does one act through Control and prints what it changed."""
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """The activity and the addresses."""
+        """The activity, what guards the act, and the addresses."""
         parser.add_argument(
             "--activity-id",
             type=activity_number,
@@ -80,7 +151,7 @@ class ActCommand(BaseCommand):
             metavar="N",
             help="the activity (default: %(default)s)",
         )
-        add_connection_flags(parser)
+        add_act_flags(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Connect, act, print."""
@@ -88,12 +159,8 @@ class ActCommand(BaseCommand):
             section = addresses(options)
             client = connect(section.redis_url)
             try:
-                with database_errors():
-                    act = self.act(Control(client, shell_actor()), options)
-            except Refused as refused:
-                raise CommandError(
-                    f"refused, nothing was changed: {refused}", returncode=exit_codes.FAILED
-                ) from None
+                with database_errors(), refusals():
+                    act = self.act(control_of(client, options), options)
             finally:
                 client.close()
         for line in lines(act):
@@ -107,12 +174,20 @@ class ActCommand(BaseCommand):
 def lines(act: Act) -> list[str]:
     """What an act did, a line for each thing that it names."""
     changed = [
-        f"  {name}: {_shown(act.old.get(name))} -> {_shown(value)}"
+        f"  {name}: {_shown(name, act.old.get(name))} -> {_shown(name, value)}"
         for name, value in act.new.items()
     ]
     head = f"{act.act}: activity {act.activity_id}, version {act.version}, journal {act.journal_id}"
+    if act.repeated:
+        head += " (repeated: it was done before, and nothing more was changed)"
     return [head, *changed]
 
 
-def _shown(value: Any) -> str:
-    return "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+def _shown(name: str, value: Any) -> str:
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if name in ("opens_at", "closes_at"):
+        return datetime.fromtimestamp(value / 1000, UTC).isoformat(timespec="seconds")
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -10,10 +10,10 @@ class Command(ActCommand):
     """Act, print."""
 
     help = (
-        "End a sale: every request from now on is answered OVER, whatever is left. set_stock opens "
-        f"it again. {CODES}"
+        "End a sale: every request from now on is answered OVER, whatever is left. reopen or "
+        f"set_stock opens it again. {CODES}"
     )
 
     def act(self, control: Control, options: dict[str, Any]) -> Act:
         """Finish it."""
-        return control.finish(options["activity_id"])
+        return control.finish(options["activity_id"], expected_version=options["expected_version"])

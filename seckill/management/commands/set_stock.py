@@ -2,13 +2,10 @@
 
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
-from pydantic import TypeAdapter, ValidationError
+from django.core.management.base import CommandParser
 
-from seckill import exit_codes
 from seckill.control import Act, Control
-from seckill.management.acts import CODES, ActCommand
-from seckill_project.config import Stock
+from seckill.management.acts import CODES, ActCommand, stock_of
 
 
 class Command(ActCommand):
@@ -16,7 +13,8 @@ class Command(ActCommand):
 
     help = (
         "Put items at so many units from now on. What was sold stays sold, the statistics start "
-        f"again, a sale that was over is open again, other items stay as they are. {CODES}"
+        "again, a sale that was over is open again, other items stay as they are. add_stock adds "
+        f"units instead. {CODES}"
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -26,13 +24,6 @@ class Command(ActCommand):
 
     def act(self, control: Control, options: dict[str, Any]) -> Act:
         """Set the stock."""
-        try:
-            stock: dict[int, int] = TypeAdapter(Stock).validate_python(options["stock"])
-        except ValidationError as wrong:
-            first = wrong.errors()[0]
-            item = f"item {first['loc'][0]}: " if first["loc"] else ""
-            reason = item + first["msg"].removeprefix("Value error, ")
-            raise CommandError(reason, returncode=exit_codes.USAGE) from None
-        if not stock:
-            raise CommandError("no item is named: 1001:10,1002:5", returncode=exit_codes.USAGE)
-        return control.set_stock(options["activity_id"], stock)
+        return control.set_stock(
+            options["activity_id"], stock_of(options), expected_version=options["expected_version"]
+        )

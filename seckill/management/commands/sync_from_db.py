@@ -17,4 +17,6 @@ class Command(ActCommand):
 
     def act(self, control: Control, options: dict[str, Any]) -> Act:
         """Sync it."""
-        return control.sync_from_db(options["activity_id"])
+        return control.sync_from_db(
+            options["activity_id"], expected_version=options["expected_version"]
+        )

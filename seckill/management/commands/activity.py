@@ -1,0 +1,191 @@
+"""`manage.py activity create|show|list|set`: sales, their windows, limits and timeouts."""
+
+import argparse
+from datetime import datetime
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+
+from seckill import exit_codes
+from seckill.checks import FIELDS
+from seckill.control import Control, NoSuchActivity
+from seckill.management.acts import (
+    CODES,
+    activity_number,
+    add_act_flags,
+    addresses,
+    control_of,
+    database_errors,
+    lines,
+    refusals,
+    shell_actor,
+)
+from seckill.management.arguments import add_connection_flags, readable_errors
+from seckill.models import Activity
+from seckill.redis_client import connect
+from seckill.stats import ActivityStatus
+from seckill.status_table import state_text
+
+# What a flag says to remove a value.
+NONE = "none"
+# Activities that one call of `list` shows, at most.
+MOST = 1_000
+
+
+class Command(BaseCommand):
+    """Parse, act or look, print."""
+
+    help = (
+        "Make, show and change sales. `create` makes one that is not on sale yet (set_stock puts "
+        "it on sale), `set` changes window, limit per user, timeout and name of a running one, "
+        f"from the next batch on. {CODES}"
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """One subcommand each."""
+        commands = parser.add_subparsers(dest="what", required=True, metavar="create|show|list|set")
+        make = commands.add_parser(
+            "create", help="make a sale", description=f"Make a sale. {CODES}"
+        )
+        make.add_argument(
+            "activity_id", nargs="?", type=activity_number, help="its number (default: the next)"
+        )
+        _add_fields(make)
+        add_act_flags(make)
+        change = commands.add_parser(
+            "set",
+            help="change window, limit, timeout, name",
+            description=f"Change a sale; fields without a flag stay. {CODES}",
+        )
+        change.add_argument("activity_id", type=activity_number, help="the activity")
+        _add_fields(change)
+        add_act_flags(change)
+        show = commands.add_parser("show", help="show one sale", description="Show one sale.")
+        show.add_argument("activity_id", type=activity_number, help="the activity")
+        add_connection_flags(show)
+        every = commands.add_parser("list", help="list all sales", description="List all sales.")
+        add_connection_flags(every)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Connect, act or look, print."""
+        with readable_errors():
+            section = addresses(options)
+            client = connect(section.redis_url)
+            try:
+                with database_errors(), refusals():
+                    if options["what"] in ("create", "set"):
+                        self._change(control_of(client, options), options)
+                    else:
+                        self._show(Control(client, shell_actor()), options.get("activity_id"))
+            finally:
+                client.close()
+
+    def _change(self, control: Control, options: dict[str, Any]) -> None:
+        fields = {name: options[name] for name in FIELDS if options[name] is not UNSET}
+        if options["what"] == "create":
+            if options["expected_version"] not in (None, 0):
+                raise CommandError(
+                    "--expected-version: a new activity has none", returncode=exit_codes.USAGE
+                )
+            done = control.create(options["activity_id"], **fields)
+        else:
+            done = control.configure_fields(
+                options["activity_id"], expected_version=options["expected_version"], **fields
+            )
+        for line in lines(done):
+            self.stdout.write(line)
+
+    def _show(self, control: Control, activity_id: int | None) -> None:
+        lane = control.status()
+        rows = Activity.objects.order_by("pk")
+        if activity_id is not None:
+            rows = rows.filter(pk=activity_id)
+        found = list(rows[:MOST])
+        if activity_id is not None and not found:
+            raise NoSuchActivity(f"activity {activity_id} is not known; activity list shows all")
+        for row in found:
+            status = lane.activities.get(row.pk)
+            self.stdout.write(_line(row, status))
+            if activity_id is not None and status is not None:
+                for item in status.items.values():
+                    self.stdout.write(
+                        f"  item {item.item_id}: left {item.left:,}, sold {item.sold:,}"
+                    )
+        if not found:
+            self.stdout.write("no activity is known; set_stock or activity create makes one")
+        if len(found) == MOST:
+            self.stdout.write(f"only the first {MOST:,} are shown")
+
+
+class _Unset:
+    """A flag that was not given: not the same as `none`."""
+
+
+UNSET = _Unset()
+
+
+def _add_fields(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("fields", f"`{NONE}` removes a value.")
+    group.add_argument("--name", default=UNSET, help="what people call it")
+    group.add_argument(
+        "--opens-at", type=_moment, default=UNSET, metavar="TIME",
+        help="as in 2026-11-11T20:00+08:00; requests before it are NOT_OPEN",
+    )  # fmt: skip
+    group.add_argument(
+        "--closes-at", type=_moment, default=UNSET, metavar="TIME",
+        help="the same; requests from then on are NOT_OPEN",
+    )  # fmt: skip
+    group.add_argument(
+        "--user-limit", type=_number, default=UNSET, metavar="UNITS",
+        help="the most that one user gets, what was bought before included",
+    )  # fmt: skip
+    group.add_argument(
+        "--timeout-ms", type=_number, default=UNSET, metavar="MS",
+        help="older requests are EXPIRED",
+    )  # fmt: skip
+
+
+def _moment(text: str) -> datetime | None:
+    if text == NONE:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no time; write 2026-11-11T20:00+08:00, or {NONE}"
+        ) from None
+    # A time without a zone is in the one that the system is set to.
+    return moment if moment.tzinfo else timezone.make_aware(moment)
+
+
+def _number(text: str) -> int | None:
+    if text == NONE:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 15):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number; {NONE} removes the value")
+    return int(text)
+
+
+def _line(row: Activity, status: ActivityStatus | None) -> str:
+    parts = [f"activity {row.pk}" + (f" {row.name!r}" if row.name else "")]
+    if status is None:
+        parts.append("not loaded in Redis")
+    else:
+        left = sum(item.left for item in status.items.values())
+        sold = sum(item.sold for item in status.items.values())
+        parts += [
+            state_text(status),
+            f"version {status.version}",
+            f"left {left:,}",
+            f"sold {sold:,}",
+        ]
+    for name in ("opens_at", "closes_at"):
+        moment = getattr(row, name)
+        if moment is not None:
+            parts.append(f"{name.replace('_', ' ')} {moment.isoformat(timespec='seconds')}")
+    if row.user_limit is not None:
+        parts.append(f"limit {row.user_limit:,} a user")
+    if row.timeout_ms is not None:
+        parts.append(f"timeout {row.timeout_ms:,} ms")
+    return " | ".join(parts)

@@ -1,0 +1,19 @@
+"""`manage.py finish`: end a sale, whatever is left."""
+
+from typing import Any
+
+from seckill.control import Act, Control
+from seckill.management.acts import CODES, ActCommand
+
+
+class Command(ActCommand):
+    """Act, print."""
+
+    help = (
+        "End a sale: every request from the next batch on is answered OVER, whatever is left. "
+        f"reopen takes it back. The same act as finish_activity. Safe to repeat. {CODES}"
+    )
+
+    def act(self, control: Control, options: dict[str, Any]) -> Act:
+        """End it."""
+        return control.finish(options["activity_id"], expected_version=options["expected_version"])

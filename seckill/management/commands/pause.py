@@ -1,0 +1,19 @@
+"""`manage.py pause`: hold a sale."""
+
+from typing import Any
+
+from seckill.control import Act, Control
+from seckill.management.acts import CODES, ActCommand
+
+
+class Command(ActCommand):
+    """Act, print."""
+
+    help = (
+        "Hold a sale: every request from the next batch on is answered NOT_OPEN, until resume. "
+        f"Nothing else changes. Safe to repeat. {CODES}"
+    )
+
+    def act(self, control: Control, options: dict[str, Any]) -> Act:
+        """Hold it."""
+        return control.pause(options["activity_id"], expected_version=options["expected_version"])

@@ -1,0 +1,95 @@
+"""`manage.py status`: the sale at a glance, live on a terminal."""
+
+import argparse
+import json
+import math
+from typing import Any
+
+import redis
+from django.core.management.base import BaseCommand, CommandParser
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from seckill.api.v1.schemas import StateOut
+from seckill.errors import RedisAway
+from seckill.management.arguments import readable_errors
+from seckill.redis_client import connect
+from seckill.shutdown import Shutdown
+from seckill.status_table import Look, look, table
+from seckill_project.config import ControlApi, load
+
+# Columns where there is no terminal to ask.
+PLAIN_WIDTH = 160
+
+
+class Command(BaseCommand):
+    """Look, show, again."""
+
+    help = (
+        "Show the sale: stock, outcomes, latency, lag, workers, the last audit. On a terminal it "
+        "refreshes until Ctrl-C; elsewhere, and with --once or --json, it looks once. Asks Redis "
+        "only. Exit codes: 0 shown, 2 wrong command line or configuration, 3 Redis could not be "
+        "reached (a live table goes on trying, and says so)."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Form, pace and address."""
+        parser.add_argument(
+            "--json", action="store_true", help="print one JSON object, as GET /v1/status answers"
+        )
+        parser.add_argument("--once", action="store_true", help="look once, on a terminal too")
+        parser.add_argument(
+            "--interval",
+            type=_seconds,
+            default=1.0,
+            metavar="SECONDS",
+            help="between two looks (default: %(default)s)",
+        )
+        parser.add_argument("--redis-url", metavar="URL", help="Redis or Valkey")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Exit code as in the help."""
+        with readable_errors():
+            section = load(ControlApi, {"redis_url": options["redis_url"]})
+            client = connect(section.redis_url)
+            console = Console(highlight=False)
+            try:
+                if options["json"]:
+                    now = look(client)
+                    answer = StateOut.of(now.lane, now.workers, now.audit)
+                    self.stdout.write(json.dumps(answer.model_dump(mode="json"), indent=2))
+                elif console.is_terminal and not options["once"]:
+                    with Shutdown() as shutdown:
+                        _live(client, console, options["interval"], shutdown)
+                else:
+                    if not console.is_terminal:
+                        console = Console(highlight=False, width=PLAIN_WIDTH)
+                    console.print(table(look(client)))
+            finally:
+                client.close()
+
+
+def _live(client: "redis.Redis", console: Console, interval_s: float, shutdown: Shutdown) -> None:
+    """The table, refreshed until a stop is asked for."""
+    before: Look | None = None
+    with Live(console=console, auto_refresh=False) as live:
+        while not shutdown.requested:
+            shown: RenderableType
+            try:
+                now = look(client)
+                shown, before = table(now, before), now
+            except RedisAway as away:
+                shown = Text(f"{away}. Nothing is decided; requests wait in Kafka.", "red")
+            live.update(shown, refresh=True)
+            shutdown.wait(interval_s)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not (math.isfinite(seconds) and 0.1 <= seconds <= 3600):
+        raise argparse.ArgumentTypeError(f"{text!r}: seconds from 0.1 to 3600")
+    return seconds

@@ -1,0 +1,158 @@
+"""The table of `manage.py status`: a lane at a glance, for a terminal or for a file.
+
+Owns the words and their order. Looks at nothing itself: it shows what it is given.
+"""
+
+import time
+from dataclasses import dataclass
+
+import redis
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from seckill.checks import is_open
+from seckill.keys import Lane
+from seckill.last_audit import LastAudit, read_last_audit
+from seckill.series import read_series
+from seckill.stats import ActivityStatus, LaneStatus, read_lane
+from seckill.wire import Outcome
+from seckill.workers import Worker, read_workers
+
+# A sample that is older than this says nothing of the lag now, ms.
+FRESH_MS = 10_000
+# Items shown by number; of the others only the sum.
+ITEMS_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Look:
+    """Everything that is shown, at one moment. `lag` None: nobody has told of it just now."""
+
+    lane: LaneStatus
+    workers: list[Worker]
+    audit: LastAudit | None
+    lag: int | None
+    now_ms: int
+
+
+def look(client: "redis.Redis", lane: Lane | None = None) -> Look:
+    """One look at Redis. Raises RedisAway."""
+    lane = lane or Lane()
+    now_ms = time.time_ns() // 1_000_000
+    samples = read_series(client, lane, now_ms - FRESH_MS)
+    last = samples[-1].lag if samples else None
+    return Look(
+        lane=read_lane(client, lane),
+        workers=read_workers(client, lane),
+        audit=read_last_audit(client, lane),
+        lag=None if last is None else sum(last.values()),
+        now_ms=now_ms,
+    )
+
+
+def table(now: Look, before: Look | None = None) -> RenderableType:
+    """What people see. With an earlier look, rates too."""
+    lane = now.lane
+    parts: list[RenderableType] = []
+    if lane.fence is not None:
+        parts.append(
+            Text(
+                f"FENCED {lane.fence.word}: {lane.fence.why}. Nothing is decided, requests wait in "
+                "Kafka. manage.py recover brings it back.",
+                "bold red",
+            )
+        )
+    if not lane.loaded:
+        parts.append(
+            Text(
+                "Nothing is loaded: nothing is decided, requests wait in Kafka. New sale: "
+                "manage.py set_stock; after a loss of Redis: manage.py recover.",
+                "bold yellow",
+            )
+        )
+    if lane.activities:
+        parts.append(_activities(lane, now.now_ms))
+    parts += [_lane(now, before), _workers(now), _audit(now)]
+    return Group(*parts)
+
+
+def state_text(status: ActivityStatus, now_ms: int | None = None) -> str:
+    """Whether it sells now, and if not, why."""
+    if status.over:
+        return f"over ({status.over.replace('_', ' ')})"
+    if status.paused:
+        return "paused"
+    return "on sale" if is_open(status, now_ms or time.time_ns() // 1_000_000) else "not open"
+
+
+def _activities(lane: LaneStatus, now_ms: int) -> Table:
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("activity", "state", "version"):
+        shown.add_column(name)
+    for name in ("item", "left", "sold", "accepted", "refused", "expired", "p50 / p99"):
+        shown.add_column(name, justify="right")
+    for activity in lane.activities.values():
+        p50, p99 = activity.latency.percentile(0.5), activity.latency.percentile(0.99)
+        latency = "-" if p50 is None or p99 is None else f"{p50:,.0f} / {p99:,.0f} ms"
+        lost = activity.expired_with_stock
+        expired = f"{activity.timeouts:,}" + (f" ({lost:,} with stock)" if lost else "")
+        head = [str(activity.activity_id), state_text(activity, now_ms), str(activity.version)]
+        tail = [f"{activity.success:,}", f"{activity.failures:,}", expired, latency]
+        items = list(activity.items.values())
+        for item in items[:ITEMS_SHOWN]:
+            shown.add_row(*head, str(item.item_id), f"{item.left:,}", f"{item.sold:,}", *tail)
+            head, tail = ["", "", ""], ["", "", "", ""]
+        rest = items[ITEMS_SHOWN:]
+        if rest:
+            left, sold = sum(i.left for i in rest), sum(i.sold for i in rest)
+            shown.add_row("", "", "", f"{len(rest)} more", f"{left:,}", f"{sold:,}", *tail)
+    return shown
+
+
+def _lane(now: Look, before: Look | None) -> Text:
+    lane = now.lane
+    parts = [f"decided {lane.decided:,}"]
+    if before is not None and now.now_ms > before.now_ms:
+        rate = (lane.decided - before.lane.decided) * 1000 / (now.now_ms - before.now_ms)
+        parts.append(f"{max(rate, 0):,.0f}/s")
+    parts.append("lag unknown (no consumer tells)" if now.lag is None else f"lag {now.lag:,}")
+    parts.append(f"waiting for PostgreSQL {lane.waiting:,}")
+    reasons = [
+        (o.name.lower(), sum(a.outcomes.get(o, 0) for a in lane.activities.values()))
+        for o in Outcome
+        if o not in (Outcome.ACCEPTED, Outcome.EXPIRED)
+    ]
+    reasons += [("invalid", lane.invalid), ("no_such_activity", lane.no_such_activity)]
+    reasons += [("parked records", lane.dead), ("recovered", lane.recovered)]
+    totals: dict[str, int] = {}
+    for name, count in reasons:
+        totals[name] = totals.get(name, 0) + count
+    parts += [f"{name} {count:,}" for name, count in totals.items() if count]
+    return Text(" | ".join(parts))
+
+
+def _workers(now: Look) -> Text:
+    if not now.workers:
+        return Text("workers: none was heard of within the hour", "yellow")
+    text = Text("workers: ")
+    for index, worker in enumerate(now.workers):
+        state = "alive" if worker.alive else f"silent for {worker.silent_ms // 1000} s"
+        detail = f" ({worker.detail})" if worker.detail else ""
+        text.append(
+            f"{', ' if index else ''}{worker.kind} {worker.id} {state}{detail}",
+            None if worker.alive else "bold red",
+        )
+    return text
+
+
+def _audit(now: Look) -> Text:
+    if now.audit is None:
+        return Text("audit: none was run yet; manage.py audit runs one", "yellow")
+    age_s = max(0, now.now_ms - now.audit.at_ms) // 1000
+    when = f"{age_s} s ago, by {now.audit.by}"
+    if now.audit.clean is None:
+        return Text(f"audit: could not be checked ({now.audit.finding}), {when}", "yellow")
+    if now.audit.clean:
+        return Text(f"audit: clean, {when}", "green")
+    return Text(f"audit: VIOLATED: {now.audit.finding}; {when}", "bold red")

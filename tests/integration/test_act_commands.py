@@ -1,0 +1,145 @@
+"""The shell's acts and looks, as real processes: what they change, print, refuse and exit with."""
+
+import contextlib
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import redis
+
+from devstack.endpoints import Endpoints
+from seckill.keys import Lane
+from seckill.models import Activity, Item, StockChange
+from seckill_project.config import BASE_DIR
+from tests import sale
+from tests.conftest import Manage, wait_until
+from tests.integration.test_control_commands import DEAD_REDIS, Ended
+from tests.shop import Shop
+
+PATIENCE_S = 60.0
+
+
+def test_a_sale_is_steered_from_the_shell(manage: Manage, shop: Shop) -> None:
+    """One process each: made, put on sale, topped up once, held, ended, opened again."""
+
+    def run(*arguments: str, code: int = 0) -> str:
+        ended = Ended(manage(*arguments))
+        assert ended.code == code, ended.output
+        assert "Traceback" not in ended.output
+        return ended.output
+
+    made = run("activity", "create", "--name", "Night", "--user-limit", "5", "--note", "new")
+    assert "create_activity: activity 1, version 0" in made
+    shop.control.set_stock(1, {1001: 10})
+    for repeated in (False, True):
+        said = run("add_stock", "1001:5", "--idempotency-key", "k1", "--expected-version", "1")
+        assert "1001: 10 -> 15" in said
+        assert ("repeated" in said) is repeated
+    assert sale.stock(shop.client) == {1001: 15}
+    refused = run("pause", "--expected-version", "1", code=1)
+    assert "version 1" in refused
+    assert "version 2" in refused
+    assert "paused: no -> yes" in run("pause", "--note", "the till is down")
+    assert shop.buy(sale.body(1)) == {"NOT_OPEN": 1}
+    assert "paused: yes -> no" in run("resume")
+    assert "over: - -> finished" in run("finish")
+    assert "over: finished -> -" in run("reopen")
+    said = run("activity", "set", "1", "--user-limit", "none", "--opens-at", "2026-11-11T20:00Z")
+    assert "user_limit: 5 -> -" in said
+    assert Activity.objects.get().user_limit is None
+    shown = run("activity", "show", "1")
+    assert "'Night'" in shown
+    assert "item 1001: left 15, sold 0" in shown
+    assert "opens at 2026-11-11T20:00:00+00:00" in run("activity", "list")
+    rows = StockChange.objects.order_by("id").exclude(actor="olga")
+    assert all(row.actor.startswith("shell:") for row in rows)
+    assert [row.note for row in rows if row.note] == ["new", "the till is down"]
+    shop.clean()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["add_stock", "1001:0"], 1, "units are 1"),
+        (["add_stock", "1009:5"], 1, "1009 is not on sale"),
+        (["pause", "--activity-id", "77"], 1, "activity 77 is not known"),
+        (["activity", "show", "77"], 1, "activity 77 is not known"),
+        (["activity", "set", "1"], 1, "no field is named"),
+        (["activity", "set", "1", "--closes-at", "soon"], 2, "'soon' is no time"),
+        (["pause", "--expected-version", "x"], 2, "'x' is no version"),
+        (["pause", "--redis-url", DEAD_REDIS], 3, "Redis is away"),
+        (["status", "--redis-url", DEAD_REDIS], 3, "Redis is away"),
+        (["status", "--interval", "0"], 2, "seconds from"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_a_code(
+    manage: Manage, shop: Shop, arguments: list[str], code: int, says: str
+) -> None:
+    shop.control.set_stock(1, {1001: 10})
+    before = sale.everything(shop.client)
+    ended = Ended(manage(*arguments))
+    assert ended.code == code, ended.output
+    assert says in ended.output
+    assert "Traceback" not in ended.output
+    assert sale.everything(shop.client) == before
+    assert Item.objects.get().allocation == 10
+
+
+def test_status_once_and_as_json(manage: Manage, shop: Shop) -> None:
+    shop.control.set_stock(1, {1001: 10})
+    shop.buy(sale.body(1), sale.body(2, {9: 1}))
+    shop.control.pause(1)
+    plain = Ended(manage("status"))
+    assert plain.code == 0, plain.output
+    for part in (
+        "paused",
+        "1001",
+        "waiting for PostgreSQL 1",
+        "unknown_item 1",
+        "none was run yet",
+    ):
+        assert part in plain.output
+    assert "\x1b" not in plain.output
+    said: dict[str, Any] = json.loads(Ended(manage("status", "--json")).output)
+    assert said["activities"][0]["stock"] == {"1001": 9}
+    assert said["activities"][0]["paused"] is True
+    assert said["lane"]["waiting"] == 1
+
+
+def test_status_on_a_terminal_is_live_until_ctrl_c(
+    environment: dict[str, str], shop: Shop, redis_client: "redis.Redis", stack: Endpoints
+) -> None:
+    shop.control.set_stock(1, {1001: 4321})
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, str(BASE_DIR / "manage.py"), "status", "--interval", "0.1"],
+        env={**environment, "TERM": "xterm", "COLUMNS": "150", "LINES": "40"},
+        cwd=BASE_DIR, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    os.set_blocking(ours, False)
+    seen = b""
+
+    def shows(text: bytes) -> bool:
+        nonlocal seen
+        with contextlib.suppress(BlockingIOError):
+            seen += os.read(ours, 65536)
+        return text in seen
+
+    try:
+        wait_until(lambda: shows(b"4,321"), PATIENCE_S, "the table shows the stock")
+        shop.control.add_stock(1, {1001: 1000})
+        wait_until(lambda: shows(b"5,321"), PATIENCE_S, "the table follows")
+        redis_client.delete(Lane().activities)
+        wait_until(lambda: shows(b"Nothing is loaded"), PATIENCE_S, "the table says what is wrong")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE_S) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
