@@ -198,8 +198,9 @@ class Consumer:
         known = self._partitions.get(part.partition)
         if known is None:
             found = self._ask(lambda: self.client.committed(part.partition)) or Position(0)
-            if found.source not in ("", self.source):
-                # Of an earlier topic of this name.
+            if found.source != self.source:
+                # Of an earlier topic of this name, or not of this lane: it proves nothing, and
+                # the offsets before the first message are a hole.
                 found = Position(0)
             known = _Partition(found.offset, found.offset, found.generation)
             self._partitions[part.partition] = known

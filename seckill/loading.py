@@ -17,7 +17,7 @@ from seckill.act_script import ActScripts, Turn, moved, not_loaded
 from seckill.errors import RedisAway, Refused
 from seckill.journal import Done, milliseconds
 from seckill.keys import Lane
-from seckill.models import Activity, Item, StockChange
+from seckill.models import Activity, Item, Record, StockChange
 from seckill.redis_client import run_script
 from seckill.stats import LaneStatus, read_lane
 
@@ -47,6 +47,7 @@ class Loader:
         lane = self.status()
         if turn.activity_id in lane.activities:
             return turn
+        refuse_if_lost(lane)
         if Item.objects.filter(activity_id=turn.activity_id).exists():
             return turn.at(self.sync(turn.step(turn.version))[0])
         activity = Activity.objects.get(pk=turn.activity_id)
@@ -65,6 +66,7 @@ class Loader:
             )
         activity = Activity.objects.get(pk=activity_id)
         lane = self.status()
+        refuse_if_lost(lane)
         now = lane.activities.get(activity_id)
         version = now.version if now else 0
         if turn.version is not None and version != turn.version:
@@ -184,3 +186,17 @@ def held_state(activity: Activity) -> dict[str, Any]:
         "over": "finished" if activity.finished else None,
         "paused": 1 if activity.paused else None,
     }
+
+
+def refuse_if_lost(lane: LaneStatus) -> None:
+    """Raises Refused where Redis holds nothing and PostgreSQL has orders: Redis was lost.
+
+    To load a sale then would decide requests again that were decided before the loss.
+    """
+    if not lane.loaded and not lane.positions and Record.objects.exists():
+        raise Refused(
+            _(
+                "Redis is empty, and there are orders: it was emptied, or is another one than "
+                "before. Rebuild it: manage.py recover shows the plan, --apply carries it out"
+            )
+        )

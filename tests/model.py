@@ -68,11 +68,11 @@ class Model:
         stored = self.positions.get(place)
         if not self.sales:
             return Status.NOT_LOADED, []
-        if stored is not None and stored < start:
+        if (stored or 0) < start:
             return Status.REWOUND, []
         if stored is not None and stored >= end:
             return Status.DUPLICATE, []
-        first_new = start if stored is None else stored
+        first_new = stored or 0
         answers = [
             self._one(place, offset, wish, now) if offset >= first_new else None
             for offset, wish in log

@@ -8,7 +8,7 @@
 -- KEYS[5]  hash  lane: generation, and the fence while there is one
 -- KEYS[6...]     four hashes for each activity in ARGV[9...]: state, stock, stats, buyers
 -- ARGV[1]  field of this partition in the positions
--- ARGV[2]  from: the position that the consumer holds
+-- ARGV[2]  from: the position that the consumer holds; all before it was decided in this lane
 -- ARGV[3]  to: the position after this batch
 -- ARGV[4]  generation of the lane in which the consumer came to hold `from`
 -- ARGV[5]  timeout in ms for activities that have none of their own; 0: never
@@ -27,7 +27,7 @@
 -- Returns {status, position, outcomes, now in ms, generation, then for each activity: version,
 --          over or "", items with nothing left (with commas; "" where over, or with a user limit)}
 -- status   DECIDED 1 | DUPLICATE 2: all of it was decided before
---          REWOUND -1: the stored position is behind `from`: Redis is older than what was decided.
+--          REWOUND -1: the stored position, or none, is behind `from`: Redis is older than the sale.
 --            The whole lane is fenced: every later call is answered FENCED until it is repaired
 --          NOT_LOADED -2: nothing, or only a part, is loaded
 --          MOVED -3: the lane was rebuilt since; go to `position` (-1: there is none, stay)
@@ -72,7 +72,7 @@ local stored = tonumber(redis.call('HGET', positions_key, position_field) or nil
 if generation > known_generation then
   return {MOVED, stored or -1, '', 0, generation}
 end
-if generation < known_generation or (stored and stored < from) then
+if generation < known_generation or (stored or 0) < from then
   redis.call('HSET', lane_key, 'fenced', 'REWOUND', 'fenced_at', redis.call('TIME')[1] .. '000',
     'fenced_why', 'partition ' .. position_field .. ' stands at ' .. (stored or 'no position')
       .. ' in generation ' .. generation .. ', a consumer has decided up to ' .. ARGV[2]
@@ -150,10 +150,8 @@ local requests = cmsgpack.unpack(packed_requests)
 local activities, outcomes, records = {}, {}, {}
 local answered, recorded, counted = 0, 0, 0
 local invalid, no_such_activity = 0, 0
--- Without a stored position, all before `from` was never decided: it counts as skipped.
-local skipped = stored and 0 or from
-local first_new = stored or from
-local offset, i, size = from, 1, #requests
+local first_new = stored or 0
+local skipped, offset, i, size = 0, from, 1, #requests
 
 while i <= size do
   local n = requests[i]

@@ -292,31 +292,30 @@ class TestSync:
         shop.control.sync_from_db(1)
         assert shop.status().over == "finished"
 
-    def test_after_redis_was_emptied(self, shop: Shop) -> None:
-        shop.control.set_stock(1, {1001: 10, 1002: 5})
-        shop.control.set_stock(2, {1001: 7})
-        TestConfigure().change(shop, user_limit=3)
-        shop.buy(*[body(n) for n in (1, 1, 2)], body(1, {1002: 1}), body(4, activity_id=2), b"bad")
+    def test_an_emptied_redis_with_orders_is_for_recover(self, shop: Shop) -> None:
+        shop.control.set_stock(1, {1001: 10})
+        shop.buy(body(1))
         shop.store()
         shop.client.flushall()
-        for activity in (1, 2):
-            shop.control.sync_from_db(activity)
-        assert (shop.item(1001), shop.item(1002)) == ((7, 10), (4, 5))
-        assert shop.item(1001, 2) == (6, 7)
-        shop.clean()
-        # The consumer goes on where it was; the limit still knows who has bought.
-        assert shop.buy(body(1), body(2, {1001: 2}), body(9)) == {"LIMIT": 1, "ACCEPTED": 2}
-        shop.clean()
-        shop.store()
-        shop.clean()
+        for act in (
+            lambda: shop.control.sync_from_db(1),
+            lambda: shop.control.set_stock(1, {1001: 100}),
+            lambda: shop.control.load(1, {1001: 10}, replace=False),
+        ):
+            with pytest.raises(Refused, match=r"manage\.py recover"):
+                act()
+        assert everything(shop.client) == {}
 
-    def test_set_stock_on_an_emptied_redis_brings_the_rest_back(self, shop: Shop) -> None:
+    def test_an_emptied_redis_before_the_first_order(self, shop: Shop) -> None:
         shop.control.set_stock(1, {1001: 10, 1002: 5})
-        shop.buy(body(1), body(2, {1002: 2}))
-        shop.store()
+        TestConfigure().change(shop, user_limit=3)
+        shop.client.flushall()
+        shop.control.sync_from_db(1)
+        assert (shop.item(1001), shop.item(1002)) == ((10, 10), (5, 5))
+        assert shop.status().user_limit == 3
         shop.client.flushall()
         shop.control.set_stock(1, {1001: 100})
-        assert (shop.item(1001), shop.item(1002)) == ((100, 101), (3, 5))
+        assert (shop.item(1001), shop.item(1002)) == ((100, 100), (5, 5))
         shop.clean()
 
     def test_nothing_to_sync(self, shop: Shop) -> None:
@@ -346,12 +345,10 @@ class TestLoad:
 
     def test_what_only_the_database_has_comes_from_there(self, shop: Shop) -> None:
         shop.control.set_stock(1, {1001: 10})
-        shop.buy(body(1))
-        shop.store()
         shop.client.flushall()
-        lines = shop.control.load(1, {1001: 10, 1002: 5}, replace=False)
+        lines = shop.control.load(1, {1001: 99, 1002: 5}, replace=False)
         assert lines == [
-            "activity 1: loaded from the database: {'1001': 9}",
+            "activity 1: loaded from the database: {'1001': 10}",
             "activity 1: put on sale: {1002: 5}",
         ]
         shop.clean()

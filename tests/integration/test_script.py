@@ -208,6 +208,7 @@ class TestRecords:
         put_on_sale(redis_client, {1001: 10, 1002: 10})
         at = now_ms() - 500
         wish = body(564, {1001: 2, 1002: 1}, at, request_id='"漢\\\n/\x7f')
+        engine.decide([skip(SOURCE, 3, 0, 70)])
         reply = engine.decide([batch([wish], 70, partition=3)])[0]
         newest, oldest = redis_client.lrange(LANE.list, 0, -1)
         assert oldest.decode() == (
@@ -224,6 +225,7 @@ class TestRecords:
         put_on_sale(redis_client, {MAX_ID: 10**12, MAX_ID - 1: 10**12}, activity=MAX_ID - 2)
         wanted = {MAX_ID: MAX_QUANTITY, MAX_ID - 1: MAX_QUANTITY}
         wish = body(MAX_ID - 3, wanted, at=0, activity_id=MAX_ID - 2)
+        engine.decide([skip(SOURCE, 0, 0, 2**52)])
         decide(engine, wish, wish, start=2**52)
         for record in redis_client.lrange(LANE.list, 0, -1):
             assert b"e+" not in record
@@ -290,14 +292,14 @@ class TestOnce:
         assert after.pop(LANE.state.encode())[b"fenced"] == b"REWOUND"
         assert after == before
 
-    def test_without_a_position_what_came_before_counts_as_skipped(
+    def test_no_position_where_something_was_decided_is_a_rewound_redis(
         self, engine: Engine, redis_client: "redis.Redis"
     ) -> None:
         put_on_sale(redis_client, {1001: 100})
-        decide(engine, body(1), body(2), start=40)
         decide(engine, body(1), start=0, partition=1)
-        lane = read_lane(redis_client)
-        assert (lane.skipped, lane.decided) == (40, 3)
+        reply = engine.decide([batch([body(1), body(2)], 40)])[0]
+        assert (reply.status, reply.position) == (Status.REWOUND, 0)
+        assert stock(redis_client) == {1001: 99}
 
     def test_holes_count_as_skipped_once(self, engine: Engine, redis_client: "redis.Redis") -> None:
         put_on_sale(redis_client, {1001: 100})

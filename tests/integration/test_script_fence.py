@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from devstack.endpoints import Endpoints
-from seckill.batch import Batch, Known, encode
+from seckill.batch import Batch, Known, encode, skip
 from seckill.engine import Engine, Status
 from seckill.errors import RedisAway
 from seckill.fence import REWOUND, fence, lift
@@ -34,6 +34,7 @@ class TestFence:
         self, engine: Engine, redis_client: "redis.Redis"
     ) -> None:
         put_on_sale(redis_client, {1001: 10})
+        engine.decide([skip(SOURCE, 0, 0, 5)])
         assert engine.decide([batch([body(1)], 5)])[0].status is Status.DECIDED
         # One partition finds Redis behind; the other one could go on, and must not.
         assert engine.decide([batch([body(2)], 9)])[0].status is Status.REWOUND

@@ -1,0 +1,171 @@
+"""`manage.py recover`: rebuild Redis after a loss, from PostgreSQL, the list and Kafka."""
+
+import json
+import sys
+from dataclasses import asdict
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from rich.console import Console
+from rich.table import Table
+
+from seckill import exit_codes
+from seckill.audit import CannotCheck
+from seckill.broker.topics import Topics
+from seckill.errors import Refused
+from seckill.keys import Lane
+from seckill.management.acts import database_errors, shell_actor
+from seckill.management.arguments import (
+    add_section_flags,
+    readable_errors,
+    section_flags,
+    use_database,
+)
+from seckill.management.commands.audit import print_report
+from seckill.recovery import recover
+from seckill.recovery_plan import Plan, make_plan
+from seckill.redis_client import connect
+from seckill_project.config import Server, load
+
+# Rows of a table that are printed; the others are summed up.
+ROWS = 30
+CHANGES = "[yellow]changes[/yellow]"
+
+
+class Command(BaseCommand):
+    """Plan, show, and with --apply carry out."""
+
+    help = (
+        "After Redis was emptied, restored or failed over (consumers say NOT_LOADED, REWOUND or "
+        "FENCED): rebuild it from PostgreSQL, from what is left of the list, and from the parked "
+        "records. What was sold stays sold to the same buyers. Without --apply it changes nothing "
+        "and prints the plan. With it: all deciding is stopped, Redis is rebuilt, the audit runs, "
+        "and the sale goes on only if that is clean. Consumers and log workers may run meanwhile. "
+        "Exit codes: 0 planned or done, 1 the audit is not clean and the fence stays, 2 wrong "
+        "command line or configuration, 3 a service could not be reached."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """What to do, and where the sale is."""
+        parser.add_argument("--apply", action="store_true", help="carry the plan out")
+        parser.add_argument("--json", action="store_true", help="print a JSON object (schema 1)")
+        add_section_flags(parser, Server)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Exit code as in the help."""
+        console = Console(soft_wrap=True, highlight=False, stderr=options["json"])
+        with readable_errors():
+            server = load(Server, section_flags(options, Server))
+            use_database(server.pg_dsn)
+            client, lane = connect(server.redis_url), Lane()
+            with Topics(server) as topics, database_errors():
+                source = topics.source(server.topic)
+                partitions = topics.partitions(server.topic)
+                if not options["apply"]:
+                    plan = make_plan(client, lane, source, partitions)
+                    self._show(plan, topics, server, console, as_json=options["json"])
+                    return
+                try:
+                    done = recover(client, lane, source, partitions, shell_actor(), console.print)
+                except CannotCheck as reason:
+                    raise CommandError(
+                        f"rebuilt, but not audited: {reason}. The fence stays; run it again",
+                        returncode=exit_codes.FAILED,
+                    ) from None
+                except Refused as refused:
+                    raise CommandError(
+                        f"{refused}. The fence stays", returncode=exit_codes.FAILED
+                    ) from None
+        if options["json"]:
+            document = {"schema": 1, "applied": True, "generation": done.generation}
+            self.stdout.write(json.dumps(document | {"audit": done.report.as_json()}, indent=2))
+        else:
+            print_report(done.report, console)
+        if not done.lifted:
+            self.stderr.write(
+                "the audit is not clean, so the fence stays and nothing is decided: "
+                "docs/operations.md, audit, says what to do"
+            )
+            sys.exit(exit_codes.FAILED)
+
+    def _show(
+        self, plan: Plan, topics: Topics, server: Server, console: Console, *, as_json: bool
+    ) -> None:
+        ends = topics.end_offsets(server.topic)
+        if as_json:
+            document = {
+                "schema": 1,
+                "applied": False,
+                "needed": plan.needed,
+                "fence": asdict(plan.lane.fence) if plan.lane.fence else None,
+                "activities": [
+                    {
+                        **asdict(activity),
+                        "buyers": None if activity.buyers is None else len(activity.buyers),
+                    }
+                    for activity in plan.activities
+                ],
+                "partitions": [asdict(partition) for partition in plan.partitions],
+                "recovered": plan.recovered,
+                "notes": plan.notes,
+            }
+            self.stdout.write(json.dumps(document, indent=2, ensure_ascii=False))
+            return
+        print_plan(plan, str(topics.source(server.topic)), ends, console)
+
+
+def print_plan(plan: Plan, source: str, ends: dict[int, int], console: Console) -> None:
+    """The plan for people. `ends` are the end offsets of the topic whose id is `source`."""
+    if plan.lane.fence:
+        console.print(f"fenced: {plan.lane.fence.word}: {plan.lane.fence.why}")
+    if not plan.needed:
+        console.print("Redis has what the records prove, and is not fenced: nothing to recover")
+        return
+    table = Table("activity", "item", "allocation", "sold", "left in Redis", "left after", "")
+    rows = [(activity, item) for activity in plan.activities for item in activity.items]
+    for activity, item in rows[:ROWS]:
+        now = "nothing" if item.left_now is None else f"{item.left_now:,}"
+        differs = (item.left_now, item.loaded_now) != (item.left, item.loaded)
+        table.add_row(
+            *(str(activity.activity_id), str(item.item_id), f"{item.loaded:,}"),
+            *(
+                f"{item.sold:,}",
+                now,
+                f"{item.left:,}",
+                CHANGES if differs else "",
+            ),
+        )
+    console.print(table)
+    if len(rows) > ROWS:
+        console.print(f"  and {len(rows) - ROWS} more items (--json has all)")
+    table = Table("partition", "position in Redis", "position after", "to be decided", "")
+    for place in [place for place in plan.partitions if place.source == source][:ROWS]:
+        now = "none" if place.position_now is None else f"{place.position_now:,}"
+        differs = place.position_now != place.position
+        table.add_row(
+            *(str(place.partition), now, f"{place.position:,}"),
+            f"{max(0, ends.get(place.partition, 0) - place.position):,}",
+            CHANGES if differs else "",
+        )
+    console.print(table)
+    for activity in plan.activities:
+        state = activity.state
+        words = [state.get("over") or "on sale", *(["paused"] if "paused" in state else [])]
+        buyers = "" if activity.buyers is None else f", {len(activity.buyers):,} buyers counted"
+        console.print(
+            f"  activity {activity.activity_id}: {', '.join(words)}; {activity.requests:,} orders "
+            f"with {activity.units:,} units stay sold to their buyers{buyers}"
+        )
+        for change in activity.changes[:ROWS]:
+            console.print(f"    {change}")
+    console.print(
+        f"  records: {plan.lane.waiting:,} in the list, {plan.lane.dead:,} parked; all count"
+    )
+    if plan.recovered > plan.lane.recovered:
+        console.print(
+            f"  {plan.recovered - plan.lane.recovered:,} requests were decided before the loss and "
+            "left no record: they were not accepted, and count as recovered"
+        )
+    for note in plan.notes:
+        console.print(f"  note: {note}")
+    console.print("Nothing was changed. Carry it out: manage.py recover --apply")

@@ -1,0 +1,137 @@
+"""Carrying out the plan of a recovery: fence, rebuild, audit, and only then let the sale go on.
+
+Always: the lane is fenced before the plan is made that is carried out, and the fence is lifted
+only after a clean audit. Cut off anywhere, the lane stays fenced and the command can be run again.
+Consumers may run all the time: they hold, then are told where to go on (the script's MOVED).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import msgspec
+import redis
+from django.db import transaction
+
+from seckill.audit import Report, audit
+from seckill.errors import RedisAway, Refused
+from seckill.fence import RECOVERING, fence, lift
+from seckill.keys import Lane
+from seckill.models import Activity, Item, StockChange
+from seckill.recovery_plan import ActivityPlan, Plan, make_plan
+from seckill.redis_client import run_script
+
+# Buyers written in one command.
+BUYERS_CHUNK = 5_000
+# The field of accepted requests in an activity's stats.
+ACCEPTED = "1"
+# How the journal names it.
+ACT = "recover"
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a recovery came to. `lifted` tells whether the sale goes on."""
+
+    plan: Plan
+    generation: int
+    report: Report
+    lifted: bool
+
+
+def recover(
+    client: "redis.Redis",
+    lane: Lane,
+    source: str | None,
+    partitions: list[int],
+    actor: str,
+    say: Callable[[str], None],
+) -> Done:
+    """Rebuild the lane. Raises RedisAway, CannotCheck, or Django's errors: it stays fenced then."""
+    fence(client, lane, RECOVERING, f"manage.py recover by {actor}", replace=True)
+    say("fenced: nothing is decided until the audit is clean")
+    plan = make_plan(client, lane, source, partitions)
+    entries = _begin(plan, actor)
+    generation = rebuild(client, lane, plan)
+    say(f"rebuilt: generation {generation}, {len(plan.activities)} activities")
+    _conclude(plan, entries)
+    report = audit(client, lane)
+    if report.clean:
+        lift(client, lane)
+        say("audit clean: the fence is lifted, the sale goes on")
+    return Done(plan, generation, report, report.clean)
+
+
+def rebuild(client: "redis.Redis", lane: Lane, plan: Plan) -> int:
+    """Put the lane to the plan, in one script; the new generation. Raises RedisAway or Refused."""
+    keys = [lane.activities, lane.positions, lane.stats, lane.state]
+    activities = []
+    for activity in plan.activities:
+        names = lane.activity(activity.activity_id)
+        new_buyers = f"{names.buyers}:new"
+        if activity.buyers is not None:
+            _write_buyers(client, new_buyers, activity.buyers)
+        keys += [names.state, names.stock, names.loaded, names.stats, names.buyers, new_buyers]
+        activities.append(_packed(activity))
+    positions = [part for p in plan.partitions for part in (p.field_name, str(p.position))]
+    packed = msgspec.msgpack.encode([positions, str(plan.recovered), activities])
+    generation = int(run_script(client, "rebuild", keys, [RECOVERING, packed]))
+    if generation < 0:
+        raise Refused("somebody else steers or recovers at the same time; run it again")
+    return generation
+
+
+def _packed(plan: ActivityPlan) -> list[object]:
+    """An activity as the script's header says."""
+
+    def flat(pairs: dict[str, str]) -> list[str]:
+        return [part for pair in pairs.items() for part in pair]
+
+    return [
+        str(plan.activity_id),
+        str(plan.version_now),
+        flat(plan.state),
+        flat({str(item.item_id): str(item.left) for item in plan.items}),
+        flat({str(item.item_id): str(item.loaded) for item in plan.items}),
+        flat(
+            {ACCEPTED: str(plan.requests), "units": str(plan.units), "records": str(plan.records)}
+        ),
+    ]
+
+
+def _write_buyers(client: "redis.Redis", key: str, buyers: Mapping[int, int]) -> None:
+    users = list(buyers.items())
+    try:
+        client.unlink(key)
+        for first in range(0, len(users), BUYERS_CHUNK):
+            chunk = users[first : first + BUYERS_CHUNK]
+            client.hset(key, mapping={str(user): units for user, units in chunk})
+    except redis.RedisError as away:
+        raise RedisAway(away) from None
+
+
+def _begin(plan: Plan, actor: str) -> list[StockChange]:
+    """The journal's rows, before Redis is changed."""
+    entries = []
+    for activity in plan.activities:
+        Activity.objects.get_or_create(pk=activity.activity_id)
+        entries.append(
+            StockChange.objects.create(actor=actor, act=ACT, activity_id=activity.activity_id)
+        )
+    return entries
+
+
+def _conclude(plan: Plan, entries: list[StockChange]) -> None:
+    """The rows' end, and the allocations that were below what is sold."""
+    with transaction.atomic():
+        for activity, entry in zip(plan.activities, entries, strict=True):
+            for item in activity.items:
+                Item.objects.update_or_create(
+                    activity_id=activity.activity_id,
+                    item_id=item.item_id,
+                    defaults={"allocation": item.loaded},
+                )
+            entry.version = int(activity.state["version"])
+            entry.old = {str(item.item_id): item.left_now for item in activity.items}
+            entry.new = {str(item.item_id): item.left for item in activity.items}
+            entry.state = StockChange.State.APPLIED
+            entry.save()

@@ -1,0 +1,251 @@
+"""The plan of a recovery: what a lane must be, from PostgreSQL, the list and the parked records.
+
+Pure of changes: it reads, and says what Redis has and what it must have. What the records prove
+stays as it is: an order is sold to its buyer, whatever Redis forgot. What no record proves was
+rejected, or was lost with Redis: it is decided again from the first offset after the last record.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import redis
+from django.db import connection, transaction
+from django.db.models import Max
+
+from seckill import sold
+from seckill.errors import RedisAway
+from seckill.keys import Lane, position_field
+from seckill.loading import held_state, state_of
+from seckill.models import Activity, Item, StockChange
+from seckill.stats import LaneStatus, read_lane
+from seckill.wire import Outcome
+
+# The state of an activity of which nothing is left.
+SOLD_OUT = "sold_out"
+
+
+@dataclass(frozen=True)
+class ItemPlan:
+    """One item: what Redis has now (None: nothing), and what it must have."""
+
+    item_id: int
+    left_now: int | None
+    loaded_now: int | None
+    left: int
+    loaded: int
+
+    @property
+    def sold(self) -> int:
+        """Units in accepted records."""
+        return self.loaded - self.left
+
+
+@dataclass(frozen=True)
+class ActivityPlan:
+    """One activity as it must be. `state` has the fields of its hash in Redis."""
+
+    activity_id: int
+    # In Redis now; 0: not loaded.
+    version_now: int
+    items: list[ItemPlan]
+    state: dict[str, str]
+    requests: int
+    units: int
+    records: int
+    # {user: units} where the activity has a limit per user.
+    buyers: dict[int, int] | None
+    # Differences that a person should know, in words.
+    changes: list[str]
+
+
+@dataclass(frozen=True)
+class PartitionPlan:
+    """One partition: the position in Redis now (None: none), and the one that is proved."""
+
+    source: str
+    partition: int
+    position_now: int | None
+    position: int
+
+    @property
+    def field_name(self) -> str:
+        """Its field in the hash of positions."""
+        return position_field(self.source, self.partition)
+
+
+@dataclass
+class Plan:
+    """What must be done. `needed` is false where Redis is as the records say, and not fenced."""
+
+    lane: LaneStatus
+    activities: list[ActivityPlan]
+    partitions: list[PartitionPlan]
+    recovered: int
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def needed(self) -> bool:
+        """Whether there is anything to do."""
+        return (
+            self.lane.fence is not None
+            or any(a.changes for a in self.activities)
+            or any(p.position_now is None or p.position_now < p.position for p in self.partitions)
+        )
+
+
+def make_plan(client: "redis.Redis", lane: Lane, source: str | None, partitions: list[int]) -> Plan:
+    """Read everything. `source` and `partitions` are the topic's, as Kafka says.
+
+    Raises RedisAway; PostgreSQL's errors pass through.
+    """
+    status = read_lane(client, lane)
+    try:
+        found = sold.waiting(client, lane, {})
+    except redis.RedisError as away:
+        raise RedisAway(away) from None
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        sold.stage(found)
+        units = sold.units_by_item({})
+        numbers = {activity for activity, _ in units} | set(status.activities)
+        numbers |= set(Item.objects.values_list("activity_id", flat=True))
+        activities = [_activity(number, status, units) for number in sorted(numbers)]
+        places = _partitions(status, _ends(), source, partitions)
+    # Of outcomes, Redis's counters stand; but what is accepted is what is proved.
+    accepted_now = sum(a.total_outcomes[Outcome.ACCEPTED] for a in status.activities.values())
+    decided = status.decided - accepted_now + sum(plan.requests for plan in activities)
+    return Plan(
+        lane=status,
+        activities=activities,
+        partitions=places,
+        recovered=sum(place.position for place in places) - decided - status.skipped,
+        notes=_notes(status, found),
+    )
+
+
+def _activity(
+    activity_id: int, status: LaneStatus, units: Mapping[tuple[int, int], int]
+) -> ActivityPlan:
+    now = status.activities.get(activity_id)
+    allocations = dict(
+        Item.objects.filter(activity_id=activity_id).values_list("item_id", "allocation")
+    )
+    numbers = set(allocations) | {item for number, item in units if number == activity_id}
+    numbers |= set(now.items) if now else set()
+    items = []
+    for number in sorted(numbers):
+        known = now.items.get(number) if now else None
+        # An item that PostgreSQL has no row of was loaded by hand: Redis alone knows how much.
+        loaded = allocations.get(number, known.loaded if known else 0)
+        gone = units.get((activity_id, number), 0)
+        left = max(0, loaded - gone)
+        items.append(
+            ItemPlan(
+                number,
+                known.left if known else None,
+                known.loaded if known else None,
+                left,
+                gone + left,
+            )
+        )
+    row = Activity.objects.filter(pk=activity_id).first() or Activity(pk=activity_id)
+    held = {**state_of(row), **held_state(row)}
+    if not any(item.left for item in items):
+        held["over"] = held["over"] or SOLD_OUT
+    state = {name: str(value) for name, value in held.items() if value is not None}
+    last = StockChange.objects.filter(activity_id=activity_id).aggregate(last=Max("version"))
+    state["version"] = str(max(last["last"] or 0, now.version if now else 0) + 1)
+    requests, total, records = sold.totals(activity_id, {})
+    return ActivityPlan(
+        activity_id=activity_id,
+        version_now=now.version if now else 0,
+        items=items,
+        state=state,
+        requests=requests,
+        units=total,
+        records=records,
+        buyers=None if row.user_limit is None else sold.units_by_user(activity_id, {}),
+        changes=_changes(status, activity_id, items, state, records),
+    )
+
+
+def _changes(
+    status: LaneStatus,
+    activity_id: int,
+    items: list[ItemPlan],
+    state: dict[str, str],
+    records: int,
+) -> list[str]:
+    now = status.activities.get(activity_id)
+    if now is None:
+        return ["not loaded in Redis"]
+    changes = [
+        f"item {item.item_id}: {item.left_now} left of {item.loaded_now} in Redis, "
+        f"{item.left} of {item.loaded} proved"
+        for item in items
+        if (item.left_now, item.loaded_now) != (item.left, item.loaded)
+    ]
+    for name, there in (("over", now.over), ("paused", "1" if now.paused else None)):
+        if there != state.get(name):
+            changes.append(
+                f"{name}: {there or 'no'} in Redis, {state.get(name, 'no')} in PostgreSQL"
+            )
+    if now.total_records != records:
+        changes.append(f"{now.total_records:,} records in Redis's counters, {records:,} proved")
+    return changes
+
+
+def _ends() -> dict[tuple[str, int], int]:
+    """{(source, partition): the offset after the last record}, stored or waiting."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            'SELECT source, partition, max("offset") + 1 FROM ('
+            ' SELECT source, partition, "offset" FROM seckill_record'
+            ' UNION ALL SELECT source, partition, "offset" FROM waiting) AS all_records'
+            " GROUP BY source, partition"
+        )
+        return {(str(source), partition): end for source, partition, end in cursor.fetchall()}
+
+
+def _partitions(
+    status: LaneStatus,
+    ends: Mapping[tuple[str, int], int],
+    source: str | None,
+    partitions: list[int],
+) -> list[PartitionPlan]:
+    now: dict[tuple[str, int], int] = defaultdict(int)
+    for name, position in status.positions.items():
+        known_source, _, number = name.rpartition(":")
+        now[known_source, int(number)] = position
+    places = set(now) | set(ends)
+    if source is not None:
+        places |= {(source, number) for number in partitions}
+    return [
+        PartitionPlan(
+            place[0],
+            place[1],
+            now.get(place),
+            max(now.get(place, 0), ends.get(place, 0)),
+        )
+        for place in sorted(places)
+    ]
+
+
+def _notes(status: LaneStatus, found: sold.Waiting) -> list[str]:
+    notes = []
+    begun = StockChange.objects.filter(state=StockChange.State.STARTED).count()
+    if begun:
+        notes.append(
+            f"{begun} acts in the journal have no known end: allocations are PostgreSQL's. Look at "
+            "the journal, and repeat an act where it should have been done"
+        )
+    if found.unreadable_count:
+        notes.append(
+            f"{found.unreadable_count} entries of the lists are no records and count for nothing; "
+            f"the first one: {found.unreadable[0][0][:100]!r}"
+        )
+    if not status.loaded and not status.positions:
+        notes.append("Redis holds nothing: emptied, or another server than before")
+    return notes

@@ -1,0 +1,265 @@
+"""Recovery of a lane: from an emptied and from an older Redis, with records in every place.
+
+Each ends in the audit, and in requests that go on: what was sold is not sold again.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+
+from devstack.endpoints import Endpoints
+from seckill.audit import audit
+from seckill.control import Control, Refused
+from seckill.engine import Engine, Status
+from seckill.fence import RECOVERING, REWOUND, fence
+from seckill.keys import Lane, position_field
+from seckill.log_worker import LogWorker
+from seckill.models import Activity, Item, Record, StockChange
+from seckill.recovery import Done, rebuild, recover
+from seckill.recovery_plan import make_plan
+from seckill.shutdown import Shutdown
+from seckill.stats import read_lane
+from seckill.storage import Storage
+from seckill.wire import Outcome
+from tests.sale import SOURCE, batch, body, everything
+
+LANE = Lane()
+
+
+class Shop:
+    """A sale with an operator, a consumer's engine and a log worker."""
+
+    def __init__(self, client: "redis.Redis", redis_url: str, dsn: str) -> None:
+        self.client = client
+        self.control = Control(client, "olga")
+        self.engine = Engine(redis_url, LANE)
+        self.storage = Storage(dsn)
+        self.worker = LogWorker(client, self.storage, Shutdown())
+        self.said: list[str] = []
+
+    def buy(self, start: int, *values: bytes, generation: int = 0, partition: int = 0) -> Any:
+        """Decide one batch; the reply."""
+        made = batch(values, start, partition=partition)
+        made.generation = generation
+        return self.engine.decide([made])[0]
+
+    def store(self) -> None:
+        """Everything to PostgreSQL."""
+        while self.worker.run_once():
+            pass
+
+    def recover(self) -> Done:
+        """As the command does it."""
+        done = recover(self.client, LANE, SOURCE, [0, 1], "test", self.said.append)
+        assert done.report.findings == []
+        assert done.lifted
+        return done
+
+    def left(self, activity: int = 1) -> dict[int, int]:
+        """{item: units left}."""
+        items = read_lane(self.client).activities[activity].items
+        return {number: item.left for number, item in items.items()}
+
+
+@pytest.fixture
+def shop(stack: Endpoints, redis_client: "redis.Redis", pg_dsn: str) -> Iterator[Shop]:
+    """Empty services."""
+    shop = Shop(redis_client, stack.redis_url, pg_dsn)
+    yield shop
+    shop.engine.close()
+    shop.storage.close()
+
+
+def snapshot(client: "redis.Redis") -> dict[bytes, bytes]:
+    """A copy of all of Redis, as an append-only file of this moment would bring it back."""
+    return {key: client.dump(key) for key in client.scan_iter()}  # type: ignore[misc]
+
+
+def set_back(client: "redis.Redis", copy: dict[bytes, bytes]) -> None:
+    """Redis as it was when the copy was made."""
+    client.flushall()
+    for key, value in copy.items():
+        client.restore(key, 0, value)
+
+
+def test_an_emptied_redis(shop: Shop) -> None:
+    shop.control.set_stock(1, {1001: 10, 1002: 5})
+    shop.control.configure_fields(1, user_limit=3)
+    shop.control.set_stock(2, {1001: 7})
+    shop.control.pause(2)
+    shop.buy(0, body(1), body(1), body(2), body(1, {1002: 1}), body(8, {9999: 1}), b"bad")
+    shop.buy(0, body(4, {1001: 2}), partition=1)
+    shop.store()
+    shop.client.flushall()
+    # The way of before would decide requests again: it is closed.
+    for act in (lambda: shop.control.sync_from_db(1), lambda: shop.control.set_stock(1, {1: 1})):
+        with pytest.raises(Refused, match=r"manage\.py recover"):
+            act()
+    assert shop.buy(6, body(9)).status is Status.NOT_LOADED
+    before = everything(shop.client)
+    plan = make_plan(shop.client, LANE, SOURCE, [0, 1])
+    assert plan.needed
+    assert everything(shop.client) == before
+
+    done = shop.recover()
+    assert done.generation == 1
+    lane = read_lane(shop.client)
+    assert lane.fence is None
+    # Up to the last record of each partition; what came after it is decided again.
+    assert lane.positions == {position_field(SOURCE, 0): 4, position_field(SOURCE, 1): 1}
+    assert (shop.left(), shop.left(2)) == ({1001: 5, 1002: 4}, {1001: 7})
+    assert lane.activities[2].paused
+    assert (lane.recovered, lane.skipped, lane.decided) == (0, 0, 5)
+
+    # A consumer that held its own position is told where to go on, and the same buyers count.
+    moved = shop.buy(6, body(9))
+    assert (moved.status, moved.position, moved.generation) == (Status.MOVED, 4, 1)
+    again = shop.buy(4, body(8, {9999: 1}), b"bad", body(1), body(9), generation=1)
+    assert again.outcomes == b"6840"
+    assert audit(shop.client).clean
+    shop.store()
+    assert audit(shop.client).clean
+    assert list(
+        StockChange.objects.filter(act="recover").order_by("activity_id").values_list(
+            "activity_id", "state", "new"
+        )
+    ) == [(1, "applied", {"1001": 5, "1002": 4}), (2, "applied", {"1001": 7})]  # fmt: skip
+
+
+def test_an_older_redis_while_postgres_is_ahead(shop: Shop) -> None:
+    shop.control.set_stock(1, {1001: 10, 1002: 5})
+    shop.buy(0, body(1), body(2))
+    copy = snapshot(shop.client)
+    shop.buy(2, body(3, {1001: 2}), body(4, {1001: 99}), body(5))
+    shop.buy(0, body(6, {1002: 2}), partition=1)
+    shop.store()
+    assert Record.objects.count() == 5
+    set_back(shop.client, copy)
+
+    # One partition finds out; another one, that knows nothing of it, is stopped as well.
+    assert shop.buy(5, body(7)).status is Status.REWOUND
+    assert shop.buy(0, body(7), partition=1).status is Status.FENCED
+    assert not audit(shop.client).clean
+    done = shop.recover()
+    assert [change for change in done.plan.activities[0].changes if "item 1002" in change]
+    lane = read_lane(shop.client)
+    assert shop.left() == {1001: 5, 1002: 3}
+    assert lane.positions == {position_field(SOURCE, 0): 5, position_field(SOURCE, 1): 1}
+    # The rejected one left no record: it was decided, and what it was told went with the loss.
+    assert (lane.recovered, lane.activities[1].success) == (1, 5)
+
+    # The list has come back with records that are stored: they stay stored once.
+    assert lane.waiting == 2
+    shop.store()
+    assert Record.objects.count() == 5
+    assert shop.buy(2, body(3), body(4), body(5), generation=1).status is Status.DUPLICATE
+    assert shop.buy(5, body(7), generation=1).count(Outcome.ACCEPTED) == 1
+    shop.store()
+    report = audit(shop.client)
+    assert (report.findings, report.records_stored) == ([], 6)
+
+
+def test_acts_of_after_the_copy_hold(shop: Shop) -> None:
+    shop.control.set_stock(1, {1001: 10})
+    shop.buy(0, body(1))
+    copy = snapshot(shop.client)
+    shop.control.add_stock(1, {1001: 5})
+    shop.control.finish(1)
+    shop.store()
+    set_back(shop.client, copy)
+    fence(shop.client, LANE, REWOUND, "test")
+    shop.recover()
+    status = read_lane(shop.client).activities[1]
+    assert shop.left() == {1001: 14}
+    assert status.over == "finished"
+    assert status.version > StockChange.objects.filter(act="finish_activity").get().version  # type: ignore[operator]
+
+
+def test_records_in_the_list_and_parked_ones_count(shop: Shop) -> None:
+    shop.control.set_stock(1, {1001: 10})
+    shop.buy(0, body(1), body(2), body(3, {1001: 3}))
+    oldest: bytes = shop.client.rpop(LANE.list)  # type: ignore[assignment]
+    shop.client.lpush(LANE.dead, json.dumps({"reason": "test", "record": oldest.decode()}))
+    shop.client.delete(LANE.activities, LANE.positions, LANE.activity(1).stock)
+    shop.recover()
+    assert shop.left() == {1001: 5}
+    assert read_lane(shop.client).positions == {
+        position_field(SOURCE, 0): 3, position_field(SOURCE, 1): 0
+    }  # fmt: skip
+    assert shop.buy(0, body(1), generation=1).status is Status.DUPLICATE
+    assert audit(shop.client).clean
+
+
+def test_more_was_sold_than_postgres_allocates(shop: Shop) -> None:
+    """An act was cut off before PostgreSQL heard of it: nothing is taken back from buyers."""
+    shop.control.set_stock(1, {1001: 10})
+    shop.buy(0, body(1, {1001: 6}))
+    Item.objects.filter(item_id=1001).update(allocation=4)
+    fence(shop.client, LANE, REWOUND, "test")
+    shop.recover()
+    assert shop.left() == {1001: 0}
+    assert Item.objects.get(item_id=1001).allocation == 6
+    assert read_lane(shop.client).activities[1].over == "sold_out"
+
+
+def test_cut_off_it_stays_fenced_and_can_be_repeated(shop: Shop) -> None:
+    shop.control.set_stock(1, {1001: 10})
+    shop.buy(0, body(1))
+    shop.store()
+    shop.client.flushall()
+
+    class Cut(Exception):
+        pass
+
+    def cut(line: str) -> None:
+        if line.startswith("rebuilt"):
+            raise Cut
+
+    with pytest.raises(Cut):
+        recover(shop.client, LANE, SOURCE, [0, 1], "test", cut)
+    lane = read_lane(shop.client)
+    assert lane.fence is not None
+    assert lane.fence.word == RECOVERING
+    assert shop.buy(1, body(2)).status is Status.FENCED
+    assert shop.recover().generation == 2
+    assert shop.buy(1, body(2), generation=2).status is Status.DECIDED
+    assert audit(shop.client).clean
+
+
+def test_an_operator_who_steers_meanwhile_is_not_overruled(shop: Shop) -> None:
+    shop.control.set_stock(1, {1001: 10})
+    fence(shop.client, LANE, REWOUND, "test")
+
+    def steer() -> None:
+        shop.client.hincrby(LANE.activity(1).state, "version", 1)
+
+    # Before the plan is made it is a part of it, after that it is not.
+    assert recover(shop.client, LANE, SOURCE, [0], "test", lambda line: steer()).lifted
+    fence(shop.client, LANE, RECOVERING, "test")
+    plan = make_plan(shop.client, LANE, SOURCE, [0])
+    steer()
+    before = everything(shop.client)
+    with pytest.raises(Refused, match="at the same time"):
+        rebuild(shop.client, LANE, plan)
+    assert everything(shop.client) == before
+
+
+def test_an_unclean_audit_keeps_the_fence(shop: Shop) -> None:
+    shop.control.set_stock(1, {1001: 10})
+    shop.buy(0, body(1))
+    shop.client.lpush(LANE.list, "no record")
+    done = recover(shop.client, LANE, SOURCE, [0, 1], "test", shop.said.append)
+    assert not done.lifted
+    assert not done.report.clean
+    assert read_lane(shop.client).fence is not None
+
+
+def test_nothing_to_recover(shop: Shop) -> None:
+    shop.control.set_stock(1, {1001: 10})
+    shop.buy(0, body(1))
+    shop.buy(0, body(2), partition=1)
+    assert not make_plan(shop.client, LANE, SOURCE, [0, 1]).needed
+    assert Activity.objects.count() == 1
