@@ -48,6 +48,14 @@ HOLD_REASONS = {
 }
 
 
+def _reason(batch: Batch, reply: Reply) -> str:
+    """Why a batch is held, in words."""
+    reason = HOLD_REASONS[reply.status]
+    if reply.status is Status.REWOUND:
+        return f"{reason} (partition {batch.partition}: {reply.position} < {batch.start})"
+    return f"{reason} ({reply.why})" if reply.why else reason
+
+
 @dataclass
 class _Partition:
     """What this consumer knows of a partition: `next` is the offset after the last one encoded.
@@ -276,11 +284,7 @@ class Consumer:
             self._known.update(reply.known)
             if reply.status in HOLD_REASONS:
                 waiting.append(batch)
-                reason = HOLD_REASONS[reply.status]
-                if reply.status is Status.REWOUND:
-                    reason += f" (partition {batch.partition}: {reply.position} < {batch.start})"
-                elif reply.status is Status.FENCED:
-                    reason += f" ({reply.why})"
+                reason = reason or _reason(batch, reply)
             elif reply.status is Status.STALE:
                 waiting.append(batch.whole())
             elif reply.status is Status.MOVED:
@@ -306,8 +310,9 @@ class Consumer:
         What was decided after that position went with the loss, so it is read and decided again.
         """
         log.warning(
-            "the lane was rebuilt (generation %d): partition %d goes on at offset %d",
-            *(reply.generation, partition, reply.position),
+            "the lane was rebuilt (generation %d): partition %d goes on %s",
+            *(reply.generation, partition),
+            "where it is" if reply.position < 0 else f"at offset {reply.position}",
         )
         self._known.clear()
         known = self._partitions.get(partition)

@@ -25,7 +25,7 @@ def send(
         where: dict[str, Any] = {} if partition is None else {"partition": partition}
         producer.produce(topic, value, on_delivery=on_delivery, **where)
     assert producer.flush(30) == 0
-    assert failed == []
+    assert not failed, failed
     producer.close()
 
 

@@ -52,8 +52,8 @@ class Position(NamedTuple):
 
     @classmethod
     def read(cls, offset: int, metadata: str | None) -> "Position":
-        """From what Kafka has."""
-        source, _, generation = (metadata or "").rpartition(":")
+        """From what Kafka has. librdkafka ends a text with a NUL, which others then read."""
+        source, _, generation = (metadata or "").rstrip("\x00").rpartition(":")
         if not (source and generation.isascii() and generation.isdigit()):
             return cls(offset)
         return cls(offset, int(generation), source)
