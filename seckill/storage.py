@@ -10,12 +10,18 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import psycopg
+from psycopg.abc import RV, PQGen
 
 from seckill.errors import PostgresAway
 from seckill.records import WireRecord
 
 # Seconds to wait for a connection.
 CONNECT_TIMEOUT_S = 5
+# Seconds without an answer after which the connection counts as lost. A line that has died without
+# a word (a firewall, a host that lost its power) would else be waited for for ever.
+ANSWER_LIMIT_S = 60.0
+# Seconds between two looks at whether the wait is over.
+LOOK_S = 0.1
 # (activity, item).
 Item = tuple[int, int]
 COLUMNS = (
@@ -77,12 +83,29 @@ TRANSIENT = (
 )
 
 
+class _Line(psycopg.Connection):
+    """A connection that does not wait for ever."""
+
+    answer_limit_s = ANSWER_LIMIT_S
+
+    def wait(self, gen: PQGen[RV], interval: float = LOOK_S, timeout: float | None = None) -> RV:
+        """As psycopg's; without an answer in time the connection is closed: OperationalError."""
+        try:
+            return super().wait(gen, interval, timeout or self.answer_limit_s)
+        except psycopg.errors._WaitTimeout:
+            self.close()
+            raise psycopg.OperationalError(
+                f"no answer in {timeout or self.answer_limit_s:.0f} s"
+            ) from None
+
+
 class Storage:
     """One connection, made when it is needed and again when it was lost."""
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, answer_limit_s: float = ANSWER_LIMIT_S) -> None:
         self._dsn = dsn
-        self._connection: psycopg.Connection | None = None
+        self._answer_limit_s = answer_limit_s
+        self._connection: _Line | None = None
 
     def store(self, records: Sequence[WireRecord]) -> int:
         """Store records and count their units; how many were new.
@@ -131,9 +154,10 @@ class Storage:
 
     def _connect(self) -> psycopg.Connection:
         if self._connection is None or self._connection.closed:
-            self._connection = psycopg.connect(
+            self._connection = _Line.connect(
                 self._dsn, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S
             )
+            self._connection.answer_limit_s = self._answer_limit_s
         return self._connection
 
 

@@ -7,7 +7,6 @@ comes to the point, the process is gone, as after kill -9, and ends with code 9.
 import contextlib
 import logging
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -87,12 +86,15 @@ def after(owner: object, name: str, reached: Callable[[], None]) -> None:
     setattr(owner, name, dying)
 
 
-def build(server: Server, shutdown: Shutdown, engine: Engine) -> Consumer:
-    """A consumer as `run_consumer` builds it, around this engine."""
+def log_as_a_consumer() -> None:
+    """What `run_consumer` tells, and no more."""
     logging.basicConfig(level=logging.WARNING)
     logging.getLogger("seckill").setLevel(logging.INFO)
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
-    topics = Topics(server)
+
+
+def build(server: Server, topics: Topics, shutdown: Shutdown, engine: Engine) -> Consumer:
+    """A consumer as `run_consumer` builds it, around this engine."""
     return Consumer(
         client=open_consumer(server),
         engine=engine,
@@ -106,9 +108,10 @@ def build(server: Server, shutdown: Shutdown, engine: Engine) -> Consumer:
 def consumer(point: str, reached: Callable[[], None]) -> None:
     """The consumer that `run_consumer` starts, but for what it is built with."""
     server = load(Server)
-    with Shutdown() as shutdown:
-        worker = build(server, shutdown, Engine(server.redis_url, Lane(), server.timeout))
-        client, engine, letters = worker.client, worker.engine, worker.dead_letters
+    with Shutdown() as shutdown, Topics(server) as topics:
+        engine = Engine(server.redis_url, Lane(), server.timeout)
+        worker = build(server, topics, shutdown, engine)
+        client, letters = worker.client, worker.dead_letters
         if point == "after commit":
             commit = client.commit_and_wait
             client.commit = lambda positions: commit(positions, 10)  # type: ignore[method-assign, assignment, return-value]
@@ -189,7 +192,7 @@ def log_worker(point: str, reached: Callable[[], None]) -> None:
 
 def main() -> None:
     worker, point, nth = sys.argv[1:]
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    log_as_a_consumer()
     {"consumer": consumer, "log worker": log_worker}[worker](point, Countdown(int(nth)))
 
 

@@ -8,11 +8,12 @@ import random
 import sys
 import time
 
+from seckill.broker.topics import Topics
 from seckill.engine import Engine
 from seckill.keys import Lane
 from seckill.shutdown import Shutdown
 from seckill_project.config import Server, load
-from tests.faults.dying import build
+from tests.faults.dying import build, log_as_a_consumer
 
 # Seconds of a life.
 SHORTEST_S, LONGEST_S = 0.2, 2.0
@@ -21,10 +22,11 @@ SHORTEST_S, LONGEST_S = 0.2, 2.0
 def main() -> None:
     """Live again and again, until SIGTERM."""
     rng, server, lives = random.Random(sys.argv[1]), load(Server), 0
-    with Shutdown() as asked:
+    log_as_a_consumer()
+    with Shutdown() as asked, Topics(server) as topics:
         while not asked.requested:
             life = Shutdown()
-            consumer = build(server, life, Engine(server.redis_url, Lane(), server.timeout))
+            consumer = build(server, topics, life, Engine(server.redis_url, Lane(), server.timeout))
             end = time.monotonic() + rng.uniform(SHORTEST_S, LONGEST_S)
             while time.monotonic() < end and not asked.requested:
                 consumer.run_once()

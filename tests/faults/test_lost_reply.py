@@ -12,6 +12,7 @@ import pytest
 from tests.conftest import wait_until
 from tests.faults.command import Command
 from tests.faults.harness import Sale
+from tests.faults.lines import on_line, port_of
 from tests.faults.proxy import KafkaProxy, Loses, Proxy, kafka_request
 
 # Kafka's numbers of requests.
@@ -19,10 +20,6 @@ FETCH, OFFSET_COMMIT, OFFSET_FETCH, JOIN_GROUP, SYNC_GROUP = 1, 8, 9, 11, 14
 # Answers that are lost in each scenario, at least.
 LOST = 4
 SESSION_MS = "2000"
-
-
-def port_of(address: str) -> int:
-    return int(address.rpartition(":")[2].partition("/")[0])
 
 
 @pytest.fixture
@@ -44,11 +41,6 @@ def kafka_line(sale: Sale) -> Iterator[KafkaProxy]:
     """A line to Kafka."""
     with KafkaProxy(port_of(sale.server.brokers)) as proxy:
         yield proxy
-
-
-def on_line(address: str, line: Proxy) -> str:
-    """The address by way of the proxy."""
-    return address.replace(f":{port_of(address)}", f":{line.port}")
 
 
 def sometimes(rng: random.Random, word: bytes, share: float) -> Loses:

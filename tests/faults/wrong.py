@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+from seckill.broker.topics import Topics
 from seckill.engine import Batch, Engine, Reply
 from seckill.keys import Lane
 from seckill.log_worker import LogWorker
@@ -19,7 +20,7 @@ from seckill.storage import Storage
 from seckill_project.config import LogWorker as LogWorkerSection
 from seckill_project.config import Server
 from seckill_project.config import load as load_section
-from tests.faults.dying import DIED, build
+from tests.faults.dying import DIED, build, log_as_a_consumer
 
 LANE = Lane()
 # The batch at which the log worker dies.
@@ -114,8 +115,9 @@ def main() -> None:
         "reads, then writes": ReadsThenWrites,
     }[name]
     server = load_section(Server)
-    with Shutdown() as shutdown:
-        build(server, shutdown, engine(server.redis_url)).run()
+    log_as_a_consumer()
+    with Shutdown() as shutdown, Topics(server) as topics:
+        build(server, topics, shutdown, engine(server.redis_url)).run()
 
 
 if __name__ == "__main__":
