@@ -12,7 +12,7 @@ from django.contrib import admin
 from django.db.models import Max
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action, display
 from unfold.views import ChangeList
@@ -39,7 +39,7 @@ class ActivityForm(forms.ModelForm):
         values = super().clean() or self.cleaned_data
         opens, closes = values.get("opens_at"), values.get("closes_at")
         if opens and closes and closes <= opens:
-            self.add_error("closes_at", _now("It must close after it has opened."))
+            self.add_error("closes_at", gettext("It must close after it has opened."))
         if self.refusal:
             raise forms.ValidationError(self.refusal)
         return values
@@ -148,7 +148,7 @@ class ActivityAdmin(SeckillAdmin):
         try:
             web.control(auth.actor_of_user(request.user)).configure(row)
         except Refused as refused:
-            request.refusal = _now("Nothing was saved: %(why)s") % {"why": refused}  # type: ignore[attr-defined]
+            request.refusal = gettext("Nothing was saved: %(why)s") % {"why": refused}  # type: ignore[attr-defined]
             return None
         except ServiceAway as away:
             request.refusal = sentences.not_saved(away)  # type: ignore[attr-defined]

@@ -8,7 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action, display
 
@@ -62,7 +62,7 @@ class ApiKeyAdmin(SeckillAdmin):
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
-            "title": _now("API key %(name)s") % {"name": obj.name},
+            "title": gettext("API key %(name)s") % {"name": obj.name},
             "key": request.new_key,  # type: ignore[attr-defined]
             "api_key": obj,
             "list_url": reverse("admin:seckill_apikey_changelist"),
@@ -92,12 +92,12 @@ class ApiKeyAdmin(SeckillAdmin):
     @display(description=_("may"), label={"steer": "primary", "look": "info"})
     def right(self, key: ApiKey) -> tuple[str, str]:
         """What it is good for."""
-        return ("steer", _now("steer")) if key.can_steer else ("look", _now("look"))
+        return ("steer", gettext("steer")) if key.can_steer else ("look", gettext("look"))
 
     @display(description=_("state"), label={"active": "success", "revoked": "danger"})
     def state(self, key: ApiKey) -> tuple[str, str]:
         """Whether it is taken."""
-        return ("revoked", _now("revoked")) if key.revoked_at else ("active", _now("active"))
+        return ("revoked", gettext("revoked")) if key.revoked_at else ("active", gettext("active"))
 
     @display(description=_("state"))
     def state_text(self, key: ApiKey) -> str:
@@ -128,12 +128,12 @@ class ApiKeyAdmin(SeckillAdmin):
         return steering.page(
             self,
             request,
-            title=_now("Revoke API key %(name)s") % {"name": key.name},
+            title=gettext("Revoke API key %(name)s") % {"name": key.name},
             lines=[
-                _now("Programs that use it get 401 from now on."),
-                _now("It cannot be made valid again: make a new one instead."),
+                gettext("Programs that use it get 401 from now on."),
+                gettext("It cannot be made valid again: make a new one instead."),
             ],
-            submit=_now("Revoke"),
+            submit=gettext("Revoke"),
             danger=True,
             hidden={steering.CONFIRMED: "yes"},
         )
@@ -142,4 +142,4 @@ class ApiKeyAdmin(SeckillAdmin):
     def revoke_selected(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
         """Revoke them. What is revoked already keeps its time."""
         revoked = queryset.filter(revoked_at=None).update(revoked_at=timezone.now())
-        messages.success(request, _now("%(count)s API keys revoked") % {"count": revoked})
+        messages.success(request, gettext("%(count)s API keys revoked") % {"count": revoked})

@@ -9,7 +9,7 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from seckill import web
@@ -38,7 +38,7 @@ def look(request: HttpRequest) -> LaneStatus | None:
     except RedisAway as away:
         messages.warning(
             request,
-            _now("%(away)s. Units left and versions are not known now.") % {"away": away},
+            gettext("%(away)s. Units left and versions are not known now.") % {"away": away},
         )
         return None
 
