@@ -176,6 +176,7 @@ UNFOLD = {
     "SITE_HEADER": _("Flash sale"),
     "SITE_SUBHEADER": _("orders, inventory, control"),
     "SITE_SYMBOL": "bolt",
+    "SITE_URL": None,
     "SHOW_HISTORY": False,
     "SHOW_LANGUAGES": True,
     # The colours, which unfold would write into each page as an inline style.

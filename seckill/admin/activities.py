@@ -12,6 +12,8 @@ from django.contrib import admin
 from django.db.models import Max
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action, display
@@ -19,7 +21,7 @@ from unfold.views import ChangeList
 
 from seckill import auth, web
 from seckill.admin import desk, desk_acts, sentences
-from seckill.admin.base import UNKNOWN, SeckillAdmin, clock
+from seckill.admin.base import LINK, UNKNOWN, SeckillAdmin, clock
 from seckill.admin.live import STATES, LiveChangeList, attach, look, state_of
 from seckill.control import Refused
 from seckill.errors import ServiceAway
@@ -61,11 +63,11 @@ class ActivityAdmin(SeckillAdmin):
         "window",
         "user_limit",
         "version",
+        "desk_link",
     )
     list_display_links = ("id", "name_")
     list_before_template = "seckill/lane.html"
     actions = None
-    actions_row = ("to_desk",)
     actions_detail = ("to_desk",)
     LIVE = ("state_text", "version", "units_left", "requests", "success", "latency")
 
@@ -187,6 +189,12 @@ class ActivityAdmin(SeckillAdmin):
     def to_desk(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """The live page of this activity."""
         return HttpResponseRedirect(reverse("admin:seckill_activity_desk", args=[object_id]))
+
+    @display(description="")
+    def desk_link(self, activity: Activity) -> SafeString:
+        """The way to the live page."""
+        url = reverse("admin:seckill_activity_desk", args=[activity.pk])
+        return format_html('<a class="{}" href="{}">{}</a>', LINK, url, _("Desk"))
 
     @display(description=_("name"))
     def name_(self, activity: Activity) -> str:

@@ -20,6 +20,8 @@ from seckill.paginator import CappedPaginator
 
 # What is shown where a number is not known.
 UNKNOWN = "–"
+# Classes of a link in a cell.
+LINK = "text-primary-600 dark:text-primary-500 font-medium"
 
 
 class PlainChangeList(ChangeList):

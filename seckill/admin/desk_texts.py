@@ -61,4 +61,8 @@ def script_texts() -> dict[str, str]:
         "version": _("version {n}"),
         "waiting": _("waiting for PostgreSQL"),
         "of": _("of {n}"),
+        "seconds": _("{n} s"),
+        "minutes": _("{n} min {m} s"),
+        "hours": _("{n} h {m} min"),
+        "days": _("{n} d {m} h"),
     }

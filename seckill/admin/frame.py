@@ -9,7 +9,13 @@ from django.utils.translation import gettext_noop as _
 UNFOLD_WORDS = (
     *(_("Select record"), _("Select action"), _("Select action to run"), _("Run"), _("Name")),
     *(_("Value"), _("From"), _("To"), _("Date"), _("Date from"), _("Date to"), _("Edit")),
-    *(_("Welcome back to"), _("Type to search"), _("More actions"), _("All applications")),
+    *(
+        _("Welcome back to"),
+        _("Type to search"),
+        _("Filters"),
+        _("More actions"),
+        _("All applications"),
+    ),
     *(_("True"), _("False"), _("Apply Filters"), _("Select all rows"), _("Expand row")),
     *(_("No results found"), _("Reset filters"), _("Go back"), _("Previous"), _("General")),
     _("This page yielded into no results. Create a new item or reset your filters."),

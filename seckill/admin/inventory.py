@@ -18,15 +18,13 @@ from unfold.decorators import action, display
 from unfold.views import ChangeList
 
 from seckill.admin import desk_acts
-from seckill.admin.base import UNKNOWN, SeckillAdmin
+from seckill.admin.base import LINK, UNKNOWN, SeckillAdmin
 from seckill.admin.export import CsvExport, lines
 from seckill.admin.filters import ActivityFilter
 from seckill.admin.live import LiveChangeList, attach, look
 from seckill.models import Item
 from seckill.stats import ItemStatus
 from seckill.wire import MAX_ID
-
-LINK = "text-primary-600 dark:text-primary-500 font-medium"
 
 
 @admin.register(Item)

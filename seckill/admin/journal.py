@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
 
+from seckill.admin import sentences
 from seckill.admin.base import UNKNOWN, ReadOnlyAdmin, clock
 from seckill.admin.export import CsvExport
 from seckill.admin.filters import (
@@ -18,9 +19,9 @@ from seckill.admin.filters import (
     PeriodFilter,
     period_parameters,
 )
+from seckill.control import ACTS
 from seckill.models import StockChange
 
-ACTS = ("set_stock", "finish_activity", "configure", "sync_from_db")
 # Characters of a change that the list shows.
 SHOWN = 60
 
@@ -34,7 +35,7 @@ class ActFilter(DropdownFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         """The acts."""
-        return [(act, act) for act in ACTS]
+        return [(act, sentences.act_text(act)) for act in ACTS]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """The rows with this value; an unknown one finds nothing."""
@@ -70,13 +71,25 @@ class StockChangeAdmin(CsvExport, ReadOnlyAdmin):
     rows_name = _("acts")
     export_name = "journal"
     export_columns = (
-        *("id", "at", "actor", "act", "activity_id", "old", "new", "version", "state", "detail"),
+        *(
+            "id",
+            "at",
+            "actor",
+            "act",
+            "activity_id",
+            "old",
+            "new",
+            "version",
+            "state",
+            "detail",
+            "note",
+        ),
     )
     list_display = (
         "id",
         "when",
         "actor",
-        "act",
+        "act_name",
         "activity_id",
         "from_",
         "to",
@@ -96,11 +109,11 @@ class StockChangeAdmin(CsvExport, ReadOnlyAdmin):
     fieldsets = (
         (
             _("Act"),
-            {"fields": (("act", "activity_id"), ("actor", "when"), ("state_text", "version"))},
+            {"fields": (("act_name", "activity_id"), ("actor", "when"), ("state_text", "version"))},
         ),
-        (_("Change"), {"fields": ("old", "new", "detail")}),
+        (_("Change"), {"fields": ("old", "new", "note", "detail")}),
     )
-    readonly_fields = ("state_text", "when")
+    readonly_fields = ("act_name", "state_text", "when")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[StockChange], search_term: str
@@ -113,6 +126,11 @@ class StockChangeAdmin(CsvExport, ReadOnlyAdmin):
     def when(self, change: StockChange) -> str | None:
         """When it began."""
         return clock(change.at)
+
+    @display(description=_("act"))
+    def act_name(self, change: StockChange) -> str:
+        """The act in the reader's language."""
+        return sentences.act_text(change.act)
 
     @display(description=_("from"))
     def from_(self, change: StockChange) -> str:

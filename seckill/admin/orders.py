@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 from unfold.views import ChangeList
 
-from seckill.admin.base import UNKNOWN, PlainChangeList, ReadOnlyAdmin, clock
+from seckill.admin.base import LINK, UNKNOWN, PlainChangeList, ReadOnlyAdmin, clock
 from seckill.admin.export import CsvExport
 from seckill.admin.filters import (
     ActivityFilter,
@@ -27,8 +27,6 @@ from seckill.admin.filters import (
 )
 from seckill.models import Record
 from seckill.wire import MAX_ID, MAX_REQUEST_ID
-
-LINK = "text-primary-600 dark:text-primary-500"
 
 
 class OrderChangeList(PlainChangeList):

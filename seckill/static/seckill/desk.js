@@ -38,10 +38,11 @@ function make(tag, text = "", attributes = {}) {
 
 function span(ms) {
   const s = Math.max(0, Math.round(ms / 1000));
-  if (s < 60) return `${s} s`;
-  if (s < 3600) return `${Math.floor(s / 60)} min ${String(s % 60).padStart(2, "0")} s`;
-  if (s < 86400) return `${Math.floor(s / 3600)} h ${String(Math.floor((s % 3600) / 60)).padStart(2, "0")} min`;
-  return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
+  const two = (text, n, m) => fill(text, n).replace("{m}", String(m).padStart(2, "0"));
+  if (s < 60) return fill(texts.seconds, s);
+  if (s < 3600) return two(texts.minutes, Math.floor(s / 60), s % 60);
+  if (s < 86400) return two(texts.hours, Math.floor(s / 3600), Math.floor((s % 3600) / 60));
+  return two(texts.days, Math.floor(s / 86400), Math.floor((s % 86400) / 3600));
 }
 
 async function ask() {

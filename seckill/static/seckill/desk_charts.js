@@ -127,7 +127,7 @@ export class Charts {
     partitions.sort((a, b) => Number(a) - Number(b));
     this.lines(this.lag, points, [
       ...partitions.map((n, i) => [n, this.texts.partition.replace("{n}", n), { series: i, fill: true, stack: "kafka", spanGaps: 5000 }, (point) => point.lag?.[n]]),
-      ["waiting", this.texts.waiting, { series: 3, stack: "postgres", borderDash: [4, 3] }, (point) => point.waiting],
+      ["waiting", this.texts.waiting, { series: 6, stack: "postgres", borderDash: [4, 3] }, (point) => point.waiting],
     ]);
     for (const chart of this.all) {
       // A history that is younger than the window fills the chart all the same.

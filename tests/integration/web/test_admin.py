@@ -82,7 +82,7 @@ def test_the_journal_is_read_only_and_filtered(boss: Client, control: Control) -
     control.set_stock(2, {7: 1})
     first = StockChange.objects.earliest("id")
     shown = text(boss.get(JOURNAL))
-    assert "test set_stock 2 7: 0 7: 1 1 applied" in shown
+    assert "test Set stock 2 7: 0 7: 1 1 applied" in shown
     assert "over: finished" in shown
     assert len(rows(boss.get(JOURNAL + "?act=finish_activity"))) == 1
     assert len(rows(boss.get(JOURNAL + "?activity=2&state=applied&last=5"))) == 1
