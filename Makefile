@@ -4,9 +4,9 @@ PY := .venv/bin/python
 # Processes of the tests, each with services of its own. One test alone: $(PY) -m pytest PATH.
 WORKERS ?= 2
 
-.PHONY: help setup run demo test unit lint faults rules lock clean
+.PHONY: help setup run demo test test-browser unit lint faults rules lock clean
 help:            ## this list
-	@grep -E "^[a-z]+:.*##" Makefile | sed -E "s/:[^#]*##/\t/" | expand -t 10
+	@grep -E "^[a-z-]+:.*##" Makefile | sed -E "s/:[^#]*##/\t/" | expand -t 10
 
 setup:           ## virtual environment with the locked dependencies
 	@$(PYTHON) devstack/bootstrap.py
@@ -19,6 +19,13 @@ demo: setup      ## the same, and ends: exit code 0 only if the audit is clean
 
 test: setup lint ## everything that CI checks
 	@$(PY) -m pytest -n $(WORKERS) --dist worksteal
+
+test-browser: setup ## the desk in Debian's Chromium, installed as root where it is missing; screenshots/
+	@test -x /usr/bin/chromium || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+		apt-get update -q && DEBIAN_FRONTEND=noninteractive \
+		apt-get install -qy --no-install-recommends chromium fonts-noto-cjk; } || \
+		{ echo "Chromium is missing: as root, apt-get install chromium; then make test-browser again"; exit 1; }
+	@$(PY) -m pytest tests/browser
 
 unit: setup      ## tests that need no service
 	@$(PY) -m pytest tests/unit

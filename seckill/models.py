@@ -11,6 +11,7 @@ from typing import ClassVar
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from seckill.wire import DEFAULT_ACTIVITY, MAX_REQUEST_ID, MAX_UNITS
@@ -71,7 +72,7 @@ class Activity(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.name or f"activity {self.pk}"
+        return self.name or gettext("activity %(id)s") % {"id": self.pk}
 
 
 class Item(models.Model):
@@ -107,7 +108,7 @@ class Item(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.name or f"item {self.item_id}"
+        return self.name or gettext("item %(id)s") % {"id": self.item_id}
 
 
 class Record(models.Model):
@@ -151,7 +152,7 @@ class Record(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"order {self.pk}"
+        return gettext("order %(id)s") % {"id": self.pk}
 
 
 class StockChange(models.Model):
@@ -200,7 +201,11 @@ class StockChange(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.act} of activity {self.activity_id} by {self.actor}"
+        return gettext("%(act)s of activity %(id)s by %(who)s") % {
+            "act": self.act,
+            "id": self.activity_id,
+            "who": self.actor,
+        }
 
 
 class ApiKey(models.Model):

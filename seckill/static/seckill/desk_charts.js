@@ -98,6 +98,8 @@ export class Charts {
     chart.data.datasets = list.map(([key, label, look, valueOf]) => {
       const set = known.get(key) || { key, label, ...look };
       if (!known.has(key)) this.dye(set);
+      // One point alone makes no line.
+      set.pointRadius = points.length < 2 ? 3 : 0;
       set.data = points.map((point) => ({ x: point.t, y: valueOf(point) ?? null }));
       return set;
     });

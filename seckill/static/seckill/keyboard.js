@@ -6,10 +6,12 @@ const NAMES = {
   en: { dock_to_right: "Menu", close: "Close", unfold_more: "More", expand_more: "More", filter_list: "Filters" },
   "zh-hans": { dock_to_right: "菜单", close: "关闭", unfold_more: "更多", expand_more: "更多", filter_list: "筛选" },
 };
+const ICON = ".material-symbols-outlined";
 const SKIP = { en: "Skip to the content", "zh-hans": "跳到正文" };
 
 function press(event) {
-  if (event.key !== "Enter" && event.key !== " ") return;
+  // Keys that were meant for something inside are not ours.
+  if (event.target !== event.currentTarget || (event.key !== "Enter" && event.key !== " ")) return;
   event.preventDefault();
   event.currentTarget.click();
 }
@@ -26,7 +28,11 @@ document.addEventListener("DOMContentLoaded", () => {
     element.tabIndex = 0;
     element.addEventListener("keydown", press);
     const icon = element.textContent.trim();
-    if (element.matches(".material-symbols-outlined")) element.setAttribute("aria-label", NAMES[language][icon] || icon);
+    if (element.matches(ICON)) element.setAttribute("aria-label", NAMES[language][icon] || icon);
+  }
+  // An icon is the name of a glyph as text: not to be read out.
+  for (const icon of document.querySelectorAll(ICON)) {
+    if (!icon.hasAttribute("aria-label")) icon.setAttribute("aria-hidden", "true");
   }
   const content = document.getElementById("content");
   if (content) {

@@ -1,0 +1,149 @@
+"""The operations desk in a real browser, on real services: watched, steered, lost and back."""
+
+import re
+
+import pytest
+import redis
+from playwright.sync_api import Page, expect
+
+from devstack.stack import Stack
+from seckill.control import Control
+from seckill.models import StockChange
+from seckill.stats import read_lane
+from seckill_project.config import Server
+from tests.browser.conftest import Site, VisitorMaker
+from tests.conftest import Manage, wait_until
+
+DESK = "/admin/seckill/activity/1/desk/"
+pytestmark = pytest.mark.usefixtures("people")
+
+
+def number(page: Page, name: str) -> int:
+    """A figure of the page."""
+    return int(re.sub(r"\D", "", page.locator(f"#{name}").inner_text()) or 0)
+
+
+def live(page: Page) -> None:
+    """The page has figures, and they are of now."""
+    expect(page.locator("#desk")).to_have_attribute("data-stale", "no")
+
+
+def test_a_sale_is_watched_and_steered(
+    visit: VisitorMaker,
+    manage: Manage,
+    server: Server,
+    kafka_topic: str,
+    redis_client: "redis.Redis",
+) -> None:
+    Control(redis_client, "test").set_stock(1, {1001: 3_000, 1002: 400})
+    kafka = ("--topic", kafka_topic)
+    manage("run_consumer", *kafka, "--group-id", server.group_id)
+    manage("run_log_worker")
+    olga = visit()
+    page = olga.log_in("olga", DESK)
+    live(page)
+    expect(page.locator("#state")).to_have_text("open")
+    expect(page.locator("#workers")).to_contain_text("log worker")
+    manage(
+        *("run_loadgen", *kafka, "--user-count", "20000", "--requests", "20000"),
+        *("--rate", "500", "--quiet"),
+    )
+
+    # It moves by itself: twice, without a reload.
+    expect(page.locator("#accepted")).not_to_have_text("0")
+    before = number(page, "accepted")
+    wait_until(lambda: number(page, "accepted") > before, 30, "more is accepted")
+    wait_until(lambda: number(page, "stored") > 0, 30, "rows are stored")
+    expect(page.locator("#rate")).not_to_have_text("0")
+    expect(page.locator("#partitions tr")).to_have_count(2)
+    lines = "name => Chart.getChart(name).data.datasets.map(set => set.data.length)"
+    wait_until(lambda: min(page.evaluate(lines, "chart-left"), default=0) > 2, 30, "a line")
+    olga.shot("desk-running")
+
+    # A top-up, by keyboard alone, that keeps the statistics.
+    accepted = number(page, "accepted")
+    page.get_by_role("link", name="Add units", exact=True).press("Enter")
+    page.get_by_label("Item").select_option("1002")
+    page.get_by_label("Units to add").fill("500")
+    page.get_by_label("Units to add").press("Enter")
+    expect(page.get_by_text("The statistics go on")).to_be_visible()
+    page.get_by_label("Why, for the journal").fill("more came")
+    olga.shot("confirm-add")
+    page.get_by_role("button", name="Add 500").press("Enter")
+    expect(page.get_by_text("Add units, activity 1: 1002")).to_be_visible()
+    live(page)
+    assert number(page, "accepted") >= accepted
+    assert read_lane(redis_client).activities[1].items[1002].loaded == 900
+
+    # Somebody else is faster: asked again, with what happened.
+    page.get_by_role("link", name="Finish", exact=True).click()
+    Control(redis_client, "someone").add_stock(1, {1001: 1})
+    page.get_by_role("button", name="Finish the sale").click()
+    expect(page.get_by_role("alert")).to_contain_text("someone: Add units, 1001")
+    assert read_lane(redis_client).activities[1].over is None
+    olga.shot("asked-again")
+    page.get_by_role("button", name="Finish the sale").click()
+    live(page)
+    expect(page.locator("#state")).to_have_text("finished")
+    expect(page.get_by_role("link", name="Reopen", exact=True)).to_be_visible()
+    expect(page.get_by_role("link", name="Pause", exact=True)).to_be_hidden()
+    wait_until(lambda: number(page, "waiting") == 0, 30, "all is stored")
+    olga.shot("desk-finished")
+
+    # The journal says who it was.
+    page.get_by_role("link", name="Journal").last.click()
+    row = page.get_by_role("row").filter(has_text="Finish")
+    expect(row).to_contain_text("olga")
+    olga.shot("journal")
+    change = StockChange.objects.get(act="add_stock", actor="olga")
+    assert (change.note, change.state) == ("more came", "applied")
+
+
+def test_lost_services_are_said_and_come_back(
+    visit: VisitorMaker, site: Site, redis_client: "redis.Redis", running_stack: Stack
+) -> None:
+    Control(redis_client, "test").set_stock(1, {1001: 40})
+    olga = visit()
+    page = olga.log_in("olga", DESK)
+    live(page)
+    expect(page.locator("#left")).to_have_text("40")
+
+    running_stack.kill("valkey")
+    expect(page.locator("#alerts")).to_contain_text("Redis is away")
+    expect(page.locator("#desk")).to_have_attribute("data-stale", "yes")
+    expect(page.locator("#pulse")).to_contain_text("old")
+    expect(page.locator("#left")).to_have_text("40")
+    expect(page.get_by_role("status")).to_contain_text("Redis is away")
+    olga.shot("redis-away")
+    running_stack.start("valkey")
+    live(page)
+    expect(page.locator("#alerts")).not_to_contain_text("Redis is away")
+    expect(page.get_by_role("status")).to_contain_text("live again")
+
+    site.stop()
+    expect(page.locator("#alerts")).to_contain_text("The web process does not answer")
+    olga.shot("web-away")
+    site.start()
+    live(page)
+
+    olga.context.clear_cookies()
+    expect(page.locator("#alerts")).to_contain_text("You are logged out")
+    expect(page.get_by_role("link", name="Log in")).to_be_visible()
+    # The browser's own lines about answers that failed, and nothing else.
+    assert all(re.match("Failed to load resource", line) for line in olga.complaints)
+    assert len(olga.complaints) > 2
+    olga.complaints.clear()
+
+
+def test_who_may_only_look_has_no_buttons(visit: VisitorMaker, redis_client: "redis.Redis") -> None:
+    Control(redis_client, "test").set_stock(1, {1001: 40})
+    otto = visit(phone=True, dark=True)
+    page = otto.log_in("otto", DESK)
+    live(page)
+    expect(page.locator("#items")).to_contain_text("1001")
+    expect(page.locator("[data-act]")).to_have_count(0)
+    expect(page.locator("#items a")).to_have_count(0)
+    otto.shot("desk-look-only-phone-dark")
+    answer = otto.go("/admin/seckill/activity/1/finish/")
+    expect(answer.locator("body")).to_contain_text("403")
+    otto.complaints.clear()

@@ -1,0 +1,121 @@
+"""Every page of the admin, on a desk and on a phone, light and dark, in both languages."""
+
+import re
+
+import pytest
+import redis
+from playwright.sync_api import Page, expect
+
+from seckill.control import Control
+from tests.browser.conftest import Visitor, VisitorMaker
+from tests.integration.web.pages import seed
+
+pytestmark = pytest.mark.usefixtures("people")
+PAGES = {
+    "overview": "/admin/",
+    "desk": "/admin/seckill/activity/1/desk/",
+    "orders": "/admin/seckill/record/",
+    "order": "/admin/seckill/record/{order}/change/",
+    "inventory": "/admin/seckill/item/",
+    "activities": "/admin/seckill/activity/",
+    "activity": "/admin/seckill/activity/1/change/",
+    "new-item": "/admin/seckill/item/put_on_sale/",
+    "stock": "/admin/seckill/activity/1/stock/?item=1001",
+    "window": "/admin/seckill/activity/1/window/",
+    "pause": "/admin/seckill/activity/1/pause/",
+    "journal": "/admin/seckill/stockchange/",
+    "keys": "/admin/seckill/apikey/",
+    "new-key": "/admin/seckill/apikey/add/",
+    "users": "/admin/auth/user/",
+    "groups": "/admin/auth/group/",
+    "password": "/admin/password_change/",
+}
+# English that a Chinese page may hold: names of things, and what is typed as it is.
+LATIN = re.compile(
+    r"\b(ID|API|CSV|Redis|Kafka|PostgreSQL|UTC|NOT_OPEN|OVER|NOT_LOADED|ms|p\d\d|P\d\d|activity_id|"
+    r"manage\.py \w+|run_consumer|test|boss|olga|otto|observers|operators|r-\d+|success|"
+    r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|A|B|O|English|EN|ZH-HANS|K|M|s|min)\b"
+)
+
+# The page's text without its icons, whose glyphs are chosen by words.
+WORDS = """() => {
+  document.querySelectorAll(".material-symbols-outlined, #desk-texts").forEach(e => e.remove());
+  return document.body.innerText;
+}"""
+
+
+def fits(page: Page) -> bool:
+    """Nothing sticks out to the right."""
+    return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
+
+
+def tour(visitor: Visitor, order: int, suffix: str) -> dict[str, str]:
+    """Look at each page; {name: its text}."""
+    said = {}
+    for name, path in PAGES.items():
+        page = visitor.go(path.format(order=order))
+        if name == "desk":
+            expect(page.locator("#desk")).to_have_attribute("data-stale", "no")
+        visitor.shot(f"{name}-{suffix}")
+        assert page.evaluate("window.refused") == [], name
+        assert fits(page), f"{name} is wider than the screen"
+        said[name] = page.evaluate(WORDS)
+    return said
+
+
+@pytest.fixture
+def order(redis_client: "redis.Redis") -> int:
+    """A sale with orders; the number of one."""
+    from seckill.models import Record
+
+    Control(redis_client, "test").set_stock(1, {1001: 40, 1002: 7})
+    seed(30)
+    return int(Record.objects.latest("id").pk)
+
+
+def test_english_light_on_a_desk(visit: VisitorMaker, order: int) -> None:
+    boss = visit()
+    boss.go("/admin/login/")
+    boss.shot("login-desk-light-en")
+    boss.log_in("boss")
+    assert "Units left" in tour(boss, order, "desk-light-en")["desk"]
+
+
+def test_chinese_dark_on_a_phone(visit: VisitorMaker, order: int) -> None:
+    boss = visit(phone=True, dark=True, language="zh-CN")
+    boss.go("/admin/login/")
+    boss.shot("login-phone-dark-zh")
+    boss.log_in("boss")
+    for name, text in tour(boss, order, "phone-dark-zh").items():
+        assert re.search(r"[\u4e00-\u9fff]", text), name
+        # Words of the permissions and of code stay as they are.
+        left = set(re.findall(r"[A-Za-z][a-z]{3,}", LATIN.sub("", text)))
+        assert left == set(), name
+
+
+def test_the_language_is_chosen_in_the_menu(visit: VisitorMaker, order: int) -> None:
+    boss = visit()
+    page = boss.log_in("boss", "/admin/seckill/activity/1/desk/")
+    expect(page.locator("#state")).to_have_text("open")
+    # By keyboard: the menu is a button.
+    page.get_by_role("button", name="boss").press("Enter")
+    page.get_by_role("button", name="简体中文").press("Enter")
+    expect(page.locator("#state")).to_have_text("开放中")
+    expect(page).to_have_url(re.compile("/desk/$"))
+    page.get_by_role("button", name="boss").press("Enter")
+    page.get_by_role("button", name="深色").press("Enter")
+    expect(page.locator("html")).to_have_class(re.compile("dark"))
+    boss.shot("desk-dark-zh")
+    page.get_by_role("button", name="English").press("Enter")
+    expect(page.locator("#state")).to_have_text("open")
+
+
+def test_the_keyboard_reaches_the_page_first(visit: VisitorMaker, order: int) -> None:
+    boss = visit(phone=True)
+    page = boss.log_in("boss", "/admin/seckill/item/")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#content")).to_be_focused()
+    page.get_by_role("button", name="Menu").press("Enter")
+    expect(page.get_by_role("link", name="Desk", exact=True)).to_be_visible()
