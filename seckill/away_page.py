@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 
 from seckill.errors import ServiceAway
+from seckill.events import event
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class AwayPage:
             service = "PostgreSQL"
         else:
             return None
-        log.warning("%s %s: 503, %s", request.method, request.path, error)
+        log.warning("%s %s: 503, %s", request.method, request.path, error, extra=event("web-503"))
         # Without the request: its context would ask the database who is logged in.
         page = render_to_string("seckill/away.html", {"service": service, "retry": RETRY_AFTER_S})
         response = HttpResponse(page, status=503)

@@ -17,6 +17,7 @@ from seckill.broker import Position
 from seckill.dead_letters import DeadLetters
 from seckill.engine import Engine, Reply, Status
 from seckill.errors import BrokerAway, RedisAway
+from seckill.events import event
 from seckill.shutdown import Shutdown
 
 log = logging.getLogger(__name__)
@@ -105,7 +106,7 @@ class Consumer:
             while not self.shutdown.requested:
                 self.run_once()
         except BrokerAway as away:
-            log.warning("stopping while %s", away)
+            log.warning("stopping while %s", away, extra=event("stopping"))
         self._settle()
         self._commit_last()
         self.client.close()
@@ -158,7 +159,7 @@ class Consumer:
         try:
             return self.client.poll(timeout_s, self.batch_size)
         except BrokerAway as away:
-            log.warning("%s; waiting for it, nothing is lost", away)
+            log.warning("%s; waiting for it, nothing is lost", away, extra=event("kafka-away"))
             self.shutdown.wait(1.0)
             return []
 
@@ -167,7 +168,7 @@ class Consumer:
         if changes == self._changes:
             return
         self._changes = changes
-        log.info("assigned partitions: %s", sorted(partitions) or "none")
+        log.info("assigned partitions: %s", sorted(partitions) or "none", extra=event("assigned"))
         for gone in set(self._partitions) - partitions:
             if not any(batch.partition == gone for batch in self._in_flight):
                 del self._partitions[gone]
@@ -184,7 +185,11 @@ class Consumer:
         before, self.source = self.source, source
         if not before:
             return False
-        log.warning("the topic was deleted and made again: source %s is new", source)
+        log.warning(
+            "the topic was deleted and made again: source %s is new",
+            source,
+            extra=event("topic-replaced"),
+        )
         self._settle()
         self._ready.clear()
         self._stash.clear()
@@ -219,6 +224,7 @@ class Consumer:
                 "partition %d: offsets %d to %d hold no requests any more (retention overtook this "
                 "consumer, or they never were requests): %d are counted as skipped",
                 *(part.partition, start, part.offsets[0] - 1, part.offsets[0] - start),
+                extra=event("offsets-lost", partition=part.partition),
             )
         batches = []
         for low in range(0, len(part.offsets), self.batch_size):
@@ -244,7 +250,7 @@ class Consumer:
         try:
             self.engine.submit(batches)
         except RedisAway as away:
-            log.debug("%s; sent again when it is settled", away)
+            log.debug("%s; sent again when it is settled", away, extra=event("redis-away"))
 
     def _settle(self) -> None:
         """Wait for the answers; what is not decided is held and sent again until it is.
@@ -263,19 +269,23 @@ class Consumer:
                 continue
             self.hold = reason
             if self.shutdown.requested:
-                log.warning("stopping while held, what waits stays in Kafka. %s", reason)
+                log.warning(
+                    "stopping while held, what waits stays in Kafka. %s",
+                    reason,
+                    extra=event("stopping"),
+                )
                 self._in_flight = []
                 # Nothing may overtake it: it would count as skipped.
                 self._ready.clear()
                 return
             if not told_at or time.monotonic() - told_at > TELL_AGAIN_S:
-                log.error("HOLD: %s", reason)
+                log.error("HOLD: %s", reason, extra=event("held"))
                 told_at = time.monotonic()
             self._stay_member(pause)
             pause = min(pause * 2, LONGEST_PAUSE_S)
         self.hold = ""
         if told_at:
-            log.warning("going on: Redis decides again")
+            log.warning("going on: Redis decides again", extra=event("going-on"))
 
     def _take(self, replies: list[Reply]) -> str | None:
         """Keep what was decided, leave the rest in flight. The reason of a hold, or None."""
@@ -313,6 +323,7 @@ class Consumer:
             "the lane was rebuilt (generation %d): partition %d goes on %s",
             *(reply.generation, partition),
             "where it is" if reply.position < 0 else f"at offset {reply.position}",
+            extra=event("lane-rebuilt", partition=partition),
         )
         self._known.clear()
         known = self._partitions.get(partition)
@@ -329,7 +340,12 @@ class Consumer:
             self.client.seek(partition, reply.position)
         except BrokerAway as away:
             # Taken away just now: its next owner begins at the committed offset, and is told too.
-            log.warning("partition %d: %s", partition, away)
+            log.warning(
+                "partition %d: %s",
+                partition,
+                away,
+                extra=event("partition-kept", partition=partition),
+            )
             self._partitions.pop(partition, None)
             return True
         self._partitions[partition] = _Partition(
@@ -346,7 +362,7 @@ class Consumer:
             self._stash += self.client.poll(0.0, self.batch_size)
             self.client.resume()
         except BrokerAway as away:
-            log.warning("%s, while held", away)
+            log.warning("%s, while held", away, extra=event("kafka-away"))
 
     def _commit_when_due(self) -> None:
         now = time.monotonic()
@@ -367,7 +383,10 @@ class Consumer:
         if positions and not (
             self.dead_letters.flush() and self.client.commit_and_wait(positions, LAST_COMMIT_S)
         ):
-            log.warning("the last commit had no answer; the next consumer skips what is decided")
+            log.warning(
+                "the last commit had no answer; the next consumer skips what is decided",
+                extra=event("commit-unanswered"),
+            )
 
     def _to_commit(self) -> dict[int, Position]:
         return {
@@ -384,5 +403,5 @@ class Consumer:
             except BrokerAway as away:
                 if self.shutdown.requested:
                     raise
-                log.warning("%s; asking again, nothing is lost", away)
+                log.warning("%s; asking again, nothing is lost", away, extra=event("kafka-away"))
                 self.shutdown.wait(1.0)

@@ -26,10 +26,12 @@ from seckill.consumer import Consumer
 from seckill.dead_letters import DeadLetters, dead_topic
 from seckill.engine import Engine
 from seckill.errors import RedisAway
+from seckill.events import event
 from seckill.exit_codes import SECOND_SIGNAL
 from seckill.fence import Guard
 from seckill.keys import Lane, position_field
 from seckill.lag import LagWatch, read_ends
+from seckill.logs import configure_logging
 from seckill.redis_client import connect
 from seckill.sampler import Sampler
 from seckill.shutdown import Shutdown, leave_ctrl_c_to_the_parent, start_child
@@ -41,7 +43,6 @@ from seckill_project.config import Server
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s[%(process)d]: %(message)s"
 # Seconds between two looks at the children.
 LOOK_S = 0.25
 # Seconds before a dead child is started again: the first time, and at most.
@@ -57,10 +58,7 @@ DRAIN_LOOK_S = 0.5
 def consume(server: Server, lane: Lane) -> None:
     """What a child process does: one consumer, until SIGTERM or the parent's end."""
     leave_ctrl_c_to_the_parent()
-    logging.basicConfig(level=logging.WARNING, format=LOG_FORMAT, datefmt="%H:%M:%S")
-    logging.getLogger("seckill").setLevel(logging.INFO)
-    # The library tells each attempt to connect; what it means is told by us, once.
-    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    configure_logging(server.log_format)
     # SIGTERM can come twice, from whoever ends the whole group and from the parent.
     with Shutdown(signal.SIGTERM, second_exits=False) as shutdown:
         threading.Thread(target=_stop_with_parent, args=(shutdown,), daemon=True).start()
@@ -69,7 +67,7 @@ def consume(server: Server, lane: Lane) -> None:
             try:
                 client = open_consumer(server)
             except BrokerAway as away:
-                log.warning("%s; trying again", away)
+                log.warning("%s; trying again", away, extra=event("kafka-away"))
                 shutdown.wait(1.0)
         if client is None:
             return
@@ -141,7 +139,7 @@ def _stop_with_parent(shutdown: Shutdown) -> None:
         if shutdown.requested:
             # Nobody is left who would end it if it did not end by itself.
             os._exit(SECOND_SIGNAL)
-        log.warning("the parent process is gone; stopping")
+        log.warning("the parent process is gone; stopping", extra=event("parent-gone"))
         shutdown.request()
 
 
@@ -225,7 +223,11 @@ class ConsumerGroup:
         positions = {p: Position(end, lane.generation, str(source)) for p, end in ends.items()}
         refused = self.topics.move_group(self.server.group_id, self.server.topic, positions)
         if refused:
-            log.warning("the group's offsets stay (%s); the positions in Redis have moved", refused)
+            log.warning(
+                "the group's offsets stay (%s); the positions in Redis have moved",
+                refused,
+                extra=event("commit-refused"),
+            )
         return skipped
 
     def drained(self) -> bool:
@@ -249,12 +251,14 @@ class ConsumerGroup:
         try:
             lag: int | None = self.lag(lane)
             if self._kafka_away:
-                log.warning("going on: Kafka answers again")
+                log.warning("going on: Kafka answers again", extra=event("going-on"))
             self._kafka_away = False
         except BrokerAway as away:
             lag = None
             if not self._kafka_away:
-                log.error("%s. The sale waits for it, nothing is lost", away)
+                log.error(
+                    "%s. The sale waits for it, nothing is lost", away, extra=event("kafka-away")
+                )
             self._kafka_away = True
         now = time.monotonic()
         rate = 0.0
@@ -279,6 +283,7 @@ class ConsumerGroup:
                 child.number,
                 code,
                 child.pause_s,
+                extra=event("child-ended", consumer=child.number, code=code),
             )
             self._restarts += 1
             if self._heart is not None and child.process.pid is not None:
@@ -305,7 +310,11 @@ class ConsumerGroup:
         for process in running:
             process.join(max(0.1, deadline - time.monotonic()))
             if process.is_alive():
-                log.error("a consumer did not stop within %.0f s; ending it", STOP_S)
+                log.error(
+                    "a consumer did not stop within %.0f s; ending it",
+                    STOP_S,
+                    extra=event("child-killed"),
+                )
                 process.kill()
                 process.join()
         for child in self._children:

@@ -11,6 +11,7 @@ from seckill.batch import Batch
 from seckill.broker.producer import Producer
 from seckill.broker.topics import Topics
 from seckill.errors import BrokerAway
+from seckill.events import event
 from seckill_project.config import KafkaSection
 
 log = logging.getLogger(__name__)
@@ -79,16 +80,23 @@ class DeadLetters:
         try:
             producer = self._opened()
         except BrokerAway as away:
-            log.warning("dead letters wait: %s", away)
+            log.warning("dead letters wait: %s", away, extra=event("dead-letters-wait"))
             return False
         if producer.failed > self._failed:
-            log.warning("dead letters are sent again: %s", producer.last_error)
+            log.warning(
+                "dead letters are sent again: %s",
+                producer.last_error,
+                extra=event("dead-letters-wait"),
+            )
             self._failed, self._sent = producer.failed, 0
         for value, headers in self._pending[self._sent :]:
             producer.send(value, headers)
         self._sent = len(self._pending)
         if producer.flush(FLUSH_S) or producer.failed > self._failed:
-            log.warning("dead letters wait: Kafka has not acknowledged all of them")
+            log.warning(
+                "dead letters wait: Kafka has not acknowledged all of them",
+                extra=event("dead-letters-wait"),
+            )
             return False
         self.parked += len(self._pending)
         self._pending.clear()

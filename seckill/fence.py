@@ -14,6 +14,7 @@ import redis
 
 from seckill.broker import Position
 from seckill.errors import BrokerAway
+from seckill.events import event
 from seckill.keys import Lane, position_field
 from seckill.redis_client import run_script
 from seckill.stats import LaneStatus, read_lane
@@ -64,7 +65,9 @@ class Guard:
             source = self.find_source()
             committed = self.committed()
         except BrokerAway as away:
-            log.warning("%s: Redis is compared with it by the next batch", away)
+            log.warning(
+                "%s: Redis is compared with it by the next batch", away, extra=event("not-compared")
+            )
             return
         if source is None:
             return
@@ -83,7 +86,7 @@ class Guard:
                 if following > (stored or 0):
                     why = f"partition {partition} stands at {stored or 0}, {what} up to {following}"
                     if fence(self.client, self.lane, REWOUND, why):
-                        log.error("REWOUND: %s. The lane is fenced", why)
+                        log.error("REWOUND: %s. The lane is fenced", why, extra=event("fenced"))
                     return
 
     @staticmethod
@@ -98,6 +101,7 @@ class Guard:
             log.warning(
                 "PostgreSQL is away (%s): Redis is not compared with it now, the sale goes on",
                 str(away).strip().splitlines()[0],
+                extra=event("not-compared"),
             )
             return {}
         return {partition: offset + 1 for partition, offset in rows if offset is not None}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from seckill.broker.topics import Topics
 from seckill.errors import BrokerAway
+from seckill.events import event
 from seckill.keys import position_field
 
 log = logging.getLogger(__name__)
@@ -86,7 +87,7 @@ class LagWatch:
                 self._ends = Ends(self._ends.source, self._ends.starts, ends)
             self._seen_at = time.monotonic()
         except BrokerAway as away:
-            log.debug("the lag is not known: %s", away)
+            log.debug("the lag is not known: %s", away, extra=event("no-lag"))
             self._ends = None
             if self._topics is not None:
                 self._topics.close()

@@ -20,6 +20,7 @@ import redis
 
 from seckill.engine import is_transient
 from seckill.errors import Poison, PostgresAway, RedisAway
+from seckill.events import event
 from seckill.keys import Lane
 from seckill.records import WireRecord, parse
 from seckill.redis_client import run_script
@@ -82,7 +83,7 @@ class LogWorker:
                 self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
                 continue
             if self._told_at:
-                log.warning("going on: all services answer again")
+                log.warning("going on: all services answer again", extra=event("going-on"))
                 self._told_at, self._pause_s = 0.0, FIRST_PAUSE_S
             self.beat(self, "")
             if drain and handled == 0:
@@ -188,12 +189,17 @@ class LogWorker:
                 len(dead),
                 self.lane.dead,
                 dead[0][1],
+                extra=event("records-parked", count=len(dead)),
             )
         return bool(taken)
 
     def _tell(self, away: Exception) -> None:
         if not self._told_at or time.monotonic() - self._told_at > TELL_AGAIN_S:
-            log.error("%s; records wait in Redis, nothing is lost. Trying again.", away)
+            log.error(
+                "%s; records wait in Redis, nothing is lost. Trying again.",
+                away,
+                extra=event("service-away"),
+            )
             self._told_at = time.monotonic()
 
 

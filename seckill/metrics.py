@@ -27,6 +27,7 @@ from prometheus_client.registry import Collector
 
 from seckill import metric_names as names
 from seckill.errors import RedisAway
+from seckill.events import event
 from seckill.keys import Lane
 from seckill.last_audit import LastAudit, read_last_audit
 from seckill.metric_names import METRICS, Metric
@@ -140,7 +141,7 @@ class LaneCollector(Collector):
         try:
             picture = look(self._client, self._lane)
         except RedisAway as away:
-            log.warning("metrics: %s", away)
+            log.warning("metrics: %s", away, extra=event("metrics-away"))
             families.add(names.REDIS_UP, 0)
         else:
             families.add(names.REDIS_UP, 1)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import redis
 
 from seckill.errors import RedisAway
+from seckill.events import event
 from seckill.keys import Lane
 from seckill.lag import LagWatch
 from seckill.series import append_sample, sample_of
@@ -52,7 +53,11 @@ class Sampler:
             written = append_sample(self.client, self.lane, sample)
         except (RedisAway, redis.RedisError) as lost:
             if not self._failing:
-                log.warning("the history has a gap (%s); the sale goes on without", lost)
+                log.warning(
+                    "the history has a gap (%s); the sale goes on without",
+                    lost,
+                    extra=event("no-sample"),
+                )
             self._failing = True
             return False
         self._failing = False

@@ -19,6 +19,7 @@ import redis
 
 from seckill.engine import is_transient
 from seckill.errors import RedisAway
+from seckill.events import event
 from seckill.keys import Lane
 from seckill.redis_client import no_retry, run_script
 
@@ -132,7 +133,11 @@ class Heart:
             run_script(client, "beat", keys, [worker, says, FORGET_MS])
         except (RedisAway, redis.RedisError) as lost:
             if not self._failing:
-                log.warning("no heartbeat can be written (%s); the work goes on without", lost)
+                log.warning(
+                    "no heartbeat can be written (%s); the work goes on without",
+                    lost,
+                    extra=event("no-heartbeat"),
+                )
             self._failing = True
             return False
         self._failing = False

@@ -146,6 +146,10 @@ MetricsHost = Annotated[
 ]
 MetricsPort = Annotated[int, Field(ge=0, le=65535, description="port of /metrics; 0: not served")]
 
+LogFormat = Annotated[
+    Literal["text", "json"], Field(description="how log lines look: text, or json, one object each")
+]
+
 DEFAULT_BROKERS = "localhost:9092"
 DEFAULT_TOPIC = "seckill_requests"
 DEFAULT_REDIS_URL = "redis://localhost:6379/0"
@@ -226,6 +230,7 @@ class Server(KafkaSection):
     batch_size: int = Field(4000, ge=1, le=20000, description="requests a script call, at most")
     metrics_host: MetricsHost = "127.0.0.1"
     metrics_port: MetricsPort = 0
+    log_format: LogFormat = "text"
 
 
 class Client(KafkaSection):
@@ -237,6 +242,7 @@ class Client(KafkaSection):
     delay: float = Field(
         0.0, ge=0, description="ms to wait before each request: at most 1000/delay a second"
     )
+    log_format: LogFormat = "text"
 
 
 class LogWorker(Section):
@@ -251,6 +257,7 @@ class LogWorker(Section):
     connect_timeout: ConnectTimeout = 60.0
     metrics_host: MetricsHost = "127.0.0.1"
     metrics_port: MetricsPort = 0
+    log_format: LogFormat = "text"
 
 
 class ControlApi(Section):
@@ -263,6 +270,7 @@ class ControlApi(Section):
     port: int = Field(3000, ge=0, le=65535, description="port to listen on; 0 picks a free one")
     metrics_host: MetricsHost = "127.0.0.1"
     metrics_port: MetricsPort = 0
+    log_format: LogFormat = "text"
     rate_limit: float = Field(
         100.0,
         ge=0,

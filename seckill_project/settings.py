@@ -148,13 +148,7 @@ WHITENOISE_AUTOREFRESH = False
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {
-        "line": {
-            "format": "{asctime} {levelname:<7} {name}: {message}",
-            "datefmt": "%H:%M:%S",
-            "style": "{",
-        }
-    },
+    "formatters": {"line": {"()": "seckill.logs.formatter", "log_format": _api.log_format}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {"seckill": {"level": "INFO"}, "loadgen": {"level": "INFO"}},

@@ -17,6 +17,7 @@ from seckill import rate_limit, web
 from seckill.api.problems import problem
 from seckill.api.strict import check_query
 from seckill.errors import RedisAway
+from seckill.events import event
 
 log = logging.getLogger(__name__)
 
@@ -90,5 +91,5 @@ def _count(request: HttpRequest) -> rate_limit.Verdict | None:
             web.redis_client(), callers(request), settings.RATE_LIMIT, settings.RATE_BURST
         )
     except RedisAway as away:
-        log.warning("calls are not counted: %s", away)
+        log.warning("calls are not counted: %s", away, extra=event("not-counted"))
         return None

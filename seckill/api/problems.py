@@ -20,6 +20,7 @@ from pydantic import BaseModel, Field
 from seckill.api.strict import SHOWN, Unreadable
 from seckill.control import NoSuchActivity, Refused, VersionMoved
 from seckill.errors import PostgresAway, ServiceAway
+from seckill.events import event
 
 log = logging.getLogger(__name__)
 
@@ -166,7 +167,7 @@ def _refused(request: HttpRequest, refused: Any) -> HttpResponse:
 
 def _away(request: HttpRequest, away: Any) -> HttpResponse:
     # What the driver says may name hosts and users: that is for the log, not for the caller.
-    log.warning("%s %s: 503, %s", request.method, request.path, away)
+    log.warning("%s %s: 503, %s", request.method, request.path, away, extra=event("web-503"))
     detail = f"{away.service} is away; nothing is known to have changed: look at /status later"
     return problem(503, detail, service=away.service)
 

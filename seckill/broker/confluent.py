@@ -10,6 +10,7 @@ from seckill import broker
 from seckill.broker import Position, Slice
 from seckill.broker.security import confluent_options
 from seckill.errors import BrokerAway
+from seckill.events import event
 from seckill_project.config import Server
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ class ConfluentConsumer:
             error = message.error()
             if error is not None:
                 if error.code() in MENDED_BY_THE_LIBRARY:
-                    log.debug("kafka: %s", error)
+                    log.debug("kafka: %s", error, extra=event("library"))
                     continue
                 raise BrokerAway(error)
             partition = message.partition() or 0

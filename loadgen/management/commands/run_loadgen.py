@@ -18,6 +18,7 @@ from seckill import exit_codes
 from seckill.broker.producer import CONNECT_S, Producer, open_producer
 from seckill.broker.topics import DEFAULT_PARTITIONS, Topics
 from seckill.errors import BrokerAway
+from seckill.logs import configure_logging, speaker
 from seckill.management.arguments import (
     add_section_flags,
     add_supervision_flag,
@@ -159,9 +160,17 @@ class Command(BaseCommand):
         logging.getLogger("kafka").setLevel(logging.CRITICAL)
         partitions: int = options["partitions"]
         processes: int = options["processes"]
+        configure_logging(client.log_format)
+        # Progress is drawn for people.
+        quiet = options["quiet"] or client.log_format == "json"
+
+        say_json = speaker(self.stderr, client.log_format, "run_loadgen")
 
         def say(line: str) -> None:
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+            if client.log_format == "json":
+                say_json(line)
+            else:
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
 
         def open_it() -> Producer | None:
             # The first contact: an attempt lasts no longer than the user will wait.
@@ -185,7 +194,7 @@ class Command(BaseCommand):
                     returncode=exit_codes.UNREACHABLE,
                 ) from None
             try:
-                with display_for(console, options["quiet"]) as display:
+                with display_for(console, quiet) as display:
                     if producer is None:
                         report = fleet.run(client, load, processes, shutdown, display)
                     else:

@@ -1,6 +1,6 @@
 """`manage.py run_consumer`: decide requests from Kafka in Redis."""
 
-import logging
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
@@ -12,6 +12,7 @@ from seckill.consumer_group import ConsumerGroup
 from seckill.control import Control
 from seckill.errors import Refused
 from seckill.keys import Lane
+from seckill.logs import configure_logging, speaker
 from seckill.management.acts import activity_number, database_errors
 from seckill.management.arguments import (
     add_section_flags,
@@ -33,6 +34,8 @@ KAFKA_ATTEMPT_S = 5.0
 
 class Command(BaseCommand):
     """Parse, build, run."""
+
+    _say: Callable[[str], None]
 
     help = (
         "Decide requests: read them from Kafka, decide them in batches in Redis. Runs until "
@@ -63,12 +66,12 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Wait for the services, load what is not loaded, run."""
-        # The library tells each attempt to connect; what it means is told by us, once.
-        logging.getLogger("kafka").setLevel(logging.CRITICAL)
         with readable_errors(), Shutdown() as shutdown, ExitStack() as ends:
             if options["stop_with_stdin"]:
                 shutdown.watch_stdin()
             server = load(Server, section_flags(options, Server))
+            configure_logging(server.log_format)
+            self._say = speaker(self.stdout, server.log_format, "run_consumer")
             use_database(server.pg_dsn)
             ends.enter_context(
                 serve_metrics(server.metrics_host, server.metrics_port, server.redis_url, Lane())
@@ -124,7 +127,3 @@ class Command(BaseCommand):
                 "nothing is on sale: requests wait in Kafka until stock is loaded "
                 "(--stock 1001:10,1002:5, or manage.py set_stock)"
             )
-
-    def _say(self, line: str) -> None:
-        self.stdout.write(line)
-        self.stdout.flush()

@@ -3,6 +3,7 @@
 import contextlib
 import ipaddress
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
@@ -15,6 +16,7 @@ from django.db.migrations.executor import MigrationExecutor
 from seckill import exit_codes
 from seckill.errors import PostgresAway, RedisAway
 from seckill.keys import Lane
+from seckill.logs import configure_logging, speaker
 from seckill.management.acts import NO_TABLES, database_errors
 from seckill.management.arguments import (
     add_section_flags,
@@ -35,6 +37,8 @@ DEFAULT_THREADS = 8
 
 class Command(BaseCommand):
     """Parse, build, run."""
+
+    _say: Callable[[str], None]
 
     help = (
         "Serve the control API (/set_stock, /finish_activity, /status, /sync_from_db), its "
@@ -63,6 +67,7 @@ class Command(BaseCommand):
             if not 1 <= options["threads"] <= 1000:
                 raise CommandError("--threads: 1 to 1000", returncode=exit_codes.USAGE)
             section = load(ControlApi, section_flags(options, ControlApi))
+            self._say = speaker(self.stdout, section.log_format, "run_control_api")
             use_database(section.pg_dsn)
             # Each thread that answers makes its client from these settings.
             caches.settings["default"]["LOCATION"] = section.redis_url
@@ -81,6 +86,8 @@ class Command(BaseCommand):
                 self._look_at_services(section)
                 self._warn(bound)
                 application = get_wsgi_application()
+                # After Django, which has set up its own from the settings once more.
+                configure_logging(section.log_format)
                 place = f"http://{address_of(bound)}"
                 self._say(f"control API  {place}/status")
                 self._say(f"its docs     {place}/docs")
@@ -122,10 +129,6 @@ class Command(BaseCommand):
                 "WARNING: it answers to 127.0.0.1 and localhost only; name its other hosts in "
                 "SECKILL_ALLOWED_HOSTS."
             )
-
-    def _say(self, line: str) -> None:
-        self.stdout.write(line)
-        self.stdout.flush()
 
 
 DEFAULT_HOSTS = ["127.0.0.1", "localhost", "[::1]"]

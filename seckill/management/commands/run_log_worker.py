@@ -1,5 +1,6 @@
 """`manage.py run_log_worker`: store accepted records in PostgreSQL."""
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
@@ -7,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from seckill.keys import Lane
 from seckill.log_worker import LogWorker
+from seckill.logs import configure_logging, speaker
 from seckill.management.arguments import (
     add_section_flags,
     add_supervision_flag,
@@ -25,6 +27,8 @@ from seckill_project.config import load
 
 class Command(BaseCommand):
     """Parse, build, run."""
+
+    _say: Callable[[str], None]
 
     help = (
         "Store accepted records: from the Redis list to PostgreSQL, each once. Runs until SIGTERM "
@@ -45,6 +49,8 @@ class Command(BaseCommand):
             if options["stop_with_stdin"]:
                 shutdown.watch_stdin()
             settings = load(Section, section_flags(options, Section))
+            configure_logging(settings.log_format)
+            self._say = speaker(self.stdout, settings.log_format, "run_log_worker")
             lane = Lane()
             ends.enter_context(
                 serve_metrics(
@@ -78,7 +84,3 @@ class Command(BaseCommand):
             ).run(drain=options["drain"])
             heart.close()
             storage.close()
-
-    def _say(self, line: str) -> None:
-        self.stdout.write(line)
-        self.stdout.flush()
