@@ -93,7 +93,17 @@ def encode(
     lost: dict[int, list[int]] = {}
     expected = start
     counted = 0
-    for offset, value, request in zip(offsets, values, decode_all(values), strict=True):
+    requests, plain = decode_all(values)
+    rest = zip(offsets, values, requests, strict=True)
+    if plain and known and offsets[-1] - start == len(offsets) - 1:
+        told = known.get(DEFAULT_ACTIVITY)
+        if told is not None and told.over:
+            # All of it is lost, without a gap: most of a flash sale, so it has a short way.
+            lost[DEFAULT_ACTIVITY] = [request.request_initiation_time for request in requests]  # type: ignore[union-attr]
+            counted = len(requests)
+            expected = start + counted
+            rest = zip((), (), (), strict=True)
+    for offset, value, request in rest:
         if offset != expected:
             if counted:
                 flat.append(COUNTED + counted)

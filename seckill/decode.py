@@ -67,23 +67,26 @@ def decode(value: bytes | None) -> Request:
     return request
 
 
-def decode_all(values: Sequence[bytes | None]) -> list[Request | Poison]:
-    """`decode` of many: the requests, and a Poison where there is none.
+def decode_all(values: Sequence[bytes | None]) -> tuple[list[Request | Poison], bool]:
+    """`decode` of many: the requests, with a Poison where there is none; and whether all are plain.
 
-    No body has fewer colons than members, so one count over all of them tells that none has more.
+    Plain ones name no activity and no id of their own. No body has fewer colons than members, so
+    one count over all of them tells that none has more.
     """
     try:
         requests = [_decode(value) for value in values]  # type: ignore[arg-type]
-        members = 3 * len(requests) + sum([len(request.items) for request in requests])
-        members += len([0 for request in requests if request.activity_id is not UNSET])
+        surplus = b"".join(values).count(b":") - 3 * len(requests)  # type: ignore[arg-type]
+        surplus -= sum([len(request.items) for request in requests])
+        if not surplus:
+            return requests, True  # type: ignore[return-value]
         ids = [request.request_id or "" for request in requests if request.request_id is not UNSET]
-        colons = b"".join(values).count(b":")  # type: ignore[arg-type]
-        if colons == members + len(ids) and "\x00" not in "".join(ids):
-            return requests  # type: ignore[return-value]
+        named = len([0 for request in requests if request.activity_id is not UNSET])
+        if surplus == named + len(ids) and "\x00" not in "".join(ids):
+            return requests, False  # type: ignore[return-value]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError):
         # One of them is no request: which, and why, is said one by one.
         pass
-    return [_decode_or_poison(value) for value in values]
+    return [_decode_or_poison(value) for value in values], False
 
 
 def _decode_or_poison(value: bytes | None) -> Request | Poison:

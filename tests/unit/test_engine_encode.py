@@ -7,7 +7,7 @@ import msgspec
 import pytest
 import redis
 
-from seckill.batch import Batch, encode, skip
+from seckill.batch import Batch, Known, encode, skip
 from seckill.engine import Reply, Status, is_transient
 from seckill.wire import MAX_ID, Outcome
 from tests.sale import SOURCE, body
@@ -119,3 +119,43 @@ def test_what_redis_cannot_do_now(refused: Exception) -> None:
 )
 def test_what_is_a_bug(refused: Exception) -> None:
     assert not is_transient(refused)
+
+
+OVER = {1: Known(3, True, frozenset())}
+
+
+def plain(count: int) -> list[bytes | None]:
+    """Requests of two moments that name no activity."""
+    return [body(n, {1001: 1}, at=5 + n % 2) for n in range(1, count + 1)]
+
+
+def test_a_batch_that_is_lost_for_certain_is_one_number() -> None:
+    batch = encode(SOURCE, 0, 7, range(7, 12), plain(5), known=OVER)
+    assert decode_blob(batch.blob) == [1005]
+    assert decode_blob(batch.losers) == [1, 3, 2, 6, 3, 5, 2]
+    assert (batch.start, batch.end, batch.requests, batch.activities) == (7, 12, 5, [1])
+    assert decode_blob(batch.whole().blob)[0] == 1
+    assert batch.whole().losers == b""
+
+
+@pytest.mark.parametrize(
+    ("offsets", "blob"), [([7, 8, 10], [1002, -1, 1001]), ([9, 10, 11], [-2, 1003])]
+)
+def test_holes_among_the_lost_stay_holes(offsets: list[int], blob: list[int]) -> None:
+    batch = encode(SOURCE, 0, 7, offsets, plain(3), known=OVER)
+    assert decode_blob(batch.blob) == blob
+    assert batch.end == offsets[-1] + 1
+
+
+def test_bad_ones_among_the_lost_are_told_apart() -> None:
+    batch = encode(SOURCE, 0, 0, range(4), [*plain(2), b"bad", *plain(1)], known=OVER)
+    assert decode_blob(batch.blob) == [1002, 0, 1001]
+    assert [invalid.offset for invalid in batch.invalid] == [2]
+
+
+def test_of_another_activity_nothing_is_known() -> None:
+    other = body(9, at=5, activity_id=2)
+    batch = encode(SOURCE, 0, 0, range(3), [*plain(2), other], known=OVER)
+    assert decode_blob(batch.blob)[:3] == [1002, 1, 1]
+    assert batch.activities == [2, 1]
+    assert decode_blob(batch.losers)[0] == 2
