@@ -4,7 +4,7 @@ PY := .venv/bin/python
 # Processes of the tests, each with services of its own. One test alone: $(PY) -m pytest PATH.
 WORKERS ?= 2
 
-.PHONY: help setup run demo test test-browser unit lint faults rules lock clean
+.PHONY: help setup run demo test test-browser messages unit lint faults rules lock clean
 help:            ## this list
 	@grep -E "^[a-z-]+:.*##" Makefile | sed -E "s/:[^#]*##/\t/" | expand -t 10
 
@@ -46,6 +46,12 @@ rules:           ## alert rules, checked and tested by promtool (Debian's packag
 	@promtool check config deploy/prometheus/prometheus.yml --syntax-only
 	@promtool check rules deploy/prometheus/alerts.yml
 	@promtool test rules deploy/prometheus/alerts_test.yml
+
+messages: setup  ## texts into the Chinese catalogue (needs gettext), and the catalogue compiled
+	@SECKILL_CONFIG=none.yaml $(PY) -W ignore::RuntimeWarning manage.py makemessages -l zh_Hans \
+		--no-obsolete --no-wrap --no-location -i .venv -i tests
+	@$(PY) -c "import polib; f = 'seckill/locale/zh_Hans/LC_MESSAGES/django.'; \
+		polib.pofile(f + 'po').save_as_mofile(f + 'mo')"
 
 lock: setup      ## rebuild requirements.lock from requirements.txt
 	@.venv/bin/uv pip compile --universal --generate-hashes --python-version 3.11 \

@@ -105,7 +105,7 @@ def data(request: HttpRequest, activity_id: int, *, admin: ModelAdmin) -> HttpRe
             ),
         )
     except RedisAway as away:
-        return _json({"service": away.service, "detail": str(away)}, 503)
+        return _json({"service": away.service}, 503)
     return _json(desk_data.answer(look, activity_id), 200)
 
 

@@ -54,7 +54,8 @@ def test_every_text_of_ours_has_its_translation(catalogue: polib.POFile) -> None
     known = {entry.msgid for entry in catalogue if entry.translated()}
     wanted = texts()
     assert len(wanted) > 250
-    assert {text: where for text, where in wanted.items() if text not in known} == {}
+    missing = {text: where for text, where in wanted.items() if text not in known}
+    assert missing == {}, f"run `make messages`, translate what is new in {CATALOGUE}, run it again"
     assert known - set(wanted) == set()
 
 
