@@ -30,8 +30,8 @@ test-browser: setup ## the desk in Debian's Chromium, installed as root where it
 unit: setup      ## tests that need no service
 	@$(PY) -m pytest tests/unit
 
-faults: setup    ## real processes, killed
-	@$(PY) -m pytest tests/faults
+faults: setup    ## real processes, killed; RUNS=200 kills so often in one sale, SEED=n breaks the same again
+	@RUNS=$(RUNS) FAULT_SEED=$(SEED) $(PY) -m pytest $(if $(RUNS),tests/faults/test_random_kills.py,tests/faults)
 
 lint: setup      ## style, types, migrations
 	@$(PY) -m ruff check .

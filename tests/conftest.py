@@ -5,6 +5,7 @@ Unit tests ask for none of them and run without any service.
 
 import contextlib
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -27,6 +28,17 @@ from seckill.redis_client import connect
 from seckill_project.config import BASE_DIR, Server, load
 
 PARTITIONS = 2
+
+
+def pytest_configure() -> None:
+    """One seed for the fault tests, whichever of the test run's processes they run in."""
+    if not os.environ.get("FAULT_SEED"):
+        os.environ["FAULT_SEED"] = str(random.randrange(1_000_000))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How to break the same things at the same moments again."""
+    terminalreporter.write_line(f"FAULT_SEED={os.environ['FAULT_SEED']} replays the fault tests")
 
 
 def wait_until(predicate: Callable[[], Any], timeout_s: float, what: str) -> Any:

@@ -10,18 +10,13 @@ from devstack.stack import Stack
 from seckill_project.config import Server
 from tests.conftest import Manage
 from tests.faults.harness import Sale
-from tests.faults.seed import SEED, rng_of
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """How to break the same things again."""
-    terminalreporter.write_line(f"faults: FAULT_SEED={SEED} replays them")
+from tests.faults.seed import rng_of, seed
 
 
 @pytest.fixture
 def rng(request: pytest.FixtureRequest) -> random.Random:
     """The random numbers of this scenario."""
-    print(f"FAULT_SEED={SEED} replays this scenario")
+    print(f"FAULT_SEED={seed()} replays this scenario")
     return rng_of(request.node.name)
 
 

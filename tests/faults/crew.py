@@ -110,13 +110,13 @@ class Crew:
     def recovered(self) -> float:
         """Wait until the whole path does new work again; how many seconds that took.
 
-        What was sent until now is decided, and records stored and acts done that were not before.
+        What Kafka holds now is decided, and records stored and acts done that were not before.
         """
         began = time.monotonic()
-        sent, stored, acts = self.sale.sent, self.sale.stored(), self.operator.acts
+        ends, stored, acts = self.sale.ends(), self.sale.stored(), self.operator.acts
 
         for goes_on, what in (
-            (lambda: self.sale.decided() >= sent, f"decided up to {sent}"),
+            (lambda: self.sale.lag(ends) == 0, f"decided up to {ends}"),
             (lambda: self.sale.stored() > stored, f"more than {stored} records stored"),
             (lambda: self.operator.acts > acts, f"more than {acts} acts of the operator"),
         ):

@@ -113,6 +113,17 @@ class Sale(Buyers):
             return 0
         return sum(a.total_records for a in lane.activities.values()) - lane.waiting
 
+    def lag(self, ends: dict[int, int]) -> int:
+        """Requests below these ends of the partitions that are not decided; -1 without Redis."""
+        try:
+            positions = self.look().positions
+        except RedisAway:
+            return -1
+        return sum(
+            max(0, end - positions.get(position_field(self.source, partition), 0))
+            for partition, end in ends.items()
+        )
+
     def wait_decided(self, more_than: int, timeout_s: float = 30) -> int:
         """Wait until more than so many are decided; how many are."""
         wait_until(lambda: self.decided() > more_than, timeout_s, f"{more_than} are decided")
@@ -120,7 +131,7 @@ class Sale(Buyers):
 
     def wait_all_decided(self, timeout_s: float = 45) -> None:
         """Wait until the positions stand at the end of every partition."""
-        wait_until(lambda: self._lag() == 0, timeout_s, "all that was sent is decided")
+        wait_until(lambda: self.lag(self.ends()) == 0, timeout_s, "all that was sent is decided")
 
     def wait_all_stored(self, timeout_s: float = 30) -> None:
         """Wait until nothing is left in the list. A log worker must be running."""
@@ -189,13 +200,3 @@ class Sale(Buyers):
         for service in list(self.dead):
             self.revive(service)
         self.leave()
-
-    def _lag(self) -> int:
-        try:
-            positions = self.look().positions
-        except RedisAway:
-            return -1
-        return sum(
-            end - positions.get(position_field(self.source, partition), 0)
-            for partition, end in self.ends().items()
-        )

@@ -105,9 +105,8 @@ def test_postgresql_refuses(
     sale.prove()
 
 
-def test_the_topic_is_deleted_and_made_again(sale: Sale, kafka_client: str) -> None:
+def test_the_topic_is_deleted_and_made_again(sale: Sale) -> None:
     """Its offsets begin anew: nothing is taken for a duplicate of what had the same offset."""
-    sale.kafka_client = kafka_client
     consumer = sale.consumer()
     sale.backlog(3_000)
     sale.wait_all_decided()
