@@ -14,13 +14,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
-from typing import TypeVar
 
 import redis
 
 from seckill.batch import skip
 from seckill.broker import BrokerAway, Position, open_consumer
 from seckill.broker.producer import open_producer
+from seckill.broker.source import Source, open_source
 from seckill.broker.topics import Topics
 from seckill.consumer import Consumer
 from seckill.dead_letters import DeadLetters, dead_topic
@@ -41,7 +41,6 @@ from seckill.workers import Heart, Kind
 from seckill_project.config import Server
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 # Seconds between two looks at the children.
 LOOK_S = 0.25
@@ -107,29 +106,27 @@ class _Asker:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._topics: Topics | None = None
+        self._sources: Source | None = None
 
     def source(self) -> str | None:
         """The topic's source now. Asked after each poll."""
-        return self._ask(lambda topics: topics.source(self._server.topic))
-
-    def committed(self) -> dict[int, Position]:
-        """The group's commits, of all partitions."""
-        return self._ask(lambda t: t.committed(self._server.group_id, self._server.topic))
-
-    def close(self) -> None:
-        """Close the connection."""
-        if self._topics is not None:
-            self._topics.close()
-        self._topics = None
-
-    def _ask(self, question: Callable[[Topics], T]) -> T:
         try:
-            self._topics = self._topics or Topics(self._server)
-            return question(self._topics)
+            self._sources = self._sources or open_source(self._server)
+            return self._sources.source(self._server.topic)
         except BrokerAway:
             self.close()
             raise
+
+    def committed(self) -> dict[int, Position]:
+        """The group's commits, of all partitions. Asked once a connection to Redis."""
+        with Topics(self._server) as topics:
+            return topics.committed(self._server.group_id, self._server.topic)
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._sources is not None:
+            self._sources.close()
+        self._sources = None
 
 
 def _stop_with_parent(shutdown: Shutdown) -> None:

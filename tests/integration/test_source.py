@@ -1,0 +1,34 @@
+"""Which topic it is: the same answer from both clients, also after a topic was made again."""
+
+import pytest
+
+from seckill.broker import source as sources
+from seckill.broker.source import open_source
+from seckill.broker.topics import Topics
+from seckill.errors import BrokerAway
+from seckill_project.config import Server
+from tests.conftest import wait_until
+
+
+def test_a_topic_that_was_made_again_is_another_one(
+    server: Server, topics: Topics, kafka_client: str
+) -> None:
+    asker = open_source(server.model_copy(update={"kafka_client": kafka_client}))
+    assert asker.source(f"{server.topic}-not-there") is None
+    before = asker.source(server.topic)
+    assert before == topics.source(server.topic) is not None
+    topics.delete(server.topic)
+    wait_until(lambda: asker.source(server.topic) is None, 20, "the topic is gone")
+    topics.ensure(server.topic, 1)
+    after = asker.source(server.topic)
+    assert after == topics.source(server.topic) is not None
+    assert after != before
+    asker.close()
+
+
+def test_nobody_there(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the client that has no test of its own for it."""
+    monkeypatch.setattr(sources, "ASK_S", 0.5)
+    flags = {"kafka_client": "confluent-kafka", "brokers": "127.0.0.1:1"}
+    with pytest.raises(BrokerAway):
+        open_source(server.model_copy(update=flags)).source(server.topic)
