@@ -34,8 +34,9 @@ def check_stock(stock: Mapping[int, int], least: int = 0) -> None:
             raise Refused(_("units are %(least)s to 10^12, whole") % {"least": least}, "value")
 
 
-def check_fields(fields: Mapping[str, Any]) -> None:
-    """Known fields with values that can be; times know their zone."""
+def checked_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Known fields with values that can be; times in UTC: PostgreSQL does not know every zone."""
+    checked = dict(fields)
     for name, value in fields.items():
         if name not in FIELDS:
             known = ", ".join(FIELDS)
@@ -44,29 +45,29 @@ def check_fields(fields: Mapping[str, Any]) -> None:
             if not isinstance(value, str) or len(value) > MAX_NAME or "\0" in value:
                 raise Refused(_("a name is a text of at most 200 characters"), name)
         elif name in ("opens_at", "closes_at"):
-            if value is not None and not _is_moment(value):
-                raise Refused(_("a moment with its time zone, as in 2026-11-11T20:00Z"), name)
+            checked[name] = None if value is None else _moment(value, name)
         else:
             most = MAX_UNITS if name == "user_limit" else MAX_TIMEOUT_MS
             if value is not None and not 1 <= value <= most:
                 raise Refused(_("a whole number from 1 to %(most)s") % {"most": most}, name)
+    return checked
 
 
-def _is_moment(value: object) -> bool:
-    """Whether it is a time with its zone, in a year that UTC has too."""
+def _moment(value: object, field: str) -> datetime:
+    refused = Refused(_("a moment with its time zone, as in 2026-11-11T20:00Z"), field)
     if not isinstance(value, datetime) or value.tzinfo is None:
-        return False
+        raise refused
     try:
-        value.astimezone(UTC)
+        return value.astimezone(UTC)
     except OverflowError:
-        return False
-    return True
+        # In the first or the last year, which UTC does not have there.
+        raise refused from None
 
 
 def check_window(opens_at: datetime | None, closes_at: datetime | None) -> None:
     """An end that comes after the beginning."""
     if opens_at and closes_at and closes_at <= opens_at:
-        raise Refused(_("it must close after it has opened"), "closes_at")
+        raise Refused(_("it must close after it has opened"))
 
 
 def is_open(status: ActivityStatus, now_ms: int) -> bool:

@@ -15,9 +15,9 @@ from seckill.act_script import ActScripts, Turn
 from seckill.checks import (
     FIELDS,
     check_activity,
-    check_fields,
     check_stock,
     check_window,
+    checked_fields,
     is_open,
 )
 from seckill.errors import NoSuchActivity, PostgresAway, RedisAway, Refused, VersionMoved
@@ -226,7 +226,7 @@ class Control:
         check_activity(activity_id)
         if not fields:
             raise Refused(_("no field is named; known: %(known)s") % {"known": ", ".join(FIELDS)})
-        check_fields(fields)
+        fields = checked_fields(fields)
 
         def change(turn: Turn) -> Done:
             row = Activity.objects.get(pk=activity_id)
@@ -257,7 +257,7 @@ class Control:
         """
         if activity_id is not None:
             check_activity(activity_id)
-        check_fields(fields)
+        fields = checked_fields(fields)
         check_window(fields.get("opens_at"), fields.get("closes_at"))
         return self._journal.make(activity_id, fields)
 

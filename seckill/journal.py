@@ -26,6 +26,7 @@ from seckill.act_script import ActScripts, Seen, Turn, moved
 from seckill.errors import NoSuchActivity, PostgresAway, RedisAway, Refused, VersionMoved
 from seckill.models import Activity, StockChange
 from seckill.stats import ActivityStatus
+from seckill.wire import MAX_ID
 
 # What an act did: (version after it, old values, new values).
 Done = tuple[int, dict[str, Any], dict[str, Any]]
@@ -156,6 +157,8 @@ class Journal:
                     return _act_of(entry, repeated=True)
                 last = Activity.objects.order_by("-id").values_list("id", flat=True).first()
                 number = activity_id or (last or 0) + 1
+                if number > MAX_ID:
+                    raise Refused(_("the last number is taken; name one that is free"))
                 if Activity.objects.filter(pk=number).exists():
                     raise Refused(_("activity %(id)s exists already") % {"id": number})
                 row = Activity.objects.create(pk=number, **fields)

@@ -28,8 +28,8 @@ same key with another call is 422; while the first is under way it is 409. A ref
 `Authorization: Bearer`, or the session of a staff user, which needs the CSRF token for POST.
 
 **Refusals** change nothing and are `application/problem+json`: 401 no or wrong credential, 403 not
-allowed, 404 unknown activity, 409 it does not fit what is there now, 412 the version has moved, 413
-too long, 422 with the fields named, 429 too many calls, 503 with the service that is away.
+allowed, 404 unknown activity, 409 it does not fit what is there now, 413 too long, 422 with the
+fields named, 429 too many calls, 503 with the service that is away.
 """
 
 

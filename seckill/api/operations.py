@@ -9,9 +9,9 @@ from pydantic import Field
 from seckill import web
 from seckill.api.problems import Problem
 from seckill.api.schemas import ActivityBody, ActOut, SetStockBody, StatusOut
-from seckill.api.strict import OptionalTextId, Unreadable
+from seckill.api.strict import OptionalTextId
 from seckill.auth import credentials
-from seckill.control import NoSuchActivity
+from seckill.control import NoSuchActivity, Refused
 from seckill.wire import DEFAULT_ACTIVITY
 
 LOOK = credentials(steer=False)
@@ -102,7 +102,7 @@ def actor(request: HttpRequest) -> str:
 
 
 def choose(in_query: Any, in_body: int | None) -> int:
-    """The activity that a call means. Raises Unreadable where query and body contradict."""
+    """The activity that a call means. Raises Refused where query and body contradict."""
     if in_query is not None and in_body is not None and in_query != in_body:
-        raise Unreadable("activity_id", "query and body name different activities")
+        raise Refused("query and body name different activities; nothing was guessed")
     return in_query or in_body or DEFAULT_ACTIVITY

@@ -62,7 +62,7 @@ class Problem(BaseModel):
     )
     version: int | None = Field(
         default=None,
-        description="With 409 and 412 of a version that has moved: the one that it is at.",
+        description="With 409 of a version that has moved: the one that it is at.",
         examples=[None],
     )
 
@@ -157,9 +157,7 @@ def _refused(request: HttpRequest, refused: Any) -> HttpResponse:
     if isinstance(refused, NoSuchActivity):
         return problem(404, str(refused))
     if isinstance(refused, VersionMoved):
-        # If-Match has a status code of its own (RFC 9110); the version in the body has not.
-        status = 412 if "If-Match" in request.headers else 409
-        return problem(status, str(refused), version=refused.found)
+        return problem(409, str(refused), version=refused.found)
     if refused.field:
         return wrong_fields([(refused.field, str(refused))])
     return problem(409, str(refused))

@@ -64,9 +64,11 @@ def documented(least: int, most: int) -> WithJsonSchema:
     return WithJsonSchema({"type": "integer", "minimum": least, "maximum": most})
 
 
-_ID = documented(1, MAX_ID)
-Id = Annotated[int, Field(strict=True, ge=1, le=MAX_ID), BeforeValidator(whole), _ID]
+Id = Annotated[
+    int, Field(strict=True, ge=1, le=MAX_ID), BeforeValidator(whole), documented(1, MAX_ID)
+]
 # An id that travels as text: keys of JSON objects, query parameters, parts of a path.
+_ID = WithJsonSchema({"type": "string", "pattern": up_to(MAX_ID), "examples": ["1"]})
 TextId = Annotated[int, BeforeValidator(decimal), Field(ge=1, le=MAX_ID), _ID]
 OptionalTextId = Annotated[int | None, BeforeValidator(decimal), Field(ge=1, le=MAX_ID), _ID]
 Units = Annotated[

@@ -18,12 +18,12 @@ from seckill import web
 from seckill.api.operations import REFUSALS, STEER, actor
 from seckill.api.problems import Problem
 from seckill.api.schemas import ActOut
-from seckill.api.strict import TextId, Unreadable
+from seckill.api.strict import TextId
 from seckill.api.v1.schemas import ActBody, CreateBody
-from seckill.control import Act, Control, Once
+from seckill.control import Act, Control, Once, Refused
 
 ActivityPath = Annotated[TextId, Path(description="The activity.")]
-KEY, VERSION = r"^[!-~]{1,100}$", r'^"(0|[1-9][0-9]{0,14})"$'
+KEY, VERSION = r"^[!-~]{1,100}$", r'^("[0-9]{1,15}")?$'
 IdempotencyKey = Annotated[str | None, WithJsonSchema({"type": "string", "pattern": KEY})]
 IfMatch = Annotated[str | None, WithJsonSchema({"type": "string", "pattern": VERSION})]
 NAMED: Any = Header(
@@ -37,11 +37,11 @@ MATCHING: Any = Header(
     None,
     alias="If-Match",
     pattern=VERSION,
-    description="The version to build on, in quotes, as in ETag; 412 if it has moved. The same as "
-    "`expected_version` in the body, which is refused with 409.",
+    description="The version to build on, in quotes, as in ETag. The same as "
+    "`expected_version` in the body: 409 if it has moved.",
 )
 LOOKS = frozenset({400, 401, 403, 404, 422, 429, 503})
-ACT = {200: ActOut, REFUSALS | {409, 412}: Problem}
+ACT = {200: ActOut, REFUSALS | {409}: Problem}
 ACT_OPTIONS: dict[str, Any] = {"auth": STEER, "response": ACT}
 
 
@@ -55,10 +55,10 @@ def act(
 ) -> ActOut:
     """Do one act as its headers and body say; its answer, with the version in ETag."""
     expected = body.expected_version if body else None
-    if if_match is not None:
+    if if_match:
         named = int(if_match.strip('"'))
         if expected not in (None, named):
-            raise Unreadable("expected_version", "If-Match and body name different versions")
+            raise Refused("If-Match and body name different versions")
         expected = named
     return answer(response, do(control(request, body, key), expected))
 

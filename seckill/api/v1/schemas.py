@@ -14,6 +14,7 @@ from seckill.api.strict import (
     Stock,
     decimal,
     documented,
+    up_to,
     whole,
 )
 from seckill.checks import MAX_NAME, MAX_TIMEOUT_MS
@@ -48,7 +49,7 @@ Limit = Annotated[
     int,
     BeforeValidator(decimal),
     Field(ge=1, le=MAX_PAGE, description="Rows of a page, at most."),
-    documented(1, MAX_PAGE),
+    WithJsonSchema({"type": "string", "pattern": up_to(MAX_PAGE), "examples": ["50"]}),
 ]
 Cursor = Annotated[OptionalTextId, Field(description="`next` of the page before.")]
 RequestId = Annotated[

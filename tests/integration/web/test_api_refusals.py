@@ -141,9 +141,11 @@ def test_a_bad_query_is_422_everywhere(
     assert state(redis_client) == before
 
 
-def test_query_and_body_that_contradict_are_422(call: Any) -> None:
+def test_query_and_body_that_contradict_are_409(call: Any) -> None:
     answer = call("/set_stock?activity_id=2", {"value": {"1": 1}, "activity_id": 3})
-    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "activity_id")
+    assert answer.status_code == 409
+    assert "different activities" in answer.json()["detail"]
+    assert not Activity.objects.exists()
 
 
 def test_a_body_that_is_too_long_is_413(call: Any) -> None:
