@@ -11,6 +11,7 @@ from typing import Any
 
 import redis
 
+from seckill import scripts
 from seckill.batch import Batch, encode
 from seckill.keys import CONTROL_CHANNEL, Lane, rate_bucket
 from seckill.redis_client import run_script
@@ -110,3 +111,9 @@ def everything(client: "redis.Redis") -> dict[bytes, Any]:
 def new_source() -> str:
     """The identity of a topic that nobody else has."""
     return str(uuid.uuid4())
+
+
+def load_scripts(client: "redis.Redis") -> None:
+    """Have Redis know all scripts, for tests that spoil the one command that runs one."""
+    for path in scripts.FOLDER.glob("*.lua"):
+        client.script_load(path.read_text(encoding="utf-8"))

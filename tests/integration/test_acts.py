@@ -6,17 +6,19 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
+import redis
 from django.db import connection, transaction
 
 from seckill.control import ACTS, Act, Control, KeyReused, Once, UnderWay
-from seckill.errors import NoSuchActivity, RedisAway, Refused, VersionMoved
+from seckill.errors import NoSuchActivity, PostgresAway, RedisAway, Refused, VersionMoved
 from seckill.keys import CONTROL_CHANNEL
 from seckill.models import Activity, Item, Record, StockChange
 from seckill.redis_client import no_retry
 from seckill.wire import MAX_UNITS
 from tests.integration.test_log_worker import Lossy
-from tests.sale import body, everything
+from tests.sale import body, everything, load_scripts
 from tests.shop import LANE, Busy, Shop
 
 # Each act on a loaded activity 1, as an operator would call it.
@@ -41,6 +43,7 @@ def state(shop: Shop) -> dict[str, str]:
 
 def lossy(shop: Shop) -> "Lossy":
     """A client whose next script is done, and whose answer is lost."""
+    load_scripts(shop.client)
     client = Lossy.from_url(shop.redis_url, retry=no_retry())
     client.lose = "EVALSHA"
     return client
@@ -460,6 +463,37 @@ def test_a_lost_answer_is_settled_by_the_next_act_of_anybody(shop: Shop) -> None
     Control(shop.client, "peter").pause(1)
     lost.refresh_from_db()
     assert (lost.state, lost.version, Item.objects.get().allocation) == ("applied", 2, 10)
+    shop.clean()
+
+
+def test_postgresql_lost_after_the_script_is_settled_by_the_next_act(
+    shop: Shop, pg_dsn: str
+) -> None:
+    """Redis has done it; the transaction that was to say so is gone with its connection."""
+    shop.control.set_stock(1, {1001: 5})
+
+    class Cutting(redis.Redis):
+        """Ends PostgreSQL's connection of the act right after its script."""
+
+        def execute_command(self, *args: Any, **options: Any) -> Any:
+            answer = super().execute_command(*args, **options)
+            if args[0] == "EVALSHA":
+                pid = connection.connection.info.backend_pid
+                with psycopg.connect(pg_dsn, autocommit=True) as other:
+                    other.execute("SELECT pg_terminate_backend(%s)", [pid])
+            return answer
+
+    load_scripts(shop.client)
+    client = Cutting.from_url(shop.redis_url, retry=no_retry())
+    once = Once("key-1", "a")
+    with pytest.raises(PostgresAway):
+        Control(client, "olga", once=once).add_stock(1, {1001: 5})
+    client.close()
+    connection.close()
+    assert (shop.item(), Item.objects.get().allocation) == ((10, 10), 5)
+    again = Control(shop.client, "olga", once=once).add_stock(1, {1001: 5})
+    assert (again.repeated, again.version) == (True, 2)
+    assert (shop.item(), Item.objects.get().allocation) == ((10, 10), 10)
     shop.clean()
 
 

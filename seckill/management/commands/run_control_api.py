@@ -41,10 +41,10 @@ class Command(BaseCommand):
     _say: Callable[[str], None]
 
     help = (
-        "Serve the control API (/set_stock, /finish_activity, /status, /sync_from_db), its "
-        "documentation (/docs) and the admin (/admin). Runs until SIGTERM or Ctrl-C, which finish "
-        "the answers in flight and exit 0; a second signal exits at once with 130. While Redis or "
-        "PostgreSQL is away it goes on, and answers 503. Exit codes: 0 stopped, 2 wrong "
+        "Serve the control API (/v1, and /set_stock, /finish_activity, /status, /sync_from_db), "
+        "its documentation (/docs) and the admin (/admin). Runs until SIGTERM or Ctrl-C, which "
+        "finish the answers in flight and exit 0; a second signal exits at once with 130. While "
+        "Redis or PostgreSQL is away it goes on, and answers 503. Exit codes: 0 stopped, 2 wrong "
         "configuration, a port that is taken, or tables that are missing."
     )
 

@@ -155,6 +155,7 @@ class TestIdempotency:
         self, ask: Ask, on_sale: int, stack: Endpoints, redis_client: "redis.Redis", settings: Any,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:  # fmt: skip
+        sale.load_scripts(redis_client)
         client = Lossy.from_url(stack.redis_url, retry=no_retry())
         client.lose = "EVALSHA"
         settings.RATE_LIMIT = 0
