@@ -1,16 +1,20 @@
 """The shell's acts and looks, as real processes: what they change, print, refuse and exit with."""
 
 import contextlib
+import io
 import json
 import os
 import pty
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import redis
+from django.core.management import CommandError, call_command
+from django.db import connections
 
 from devstack.endpoints import Endpoints
 from seckill.keys import Lane
@@ -24,42 +28,67 @@ from tests.shop import Shop
 PATIENCE_S = 60.0
 
 
-def test_a_sale_is_steered_from_the_shell(manage: Manage, shop: Shop) -> None:
-    """One process each: made, put on sale, topped up once, held, ended, opened again."""
+class Shell:
+    """Commands in this process, with the flags that name the session's services."""
 
-    def run(*arguments: str, code: int = 0) -> str:
-        ended = Ended(manage(*arguments))
-        assert ended.code == code, ended.output
-        assert "Traceback" not in ended.output
-        return ended.output
+    def __init__(self, *flags: str) -> None:
+        self.flags = flags
 
-    made = run("activity", "create", "--name", "Night", "--user-limit", "5", "--note", "new")
+    def __call__(self, *arguments: str) -> str:
+        """What the command prints. Raises CommandError."""
+        out = io.StringIO()
+        call_command(*arguments, *self.flags, stdout=out)
+        return out.getvalue()
+
+
+@pytest.fixture
+def shell(stack: Endpoints, pg_dsn: str) -> Iterator[Shell]:
+    """Quick commands: what only a process can show has tests with processes."""
+    known = dict(connections["default"].settings_dict)
+    yield Shell("--redis-url", stack.redis_url, "--pg-dsn", pg_dsn)
+    connections["default"].settings_dict.clear()
+    connections["default"].settings_dict.update(known)
+
+
+def test_a_sale_is_steered_from_the_shell(shell: Shell, shop: Shop) -> None:
+    """Made, put on sale, held, ended, opened again, changed."""
+    made = shell("activity", "create", "--name", "Night", "--user-limit", "5", "--note", "new")
     assert "create_activity: activity 1, version 0" in made
     shop.control.set_stock(1, {1001: 10})
-    for repeated in (False, True):
-        said = run("add_stock", "1001:5", "--idempotency-key", "k1", "--expected-version", "1")
-        assert "1001: 10 -> 15" in said
-        assert ("repeated" in said) is repeated
-    assert sale.stock(shop.client) == {1001: 15}
-    refused = run("pause", "--expected-version", "1", code=1)
-    assert "version 1" in refused
-    assert "version 2" in refused
-    assert "paused: no -> yes" in run("pause", "--note", "the till is down")
+    assert "1001: 10 -> 15" in shell("add_stock", "1001:5", "--expected-version", "1")
+    assert "paused: no -> yes" in shell("pause", "--note", "the till is down")
     assert shop.buy(sale.body(1)) == {"NOT_OPEN": 1}
-    assert "paused: yes -> no" in run("resume")
-    assert "over: - -> finished" in run("finish")
-    assert "over: finished -> -" in run("reopen")
-    said = run("activity", "set", "1", "--user-limit", "none", "--opens-at", "2026-11-11T20:00Z")
+    assert "paused: yes -> no" in shell("resume")
+    assert "over: - -> finished" in shell("finish")
+    assert "over: finished -> -" in shell("reopen")
+    said = shell("activity", "set", "1", "--user-limit", "none", "--opens-at", "2026-11-11T20:00Z")
     assert "user_limit: 5 -> -" in said
+    assert "opens_at: - -> 2026-11-11T20:00:00+00:00" in said
     assert Activity.objects.get().user_limit is None
-    shown = run("activity", "show", "1")
+    shown = shell("activity", "show", "1")
     assert "'Night'" in shown
     assert "item 1001: left 15, sold 0" in shown
-    assert "opens at 2026-11-11T20:00:00+00:00" in run("activity", "list")
+    assert "opens at 2026-11-11T20:00:00+00:00" in shell("activity", "list")
     rows = StockChange.objects.order_by("id").exclude(actor="olga")
     assert all(row.actor.startswith("shell:") for row in rows)
     assert [row.note for row in rows if row.note] == ["new", "the till is down"]
     shop.clean()
+
+
+def test_a_script_that_runs_twice_acts_once(manage: Manage, shop: Shop) -> None:
+    shop.control.set_stock(1, {1001: 10})
+    for repeated in (False, True):
+        ended = Ended(manage("add_stock", "1001:5", "--idempotency-key", "k1"))
+        assert ended.code == 0, ended.output
+        assert "1001: 10 -> 15" in ended.output
+        assert ("repeated" in ended.output) is repeated
+    other = Ended(manage("add_stock", "1001:6", "--idempotency-key", "k1"))
+    assert (other.code, "used for another call" in other.output) == (1, True)
+    late = Ended(manage("pause", "--expected-version", "1"))
+    assert late.code == 1
+    assert "version 1" in late.output
+    assert "version 2" in late.output
+    assert sale.stock(shop.client) == {1001: 15}
 
 
 @pytest.mark.parametrize(
@@ -70,24 +99,37 @@ def test_a_sale_is_steered_from_the_shell(manage: Manage, shop: Shop) -> None:
         (["pause", "--activity-id", "77"], 1, "activity 77 is not known"),
         (["activity", "show", "77"], 1, "activity 77 is not known"),
         (["activity", "set", "1"], 1, "no field is named"),
+        (["pause", "--idempotency-key", "a b"], 2, "without spaces"),
+    ],
+)
+def test_what_is_refused_changes_nothing(
+    shell: Shell, shop: Shop, arguments: list[str], code: int, says: str
+) -> None:
+    shop.control.set_stock(1, {1001: 10})
+    before = sale.everything(shop.client)
+    with pytest.raises(CommandError, match=says) as refused:
+        shell(*arguments)
+    assert refused.value.returncode == code
+    assert sale.everything(shop.client) == before
+    assert Item.objects.get().allocation == 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
         (["activity", "set", "1", "--closes-at", "soon"], 2, "'soon' is no time"),
         (["pause", "--expected-version", "x"], 2, "'x' is no version"),
-        (["pause", "--redis-url", DEAD_REDIS], 3, "Redis is away"),
         (["status", "--redis-url", DEAD_REDIS], 3, "Redis is away"),
         (["status", "--interval", "0"], 2, "seconds from"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_a_code(
-    manage: Manage, shop: Shop, arguments: list[str], code: int, says: str
+    manage: Manage, arguments: list[str], code: int, says: str
 ) -> None:
-    shop.control.set_stock(1, {1001: 10})
-    before = sale.everything(shop.client)
     ended = Ended(manage(*arguments))
     assert ended.code == code, ended.output
     assert says in ended.output
     assert "Traceback" not in ended.output
-    assert sale.everything(shop.client) == before
-    assert Item.objects.get().allocation == 10
 
 
 def test_status_once_and_as_json(manage: Manage, shop: Shop) -> None:
