@@ -108,7 +108,8 @@ def _refuse_repeated_keys(value: bytes) -> None:
         return known
 
     try:
-        json.loads(value, object_pairs_hook=check, parse_int=str, parse_float=str)
+        # From text: from bytes it would take what is no UTF-8, halves of characters.
+        json.loads(value.decode(), object_pairs_hook=check, parse_int=str, parse_float=str)
     except (ValueError, RecursionError) as wrong:
         raise Poison(_reason(wrong)) from None
 

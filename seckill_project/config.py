@@ -8,6 +8,7 @@ Nothing is read at import: `load` reads, once a process, and hands out frozen ob
 import difflib
 import os
 import re
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
@@ -282,6 +283,11 @@ class ControlApi(Section):
     )
 
 
+# A few hundred bytes of YAML can name a value of gigabytes: what is given is shown in brief.
+_brief = reprlib.Repr()
+_brief.maxlevel = 3
+_brief.maxstring = _brief.maxlong = _brief.maxother = 200
+
 SECTIONS: tuple[type[Section], ...] = (Server, Client, LogWorker, ControlApi)
 S = TypeVar("S", bound=Section)
 
@@ -325,7 +331,7 @@ def load(
         key = str(first["loc"][0])
         place = next(label(key) for values, label in layers if key in values)
         given = merged[key]
-        shown = "" if _is_secret(section, key) else f" (given: {given!r})"
+        shown = "" if _is_secret(section, key) else f" (given: {_brief.repr(given)})"
         reason = first["msg"].removeprefix("Value error, ")
         field = section.model_fields.get(key)
         meaning = f"; it is the {field.description}" if field and field.description else ""

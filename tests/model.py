@@ -34,6 +34,7 @@ class Sale:
     stock: dict[int, int] = field(default_factory=dict)
     loaded: dict[int, int] = field(default_factory=dict)
     over: str | None = None
+    paused: bool = False
     opens: float = 0
     closes: float = FOREVER
     limit: float = FOREVER
@@ -115,7 +116,7 @@ class Model:
             return Outcome.EXPIRED
         if sale.over:
             return Outcome.OVER
-        if not sale.opens <= now < sale.closes:
+        if sale.paused or not sale.opens <= now < sale.closes:
             return Outcome.NOT_OPEN
         if not wish.items.keys() <= sale.stock.keys():
             return Outcome.UNKNOWN_ITEM
