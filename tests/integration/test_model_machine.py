@@ -34,7 +34,7 @@ from tests.sale import now_ms, put_on_sale
 SUITE_STEPS = 10_000
 STEPS = int(os.environ.get("MODEL_STEPS", SUITE_STEPS))
 # The most steps of one sale, and how many it has at least on the average.
-SALE_STEPS, USUAL_STEPS = 50, 36
+SALE_STEPS, USUAL_STEPS = 50, 43
 # A limit that limits nothing: buyers are counted all the same.
 NO_LIMIT = 10**12
 
@@ -85,10 +85,14 @@ class Machine(RuleBasedStateMachine):
     redis_url: str
     seen: Counter[str]
 
-    @initialize(first=st.sampled_from([8, 30]), second=st.booleans())
-    def begin(self, first: int, second: bool) -> None:
+    @initialize(
+        first=st.sampled_from([8, 30]),
+        second=st.booleans(),
+        limit=st.sampled_from([NO_LIMIT, NO_LIMIT, 7]),
+    )
+    def begin(self, first: int, second: bool, limit: int) -> None:
         self.both = Lockstep(self.client, self.redis_url)
-        self._load(1, dict.fromkeys(ITEMS, first))
+        self._load(1, dict.fromkeys(ITEMS, first), limit)
         if second:
             self._load(MAX_ID, {1001: 9})
 
@@ -206,9 +210,9 @@ class Machine(RuleBasedStateMachine):
             )
         self.both.engine.close()
 
-    def _load(self, activity: int, stock: dict[int, int]) -> None:
-        put_on_sale(self.client, stock, activity, user_limit=NO_LIMIT)
-        sale = self.both.model.sales.setdefault(activity, Sale(limit=NO_LIMIT))
+    def _load(self, activity: int, stock: dict[int, int], limit: int = NO_LIMIT) -> None:
+        put_on_sale(self.client, stock, activity, user_limit=limit)
+        sale = self.both.model.sales.setdefault(activity, Sale(limit=limit))
         sale.put(stock)
         sale.version += 1
         self.both.baselines[activity] = sale.counters.copy()
