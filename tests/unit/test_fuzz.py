@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from seckill.decode import decode, decode_all
+from seckill.decode import UNSET, decode, decode_all
 from seckill.errors import Poison
 from seckill_project.config import BASE_DIR, SECTIONS, ConfigError, Section, load, read_file
 from tests.fuzzing import INPUTS, SEED, VALID, Fuzz, NoRequest, Read, inputs, reference
@@ -37,11 +37,14 @@ def check(value: bytes) -> None:
     except NoRequest as why:
         expected = f"none: {why}"
     # Among others, as a batch has it, it is judged as it is alone.
-    alone, beside = decode_all([value]), decode_all([VALID[0], value, VALID[1]])
+    alone, plain = decode_all([value])
+    beside, _ = decode_all([VALID[0], value, VALID[1]])
     assert str(alone[0]) == str(beside[1]), value
     try:
         request = decode(value)
         assert alone[0] == request
+        if plain:
+            assert request.activity_id is request.request_id is UNSET
     except Poison as poison:
         text = str(poison)
         assert str(alone[0]) == text
