@@ -24,6 +24,7 @@ from seckill.broker.producer import open_producer
 from seckill.errors import BrokerAway
 from seckill.exit_codes import SECOND_SIGNAL
 from seckill.shutdown import Shutdown, leave_ctrl_c_to_the_parent, start_child
+from seckill.tracing import traced_producer
 from seckill_project.config import Client
 
 # Seconds between the word to start and the start itself: the word reaches all before it.
@@ -165,7 +166,7 @@ def _work(client: Client, load: Load, pipe: Connection) -> None:
     with Shutdown(signal.SIGTERM, second_exits=False) as shutdown:
         threading.Thread(target=_stop_with_parent, args=(shutdown,), daemon=True).start()
         try:
-            producer = open_producer(client, client.topic)
+            producer = traced_producer(open_producer(client, client.topic), client)
         except BrokerAway as away:
             pipe.send(str(away).removeprefix("Kafka is away: "))
             return

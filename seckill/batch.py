@@ -32,6 +32,7 @@ class Known:
 
 
 NOTHING_KNOWN: Mapping[int, Known] = {}
+NO_TRACES: Mapping[int, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,8 @@ class Batch:
     losers: bytes = b""
     generation: int = 0
     messages: tuple[Sequence[int], Sequence[bytes | None]] | None = None
+    # {offset: traceparent} of the requests that are traced.
+    traces: Mapping[int, str] = field(default_factory=dict)
 
     def whole(self) -> "Batch":
         """The same offsets with every request as itself."""
@@ -69,7 +72,13 @@ class Batch:
             return self
         offsets, values = self.messages
         return encode(
-            self.source, self.partition, self.start, offsets, values, generation=self.generation
+            self.source,
+            self.partition,
+            self.start,
+            offsets,
+            values,
+            generation=self.generation,
+            traces=self.traces,
         )
 
 
@@ -82,6 +91,7 @@ def encode(
     *,
     generation: int = 0,
     known: Mapping[int, Known] = NOTHING_KNOWN,
+    traces: Mapping[int, str] = NO_TRACES,
 ) -> Batch:
     """One batch from messages in the order of their offsets, the first one at `start` or later.
 
@@ -129,6 +139,9 @@ def encode(
             if index is None:
                 index = activities[activity] = len(activities) + 1
             request_id = _to_json(request.request_id).decode() if request.request_id else ""
+            if traces and offset in traces:
+                # The script pastes it into the record as it is.
+                request_id = f'{request_id or "null"},"trace":"{traces[offset]}"'
             flat += (
                 len(items),
                 index,
@@ -158,6 +171,7 @@ def encode(
         invalid=invalid,
         generation=generation,
         messages=(offsets, values) if lost else None,
+        traces={at: traces[at] for at in offsets if at in traces} if traces else NO_TRACES,
     )
 
 

@@ -237,6 +237,7 @@ class Consumer:
                 part.values[low:high],
                 generation=known.generation,
                 known=self._known,
+                traces=part.traces,
             )
             start = batch.end
             batches.append(batch)

@@ -37,6 +37,7 @@ from seckill.sampler import Sampler
 from seckill.shutdown import Shutdown, leave_ctrl_c_to_the_parent, start_child
 from seckill.stats import LaneStatus, read_lane
 from seckill.status_line import status_line
+from seckill.tracing import TracedEngine, open_tracing
 from seckill.workers import Heart, Kind
 from seckill_project.config import Server
 
@@ -73,16 +74,10 @@ def consume(server: Server, lane: Lane) -> None:
 
         asker = _Asker(server)
         heart = Heart(server.redis_url, lane, Kind.CONSUMER)
+        guard = Guard(connect(server.redis_url), lane, server.pg_dsn, asker.source, asker.committed)
         consumer = Consumer(
             client=client,
-            engine=Engine(
-                server.redis_url,
-                lane,
-                server.timeout,
-                on_connect=Guard(
-                    connect(server.redis_url), lane, server.pg_dsn, asker.source, asker.committed
-                ),
-            ),
+            engine=_engine(server, lane, guard),
             dead_letters=DeadLetters(
                 server, lambda: open_producer(server, dead_topic(server.topic))
             ),
@@ -96,6 +91,14 @@ def consume(server: Server, lane: Lane) -> None:
         consumer.run()
         heart.close()
         asker.close()
+
+
+def _engine(server: Server, lane: Lane, guard: Guard) -> Engine:
+    tracing = open_tracing("run_consumer", server.otlp_endpoint)
+    how = (server.redis_url, lane, server.timeout)
+    if tracing is None:
+        return Engine(*how, on_connect=guard)
+    return TracedEngine(tracing, *how, on_connect=guard)
 
 
 class _Asker:

@@ -36,6 +36,8 @@ class WireRecord(msgspec.Struct, frozen=True, gc=False):
     offset: Count
     version: Count
     request_id: str | None = None
+    # The traceparent of a request that is traced: whoever handles the record links to it.
+    trace: Annotated[str, msgspec.Meta(max_length=64)] | None = None
 
     @property
     def identity(self) -> tuple[UUID, int, int, int]:

@@ -147,6 +147,13 @@ MetricsHost = Annotated[
 ]
 MetricsPort = Annotated[int, Field(ge=0, le=65535, description="port of /metrics; 0: not served")]
 
+OtlpEndpoint = Annotated[
+    str | None,
+    Field(
+        pattern=r"^https?://",
+        description="OTLP/HTTP collector that traces go to, http://host:4318; absent: no traces",
+    ),
+]
 LogFormat = Annotated[
     Literal["text", "json"], Field(description="how log lines look: text, or json, one object each")
 ]
@@ -232,6 +239,7 @@ class Server(KafkaSection):
     metrics_host: MetricsHost = "127.0.0.1"
     metrics_port: MetricsPort = 0
     log_format: LogFormat = "text"
+    otlp_endpoint: OtlpEndpoint = None
 
 
 class Client(KafkaSection):
@@ -244,6 +252,10 @@ class Client(KafkaSection):
         0.0, ge=0, description="ms to wait before each request: at most 1000/delay a second"
     )
     log_format: LogFormat = "text"
+    otlp_endpoint: OtlpEndpoint = None
+    trace_every: int = Field(
+        1000, ge=1, description="one of so many requests is traced, with otlp_endpoint"
+    )
 
 
 class LogWorker(Section):
@@ -259,6 +271,7 @@ class LogWorker(Section):
     metrics_host: MetricsHost = "127.0.0.1"
     metrics_port: MetricsPort = 0
     log_format: LogFormat = "text"
+    otlp_endpoint: OtlpEndpoint = None
 
 
 class ControlApi(Section):

@@ -5,7 +5,7 @@ The libraries are imported only when chosen: nothing here knows which one that i
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from seckill.errors import BrokerAway
@@ -32,6 +32,8 @@ class Slice:
     partition: int
     offsets: list[int]
     values: list[bytes | None]
+    # {offset: traceparent} of the messages that are traced; only where traces are asked for.
+    traces: dict[int, str] = field(default_factory=dict)
 
 
 class Position(NamedTuple):

@@ -10,6 +10,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from seckill import broker
 from seckill.broker import Position, Slice
 from seckill.broker.security import confluent_options
+from seckill.broker.traces import traces_of
 from seckill.errors import BrokerAway
 from seckill.events import event
 from seckill_project.config import Server
@@ -38,6 +39,7 @@ class ConfluentConsumer:
 
     def __init__(self, server: Server) -> None:
         self._topic = server.topic
+        self._traced = server.otlp_endpoint is not None
         self._changes = 0
         try:
             self._consumer = LibraryConsumer(
@@ -88,6 +90,8 @@ class ConfluentConsumer:
             part = slices.setdefault(partition or 0, Slice(partition or 0, [], []))
             part.offsets.extend(map(Message.offset, several))  # type: ignore[arg-type]
             part.values.extend(map(Message.value, several))
+            if self._traced:
+                part.traces.update(traces_of((m.offset() or 0, m.headers()) for m in several))
         return list(slices.values())
 
     def committed(self, partition: int) -> Position | None:

@@ -14,6 +14,7 @@ from kafka.structs import OffsetAndMetadata
 from seckill import broker
 from seckill.broker import Position, Slice
 from seckill.broker.security import kafka_python_options
+from seckill.broker.traces import traces_of
 from seckill.errors import BrokerAway
 from seckill_project.config import Server
 
@@ -40,6 +41,7 @@ class KafkaPythonConsumer:
 
     def __init__(self, server: Server) -> None:
         self._topic = server.topic
+        self._traced = server.otlp_endpoint is not None
         self._listener = _Listener()
         try:
             self._consumer = KafkaConsumer(
@@ -71,7 +73,12 @@ class KafkaPythonConsumer:
         except KafkaError as away:
             raise BrokerAway(away) from None
         return [
-            Slice(tp.partition, [m.offset for m in messages], [m.value for m in messages])
+            Slice(
+                tp.partition,
+                [m.offset for m in messages],
+                [m.value for m in messages],
+                traces_of((m.offset, m.headers) for m in messages) if self._traced else {},
+            )
             for tp, messages in polled.items()
         ]
 

@@ -35,12 +35,17 @@ CLOSED = "given up when the producer was closed: Kafka may or may not have them"
 class Producer(Protocol):
     """Sends records to one topic. For one thread; every record ends as delivered or as failed."""
 
-    delivered: int
-    """Records that Kafka has acknowledged."""
-    failed: int
-    """Records that were given up."""
-    last_error: str
-    """Why the last one was given up, or what is wrong with the connection; empty: nothing is."""
+    @property
+    def delivered(self) -> int:
+        """Records that Kafka has acknowledged."""
+
+    @property
+    def failed(self) -> int:
+        """Records that were given up."""
+
+    @property
+    def last_error(self) -> str:
+        """Why the last one was given up, or what is wrong with the connection; empty: nothing."""
 
     def send(self, value: bytes | None, headers: Sequence[tuple[str, bytes]] = ()) -> None:
         """Take a record over; None is a tombstone. Waits while too many are in flight.

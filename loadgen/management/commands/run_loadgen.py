@@ -27,6 +27,7 @@ from seckill.management.arguments import (
 )
 from seckill.shutdown import Shutdown
 from seckill.startup import Stopped, wait_for
+from seckill.tracing import traced_producer
 from seckill.wire import MAX_ID
 from seckill_project.config import Client
 from seckill_project.config import load as load_section
@@ -178,7 +179,9 @@ class Command(BaseCommand):
             with Topics(client, bootstrap_timeout_s=attempt_s) as topics:
                 if topics.ensure(client.topic, partitions):
                     say(f"topic {client.topic} did not exist and was made: {partitions} partitions")
-            return open_producer(client, client.topic) if processes == 1 else None
+            if processes > 1:
+                return None
+            return traced_producer(open_producer(client, client.topic), client)
 
         with Shutdown() as shutdown:
             if options["stop_with_stdin"]:

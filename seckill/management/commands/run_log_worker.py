@@ -20,6 +20,7 @@ from seckill.redis_client import connect
 from seckill.shutdown import Shutdown
 from seckill.startup import Stopped, ping, wait_for
 from seckill.storage import Storage
+from seckill.tracing import TracedStorage, open_tracing
 from seckill.workers import Heart, Kind
 from seckill_project.config import LogWorker as Section
 from seckill_project.config import load
@@ -57,7 +58,13 @@ class Command(BaseCommand):
                     settings.metrics_host, settings.metrics_port, settings.redis_url, lane
                 )
             )
-            client, storage = connect(settings.redis_url), Storage(settings.pg_dsn)
+            client = connect(settings.redis_url)
+            tracing = open_tracing("run_log_worker", settings.otlp_endpoint)
+            storage = (
+                Storage(settings.pg_dsn)
+                if tracing is None
+                else TracedStorage(tracing, settings.pg_dsn)
+            )
             try:
                 wait_for(lambda: ping(client), settings.connect_timeout, shutdown, self._say)
                 wait_for(storage.check, settings.connect_timeout, shutdown, self._say)
