@@ -438,6 +438,66 @@ class TestOnce:
         assert shop.item() == (10, 10)
         shop.clean()
 
+    @every_act
+    def test_a_script_that_arrives_after_its_sender_gave_up_changes_nothing(
+        self, shop: Shop, act: str
+    ) -> None:
+        """It waits in Redis's socket; the repeat is done, and then it comes."""
+        shop.control.set_stock(1, {1001: 5})
+        load_scripts(shop.client)
+        late: list[tuple[Any, ...]] = []
+
+        class Stalled(redis.Redis):
+            """Keeps its scripts to itself, and gives up."""
+
+            def evalsha(self, *args: Any, **options: Any) -> Any:
+                late.append(args)
+                raise redis.TimeoutError("no answer in time")
+
+        client = Stalled.from_url(shop.redis_url, retry=no_retry())
+        with pytest.raises(RedisAway):
+            CALLS[act](self.named(shop, client=client))
+        client.close()
+        done = CALLS[act](self.named(shop))
+        assert not done.repeated
+        before = everything(shop.client)
+        for arguments in late:
+            shop.client.evalsha(*arguments)
+        assert everything(shop.client) == before
+        shop.clean()
+
+    @every_act
+    def test_a_script_that_arrives_just_before_the_repeat_is_the_act(
+        self, shop: Shop, act: str
+    ) -> None:
+        """The repeat has looked, then the late script comes, then the repeat's own."""
+        shop.control.set_stock(1, {1001: 5})
+        load_scripts(shop.client)
+        late: list[tuple[Any, ...]] = []
+
+        class Stalled(redis.Redis):
+            """Its first script arrives just before the second one."""
+
+            def evalsha(self, *args: Any, **options: Any) -> Any:
+                late.append(args)
+                if len(late) == 1:
+                    raise redis.TimeoutError("no answer in time")
+                if len(late) == 2:
+                    super().evalsha(*late[0])
+                return super().evalsha(*args)
+
+        client = Stalled.from_url(shop.redis_url, retry=no_retry())
+        with pytest.raises(RedisAway):
+            CALLS[act](self.named(shop, client=client))
+        done = CALLS[act](self.named(shop, client=client))
+        client.close()
+        assert done.version == shop.status().version
+        if act == "add_stock":
+            assert shop.item() == (12, 12)
+        if act != "configure":
+            assert done.repeated
+        shop.clean()
+
     def test_a_refused_call_frees_its_key(self, shop: Shop) -> None:
         shop.control.set_stock(1, {1001: 5})
         with pytest.raises(Refused, match="not on sale"):
