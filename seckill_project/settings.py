@@ -174,6 +174,7 @@ UNFOLD = {
     "SHOW_HISTORY": False,
     "SHOW_LANGUAGES": True,
     # The colours, which unfold would write into each page as an inline style.
+    "DASHBOARD_CALLBACK": "seckill.admin.overview.overview",
     "GLOBAL_CALLBACK": "seckill.admin.frame.without_inline_style",
     "STYLES": [lambda request: static("seckill/theme.css")],
     "SITE_FAVICONS": [

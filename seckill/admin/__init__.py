@@ -8,3 +8,4 @@ from seckill.admin import activities, api_keys, inventory, journal, orders, peop
 __all__ = ["activities", "api_keys", "inventory", "journal", "orders", "people"]
 
 admin.site.index_title = _("Overview")
+admin.site.index_template = "seckill/index.html"

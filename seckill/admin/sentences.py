@@ -190,7 +190,7 @@ def moved_lines(activity_id: int, seen: int, now: int) -> list[str]:
             % {
                 "who": change.actor,
                 "act": act_text(change.act),
-                "changes": _changes(change.old or {}, change.new or {}),
+                "changes": changes_text(change.old or {}, change.new or {}),
                 "version": change.version,
             }
             for change in acts
@@ -212,7 +212,7 @@ def done_text(act: Act) -> str:
     return _("%(act)s, activity %(id)s: %(changes)s; version %(version)s") % {
         "act": act_text(act.act),
         "id": act.activity_id,
-        "changes": _changes(act.old, act.new),
+        "changes": changes_text(act.old, act.new),
         "version": act.version,
     }
 
@@ -253,7 +253,8 @@ def count(units: int) -> str:
     return _("%(units)s units") % {"units": f"{units:,}"}
 
 
-def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+def changes_text(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """What an act changed, on one line."""
     return ", ".join(
         f"{_field(name)}: {_value(name, old.get(name))} → {_value(name, value)}"
         for name, value in new.items()

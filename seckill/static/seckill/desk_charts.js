@@ -12,6 +12,12 @@ const ORDER = [
 const css = (name) => getComputedStyle(document.getElementById("desk")).getPropertyValue(name).trim();
 const outcomeColor = (name) => css(`--outcome-${name.toLowerCase().replaceAll("_", "-")}`);
 
+// A point between two gaps makes no line: it is shown as itself.
+function alone({ dataset, dataIndex }) {
+  const has = (i) => dataset.data[i] !== undefined && dataset.data[i].y !== null;
+  return has(dataIndex) && !has(dataIndex - 1) && !has(dataIndex + 1) ? 3 : 0;
+}
+
 export class Charts {
   constructor(texts) {
     this.texts = texts;
@@ -48,7 +54,7 @@ export class Charts {
         responsive: true,
         maintainAspectRatio: false,
         interaction: { mode: "index", intersect: false },
-        elements: { point: { radius: 0, hitRadius: 6 }, line: { borderWidth: 1.5, tension: 0 } },
+        elements: { point: { radius: alone, hitRadius: 6 }, line: { borderWidth: 1.5, tension: 0 } },
         plugins: {
           legend: { display: legend, position: "bottom", labels: { boxWidth: 10, boxHeight: 10, padding: 12 } },
           tooltip: {
@@ -63,7 +69,7 @@ export class Charts {
             type: "linear",
             ticks: { callback: (ms) => clock.format(ms), maxRotation: 0, autoSkip: true, maxTicksLimit: 6 },
           },
-          y: { beginAtZero: true, stacked, ticks: { callback: (n) => short.format(n), maxTicksLimit: 6 } },
+          y: { beginAtZero: true, suggestedMax: 10, grace: "5%", stacked, ticks: { callback: (n) => short.format(n), maxTicksLimit: 6 } },
         },
       },
     });
@@ -98,8 +104,6 @@ export class Charts {
     chart.data.datasets = list.map(([key, label, look, valueOf]) => {
       const set = known.get(key) || { key, label, ...look };
       if (!known.has(key)) this.dye(set);
-      // One point alone makes no line.
-      set.pointRadius = points.length < 2 ? 3 : 0;
       set.data = points.map((point) => ({ x: point.t, y: valueOf(point) ?? null }));
       return set;
     });

@@ -326,3 +326,22 @@ def test_acts_on_what_is_not_loaded(operator: Client, redis_client: "redis.Redis
         answer = operator.get(f"{ACTIVITIES}1/{act}/", follow=True)
         assert "not loaded in Redis" in messages(answer)
         assert answer.redirect_chain[-1][0] == DESK
+
+
+def test_the_first_page_leads_to_the_desks(
+    boss: Client, observer: Client, control: Control, stack: Endpoints
+) -> None:
+    assert "No activity is known yet" in text(boss.get("/admin/"))
+    control.set_stock(1, {1001: 5})
+    control.set_stock(2, {7: 1})
+    control.finish(2)
+    sell(stack, sale.body(1, {1001: 2}))
+    page = observer.get("/admin/")
+    assert f'href="{DESK}"' in page.content.decode()
+    assert "activity 1 open 3 units left 2 sold, 1 requests" in text(page)
+    assert "activity 2 finished" in text(page)
+    assert "test Finish over: – → finished" in text(page)
+    nobody = logged_in(member("nina", None))
+    assert "units left" not in text(nobody.get("/admin/"))
+    with override_settings(CACHES={"default": {**_cache(), "LOCATION": DEAD_REDIS}}):
+        assert "activity 1 – – units left" in text(observer.get("/admin/"))

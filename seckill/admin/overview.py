@@ -1,0 +1,55 @@
+"""The first page: the sales of now with the way to their desks, and what was steered last."""
+
+from typing import Any
+
+from django.http import HttpRequest
+
+from seckill.admin.base import clock
+from seckill.admin.live import STATES, attach, look, state_of
+from seckill.admin.sentences import act_text, changes_text
+from seckill.models import Activity, StockChange
+
+# Activities and acts that the page shows, the newest first.
+SALES, ACTS = 12, 10
+
+
+def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """The page's context, each part only for who may see it."""
+    may = request.user.has_perm
+    context["sales"] = _sales(request) if may("seckill.view_activity") else None
+    context["acts"] = _acts() if may("seckill.view_stockchange") else None
+    return context
+
+
+def _sales(request: HttpRequest) -> list[dict[str, Any]]:
+    rows: list[Any] = list(Activity.objects.order_by("-pk")[:SALES])
+    attach(rows, look(request))
+    found = []
+    for row in rows:
+        kind, state = ("default", "–") if row.unknown else STATES[state_of(row.live)]
+        items = row.live.items.values() if row.live else ()
+        found.append(
+            {
+                "number": row.pk,
+                "name": str(row),
+                "kind": kind,
+                "state": state,
+                "left": f"{sum(item.left for item in items):,}" if row.live else "–",
+                "sold": f"{sum(item.sold for item in items):,}" if row.live else "–",
+                "requests": f"{row.live.total:,}" if row.live else "–",
+            }
+        )
+    return found
+
+
+def _acts() -> list[dict[str, Any]]:
+    return [
+        {
+            "pk": change.pk,
+            "at": clock(change.at),
+            "who": change.actor,
+            "text": act_text(change.act),
+            "changes": changes_text(change.old or {}, change.new or {}),
+        }
+        for change in StockChange.objects.order_by("-id")[:ACTS]
+    ]
