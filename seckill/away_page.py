@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 
 from django.db import InterfaceError, OperationalError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 
 from seckill.errors import ServiceAway
@@ -38,6 +38,12 @@ class AwayPage:
         else:
             return None
         log.warning("%s %s: 503, %s", request.method, request.path, error, extra=event("web-503"))
+        if not request.accepts("text/html"):
+            # A script of ours: the desk says it in its own words.
+            answer = JsonResponse({"service": service}, status=503)
+            answer["Cache-Control"] = "private, no-store"
+            answer["Retry-After"] = str(RETRY_AFTER_S)
+            return answer
         # Without the request: its context would ask the database who is logged in.
         page = render_to_string("seckill/away.html", {"service": service, "retry": RETRY_AFTER_S})
         response = HttpResponse(page, status=503)

@@ -82,6 +82,25 @@ def test_the_away_page_needs_nothing_inline(
     assert policy(answer)["style-src"] == ["'self'"]
 
 
+def test_a_script_is_told_which_service_is_away(
+    boss: Client, control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from django.db import OperationalError
+
+    from seckill.admin import desk
+
+    def away(*args: Any, **kwargs: Any) -> Any:
+        raise OperationalError("gone from 10.0.0.1")
+
+    control.set_stock(1, {1001: 5})
+    monkeypatch.setattr(desk, "read_lane", away)
+    page = ACTIVITIES + "1/desk/data/"
+    answer = boss.get(page, headers={"Accept": "application/json"})
+    assert (answer.status_code, answer.json()) == (503, {"service": "PostgreSQL"})
+    assert "no-store" in answer["Cache-Control"]
+    assert "PostgreSQL is away" in boss.get(page, headers={"Accept": "*/*"}).content.decode()
+
+
 def test_pages_of_people_are_not_kept_by_anybody(boss: Client, control: Control) -> None:
     control.set_stock(1, {1001: 5})
     # The form of the own password holds no data.
