@@ -76,6 +76,8 @@ class Visitor:
     context: BrowserContext
     page: Page
     complaints: list[str] = field(default_factory=list)
+    # Whether answers of 4xx and 5xx, which the browser tells too, belong to the scenario.
+    meets_refusals: bool = False
 
     def go(self, path: str) -> Page:
         """Open a page of the site."""
@@ -98,10 +100,12 @@ class Visitor:
     def listen(self) -> None:
         """Note errors of scripts and refusals of the policy."""
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on(
-            "console",
-            lambda said: self.complaints.append(said.text) if said.type == "error" else None,
-        )
+        self.page.on("console", lambda said: self._hear(said.type, said.text))
+
+    def _hear(self, kind: str, text: str) -> None:
+        refusal = self.meets_refusals and text.startswith("Failed to load resource")
+        if kind == "error" and not refusal:
+            self.complaints.append(text)
 
 
 @pytest.fixture(scope="session")

@@ -108,6 +108,7 @@ def test_lost_services_are_said_and_come_back(
     live(page)
     expect(page.locator("#left")).to_have_text("40")
 
+    olga.meets_refusals = True
     running_stack.kill("valkey")
     expect(page.locator("#alerts")).to_contain_text("Redis is away")
     expect(page.locator("#desk")).to_have_attribute("data-stale", "yes")
@@ -129,15 +130,12 @@ def test_lost_services_are_said_and_come_back(
     olga.context.clear_cookies()
     expect(page.locator("#alerts")).to_contain_text("You are logged out")
     expect(page.get_by_role("link", name="Log in")).to_be_visible()
-    # The browser's own lines about answers that failed, and nothing else.
-    assert all(re.match("Failed to load resource", line) for line in olga.complaints)
-    assert len(olga.complaints) > 2
-    olga.complaints.clear()
 
 
 def test_who_may_only_look_has_no_buttons(visit: VisitorMaker, redis_client: "redis.Redis") -> None:
     Control(redis_client, "test").set_stock(1, {1001: 40})
     otto = visit(phone=True, dark=True)
+    otto.meets_refusals = True
     page = otto.log_in("otto", DESK)
     live(page)
     expect(page.locator("#items")).to_contain_text("1001")
@@ -146,4 +144,3 @@ def test_who_may_only_look_has_no_buttons(visit: VisitorMaker, redis_client: "re
     otto.shot("desk-look-only-phone-dark")
     answer = otto.go("/admin/seckill/activity/1/finish/")
     expect(answer.locator("body")).to_contain_text("403")
-    otto.complaints.clear()
