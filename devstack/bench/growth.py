@@ -24,13 +24,9 @@ CHUNK = 10_000
 ROWS = """
 INSERT INTO seckill_record (user_id, activity_id, item_id, quantity, cost_ms, status, ts, source,
     partition, "offset", version)
-SELECT (n * 7919::bigint) % 10000019 + 1, 9, 1001 + n % 5, 1, n % 100, 'success',
-    now() - (%(rows)s - n) * interval '1 ms', %(source)s::uuid, n % 4, n / 4, 1
+SELECT (n * 7919::bigint) %% 10000019 + 1, 9, 1001 + n %% 5, 1, n %% 100, 'success',
+    now() - (%(rows)s - n) * interval '1 ms', %(source)s::uuid, n %% 4, n / 4, 1
 FROM generate_series(1, %(rows)s) AS n
-"""
-SOLD = """
-INSERT INTO seckill_item (activity_id, item_id, sold, allocation)
-SELECT 9, item_id, sum(quantity), sum(quantity) FROM seckill_record WHERE activity_id = 9 GROUP BY 2
 """
 
 
@@ -73,12 +69,17 @@ def buyers(rig: Rig) -> list[Figure]:
     def measure(count: int) -> tuple[float, float]:
         rig.clean(UNLIMITED, user_limit=1_000)
         key = Lane().activity(1).buyers
-        for low in range(0, count, CHUNK):
-            users = range(10**9 + low, 10**9 + min(low + CHUNK, count))
-            rig.client.hset(key, mapping=dict.fromkeys(map(str, users), 1))
+        others = [str(10**9 + number) for number in range(count)]
+        chunks = [others[low : low + CHUNK] for low in range(0, count, CHUNK)]
+        for chunk in chunks:
+            rig.client.hset(key, mapping=dict.fromkeys(chunk, 1))
         rate, _, _ = limits.script_alone(
             rig.server, rig.bodies(EVEN, rig.size.requests), str(uuid4())
         )
+        # They have bought nothing in this sale, as the audit would see.
+        for chunk in chunks:
+            rig.client.hdel(key, *chunk)
+        rig.audit()
         return rate, 0.0
 
     return _grow(rig, "buyers", "users have bought", rig.size.buyers, measure)
