@@ -5,7 +5,6 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from seckill.audit import MANY_DEAD
 from seckill.dead_letters import MAX_VALUE_BYTES, RETENTION_BYTES, SEGMENT_BYTES, dead_topic
@@ -61,13 +60,13 @@ def _print_pile(title: str, pile: Pile, limit: str, console: Console) -> None:
         console.print(f"  {count:>10,}  {escape(printable(reason.encode(), 200))}")
     if not pile.newest:
         return
-    table = Table("newest last", "when", "size", "reason", "body", box=None, padding=(0, 1))
+    console.print("  the newest, the last one last:")
     for letter in pile.newest:
         mark = " (replayed)" if letter.origin in pile.replayed else ""
-        cells = (origin_text(letter) + mark, when_text(letter.at_ms), f"{letter.size:,}")
-        reason = printable(letter.reason.encode(), 60)
-        table.add_row(*cells, escape(reason), escape(printable(letter.body, 60)))
-    console.print(table)
+        reason = escape(printable(letter.reason.encode(), 100))
+        size = f"{letter.size:,} bytes"
+        console.print(f"  {origin_text(letter)}{mark}  {when_text(letter.at_ms)}  {size}  {reason}")
+        console.print(f"      {escape(printable(letter.body, 120))}")
 
 
 def _pile_json(pile: Pile) -> dict[str, Any]:

@@ -129,6 +129,8 @@ def test_letters_are_counted_by_reason_and_the_newest_shown(
     assert desk("list")[0] == 0
     text = capsys.readouterr().out
     assert "reason 1" in text
+    # Whole, so that it can be copied to `show`.
+    assert desk.origin(4) in text
     assert "\x1b" not in text
 
 
