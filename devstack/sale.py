@@ -19,7 +19,8 @@ from seckill.audit import Report, audit
 from seckill.broker.topics import Topics
 from seckill.control import Control
 from seckill.errors import ServiceAway
-from seckill.keys import position_field
+from seckill.keys import Lane, position_field
+from seckill.last_audit import write_last_audit
 from seckill.report.data import collect
 from seckill.report.page import render
 from seckill.shutdown import Shutdown
@@ -153,9 +154,16 @@ class Sale:
             },
             records=activity.records,
             units_sold=activity.units_sold,
-            audit=audit(self.client),
+            audit=self._audit(),
             stuck=stuck,
         )
+
+    def _audit(self) -> Report:
+        report = audit(self.client)
+        first = report.findings[0] if report.findings else None
+        finding = f"{first.invariant}: {first.culprit}: {first.explanation}" if first else ""
+        write_last_audit(self.client, report.clean, report.checks, finding, "run_sale", Lane())
+        return report
 
     def draw(self, result: Result, file: Path) -> None:
         """Write the picture of the sale. Raises ServiceAway."""
