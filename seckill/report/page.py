@@ -91,13 +91,14 @@ def _cards(report: SaleReport) -> str:
     activity = report.activity
     counts = outcomes(report)
     total = sum(counts.values())
-    loaded = sum(item.loaded for item in activity.items.values())
     left = sum(item.left for item in activity.items.values())
+    # Of this sale: what was ever put on sale has the sales before it in it.
+    offered = left + activity.units_sold
     p99 = activity.latency.percentile(0.99)
     cards = [
         ("requests", number(total), ""),
         ("accepted", number(activity.success), ""),
-        (f"of {number(loaded)} units left", number(left), ""),
+        (f"of {number(offered)} units left", number(left), ""),
         ("sold out after", _sold_out_after(report), ""),
         ("latency p99", "–" if p99 is None else _ms(p99), ""),
         ("lost sales", number(activity.expired_with_stock),
@@ -240,7 +241,7 @@ def _items(report: SaleReport) -> str:
                 after,
             )
         )
-    head = ("", "put on sale", "sold", "left", "last unit sold at", "after")
+    head = ("", "ever put on sale", "ever sold", "left", "last unit sold at", "after")
     return _section("Sell-out of each item", _table(head, rows), "To the second.")
 
 
