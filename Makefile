@@ -6,7 +6,7 @@ WORKERS ?= 2
 
 .PHONY: help setup run demo test test-browser messages unit lint faults rules lock clean
 help:            ## this list
-	@grep -E "^[a-z-]+:.*##" Makefile | sed -E "s/:[^#]*##/\t/" | expand -t 10
+	@grep -E "^[a-z-]+:.*##" Makefile | sed -E "s/:[^#]*##/\t/" | expand -t 14
 
 setup:           ## virtual environment with the locked dependencies
 	@$(PYTHON) devstack/bootstrap.py
