@@ -1,4 +1,4 @@
-"""The consumer: poll, decode, decide, commit. One process, one group member, one lane.
+"""The consumer: read, decide, commit. One process, one group member, one lane.
 
 Always: an offset is committed only after the script has answered for it, and it means the next
 offset to read. Never: a batch dropped because something was away; it is held and sent again, and
@@ -9,19 +9,18 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from seckill import broker
-from seckill.batch import Batch, Known, encode
+from seckill.batch import Batch, Known
 from seckill.broker import Position
 from seckill.dead_letters import DeadLetters
 from seckill.engine import Engine, Reply, Status
 from seckill.errors import BrokerAway, RedisAway
 from seckill.events import event
+from seckill.intake import Intake
 from seckill.shutdown import Shutdown
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 # Seconds between two commits while there is work. What is repeated after a crash is at most that.
 COMMIT_INTERVAL_S = 0.5
@@ -58,19 +57,6 @@ def _reason(batch: Batch, reply: Reply) -> str:
 
 
 @dataclass
-class _Partition:
-    """What this consumer knows of a partition: `next` is the offset after the last one encoded.
-
-    `generation` is the lane's, in which it came to hold these offsets.
-    """
-
-    next: int
-    decided: int
-    generation: int = 0
-    committed: int = -1
-
-
-@dataclass
 class Consumer:
     """One member of the group. `run` until a stop is asked for; `run_once` is one turn."""
 
@@ -83,18 +69,22 @@ class Consumer:
     # Called each turn, and while the consumer holds. `decided` and `hold` are for whoever it tells.
     beat: Callable[[], None] = lambda: None
 
-    source: str = ""
     # Requests that were answered for this consumer, duplicates left out.
     decided: int = 0
     # Why nothing is decided now; empty when all is well.
     hold: str = ""
-    _partitions: dict[int, _Partition] = field(default_factory=dict)
     _ready: list[Batch] = field(default_factory=list)
     _in_flight: list[Batch] = field(default_factory=list)
-    _stash: list[broker.Slice] = field(default_factory=list)
     _known: dict[int, Known] = field(default_factory=dict)
-    _changes: int = -1
     _committed_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._intake = Intake(self.client, self.shutdown, self.find_source, self.batch_size)
+
+    @property
+    def source(self) -> str:
+        """The topic's identity; empty before the first messages."""
+        return self._intake.source
 
     def run(self) -> None:
         """Turns until a stop is asked for, then: answers awaited, committed, group left, closed.
@@ -132,12 +122,16 @@ class Consumer:
         """Poll and encode, unless batches wait already. How many messages came."""
         if self._ready:
             return 0
-        slices = self._poll(0.0 if self._in_flight else POLL_S)
-        self._notice_assignment()
-        if not slices or self._topic_replaced():
+        slices = self._intake.poll(0.0 if self._in_flight else POLL_S, self._in_flight)
+        if not slices:
+            return 0
+        if self._intake.topic_replaced():
+            self._settle()
+            self._ready.clear()
+            self._intake.begin_anew()
             return 0
         for part in slices:
-            self._ready += self._encode(part)
+            self._ready += self._intake.encode(part, self._known)
         return sum(len(part.offsets) for part in slices)
 
     def _next_group(self) -> list[Batch]:
@@ -151,98 +145,6 @@ class Consumer:
         chosen = list(group.values())
         self._ready = [batch for batch in self._ready if batch not in chosen]
         return chosen
-
-    def _poll(self, timeout_s: float) -> list[broker.Slice]:
-        if self._stash:
-            stash, self._stash = self._stash, []
-            return stash
-        try:
-            return self.client.poll(timeout_s, self.batch_size)
-        except BrokerAway as away:
-            log.warning("%s; waiting for it, nothing is lost", away, extra=event("kafka-away"))
-            self.shutdown.wait(1.0)
-            return []
-
-    def _notice_assignment(self) -> None:
-        changes, partitions = self.client.assignments()
-        if changes == self._changes:
-            return
-        self._changes = changes
-        log.info("assigned partitions: %s", sorted(partitions) or "none", extra=event("assigned"))
-        for gone in set(self._partitions) - partitions:
-            if not any(batch.partition == gone for batch in self._in_flight):
-                del self._partitions[gone]
-
-    def _topic_replaced(self) -> bool:
-        """Whether the topic is another one than before: then all of it is read, from the start.
-
-        Asked after each poll: an id that is the same now was the same when the messages came. The
-        clients go on at the old offsets, silently, where a topic was deleted and made again.
-        """
-        source = self._ask(self._current_source)
-        if source == self.source:
-            return False
-        before, self.source = self.source, source
-        if not before:
-            return False
-        log.warning(
-            "the topic was deleted and made again: source %s is new",
-            source,
-            extra=event("topic-replaced"),
-        )
-        self._settle()
-        self._ready.clear()
-        self._stash.clear()
-        _, partitions = self.client.assignments()
-        for partition in partitions:
-            self.client.seek(partition, 0)
-        self._partitions = {partition: _Partition(0, 0) for partition in partitions}
-        return True
-
-    def _current_source(self) -> str:
-        """The topic's source; the one known so far while there is no topic. Raises BrokerAway."""
-        source = self.find_source() or self.source
-        if not source:
-            raise BrokerAway("the topic does not exist")
-        return source
-
-    def _encode(self, part: broker.Slice) -> list[Batch]:
-        """The batches of a slice."""
-        known = self._partitions.get(part.partition)
-        if known is None:
-            found = self._ask(lambda: self.client.committed(part.partition)) or Position(0)
-            if found.source != self.source:
-                # Of an earlier topic of this name, or not of this lane: it proves nothing, and
-                # the offsets before the first message are a hole.
-                found = Position(0)
-            known = _Partition(found.offset, found.offset, found.generation)
-            self._partitions[part.partition] = known
-        # Read again from an earlier offset: a redelivery.
-        start = min(known.next, part.offsets[0])
-        if part.offsets[0] > start:
-            log.warning(
-                "partition %d: offsets %d to %d hold no requests any more (retention overtook this "
-                "consumer, or they never were requests): %d are counted as skipped",
-                *(part.partition, start, part.offsets[0] - 1, part.offsets[0] - start),
-                extra=event("offsets-lost", partition=part.partition),
-            )
-        batches = []
-        for low in range(0, len(part.offsets), self.batch_size):
-            high = low + self.batch_size
-            batch = encode(
-                self.source,
-                part.partition,
-                start,
-                part.offsets[low:high],
-                part.values[low:high],
-                generation=known.generation,
-                known=self._known,
-                traces=part.traces,
-            )
-            start = batch.end
-            batches.append(batch)
-        known.next = start
-        return batches
 
     def _submit(self, batches: list[Batch]) -> None:
         if not batches:
@@ -282,7 +184,8 @@ class Consumer:
             if not told_at or time.monotonic() - told_at > TELL_AGAIN_S:
                 log.error("HOLD: %s", reason, extra=event("held"))
                 told_at = time.monotonic()
-            self._stay_member(pause)
+            self.beat()
+            self._intake.wait(pause)
             pause = min(pause * 2, LONGEST_PAUSE_S)
         self.hold = ""
         if told_at:
@@ -311,9 +214,9 @@ class Consumer:
         self.dead_letters.park(batch)
         if reply.status is Status.DECIDED:
             self.decided += batch.requests - reply.outcomes.count(b".")
-        known = self._partitions.get(batch.partition)
-        if known is not None and batch.source == self.source:
-            known.decided = max(known.decided, batch.end)
+        held = self._intake.held.get(batch.partition)
+        if held is not None and batch.source == self.source:
+            held.decided = max(held.decided, batch.end)
 
     def _moved(self, partition: int, reply: Reply) -> bool:
         """The lane was rebuilt: go to where it stands now. False: the batch is still the next one.
@@ -327,43 +230,17 @@ class Consumer:
             extra=event("lane-rebuilt", partition=partition),
         )
         self._known.clear()
-        known = self._partitions.get(partition)
-        if known is not None:
-            known.generation = reply.generation
-        if reply.position < 0:
-            for batch in self._ready:
-                if batch.partition == partition:
-                    batch.generation = reply.generation
-            return False
-        self._ready = [batch for batch in self._ready if batch.partition != partition]
-        self._stash = [part for part in self._stash if part.partition != partition]
-        try:
-            self.client.seek(partition, reply.position)
-        except BrokerAway as away:
-            # Taken away just now: its next owner begins at the committed offset, and is told too.
-            log.warning(
-                "partition %d: %s",
-                partition,
-                away,
-                extra=event("partition-kept", partition=partition),
-            )
-            self._partitions.pop(partition, None)
+        if reply.position >= 0:
+            self._ready = [batch for batch in self._ready if batch.partition != partition]
+            self._intake.go_to(partition, reply.position, reply.generation)
             return True
-        self._partitions[partition] = _Partition(
-            reply.position, reply.position, reply.generation, committed=-1
-        )
-        return True
-
-    def _stay_member(self, pause_s: float) -> None:
-        """Wait while held. Nothing new is fetched; what comes all the same is kept."""
-        self.beat()
-        self.shutdown.wait(pause_s)
-        try:
-            self.client.pause()
-            self._stash += self.client.poll(0.0, self.batch_size)
-            self.client.resume()
-        except BrokerAway as away:
-            log.warning("%s, while held", away, extra=event("kafka-away"))
+        held = self._intake.held.get(partition)
+        if held is not None:
+            held.generation = reply.generation
+        for batch in self._ready:
+            if batch.partition == partition:
+                batch.generation = reply.generation
+        return False
 
     def _commit_when_due(self) -> None:
         now = time.monotonic()
@@ -377,7 +254,7 @@ class Consumer:
         self.client.commit(positions)
         self._committed_at = now
         for partition, position in positions.items():
-            self._partitions[partition].committed = position.offset
+            self._intake.held[partition].committed = position.offset
 
     def _commit_last(self) -> None:
         positions = self._to_commit()
@@ -391,18 +268,7 @@ class Consumer:
 
     def _to_commit(self) -> dict[int, Position]:
         return {
-            partition: Position(known.decided, known.generation, self.source)
-            for partition, known in self._partitions.items()
-            if known.decided > known.committed
+            partition: Position(held.decided, held.generation, self.source)
+            for partition, held in self._intake.held.items()
+            if held.decided > held.committed
         }
-
-    def _ask(self, question: Callable[[], T]) -> T:
-        """An answer of Kafka, waited for. Raises BrokerAway only when a stop is asked for."""
-        while True:
-            try:
-                return question()
-            except BrokerAway as away:
-                if self.shutdown.requested:
-                    raise
-                log.warning("%s; asking again, nothing is lost", away, extra=event("kafka-away"))
-                self.shutdown.wait(1.0)

@@ -24,8 +24,8 @@ from seckill.broker.source import Source, open_source
 from seckill.broker.topics import Topics
 from seckill.consumer import Consumer
 from seckill.dead_letters import DeadLetters, dead_topic
-from seckill.engine import Engine
-from seckill.errors import RedisAway
+from seckill.engine import Engine, Status
+from seckill.errors import RedisAway, Refused
 from seckill.events import event
 from seckill.exit_codes import SECOND_SIGNAL
 from seckill.fence import Guard
@@ -207,7 +207,10 @@ class ConsumerGroup:
         self.say(self.describe())
 
     def skip_to_end(self) -> dict[int, int]:
-        """Put every partition at its end, unread, and count it. {partition: requests skipped}."""
+        """Put every partition at its end, unread, and count it. {partition: requests skipped}.
+
+        Raises Refused where Redis has no sale to skip them for, or is fenced.
+        """
         source = self.topics.source(self.server.topic)
         ends = self.topics.end_offsets(self.server.topic)
         starts = self.topics.start_offsets(self.server.topic)
@@ -217,7 +220,13 @@ class ConsumerGroup:
         for partition, end in ends.items():
             start = lane.positions.get(position_field(str(source), partition), 0)
             if end > start:
-                engine.decide([skip(str(source), partition, start, end, lane.generation)])
+                passed = skip(str(source), partition, start, end, lane.generation)
+                status = engine.decide([passed])[0].status
+                if status not in (Status.DECIDED, Status.DUPLICATE):
+                    raise Refused(
+                        f"--reset-offset: Redis answers {status.name}, so nothing can be skipped. "
+                        "Load a sale first (--stock 1001:10), or look at manage.py status"
+                    )
             skipped[partition] = max(0, end - max(start, starts.get(partition, 0)))
         engine.close()
         positions = {p: Position(end, lane.generation, str(source)) for p, end in ends.items()}

@@ -10,7 +10,7 @@ from tests.faults.harness import Sale
 
 def assigned(command: Command) -> set[str]:
     """Consumers that have had partitions, by their process ids."""
-    return set(re.findall(r"consumer\[(\d+)\]: assigned partitions: \[", command.output))
+    return set(re.findall(r"intake\[(\d+)\]: assigned partitions: \[", command.output))
 
 
 def test_killed_consumer_is_started_again(sale: Sale, kafka_client: str) -> None:

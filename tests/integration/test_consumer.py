@@ -17,7 +17,7 @@ from seckill.consumer import Consumer
 from seckill.consumer_group import ConsumerGroup
 from seckill.dead_letters import DeadLetters, dead_topic
 from seckill.engine import Engine, Reply
-from seckill.errors import RedisAway
+from seckill.errors import RedisAway, Refused
 from seckill.keys import Lane, position_field
 from seckill.shutdown import Shutdown
 from seckill.stats import LaneStatus, read_lane
@@ -391,6 +391,14 @@ def test_reset_offset_skips_on_purpose_and_says_what(node: Node) -> None:
     node.decided(consumer, 7)
     assert [r["user_id"] for r in waiting(node.client)][-2:] in ([99, 100], [100, 99])
     assert node.lane().skipped == 23
+
+
+def test_nothing_can_be_skipped_where_nothing_is_loaded(node: Node) -> None:
+    node.send([body(1)], 0)
+    group = ConsumerGroup(node.server, node.client, node.topics, Shutdown(), LANE)
+    with pytest.raises(Refused, match="NOT_LOADED"):
+        group.skip_to_end()
+    assert not any(node.committed().values())
 
 
 @pytest.mark.parametrize("turns", [0, 4], ids=["at once", "later"])

@@ -1,0 +1,191 @@
+"""From Kafka to batches: what a consumer reads, and where it stands in each partition.
+
+Owns the positions that this consumer holds, and the topic's identity. Decides nothing and commits
+nothing. A position is held only if this lane decided up to there: by this consumer, or by the
+group's commit, if that names the same topic.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from seckill import broker
+from seckill.batch import Batch, Known, encode
+from seckill.broker import Position
+from seckill.errors import BrokerAway
+from seckill.events import event
+from seckill.shutdown import Shutdown
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+# Seconds between two attempts while Kafka is away.
+AGAIN_S = 1.0
+
+
+@dataclass
+class Held:
+    """A partition of this consumer. `next` is the offset after the last one encoded.
+
+    `decided` is the offset after the last one answered, `generation` the lane's, in which it came
+    to hold these offsets.
+    """
+
+    next: int
+    decided: int
+    generation: int = 0
+    committed: int = -1
+
+
+@dataclass
+class Intake:
+    """Reads for one consumer. `held` has its partitions, those that it has read from."""
+
+    client: broker.Consumer
+    shutdown: Shutdown
+    find_source: Callable[[], str | None]
+    batch_size: int
+
+    source: str = ""
+    held: dict[int, Held] = field(default_factory=dict)
+    _stash: list[broker.Slice] = field(default_factory=list)
+    _changes: int = -1
+
+    def poll(self, timeout_s: float, busy: Iterable[Batch]) -> list[broker.Slice]:
+        """Messages, those that came during a hold first; the partitions of `busy` stay held."""
+        if self._stash:
+            slices, self._stash = self._stash, []
+        else:
+            slices = self._poll(timeout_s)
+        self._notice_assignment({batch.partition for batch in busy})
+        return slices
+
+    def wait(self, seconds: float) -> None:
+        """Wait while held, and stay a member. What comes all the same is kept for `poll`."""
+        self.shutdown.wait(seconds)
+        try:
+            self.client.pause()
+            self._stash += self.client.poll(0.0, self.batch_size)
+            self.client.resume()
+        except BrokerAway as away:
+            log.warning("%s, while held", away, extra=event("kafka-away"))
+
+    def topic_replaced(self) -> bool:
+        """Whether the topic is another one than before: `begin_anew` then.
+
+        Asked after each poll: an id that is the same now was the same when the messages came. The
+        clients go on at the old offsets, silently, where a topic was deleted and made again.
+        """
+        source = self._ask(self._current_source)
+        before, self.source = self.source, source
+        return before not in ("", source)
+
+    def begin_anew(self) -> None:
+        """Read all of the new topic, from the start. What was read of the old one is forgotten."""
+        log.warning(
+            "the topic was deleted and made again: source %s is new",
+            self.source,
+            extra=event("topic-replaced"),
+        )
+        self._stash.clear()
+        _, partitions = self.client.assignments()
+        for partition in partitions:
+            self.client.seek(partition, 0)
+        self.held = {partition: Held(0, 0) for partition in partitions}
+
+    def go_to(self, partition: int, position: int, generation: int) -> None:
+        """Read on from there, in this generation of the lane."""
+        self._stash = [part for part in self._stash if part.partition != partition]
+        try:
+            self.client.seek(partition, position)
+        except BrokerAway as away:
+            # Taken away just now: its next owner begins at the committed offset, and is told too.
+            log.warning(
+                "partition %d: %s",
+                partition,
+                away,
+                extra=event("partition-kept", partition=partition),
+            )
+            self.held.pop(partition, None)
+            return
+        self.held[partition] = Held(position, position, generation)
+
+    def encode(self, part: broker.Slice, known: Mapping[int, Known]) -> list[Batch]:
+        """The batches of a slice, none longer than `batch_size`."""
+        held = self.held.get(part.partition)
+        if held is None:
+            held = self.held[part.partition] = self._committed(part.partition)
+        # Read again from an earlier offset: a redelivery.
+        start = min(held.next, part.offsets[0])
+        if part.offsets[0] > start:
+            log.warning(
+                "partition %d: offsets %d to %d hold no requests any more (retention overtook this "
+                "consumer, or they never were requests): %d are counted as skipped",
+                *(part.partition, start, part.offsets[0] - 1, part.offsets[0] - start),
+                extra=event("offsets-lost", partition=part.partition),
+            )
+        batches = []
+        for low in range(0, len(part.offsets), self.batch_size):
+            high = low + self.batch_size
+            batch = encode(
+                self.source,
+                part.partition,
+                start,
+                part.offsets[low:high],
+                part.values[low:high],
+                generation=held.generation,
+                known=known,
+                traces=part.traces,
+            )
+            start = batch.end
+            batches.append(batch)
+        held.next = start
+        return batches
+
+    def _poll(self, timeout_s: float) -> list[broker.Slice]:
+        try:
+            return self.client.poll(timeout_s, self.batch_size)
+        except BrokerAway as away:
+            log.warning("%s; waiting for it, nothing is lost", away, extra=event("kafka-away"))
+            self.shutdown.wait(AGAIN_S)
+            return []
+
+    def _notice_assignment(self, busy: set[int]) -> None:
+        """After a change the group's commit says where to go on: another member may have decided.
+
+        A partition whose answers are awaited stays: all that it can bring is a redelivery.
+        """
+        changes, partitions = self.client.assignments()
+        if changes == self._changes:
+            return
+        self._changes = changes
+        log.info("assigned partitions: %s", sorted(partitions) or "none", extra=event("assigned"))
+        for partition in set(self.held) - busy:
+            del self.held[partition]
+
+    def _committed(self, partition: int) -> Held:
+        found = self._ask(lambda: self.client.committed(partition))
+        if found is None or found.source != self.source:
+            # Of an earlier topic of this name, or not of this lane: it proves nothing, and the
+            # offsets before the first message are a hole.
+            found = Position(0)
+        return Held(found.offset, found.offset, found.generation)
+
+    def _current_source(self) -> str:
+        """The topic's source; the one known so far while there is no topic. Raises BrokerAway."""
+        source = self.find_source() or self.source
+        if not source:
+            raise BrokerAway("the topic does not exist")
+        return source
+
+    def _ask(self, question: Callable[[], T]) -> T:
+        """An answer of Kafka, waited for. Raises BrokerAway only when a stop is asked for."""
+        while True:
+            try:
+                return question()
+            except BrokerAway as away:
+                if self.shutdown.requested:
+                    raise
+                log.warning("%s; asking again, nothing is lost", away, extra=event("kafka-away"))
+                self.shutdown.wait(AGAIN_S)
