@@ -16,6 +16,7 @@ from seckill.audit import Report, audit
 from seckill.errors import RedisAway, Refused
 from seckill.fence import RECOVERING, fence, lift
 from seckill.keys import Lane
+from seckill.last_audit import write_last_audit
 from seckill.models import Activity, Item, StockChange
 from seckill.recovery_plan import ActivityPlan, Plan, make_plan
 from seckill.redis_client import run_script
@@ -55,6 +56,8 @@ def recover(
     say(f"rebuilt: generation {generation}, {len(plan.activities)} activities")
     _conclude(plan, entries)
     report = audit(client, lane)
+    finding = report.findings[0].explanation if report.findings else ""
+    write_last_audit(client, report.clean, report.checks, finding, ACT, lane)
     if report.clean:
         lift(client, lane)
         say("audit clean: the fence is lifted, the sale goes on")
