@@ -4,6 +4,7 @@ import argparse
 import json
 import logging
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -79,6 +80,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Exit code 1 when an audit is not clean."""
+        # As Ctrl-C does: services and workers are stopped and removed on the way out.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(exit_codes.SECOND_SIGNAL))
         logging.getLogger("kafka").setLevel(logging.CRITICAL)
         console = Console(stderr=options["json"], soft_wrap=True, highlight=False)
         if not console.is_terminal:
