@@ -16,6 +16,7 @@ from tests.conftest import wait_until
 from tests.faults.command import Command
 from tests.faults.harness import SCARCE, Sale
 
+KAFKA_CLIENTS = ("kafka-python", "confluent-kafka")
 COMMANDS = ("parent", "log worker", "web process")
 SERVERS = ("valkey", "kafka", "postgres")
 # Milliseconds until a killed consumer's partitions go on: short, so that many kills are cheap.
@@ -105,6 +106,7 @@ class Crew:
         """kill -9, now. A server stays away for a moment."""
         self.kills[victim]()
         if self.sale.dead:
+            # Not a wait for anything: how long it stays away is what the seed chooses.
             time.sleep(self.rng.uniform(0, AWAY_S))
 
     def recovered(self) -> float:
@@ -124,7 +126,8 @@ class Crew:
         return time.monotonic() - began
 
     def _start_consumers(self) -> Command:
-        # A session of their own: what a killed parent leaves behind is of another command.
+        # Each parent on one of the clients: the group has both, one after the other or at once.
+        self.sale.kafka_client = self.rng.choice(KAFKA_CLIENTS)
         return self.sale.consumer(
             *("--consumers", "2", "--batch-size", "500"),
             *("--session-timeout", str(SESSION_MS), "--connect-timeout", "90"),
