@@ -45,7 +45,7 @@ class IgnoresThePosition(Engine):
         super().__init__(redis_url, LANE)
         self._script = changed(
             "local stored = tonumber(redis.call('HGET', positions_key, position_field) or nil)",
-            "local stored = nil",
+            "local stored = from",
         )
 
 
