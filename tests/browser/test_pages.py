@@ -79,6 +79,11 @@ def test_english_light_on_a_desk(visit: VisitorMaker, order: int) -> None:
     boss.shot("login-desk-light-en")
     boss.log_in("boss")
     assert "Units left" in tour(boss, order, "desk-light-en")["desk"]
+    # The API's documentation has the strict policy, without the admin's exceptions.
+    page = boss.go("/docs")
+    expect(page.locator(".opblock").first).to_be_visible()
+    boss.shot("api-docs")
+    assert page.evaluate("window.refused") == []
 
 
 def test_chinese_dark_on_a_phone(visit: VisitorMaker, order: int) -> None:
