@@ -68,7 +68,14 @@ def script_alone(
     began = time.perf_counter()
     accepted = 0
     for group in groups:
-        for answer in engine.decide(group):
+        answers = engine.decide(group)
+        stale = [
+            batch.whole()
+            for batch, answer in zip(group, answers, strict=True)
+            if answer.status is Status.STALE
+        ]
+        answers = [answer for answer in answers if answer.status is not Status.STALE]
+        for answer in answers + (engine.decide(stale) if stale else []):
             if answer.status is not Status.DECIDED:
                 raise RuntimeError(f"the script answers {answer.status.name}")
             accepted += answer.outcomes.count(b"0")
