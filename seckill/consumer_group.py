@@ -287,11 +287,16 @@ class ConsumerGroup:
             code = child.process.exitcode
             if now - child.started_at > HEALTHY_S:
                 child.pause_s = FIRST_RESTART_S
+            pause_s = child.pause_s
+            if self.server.consumers > 1:
+                # A member that comes while the dead one's session lasts has the whole group wait
+                # for it; the others go on meanwhile if it comes after that.
+                pause_s = max(pause_s, self.server.session_timeout / 1000)
             log.error(
                 "consumer %d ended with code %s; nothing is lost, starting it again in %.1f s",
                 child.number,
                 code,
-                child.pause_s,
+                pause_s,
                 extra=event("child-ended", consumer=child.number, code=code),
             )
             self._restarts += 1
@@ -299,7 +304,7 @@ class ConsumerGroup:
                 self._heart.forget(child.process.pid)
             child.process.close()
             child.process = None
-            child.start_at = now + child.pause_s
+            child.start_at = now + pause_s
             child.pause_s = min(child.pause_s * 2, LONGEST_RESTART_S)
         if now >= child.start_at:
             child.process = context.Process(

@@ -17,7 +17,8 @@ def test_killed_consumer_is_started_again(sale: Sale, kafka_client: str) -> None
     sale.kafka_client = kafka_client
     log_worker = sale.log_worker()
     with sale.load():
-        command = sale.consumer("--consumers", "3")
+        # Long enough for the others to be seen at work while the dead one's session lasts.
+        command = sale.consumer("--consumers", "3", "--session-timeout", "20000")
         # All of them have partitions: 4 for 3 of them.
         wait_until(lambda: len(assigned(command)) == 3, 30, "three members of the group")
         decided = sale.wait_decided(2_000)
@@ -26,8 +27,9 @@ def test_killed_consumer_is_started_again(sale: Sale, kafka_client: str) -> None
         victim.kill()
         command.wait_for("consumer 2 ended with code -9; nothing is lost, starting it again")
         # The others go on at once; the victim's partitions are free when its session has expired.
-        sale.wait_decided(decided + 4_000, 8)
-        wait_until(lambda: len(command.consumers()) == 3, 10, "three consumers again")
+        sale.wait_decided(decided + 4_000, 18)
+        assert len(command.consumers()) == 2
+        wait_until(lambda: len(command.consumers()) == 3, 40, "three consumers again")
         assert len({child.pid for child in command.consumers()} - before) == 1
     sale.wait_all_decided()
     sale.wait_all_stored()
@@ -40,7 +42,7 @@ def test_killed_consumer_is_started_again(sale: Sale, kafka_client: str) -> None
 
 def test_killed_parent_takes_its_consumers_along(sale: Sale) -> None:
     with sale.load():
-        command = sale.consumer("--consumers", "2")
+        command = sale.consumer("--consumers", "2", "--session-timeout", "60000")
         decided = sale.wait_decided(2_000)
         wait_until(lambda: len(command.consumers()) == 2, 10, "two consumers")
         command.tell(signal.SIGKILL)
@@ -50,7 +52,7 @@ def test_killed_parent_takes_its_consumers_along(sale: Sale) -> None:
         assert "Traceback" not in command.output
         # They left the group in order: the next consumer has the partitions at once.
         sale.consumer()
-        sale.wait_decided(decided + 4_000, 8)
+        sale.wait_decided(decided + 4_000, 40)
     sale.wait_all_decided()
     sale.drain_records()
     sale.prove()
