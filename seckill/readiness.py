@@ -41,8 +41,9 @@ def look(client: "redis.Redis", lane: Lane | None = None) -> Readiness:
     else:
         if status.fence is not None:
             decide["fence"] = (
-                f"{status.fence.word}: {status.fence.why}. Nothing is decided and requests wait in "
-                "Kafka; manage.py recover brings it back"
+                # Why in full names addresses and offsets: manage.py status shows it, not a probe.
+                f"{status.fence.word}: nothing is decided and requests wait in Kafka; manage.py "
+                "status says why, manage.py recover brings it back"
             )
         if not status.loaded:
             decide["activities"] = (

@@ -3,7 +3,9 @@
 import contextlib
 import os
 import secrets
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 from django.http import HttpRequest
 from django.templatetags.static import static
@@ -35,15 +37,34 @@ def _secret_key() -> str:
     if given:
         return given
     kept = devstack_folder(os.environ) / "secret_key"
-    made = secrets.token_urlsafe(50)
     # Another user's folder: this process gets a key of its own, and sessions end with it.
     with contextlib.suppress(PermissionError):
-        if kept.exists():
-            return kept.read_text().strip()
+        known = kept.read_text().strip() if kept.exists() else ""
+        if known:
+            return known
         if kept.parent.is_dir() and kept.parent.stat().st_uid == os.geteuid():
-            kept.touch(mode=0o600)
-            kept.write_text(made)
-    return made
+            return _keep(kept)
+    return secrets.token_urlsafe(50)
+
+
+def _keep(kept: Path) -> str:
+    """A new key in this file, whole from its first moment; of processes that come at once, all
+    get the key of the one that was first."""
+    # Made with mode 0600.
+    descriptor, name = tempfile.mkstemp(dir=kept.parent, prefix="secret_key.")
+    os.close(descriptor)
+    made = Path(name)
+    try:
+        made.write_text(secrets.token_urlsafe(50))
+        try:
+            os.link(made, kept)
+        except FileExistsError:
+            if not kept.read_text().strip():
+                # Left empty by a process that was killed: no key.
+                made.replace(kept)
+    finally:
+        made.unlink(missing_ok=True)
+    return kept.read_text().strip()
 
 
 SECRET_KEY = _secret_key()
@@ -56,6 +77,10 @@ CONTENT_SECURITY_POLICY = {"DIRECTIVES": STRICT}
 DEBUG = os.environ.get(ENV_PREFIX + "DEBUG") == "1"
 ALLOWED_HOSTS = _words("ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]")
 CSRF_TRUSTED_ORIGINS = _words("TRUSTED_ORIGINS", "")
+# People come by https only: the cookies do too.
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = bool(CSRF_TRUSTED_ORIGINS) and all(
+    origin.startswith("https://") for origin in CSRF_TRUSTED_ORIGINS
+)
 
 INSTALLED_APPS = [
     "unfold",

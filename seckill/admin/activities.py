@@ -1,6 +1,7 @@
-"""Activities: their rows, and what Redis has of them now. Saving goes through Control.
+"""Activities: their rows, and what Redis has of them now. A new one is made through Control.
 
-A row is saved and Redis follows, or neither: when Redis is away the form says so.
+What Redis has a copy of is not changed here: that needs the version that was looked at, and a form
+that lay open would overwrite what another operator has done since.
 """
 
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from seckill import auth, web
 from seckill.admin import desk, desk_acts, sentences
 from seckill.admin.base import LINK, UNKNOWN, SeckillAdmin, clock
 from seckill.admin.live import STATES, LiveChangeList, attach, look, state_of
-from seckill.control import Refused
+from seckill.control import Refused, postgres_errors
 from seckill.errors import ServiceAway
 from seckill.models import Activity
 from seckill.stats import ActivityStatus
@@ -69,6 +70,7 @@ class ActivityAdmin(SeckillAdmin):
     list_before_template = "seckill/lane.html"
     actions = None
     actions_detail = ("to_desk",)
+    STEERED = ("opens_at", "closes_at", "user_limit", "timeout_ms")
     LIVE = ("state_text", "version", "units_left", "requests", "success", "latency")
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
@@ -78,15 +80,17 @@ class ActivityAdmin(SeckillAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """What Redis has of it stands above, once it exists."""
         live = (_("Now, in Redis"), {"fields": (self.LIVE[:3], self.LIVE[3:])})
-        rules = (
-            _("Rules"),
-            {"fields": ("id", "name", "opens_at", "closes_at", ("user_limit", "timeout_ms"))},
+        fields = ("id", "name", "opens_at", "closes_at", ("user_limit", "timeout_ms"))
+        if not obj:
+            return ((_("Rules"), {"fields": fields}),)
+        steered = _(
+            "Window and limit are steered on the desk, the timeout by manage.py activity set."
         )
-        return (live, rules) if obj else (rules,)
+        return (live, (_("Rules"), {"fields": fields, "description": steered}))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """The number stays once it is given: orders name it."""
-        return ("id", *self.LIVE) if obj else ()
+        """The number stays once it is given: orders name it. Rules are steered with a version."""
+        return ("id", *self.STEERED, *self.LIVE) if obj else ()
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         """The next number."""
@@ -129,7 +133,14 @@ class ActivityAdmin(SeckillAdmin):
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """For a form that became valid between `_save` and the admin's own look at it."""
-        web.control(auth.actor_of_user(request.user)).configure(obj)
+        self._store(request, obj, change=change)
+
+    def _store(self, request: HttpRequest, row: Activity, *, change: bool) -> None:
+        if change:
+            with postgres_errors():
+                row.save(update_fields=["name"])
+        else:
+            web.control(auth.actor_of_user(request.user)).configure(row)
 
     def _save(self, request: HttpRequest, object_id: str | None) -> HttpResponse | None:
         """The answer to a form that was saved; None has the form shown again."""
@@ -148,7 +159,7 @@ class ActivityAdmin(SeckillAdmin):
             return None
         row = form.save(commit=False)
         try:
-            web.control(auth.actor_of_user(request.user)).configure(row)
+            self._store(request, row, change=activity is not None)
         except Refused as refused:
             request.refusal = gettext("Nothing was saved: %(why)s") % {"why": refused}  # type: ignore[attr-defined]
             return None

@@ -21,7 +21,7 @@ MAX_CHOICES = 1_000
 
 def number(text: str) -> int:
     """An id from a URL. Raises IncorrectLookupParameters, which shows the list unfiltered."""
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:20]) <= MAX_ID):
+    if not (text.isascii() and text.isdigit() and len(text) <= 19 and 1 <= int(text) <= MAX_ID):
         raise IncorrectLookupParameters
     return int(text)
 

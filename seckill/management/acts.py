@@ -34,7 +34,8 @@ CODES = (
 
 def activity_number(text: str) -> int:
     """An activity's number from the command line."""
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:20]) <= MAX_ID):
+    known = text.isascii() and text.isdigit() and len(text) <= 19
+    if not (known and 1 <= int(text) <= MAX_ID):
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to 2^63-1")
     return int(text)
 

@@ -118,6 +118,9 @@ def test_what_is_refused_changes_nothing(
     ("arguments", "code", "says"),
     [
         (["activity", "set", "1", "--closes-at", "soon"], 2, "'soon' is no time"),
+        (["activity", "set", "1", "--opens-at", "2026-11-11T20:00"], 2, "has no zone"),
+        (["activity", "show", "0" * 19 + "1" + "9" * 30], 2, "is no number"),
+        (["dead_letters", "list", "--newest", "0"], 2, "is no number of letters"),
         (["pause", "--expected-version", "x"], 2, "'x' is no version"),
         (["status", "--redis-url", DEAD_REDIS], 3, "Redis is away"),
         (["status", "--interval", "0"], 2, "seconds from"),

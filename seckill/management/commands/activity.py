@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.utils import timezone
 
 from seckill import exit_codes
 from seckill.checks import FIELDS
@@ -155,8 +154,12 @@ def _moment(text: str) -> datetime | None:
         raise argparse.ArgumentTypeError(
             f"{text!r} is no time; write 2026-11-11T20:00+08:00, or {NONE}"
         ) from None
-    # A time without a zone is in the one that the system is set to.
-    return moment if moment.tzinfo else timezone.make_aware(moment)
+    if moment.tzinfo is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} has no zone, and a sale must not open hours off: "
+            "write 2026-11-11T20:00+08:00"
+        )
+    return moment
 
 
 def _number(text: str) -> int | None:

@@ -1,5 +1,6 @@
 """`manage.py dead_letters list | show | replay`: what is parked, why, and another try."""
 
+import argparse
 import base64
 import itertools
 import json
@@ -36,6 +37,12 @@ NEWEST = 10
 MOST_LINES = 50
 
 
+def _letters(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of letters from 1")
+    return int(text)
+
+
 class Command(BaseCommand):
     """Look, or plan and do."""
 
@@ -49,7 +56,7 @@ class Command(BaseCommand):
         """The three verbs, and addresses."""
         verbs = parser.add_subparsers(dest="verb", required=True, metavar="list|show|replay")
         looking = verbs.add_parser("list", help="how many, by reason, and the newest ones")
-        looking.add_argument("--newest", type=int, default=NEWEST, metavar="N")
+        looking.add_argument("--newest", type=_letters, default=NEWEST, metavar="N")
         show = verbs.add_parser("show", help="everything of one origin, body included")
         show.add_argument("origin", metavar="SOURCE:PARTITION:OFFSET")
         replay = verbs.add_parser(

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from seckill import exit_codes
 from seckill.errors import NoSuchActivity
-from seckill.management.acts import activity_number
+from seckill.management.acts import activity_number, database_errors
 from seckill.management.arguments import add_connection_flags, readable_errors, use_database
 from seckill.redis_client import connect
 from seckill.report.data import MESSAGES, collect
@@ -54,13 +54,14 @@ class Command(BaseCommand):
             server = load(Server, {name: options[name] for name in names})
             use_database(server.pg_dsn)
             try:
-                report = collect(
-                    connect(server.redis_url),
-                    server,
-                    options["activity_id"],
-                    messages=max(0, options["messages"]),
-                    with_audit=not options["no_audit"],
-                )
+                with database_errors():
+                    report = collect(
+                        connect(server.redis_url),
+                        server,
+                        options["activity_id"],
+                        messages=max(0, options["messages"]),
+                        with_audit=not options["no_audit"],
+                    )
                 options["output"].write_text(render(report), encoding="utf-8")
             except NoSuchActivity as reason:
                 raise CommandError(str(reason), returncode=exit_codes.FAILED) from None

@@ -34,27 +34,30 @@ def test_activities_show_their_state(operator: Client, control: Control, stack: 
     assert "State open Version 1 Left now 3" in text(operator.get(ACTIVITIES + "1/change/"))
 
 
-def test_saving_an_activity_brings_it_to_redis(
+def test_an_old_form_overwrites_nothing_that_was_steered(
     operator: Client, control: Control, redis_client: "redis.Redis"
 ) -> None:
     control.set_stock(1, {1001: 5})
+    page = operator.get(ACTIVITIES + "1/change/")
+    assert list(page.context["adminform"].form.fields) == ["name"]
+    assert "manage.py activity set" in text(page)
+    control.configure_fields(1, user_limit=3, timeout_ms=700)
+    before = read_lane(redis_client).activities[1]
     values = {"name": "Night", "user_limit": "2", "timeout_ms": "900", "opens_at_0": "2031-01-02"}
     answer = operator.post(ACTIVITIES + "1/change/", {**values, "opens_at_1": "03:04:05"})
     assert answer.status_code == 302
-    status = read_lane(redis_client).activities[1]
-    assert (status.user_limit, status.timeout_ms) == (2, 900)
-    assert status.version > 1
-    assert status.opens_at_ms is not None
-    assert Activity.objects.get().user_limit == 2
-    assert StockChange.objects.latest("id").actor == "olga"
-    assert "not open yet" in text(operator.get(ACTIVITIES))
+    assert read_lane(redis_client).activities[1] == before
+    row = Activity.objects.get()
+    assert (row.name, row.user_limit, row.timeout_ms, row.opens_at) == ("Night", 3, 700, None)
 
 
 def test_an_activity_is_made(operator: Client, redis_client: "redis.Redis") -> None:
     assert operator.get(ACTIVITIES + "add/").context["adminform"].form.initial["id"] == 1
-    answer = operator.post(ACTIVITIES + "add/", {"id": "4", "name": "New"}, follow=True)
+    values = {"id": "4", "name": "New", "user_limit": "2", "timeout_ms": "900"}
+    answer = operator.post(ACTIVITIES + "add/", values, follow=True)
     assert "was added successfully" in messages(answer)
-    assert Activity.objects.get().pk == 4
+    row = Activity.objects.get()
+    assert (row.pk, row.name, row.user_limit, row.timeout_ms) == (4, "New", 2, 900)
     again = operator.post(ACTIVITIES + "add/", {"id": "4", "name": "Twice"})
     assert "already exists" in text(again)
     assert operator.get(ACTIVITIES + "add/").context["adminform"].form.initial["id"] == 5
@@ -62,6 +65,9 @@ def test_an_activity_is_made(operator: Client, redis_client: "redis.Redis") -> N
 
 def test_a_wrong_activity_is_refused(operator: Client, control: Control) -> None:
     control.set_stock(1, {1001: 5})
+    answer = operator.post(ACTIVITIES + "1/change/", {"name": "\x00"})
+    assert answer.status_code == 200
+    assert answer.context["errors"]
     for values in (
         {"opens_at_0": "2031-01-02", "opens_at_1": "10:00", "closes_at_0": "2031-01-02"}
         | {"closes_at_1": "10:00"},
@@ -71,20 +77,16 @@ def test_a_wrong_activity_is_refused(operator: Client, control: Control) -> None
         {"timeout_ms": "9" * 30},
         {"name": "\x00"},
     ):
-        answer = operator.post(ACTIVITIES + "1/change/", values)
+        answer = operator.post(ACTIVITIES + "add/", {"id": "2", **values})
         assert answer.status_code == 200
         assert answer.context["errors"]
-    assert StockChange.objects.count() == 1
+    assert StockChange.objects.count() == Activity.objects.count() == 1
 
 
-def test_an_activity_is_not_saved_without_redis(
+def test_an_activity_is_not_made_without_redis(
     operator: Client, control: Control, away: None
 ) -> None:
     control.set_stock(1, {1001: 5})
-    answer = operator.post(ACTIVITIES + "1/change/", {"name": "Night", "user_limit": "2"})
-    assert "Nothing was saved: Redis is away" in text(answer)
-    assert Activity.objects.get().user_limit is None
-    assert Activity.objects.get().name == ""
     answer = operator.post(ACTIVITIES + "add/", {"id": "4", "name": "New"})
     assert "Nothing was saved: Redis is away" in text(answer)
     assert Activity.objects.count() == 1

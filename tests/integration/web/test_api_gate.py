@@ -131,7 +131,9 @@ class TestReady:
     ) -> None:
         control.set_stock(1, {1: 1})
         assert fence(redis_client, Lane(), "REWOUND", "an older copy")
-        assert "an older copy" in self.parts(http)["decide.fence"]
+        said = self.parts(http)["decide.fence"]
+        assert said.startswith("REWOUND: ")
+        assert "an older copy" not in said, "a probe needs no credential"
 
     def test_workers_that_were_heard_of_are_silent(
         self, http: Client, control: Control, redis_client: "redis.Redis", stack: Any
