@@ -213,6 +213,9 @@ def test_redis_away_is_503_with_its_name(
     answer = call(path, {"value": {"1": 1}} if path == "/set_stock" else b"")
     assert answer.status_code == 503
     assert answer.json()["service"] == "Redis"
+    assert answer.json()["detail"] == (
+        "Redis is away; it may have been done: look at /status and the journal before you repeat it"
+    )
     assert answer["Retry-After"]
     assert "127.0.0.1" not in answer.content.decode()
     assert sale.everything(redis_client) == before
