@@ -32,6 +32,8 @@ TELL_AGAIN_S = 10.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 2.0
 # Seconds for the last commit of a consumer that stops.
 LAST_COMMIT_S = 5.0
+# Seconds until dead letters that Kafka did not take are tried again.
+LETTERS_AGAIN_S = 10.0
 
 WAITING = "Requests wait in Kafka, nothing is lost"
 RECOVER = "Look at the plan of `manage.py recover`, then run it with --apply"
@@ -112,7 +114,9 @@ class Consumer:
         self._settle()
         self._submit(self._next_group())
         while self.dead_letters.full and not self.dead_letters.flush():
-            if self.shutdown.wait(1.0):
+            self.beat()
+            self._intake.wait(1.0)
+            if self.shutdown.requested:
                 break
         self._commit_when_due()
         self.beat()
@@ -250,6 +254,8 @@ class Consumer:
         if not positions:
             return
         if not self.dead_letters.flush():
+            # Deciding goes on; the letters, and so the commit, are tried again after a pause.
+            self._committed_at = time.monotonic() + LETTERS_AGAIN_S
             return
         self.client.commit(positions)
         self._committed_at = now

@@ -28,11 +28,7 @@ CONNECT_TIMEOUT_S = 5.0
 TRANSIENT_REPLIES = (
     "OOM",
     "LOADING",
-    "READONLY",
     "MISCONF",
-    "MASTERDOWN",
-    "CLUSTERDOWN",
-    "TRYAGAIN",
     "NOREPLICAS",
     "BUSY",
     "UNKILLABLE",
@@ -209,6 +205,9 @@ class Engine:
         raise RedisAway(lost) from None
 
     def _judge(self, refused: Exception) -> None:
+        if is_elsewhere(refused):
+            # A new connection finds the master, and is compared with what was decided.
+            self._lose(refused)
         if is_transient(refused):
             raise RedisAway(refused) from None
         raise refused
@@ -241,11 +240,21 @@ def _known(batch: Batch, told: Sequence[bytes]) -> dict[int, Known]:
     return known
 
 
+def is_elsewhere(refused: Exception) -> bool:
+    """Whether it says that this server is not, or not now, the one to ask: a failover."""
+    return isinstance(
+        refused,
+        redis.exceptions.ReadOnlyError
+        | redis.exceptions.ClusterDownError
+        | redis.exceptions.TryAgainError,
+    )
+
+
 def is_transient(refused: Exception) -> bool:
     """Whether an error of Redis says: not now. Everything else that it refuses is a bug of ours."""
     if isinstance(refused, redis.ConnectionError | redis.TimeoutError | OSError):
         return True
-    if isinstance(refused, redis.exceptions.OutOfMemoryError | redis.exceptions.ReadOnlyError):
+    if is_elsewhere(refused) or isinstance(refused, redis.exceptions.OutOfMemoryError):
         return True
     text = str(refused)
     return any(word in text for word in TRANSIENT_REPLIES)

@@ -23,7 +23,8 @@ log = logging.getLogger(__name__)
 
 REWOUND = "REWOUND"
 RECOVERING = "RECOVERING"
-CONNECT_TIMEOUT_S = 3
+# Seconds for PostgreSQL's answer: the sale does not wait for it.
+PG_LIMIT_S = 3
 # One descent of the identity's index for each partition.
 LAST_STORED = """
 SELECT p.number, (
@@ -95,7 +96,12 @@ class Guard:
 
     def _stored(self, source: str, partitions: list[int]) -> dict[int, int]:
         try:
-            with psycopg.connect(self.pg_dsn, connect_timeout=CONNECT_TIMEOUT_S) as connection:
+            with psycopg.connect(
+                self.pg_dsn,
+                connect_timeout=PG_LIMIT_S,
+                options=f"-c statement_timeout={PG_LIMIT_S}s",
+                tcp_user_timeout=PG_LIMIT_S * 1000,
+            ) as connection:
                 rows = connection.execute(LAST_STORED, (source, partitions)).fetchall()
         except psycopg.Error as away:
             log.warning(

@@ -66,8 +66,10 @@ class Intake:
         self.shutdown.wait(seconds)
         try:
             self.client.pause()
-            self._stash += self.client.poll(0.0, self.batch_size)
-            self.client.resume()
+            try:
+                self._stash += self.client.poll(0.0, self.batch_size)
+            finally:
+                self.client.resume()
         except BrokerAway as away:
             log.warning("%s, while held", away, extra=event("kafka-away"))
 
@@ -89,10 +91,11 @@ class Intake:
             extra=event("topic-replaced"),
         )
         self._stash.clear()
+        # First of all: an offset of the old topic must not be committed for the new one.
+        self.held = {}
         _, partitions = self.client.assignments()
         for partition in partitions:
-            self.client.seek(partition, 0)
-        self.held = {partition: Held(0, 0) for partition in partitions}
+            self.go_to(partition, 0, 0)
 
     def go_to(self, partition: int, position: int, generation: int) -> None:
         """Read on from there, in this generation of the lane."""

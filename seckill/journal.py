@@ -208,6 +208,10 @@ class Journal:
                 _("a call with this idempotency key is still under way; try again in a second")
             ) from None
 
+    def settle(self, activity_id: int) -> None:
+        """Complete the row of the last act that Redis did. For whoever has everybody's turn."""
+        self._settle(self._scripts.look(activity_id))
+
     def _settle(self, seen: Seen) -> None:
         """Complete the row of the last act that Redis did, if its end was not known.
 

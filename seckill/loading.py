@@ -104,8 +104,8 @@ class Loader:
         version = run_script(
             self._redis,
             "load_state",
-            [keys.state, keys.stats, keys.buyers, self._lane.stats],
-            [*sold.totals(activity.pk, positions), last["version__max"] or 0, *state],
+            [keys.state, keys.stats, keys.buyers, self._lane.stats, self._lane.activities],
+            [*sold.totals(activity.pk, positions), last["version__max"] or 0, activity.pk, *state],
         )
         if activity.user_limit is not None:
             self._add_buyers(activity.pk, positions)

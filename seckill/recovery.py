@@ -5,21 +5,25 @@ only after a clean audit. Cut off anywhere, the lane stays fenced and the comman
 Consumers may run all the time: they hold, then are told where to go on (the script's MOVED).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import msgspec
 import redis
-from django.db import transaction
+from django.db import connection, transaction
 
+from seckill.act_script import ActScripts
 from seckill.audit import Report, audit
 from seckill.errors import RedisAway, Refused
 from seckill.fence import RECOVERING, fence, lift
+from seckill.journal import Journal
 from seckill.keys import Lane
 from seckill.last_audit import write_last_audit
 from seckill.models import Activity, Item, StockChange
 from seckill.recovery_plan import ActivityPlan, Plan, make_plan
 from seckill.redis_client import run_script
+from seckill.stats import read_lane
 
 # Buyers written in one command.
 BUYERS_CHUNK = 5_000
@@ -50,11 +54,15 @@ def recover(
     """Rebuild the lane. Raises RedisAway, CannotCheck, or Django's errors: it stays fenced then."""
     fence(client, lane, RECOVERING, f"manage.py recover by {actor}", replace=True)
     say("fenced: nothing is decided until the audit is clean")
-    plan = make_plan(client, lane, source, partitions)
-    entries = _begin(plan, actor)
-    generation = rebuild(client, lane, plan)
-    say(f"rebuilt: generation {generation}, {len(plan.activities)} activities")
-    _conclude(plan, entries)
+    _settle(client, lane, actor)
+    with _every_turn():
+        plan = make_plan(client, lane, source, partitions)
+        entries = _begin(plan, actor)
+        generation = rebuild(client, lane, plan)
+        say(f"rebuilt: generation {generation}, {len(plan.activities)} activities")
+        _conclude(plan, entries)
+    for note in plan.notes:
+        say(f"note: {note}")
     report = audit(client, lane)
     finding = report.findings[0].explanation if report.findings else ""
     write_last_audit(client, report.clean, report.checks, finding, ACT, lane)
@@ -62,6 +70,29 @@ def recover(
         lift(client, lane)
         say("audit clean: the fence is lifted, the sale goes on")
     return Done(plan, generation, report, report.clean)
+
+
+@contextmanager
+def _every_turn() -> Iterator[None]:
+    """Nobody else acts: the locks by which operators take turns, on a connection of its own."""
+    holder = connection.copy()
+    try:
+        holder.set_autocommit(False)
+        with holder.cursor() as cursor:
+            cursor.execute("SELECT id FROM seckill_activity ORDER BY id FOR UPDATE")
+        yield
+    finally:
+        holder.close()
+
+
+def _settle(client: "redis.Redis", lane: Lane, actor: str) -> None:
+    """Acts that Redis has done and PostgreSQL has not heard of hold: their rows are completed."""
+    activities = read_lane(client, lane).activities
+    journal = Journal(ActScripts(client, lane), activities.get, actor)
+    for activity_id in activities:
+        with transaction.atomic():
+            Activity.objects.select_for_update().filter(pk=activity_id).first()
+            journal.settle(activity_id)
 
 
 def rebuild(client: "redis.Redis", lane: Lane, plan: Plan) -> int:

@@ -10,7 +10,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from seckill import scripts
-from seckill.engine import is_transient
+from seckill.engine import is_elsewhere, is_transient
 from seckill.errors import RedisAway
 
 
@@ -37,6 +37,9 @@ def run_script(
         except redis.exceptions.NoScriptError:
             return client.eval(script.text, len(keys), *keys, *args)
     except redis.RedisError as refused:
+        if is_elsewhere(refused):
+            # After a failover the name leads to another server: not to the one of this socket.
+            client.connection_pool.disconnect()
         if is_transient(refused):
             raise RedisAway(refused) from None
         raise

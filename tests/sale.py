@@ -61,8 +61,8 @@ def put_on_sale(
         run_script(
             client,
             "load_state",
-            [keys.state, keys.stats, keys.buyers, lane.stats],
-            [0, 0, 0, 0, *pairs],
+            [keys.state, keys.stats, keys.buyers, lane.stats, lane.activities],
+            [0, 0, 0, 0, activity, *pairs],
         )
     run_script(
         client,

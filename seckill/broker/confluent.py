@@ -74,16 +74,21 @@ class ConfluentConsumer:
     def poll(self, timeout_s: float, max_messages: int) -> list[Slice]:
         """See `broker.Consumer`."""
         slices: dict[int, Slice] = {}
+        messages: list[Message] = []
         try:
             # `consume` alone would wait for all the time, unless all that may come has come.
             first = self._consumer.poll(timeout_s)
-            messages = [] if first is None else [first]
-            if messages and max_messages > 1:
-                messages += self._consumer.consume(max_messages - 1, 0)
+            if first is not None:
+                messages.append(first)
+                if max_messages > 1:
+                    messages += self._consumer.consume(max_messages - 1, 0)
         except KafkaException as away:
-            raise BrokerAway(away) from None
+            # The library has moved past what came before this: it must not be lost.
+            if not messages:
+                raise BrokerAway(away) from None
+            log.warning("kafka: %s", away, extra=event("kafka-away"))
         if any(map(Message.error, messages)):
-            messages = [message for message in messages if not _is_mended(message.error())]
+            messages = _without_errors(messages)
         # Many come in a row from one partition: `map` reads them without a step of the interpreter.
         for partition, run in groupby(messages, Message.partition):
             several = list(run)
@@ -126,11 +131,17 @@ class ConfluentConsumer:
 
     def pause(self) -> None:
         """See `broker.Consumer`."""
-        self._consumer.pause(self._consumer.assignment())
+        try:
+            self._consumer.pause(self._consumer.assignment())
+        except KafkaException as away:
+            raise BrokerAway(away) from None
 
     def resume(self) -> None:
         """See `broker.Consumer`."""
-        self._consumer.resume(self._consumer.assignment())
+        try:
+            self._consumer.resume(self._consumer.assignment())
+        except KafkaException as away:
+            raise BrokerAway(away) from None
 
     def seek(self, partition: int, offset: int) -> None:
         """See `broker.Consumer`."""
@@ -153,11 +164,21 @@ class ConfluentConsumer:
         ]
 
 
-def _is_mended(error: KafkaError | None) -> bool:
-    """Whether it is an error, of those that pass by themselves. Raises BrokerAway for others."""
-    if error is None:
-        return False
-    if error.code() not in MENDED_BY_THE_LIBRARY:
-        raise BrokerAway(error)
-    log.debug("kafka: %s", error, extra=event("library"))
-    return True
+def _without_errors(messages: list[Message]) -> list[Message]:
+    """The messages among them. Raises BrokerAway where there are only errors that stay.
+
+    The library has moved past messages that came beside an error: they must not be lost.
+    """
+    kept, staying = [], None
+    for message in messages:
+        error = message.error()
+        if error is None:
+            kept.append(message)
+        elif error.code() in MENDED_BY_THE_LIBRARY:
+            log.debug("kafka: %s", error, extra=event("library"))
+        else:
+            log.warning("kafka: %s", error, extra=event("kafka-away"))
+            staying = error
+    if staying is not None and not kept:
+        raise BrokerAway(staying)
+    return kept

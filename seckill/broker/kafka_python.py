@@ -116,7 +116,10 @@ class KafkaPythonConsumer:
 
     def pause(self) -> None:
         """See `broker.Consumer`."""
-        self._consumer.pause(*self._consumer.assignment())
+        try:
+            self._consumer.pause(*self._consumer.assignment())
+        except KeyError as moved:
+            raise BrokerAway(f"partition {moved} was taken away just now") from None
 
     def resume(self) -> None:
         """See `broker.Consumer`."""

@@ -2,20 +2,25 @@
 -- load_state: prepare the state of an activity that is not registered yet; nobody decides it now.
 --
 -- KEYS[1] hash state   KEYS[2] hash stats   KEYS[3] hash buyers   KEYS[4] hash lane stats
+-- KEYS[5] set ids of the loaded activities
 -- ARGV[1] accepted requests   ARGV[2] units   ARGV[3] records: those that stand in PostgreSQL and in
 --         the list already, from before Redis lost this activity; 0 for a new one
 -- ARGV[4] the last version that is known of this activity; 0 for a new one
--- ARGV[5...] field, value... of the state
+-- ARGV[5] activity id   ARGV[6...] field, value... of the state
 --
 -- Versions go on where they were, so that one that an operator has seen never comes again.
 -- The counters begin with what is proved by records, as a baseline. The positions begin without
 -- these requests, so they are taken from `skipped`, and the sums hold.
--- Returns the version. Safe to repeat: the counters are begun once.
+-- Returns the version. Safe to repeat: the counters are begun once. An activity that is registered
+-- by now is left as it is: this call comes late, and its sale runs.
 
-local state_key, stats_key, buyers_key, lane_stats_key = unpack(KEYS)
-local ACCEPTED, FIRST_PAIR = '1', 5
+local state_key, stats_key, buyers_key, lane_stats_key, activities_key = unpack(KEYS)
+local ACCEPTED, FIRST_PAIR = '1', 6
 local counters = {[ACCEPTED] = ARGV[1], units = ARGV[2], records = ARGV[3]}
 
+if redis.call('SISMEMBER', activities_key, ARGV[5]) == 1 then
+  return tonumber(redis.call('HGET', state_key, 'version') or 0)
+end
 if redis.call('EXISTS', stats_key) == 0 then
   for field, count in pairs(counters) do
     redis.call('HSET', stats_key, field, count, 'base:' .. field, count)

@@ -20,6 +20,7 @@ from seckill.log_worker import LogWorker
 from seckill.models import Activity, Item, Record, StockChange
 from seckill.recovery import Done, rebuild, recover
 from seckill.recovery_plan import make_plan
+from seckill.redis_client import run_script
 from seckill.shutdown import Shutdown
 from seckill.stats import read_lane
 from seckill.storage import Storage
@@ -176,6 +177,31 @@ def test_acts_of_after_the_copy_hold(shop: Shop) -> None:
     assert shop.left() == {1001: 14}
     assert status.over == "finished"
     assert status.version > StockChange.objects.filter(act="finish_activity").get().version  # type: ignore[operator]
+
+
+def test_an_act_that_postgres_has_not_heard_of_holds(shop: Shop) -> None:
+    """PostgreSQL was lost between the script of an act and its row."""
+    shop.control.set_stock(1, {1001: 10})
+    shop.control.finish(1)
+    row = StockChange.objects.get(act="finish_activity")
+    StockChange.objects.filter(pk=row.pk).update(state="started", version=None)
+    Activity.objects.filter(pk=1).update(finished=False)
+    fence(shop.client, LANE, REWOUND, "test")
+    shop.recover()
+    assert read_lane(shop.client).activities[1].over == "finished"
+    row.refresh_from_db()
+    assert row.state == "applied"
+
+
+def test_a_late_load_changes_nothing_of_a_sale_that_runs(shop: Shop) -> None:
+    shop.control.set_stock(1, {1001: 10})
+    shop.control.configure_fields(1, user_limit=1)
+    shop.buy(0, body(1))
+    keys = LANE.activity(1)
+    before = everything(shop.client)
+    names = [keys.state, keys.stats, keys.buyers, LANE.stats, LANE.activities]
+    run_script(shop.client, "load_state", names, [0, 0, 0, 0, 1, "over", "finished"])
+    assert everything(shop.client) == before
 
 
 def test_records_in_the_list_and_parked_ones_count(shop: Shop) -> None:
