@@ -20,6 +20,8 @@ from seckill_project.config import Server
 
 # The library has no wakeup: a stop is seen after this time at the latest.
 LONGEST_POLL_S = 0.5
+# Age at which what is known of topics and brokers is asked anew.
+METADATA_MS = 10_000
 
 
 class _Listener(ConsumerRebalanceListener):
@@ -58,6 +60,8 @@ class KafkaPythonConsumer:
                 max_partition_fetch_bytes=broker.PARTITION_FETCH_BYTES,
                 fetch_max_bytes=broker.FETCH_MAX_BYTES,
                 reconnect_backoff_max_ms=broker.RECONNECT_BACKOFF_MAX_MS,
+                # A topic made again is read on at the latest after so long.
+                metadata_max_age_ms=METADATA_MS,
                 metrics_enabled=False,
                 **kafka_python_options(server),
             )
