@@ -114,27 +114,23 @@ def encode(
             expected = start + counted
             rest = zip((), (), (), strict=True)
     for offset, value, request in rest:
+        lost_here = None
+        if known and type(request) is Request:
+            told = known.get(request.activity_id or DEFAULT_ACTIVITY)
+            if told is not None and (told.over or told.gone.issuperset(request.items)):
+                lost_here = request
+        if counted and (lost_here is None or offset != expected):
+            flat.append(COUNTED + counted)
+            counted = 0
         if offset != expected:
-            if counted:
-                flat.append(COUNTED + counted)
-                counted = 0
             flat.append(expected - offset)
         expected = offset + 1
-        if type(request) is Request:
+        if lost_here is not None:
+            times = lost.setdefault(lost_here.activity_id or DEFAULT_ACTIVITY, [])
+            times.append(lost_here.request_initiation_time)
+            counted += 1
+        elif type(request) is Request:
             activity = request.activity_id or DEFAULT_ACTIVITY
-            items = request.items
-            if known:
-                told = known.get(activity)
-                if told is not None and (told.over or told.gone.issuperset(items)):
-                    times = lost.get(activity)
-                    if times is None:
-                        times = lost[activity] = []
-                    times.append(request.request_initiation_time)
-                    counted += 1
-                    continue
-            if counted:
-                flat.append(COUNTED + counted)
-                counted = 0
             index = activities.get(activity)
             if index is None:
                 index = activities[activity] = len(activities) + 1
@@ -142,6 +138,7 @@ def encode(
             if traces and offset in traces:
                 # The script pastes it into the record as it is.
                 request_id = f'{request_id or "null"},"trace":"{traces[offset]}"'
+            items = request.items
             flat += (
                 len(items),
                 index,
@@ -151,12 +148,9 @@ def encode(
             )
             for item, quantity in items.items():
                 flat += (str(item), quantity)
-            continue
-        if counted:
-            flat.append(COUNTED + counted)
-            counted = 0
-        flat.append(0)
-        invalid.append(Invalid(offset, value, str(request)))
+        else:
+            flat.append(0)
+            invalid.append(Invalid(offset, value, str(request)))
     if counted:
         flat.append(COUNTED + counted)
     return Batch(
