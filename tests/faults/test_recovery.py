@@ -25,6 +25,12 @@ def buyers() -> dict[int, int]:
     return found
 
 
+def rejected(sale: Sale) -> int:
+    """Requests decided so far that were not accepted."""
+    lane = sale.look()
+    return lane.decided - sum(a.success for a in lane.activities.values())
+
+
 def conclude(sale: Sale, before: dict[int, int]) -> None:
     """All decided and stored, the audit clean, and nobody who had bought has less or more."""
     sale.wait_all_decided()
@@ -77,6 +83,9 @@ def test_an_append_only_file_of_before_is_noticed_and_rebuilt(
     with sale.load(1_500):
         sale.wait_decided(1_500)
         shutil.copytree(data, copy)
+        # One that left no record, and records after it: what only the lost part of Redis knew.
+        forgotten = rejected(sale)
+        wait_until(lambda: rejected(sale) > forgotten, 30, "one is rejected after the copy")
         decided = sale.decided()
         wait_until(lambda: sale.stored() > decided + 1_000, 30, "PostgreSQL is ahead")
         sale.kill("valkey")
