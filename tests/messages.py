@@ -24,12 +24,12 @@ def send(
     for value in values:
         where: dict[str, Any] = {} if partition is None else {"partition": partition}
         producer.produce(topic, value, on_delivery=on_delivery, **where)
-    assert producer.flush(30) == 0
+    assert producer.flush(120) == 0
     assert not failed, failed
     producer.close()
 
 
-def read(brokers: str, topic: str, count: int, timeout_s: float = 30) -> list[Message]:
+def read(brokers: str, topic: str, count: int, timeout_s: float = 120) -> list[Message]:
     """The first messages of partition 0, with keys, headers and offsets."""
     consumer = Consumer(
         {"bootstrap.servers": brokers, "group.id": "reads-only", "enable.auto.commit": False,

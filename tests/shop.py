@@ -93,5 +93,5 @@ class Busy:
     def __exit__(self, *error: object) -> None:
         self.stop.set()
         for thread in self.threads:
-            thread.join(30)
+            thread.join(120)
         assert self.failures == []

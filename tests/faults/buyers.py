@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from seckill.broker.topics import Topics
 from seckill.dead_letters import dead_topic
@@ -14,6 +15,8 @@ from seckill_project.config import Server
 
 # Every so many requests one is no request at all.
 MALFORMED_EACH = 701
+# Seconds for an answer of Kafka that runs.
+ANSWER_S = 60.0
 
 
 def request(number: int) -> bytes:
@@ -41,7 +44,7 @@ class Load:
 
     def __exit__(self, failed: object, *_: object) -> None:
         self._stop.set()
-        self._thread.join(60)
+        self._thread.join(ANSWER_S)
         if failed is None:
             self._buyers.flush()
 
@@ -66,7 +69,7 @@ class Buyers:
 
     def open(self, partitions: int) -> None:
         """Make the topic."""
-        with Topics(self.server) as topics:
+        with Topics(self.server, ANSWER_S) as topics:
             topics.ensure(self.server.topic, partitions)
             self.source = str(topics.source(self.server.topic))
 
@@ -97,7 +100,7 @@ class Buyers:
     def flush(self) -> None:
         """Wait until Kafka has acknowledged all that was sent."""
         if self._producer is not None:
-            self._producer.flush(60)
+            self._producer.flush(2 * ANSWER_S)
         assert not self.refused, self.refused[0]
         assert self.delivered == self.sent
 
@@ -114,7 +117,7 @@ class Buyers:
         """{partition: requests that it holds}."""
         with self._questions() as asker:
             return {
-                each.partition: asker.get_watermark_offsets(each, 10)[1]
+                each.partition: asker.get_watermark_offsets(each, ANSWER_S)[1]
                 for each in self._partitions(asker)
             }
 
@@ -123,12 +126,18 @@ class Buyers:
         with self._questions() as asker:
             return {
                 each.partition: each.offset
-                for each in asker.committed(self._partitions(asker), timeout=10)
+                for each in asker.committed(self._partitions(asker), timeout=ANSWER_S)
                 if each.offset >= 0
             }
 
+    def members(self) -> int:
+        """Members of the group, also of one that is sharing out its partitions."""
+        admin = AdminClient({"bootstrap.servers": self.server.brokers, "log_level": 0})
+        group = self.server.group_id
+        return len(admin.describe_consumer_groups([group])[group].result(ANSWER_S).members)
+
     def _partitions(self, asker: Consumer) -> list[TopicPartition]:
-        topic = asker.list_topics(self.server.topic, 10).topics[self.server.topic]
+        topic = asker.list_topics(self.server.topic, ANSWER_S).topics[self.server.topic]
         return [TopicPartition(self.server.topic, number) for number in topic.partitions]
 
     @contextlib.contextmanager
@@ -151,7 +160,7 @@ class Buyers:
         if self._producer is not None:
             self._producer.purge()
             self._producer.close()
-        with Topics(self.server) as topics:
+        with Topics(self.server, ANSWER_S) as topics:
             for topic in (self.server.topic, dead_topic(self.server.topic)):
                 topics.delete(topic)
 

@@ -82,7 +82,7 @@ class Crew:
 
     def __exit__(self, *_: object) -> None:
         self.operator.stopping.set()
-        self.operator.join(40)
+        self.operator.join(120)
 
     def tend(self) -> None:
         """Start what does not run: servers first, whose clients wait for them."""
@@ -135,7 +135,7 @@ class Crew:
 
     def _command(self, name: str) -> None:
         self.commands[name].tell(SIGKILL)
-        self.commands[name].process.wait(10)
+        self.commands[name].process.wait(60)
 
     def _a_consumer(self) -> None:
         consumers = self.commands["parent"].consumers()
@@ -152,4 +152,4 @@ class Crew:
         for server in SERVERS:
             self.sale.kill(server)
         for command in self.commands.values():
-            command.process.wait(10)
+            command.process.wait(60)

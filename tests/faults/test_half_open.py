@@ -35,7 +35,7 @@ def in_background(work: Callable[[], None], shutdown: Shutdown) -> Iterator[None
         yield
     finally:
         shutdown.request()
-        thread.join(30)
+        thread.join(120)
         assert not thread.is_alive()
 
 
@@ -53,7 +53,8 @@ def test_a_line_to_valkey_dies(sale: Sale, monkeypatch: pytest.MonkeyPatch) -> N
             line.behave()
             sale.wait_decided(sale.sent)
             sale.wait_decided(sale.sent)
-        assert consumer.hold == ""
+            # A busy machine's answer may take longer than the limit, and be asked for again.
+            wait_until(lambda: consumer.hold == "", 20, "the consumer holds no more")
     sale.finish()
 
 

@@ -32,7 +32,8 @@ def test_killed_valkey(sale: Sale, kafka_client: str) -> None:
     sale.wait_all_decided()
     sale.wait_all_stored()
     stop(consumer, log_worker)
-    assert len(consumer.lines) < 60
+    # Told now and then, not with each attempt; how many status lines that is depends on the clock.
+    assert len(consumer.lines) - consumer.count(r"^\[status\]|^ ") < 60
     sale.prove()
 
 

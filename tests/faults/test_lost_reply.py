@@ -21,6 +21,8 @@ OFFSET_COMMIT = kafka_request(8)
 # Answers that are lost in each scenario, at least.
 LOST = 4
 SESSION_MS = "2000"
+ALL_FOUR = r"assigned partitions: \[0, 1, 2, 3\]"
+TWO = r"assigned partitions: \[\d, \d\]"
 
 
 @pytest.fixture
@@ -148,19 +150,18 @@ def test_a_consumer_behind_a_dead_line_loses_its_partitions_and_nothing_else(
     sale.kafka_client = kafka_client
     small = ("--batch-size", "200", "--session-timeout", SESSION_MS)
     cut_off = sale.consumer("--brokers", f"127.0.0.1:{kafka_line.port}", *small)
-    cut_off.wait_for(r"assigned partitions: \[0, 1, 2, 3\]", 30)
+    cut_off.wait_for(ALL_FOUR, 30)
     other = sale.consumer(*small)
     with sale.load(1_000):
-        other.wait_for(r"assigned partitions: \[\d, \d\]", 30)
+        for command in (cut_off, other):
+            command.wait_for(TWO, 30)
+        # On a busy machine a session can end earlier: what counts is what comes from here on.
+        all_four, two = other.count(ALL_FOUR), cut_off.count(TWO)
         kafka_line.swallow()
-        other.wait_for(r"assigned partitions: \[0, 1, 2, 3\]", 30)
+        wait_until(lambda: other.count(ALL_FOUR) > all_four, 30, "the other one has all")
         sale.wait_decided(sale.sent)
         kafka_line.behave()
-        wait_until(
-            lambda: cut_off.count(r"assigned partitions: \[\d, \d\]") > 1,
-            60,
-            "it is a member again",
-        )
+        wait_until(lambda: cut_off.count(TWO) > two, 60, "it is a member again")
         sale.wait_decided(sale.sent)
     sale.wait_all_decided()
     stop(cut_off, other)

@@ -33,7 +33,7 @@ def victims(rng: random.Random, names: list[str]) -> list[str]:
     return (once + rng.choices(names, k=RUNS))[: RUNS or len(once)]
 
 
-@pytest.mark.timeout(300 + RUNS * int(RECOVERED_S))
+@pytest.mark.timeout(1_200 + RUNS * int(RECOVERED_S))
 def test_random_kills(sale: Sale, rng: random.Random, capsys: pytest.CaptureFixture[str]) -> None:
     def tell(line: str) -> None:
         """Progress of a long run is shown at once."""

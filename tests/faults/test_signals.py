@@ -29,16 +29,18 @@ def test_stop_in_mid_load(
     # Small batches: the signal comes in the middle.
     consumer = sale.consumer("--consumers", "2", "--batch-size", "100")
     log_worker = sale.log_worker("--batch-size", "100")
-    sale.wait_decided(500)
-    for command in (consumer, log_worker):
-        (command.tell_group if to_all else command.tell)(number)
-    assert consumer.ended() == 0
-    assert log_worker.ended() == 0
+    # And more comes all the time: it does not come after the end.
+    with sale.load(2_000):
+        sale.wait_decided(500)
+        for command in (consumer, log_worker):
+            (command.tell_group if to_all else command.tell)(number)
+        assert consumer.ended() == 0
+        assert log_worker.ended() == 0
     assert consumer.group() == log_worker.group() == []
     assert "Traceback" not in consumer.output + log_worker.output
     assert "ended with code" not in consumer.output
     decided = sale.decided()
-    assert decided < 20_000
+    assert decided < sale.sent
     # All that was decided is committed: the next one has nothing to decide again.
     assert sum(sale.committed().values()) == decided
     sale.finish()
@@ -95,7 +97,7 @@ from seckill.shutdown import Shutdown
 with Shutdown(signal.SIGTERM, second_exits=False) as shutdown:
     for _ in range(2):
         os.kill(os.getpid(), signal.SIGTERM)
-        assert shutdown.wait(10)
+        assert shutdown.wait(60)
 """
 
 
@@ -112,7 +114,7 @@ def test_a_signal_inside_wait_is_no_deadlock() -> None:
             assert program.stdout is not None
             assert program.stdout.readline() == "ready\n"
             program.terminate()
-        assert [program.wait(20) for program in programs] == [0] * len(programs)
+        assert [program.wait(120) for program in programs] == [0] * len(programs)
     finally:
         for program in programs:
             program.kill()
@@ -121,4 +123,4 @@ def test_a_signal_inside_wait_is_no_deadlock() -> None:
 
 def test_a_child_that_is_told_twice_still_finishes() -> None:
     # By whoever ends the whole process group, and by its parent.
-    assert subprocess.run([sys.executable, "-c", CHILD], cwd=BASE_DIR, timeout=30).returncode == 0
+    assert subprocess.run([sys.executable, "-c", CHILD], cwd=BASE_DIR, timeout=120).returncode == 0

@@ -183,7 +183,7 @@ def test_status_on_a_terminal_is_live_until_ctrl_c(
         redis_client.delete(Lane().activities)
         wait_until(lambda: shows(b"Nothing is loaded"), PATIENCE_S, "the table says what is wrong")
         process.send_signal(signal.SIGINT)
-        assert process.wait(PATIENCE_S) == 0
+        assert process.wait(4 * PATIENCE_S) == 0
     finally:
         process.kill()
         process.wait()

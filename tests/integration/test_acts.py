@@ -296,7 +296,7 @@ class TestVersions:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(120)
         assert (len(done), len(refused)) == (1, 3)
         shop.clean()
 
@@ -408,7 +408,7 @@ class TestOnce:
             Activity.objects.select_for_update().get(pk=1)
             thread = threading.Thread(target=repeat)
             thread.start()
-            thread.join(30)
+            thread.join(120)
         assert len(refused) == 1
         assert shop.item() == (5, 5)
         self.named(shop).add_stock(1, {1001: 5})
@@ -430,7 +430,7 @@ class TestOnce:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(120)
         assert len(answers) == 6
         done = [answer for answer in answers if isinstance(answer, Act)]
         assert sum(not answer.repeated for answer in done) <= 1
@@ -562,12 +562,12 @@ def test_every_act_is_published_and_journalled_with_its_note(shop: Shop, act: st
     shop.control.set_stock(1, {1001: 5})
     listener = shop.client.pubsub(ignore_subscribe_messages=True)
     listener.subscribe(CONTROL_CHANNEL)
-    while listener.get_message(timeout=10) is not None:
+    while listener.get_message(timeout=60) is not None:
         pass
     done = CALLS[act](Control(shop.client, "key:till", note="the boss called"))
     heard: dict[str, Any] = {}
     while heard.get("version") != done.version:
-        message = listener.get_message(timeout=10)
+        message = listener.get_message(timeout=60)
         assert message is not None
         heard = json.loads(message["data"])
     listener.close()

@@ -260,7 +260,7 @@ def test_watch_as_a_command(sale: "redis.Redis", manage: Manage, end: str, code:
         process.send_signal(signal.SIGINT)
     else:
         sale.hincrby(KEYS.stock, "1001", 5)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=240)
     assert process.returncode == code
     assert "Traceback" not in output
     kept = read_last_audit(sale)

@@ -183,7 +183,7 @@ def test_a_count_that_the_topic_does_not_bear_out(
 def test_what_retention_took_is_told_and_no_finding(decided: Decided) -> None:
     admin = AdminClient({"bootstrap.servers": decided.server.brokers})
     cut = TopicPartition(decided.server.topic, 0, 4)
-    admin.delete_records([cut])[cut].result(20)
+    admin.delete_records([cut])[cut].result(120)
     report = decided.look()
     assert report.findings == []
     assert not report.exact

@@ -315,7 +315,7 @@ class running:
         for consumer in self.consumers:
             consumer.shutdown.request()
         for thread in self.threads:
-            thread.join(SOON_S)
+            thread.join(4 * SOON_S)
             assert not thread.is_alive()
 
 

@@ -451,7 +451,7 @@ class TestJournal:
 def test_every_act_is_published(shop: Shop) -> None:
     listener = shop.client.pubsub(ignore_subscribe_messages=True)
     listener.subscribe(CONTROL_CHANNEL)
-    while listener.get_message(timeout=10) is not None:
+    while listener.get_message(timeout=60) is not None:
         pass
     shop.control.set_stock(MAX_ID, {1001: 10, MAX_ID: 5})
     shop.control.set_stock(1, {1001: 10})
@@ -460,7 +460,7 @@ def test_every_act_is_published(shop: Shop) -> None:
     shop.control.sync_from_db(1)
     heard = []
     while len(heard) < 5:
-        message = listener.get_message(timeout=10)
+        message = listener.get_message(timeout=60)
         assert message is not None
         heard.append(json.loads(message["data"]))
     listener.close()

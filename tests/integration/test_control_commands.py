@@ -24,7 +24,7 @@ from tests.conftest import Manage
 DEAD_REDIS = "redis://127.0.0.1:1/0"
 DEAD_PG = "postgresql://x@127.0.0.1:1/x"
 # Seconds for a process to start or end, at most.
-PATIENCE_S = 40.0
+PATIENCE_S = 160.0
 
 pytestmark = pytest.mark.usefixtures("pg_dsn", "redis_client")
 
@@ -57,7 +57,7 @@ class Web:
         address = f"http://127.0.0.1:{self.port}{path}"
         request = urllib.request.Request(address, headers=headers or {})
         try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
+            with urllib.request.urlopen(request, timeout=120) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as refused:
             with refused:
@@ -75,7 +75,7 @@ class Web:
 def test_set_stock_prints_what_changed(manage: Manage, redis_client: "redis.Redis") -> None:
     listener = redis_client.pubsub()
     listener.subscribe(CONTROL_CHANNEL)
-    listener.get_message(timeout=5)
+    listener.get_message(timeout=60)
     first = Ended(manage("set_stock", "1001:10,1002:5"))
     assert first.code == 0, first.output
     assert "activity 1, version 1" in first.output
@@ -84,7 +84,7 @@ def test_set_stock_prints_what_changed(manage: Manage, redis_client: "redis.Redi
     assert "version 2" in again.output
     assert sale.stock(redis_client) == {1001: 7, 1002: 5}
     assert StockChange.objects.latest("id").actor.startswith("shell:")
-    published = listener.get_message(timeout=5)
+    published = listener.get_message(timeout=60)
     assert published is not None
     assert json.loads(published["data"])["cmd"] == "set_stock"
     listener.close()

@@ -168,5 +168,5 @@ def test_the_topic_is_bounded(parked: Parked, topics: Topics) -> None:
     assert topics.partitions(topic) == [0]
     resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
     admin = AdminClient({"bootstrap.servers": parked.section.brokers})
-    configs = admin.describe_configs([resource])[resource].result(10)
+    configs = admin.describe_configs([resource])[resource].result(60)
     assert {name: configs[name].value for name in TOPIC_CONFIGS} == TOPIC_CONFIGS

@@ -50,7 +50,7 @@ def sale(
     sale.close()
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1200)
 def test_exactly_a_thousand_go_each_to_one_buyer(sale: Sale) -> None:
     topic, brokers = sale.server.topic, sale.server.brokers
     consumers = sale.consumer("--consumers", str(PROCESSES), "--batch-size", "50", stock=False)

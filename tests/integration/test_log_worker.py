@@ -278,7 +278,7 @@ def test_two_workers_at_once_while_the_sale_goes_on(sale: Sale) -> None:
         sale.accept(15, {1001: 1, 1002: 2})
     selling.set()
     for thread in threads:
-        thread.join(60)
+        thread.join(240)
         assert not thread.is_alive()
     assert failures == []
     assert sum(worker.stored for worker in workers) == 600
@@ -391,7 +391,7 @@ class TestAway:
             wait_until(lambda: worker.stored == 10, 20, "five more after the cut")
         finally:
             worker.shutdown.request()
-            thread.join(20)
+            thread.join(120)
         assert not thread.is_alive()
         all_stored_once(sale, 10)
         messages = [r.getMessage() for r in caplog.records]
@@ -429,7 +429,7 @@ class TestRun:
         thread = threading.Thread(target=worker.run)
         thread.start()
         worker.shutdown.request()
-        thread.join(20)
+        thread.join(120)
         assert not thread.is_alive()
 
     def test_a_status_line_each_interval(self, sale: Sale) -> None:
@@ -438,5 +438,5 @@ class TestRun:
         thread.start()
         wait_until(lambda: len(sale.said) > 3, 20, "status lines")
         worker.shutdown.request()
-        thread.join(20)
+        thread.join(120)
         assert all(line.startswith("[log worker] waiting 0 | ") for line in sale.said)

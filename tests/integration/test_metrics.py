@@ -34,7 +34,7 @@ def port() -> int:
 
 
 def text(port: int) -> str:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request("GET", "/metrics")
     answer = connection.getresponse()
     assert answer.status == 200
@@ -59,7 +59,7 @@ def served(redis_client: "redis.Redis", server: Server, port: int) -> Iterator[i
 
 def test_a_sale_as_metrics(redis_client: "redis.Redis", server: Server, served: int) -> None:
     sale.put_on_sale(redis_client, {1001: 2, 1002: 5})
-    engine = Engine(server.redis_url, LANE, 1000)
+    engine = Engine(server.redis_url, LANE, 30_000)
     ago = sale.now_ms() - 60_000
     engine.decide([sale.batch([sale.body(n) for n in (1, 2, 3)] + [b"junk", sale.body(4, at=ago)])])
     engine.close()
@@ -83,7 +83,7 @@ def test_a_sale_as_metrics(redis_client: "redis.Redis", server: Server, served: 
     assert found["seckill_decision_latency_seconds_count", ("1",)] == 4
     assert found["seckill_decision_latency_seconds_bucket", ("1", "65.536")] == 4
     assert found["seckill_decision_latency_seconds_bucket", ("1", "32.768")] == 3
-    assert 55 < found["seckill_decision_latency_seconds_sum", ("1",)] < 70
+    assert 59 < found["seckill_decision_latency_seconds_sum", ("1",)] < 180
     assert found["seckill_lag_requests", ("0",)] == 7
     assert found["seckill_waiting_records", ()] == 2
     assert found["seckill_workers", ("consumer",)] == 1
@@ -156,4 +156,4 @@ def test_each_process_serves_it(
         # The parent has the history written, which has the lag.
         wait_until(lambda: ("seckill_lag_requests", ("0",)) in scrape(port), 60, "the lag")
     process.terminate()
-    assert process.wait(60) == 0
+    assert process.wait(240) == 0

@@ -177,7 +177,7 @@ def _moment(ms: int) -> datetime:
     return datetime.fromtimestamp(ms / 1000, UTC)
 
 
-@pytest.mark.timeout(0 if EXAMPLES > 100 else 180)
+@pytest.mark.timeout(0 if EXAMPLES > 100 else 600)
 def test_the_system_does_what_the_model_says(
     redis_client: "redis.Redis", stack: Endpoints, pg_dsn: str
 ) -> None:

@@ -51,7 +51,7 @@ class ReadThenWrite(Engine):
         (sent,) = batches
         field = position_field(sent.source, sent.partition)
         left = int(self.redis.hget(KEYS.stock, "1001") or 0)  # type: ignore[arg-type]
-        self.together.wait(30)
+        self.together.wait(120)
         flat = msgspec.msgpack.decode(sent.blob)
         outcomes, records = "", []
         # Seven values for a request of one item.
@@ -110,7 +110,7 @@ def rush(engines: Sequence[Engine]) -> int:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(240)
     for engine in engines:
         engine.close()
     assert failures == []

@@ -151,7 +151,7 @@ class TestOutcomes:
     def test_expired_requests_after_the_end_are_no_lost_sales(
         self, engine: Engine, redis_client: "redis.Redis"
     ) -> None:
-        put_on_sale(redis_client, {1001: 1}, timeout=1000)
+        put_on_sale(redis_client, {1001: 1}, timeout=60_000)
         old = body(1, at=now_ms() - HOUR_MS)
         assert decide(engine, old, body(2), old) == ["EXPIRED", "ACCEPTED", "EXPIRED"]
         assert read_lane(redis_client).activities[1].expired_with_stock == 1
@@ -187,7 +187,7 @@ class TestOutcomes:
     ) -> None:
         put_on_sale(redis_client, {1001: 1}, activity=1)
         put_on_sale(redis_client, {1001: 5, 1002: 5}, activity=2, user_limit=2)
-        put_on_sale(redis_client, {1001: 5}, activity=MAX_ID, timeout=1000)
+        put_on_sale(redis_client, {1001: 5}, activity=MAX_ID, timeout=60_000)
         old = now_ms() - HOUR_MS
         assert decide(
             engine, body(1), body(1, activity_id=2), body(1, at=old, activity_id=MAX_ID),

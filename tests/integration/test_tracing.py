@@ -65,7 +65,7 @@ def test_one_request_through_all_of_it(
     traced = TracedProducer(producer, tracing, every=5)
     for number in range(1, 11):
         traced.send(sale.body(number, {1001: 1, 1002: 1}, request_id=f"r{number}"))
-    assert traced.flush(30) == 0
+    assert traced.flush(120) == 0
     producer.close()
     consumer = Consumer(
         client=open_consumer(server),

@@ -98,7 +98,7 @@ def test_a_heartbeat_that_cannot_be_written_is_left_out(
         heart.beat(turn)
     heart._next = 0
     heart.beat(0)
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 120
     assert len([r for r in caplog.records if "heartbeat" in r.getMessage()]) == 1
 
 
@@ -142,6 +142,9 @@ def test_all_workers_of_a_sale_beat_and_its_history_grows(
     )  # fmt: skip
     for process in (consumers, storing):
         process.terminate()
-        assert process.wait(30) == 0
-    assert read_workers(redis_client, LANE) == []
+    said = [process.communicate(timeout=240)[0] for process in (consumers, storing)]
+    assert [process.returncode for process in (consumers, storing)] == [0, 0]
+    # A busy Redis is not waited for with such news.
+    untold = any("no heartbeat can be written" in text for text in said)
+    assert untold or read_workers(redis_client, LANE) == []
     assert read_lane(redis_client).decided == 30

@@ -58,7 +58,7 @@ def check(value: bytes) -> None:
     assert found == expected, value
 
 
-@pytest.mark.timeout(0 if INPUTS > 20_000 else 180)
+@pytest.mark.timeout(0 if INPUTS > 20_000 else 600)
 def test_requests() -> None:
     fuzz, rng = Fuzz(), random.Random(SEED)
     fuzz.run(inputs(INPUTS, rng), INPUTS, check)
@@ -99,7 +99,7 @@ def _word(rng: random.Random) -> str:
     return word
 
 
-@pytest.mark.timeout(0 if INPUTS > 20_000 else 180)
+@pytest.mark.timeout(0 if INPUTS > 20_000 else 600)
 def test_variables_of_the_environment(tmp_path: Path) -> None:
     nowhere = {
         "SECKILL_CONFIG": str(tmp_path / "none.yaml"), "SECKILL_DEVSTACK": str(tmp_path / "none")
@@ -122,7 +122,7 @@ def test_variables_of_the_environment(tmp_path: Path) -> None:
     assert fuzz.grown_mb < FLAT_MB
 
 
-@pytest.mark.timeout(0 if INPUTS > 20_000 else 180)
+@pytest.mark.timeout(0 if INPUTS > 20_000 else 600)
 def test_configuration_files(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     environment = {"SECKILL_CONFIG": str(path), "SECKILL_DEVSTACK": str(tmp_path / "none")}

@@ -21,7 +21,7 @@ def test_the_first_signal_sets_the_flag_and_nothing_else(number: signal.Signals)
     with Shutdown() as shutdown:
         assert not shutdown.requested
         os.kill(os.getpid(), number)
-        assert shutdown.wait(10)
+        assert shutdown.wait(60)
         assert shutdown.requested
     assert signal.getsignal(number) is before
 
@@ -46,7 +46,7 @@ def test_a_request_without_a_signal_ends_a_wait() -> None:
     waiting = threading.Thread(target=shutdown.wait, args=(60,))
     waiting.start()
     shutdown.request()
-    waiting.join(10)
+    waiting.join(60)
     assert not waiting.is_alive()
 
 
@@ -55,7 +55,7 @@ import sys
 from seckill.shutdown import Shutdown
 with Shutdown() as shutdown:
     print("ready", flush=True)
-    shutdown.wait(60)
+    shutdown.wait(120)
     print("first", flush=True)
     if "stuck" in sys.argv:
         while True:
@@ -79,7 +79,7 @@ def started(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
 def test_one_signal_lets_the_work_end() -> None:
     with started() as process:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
 
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
@@ -89,7 +89,7 @@ def test_a_second_signal_ends_a_process_that_is_stuck(second: signal.Signals) ->
         process.send_signal(signal.SIGTERM)
         assert process.stdout.readline() == "first\n"
         process.send_signal(second)
-        assert process.wait(30) == SECOND_SIGNAL
+        assert process.wait(120) == SECOND_SIGNAL
 
 
 WATCHING = """
