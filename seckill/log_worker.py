@@ -37,10 +37,15 @@ TELL_AGAIN_S = 10.0
 
 @dataclass
 class _Batch:
-    """Entries from the tail of the list, the oldest first, and what became of reading them."""
+    """Entries from the tail of the list, the oldest first, and what became of reading them.
 
-    entries: list[bytes] = field(default_factory=list)
-    records: list[tuple[bytes, WireRecord]] = field(default_factory=list)
+    `texts` are those of the `records`, one for one. No tuple a record: Python's garbage collector
+    would go through all of them again and again.
+    """
+
+    entries: list[bytes]
+    texts: list[bytes]
+    records: list[WireRecord]
     dead: list[tuple[bytes, str]] = field(default_factory=list)
 
 
@@ -108,7 +113,7 @@ class LogWorker:
             ahead = self._reader.submit(self._read, len(batch.entries))
         else:
             ahead = None
-        self._store(batch.records, batch.dead)
+        self._store(batch.texts, batch.records, batch.dead)
         if self._trim(batch.entries, batch.dead):
             self._ahead = ahead
         return len(batch.entries)
@@ -134,35 +139,27 @@ class LogWorker:
             if is_transient(away):
                 raise RedisAway(away) from None
             raise
-        entries = [(raw, _read(raw)) for raw in reversed(tail)]
-        # The trim knows a batch again by its ends. No two records are the same, but junk can be:
-        # so a batch ends with a record, or it is one entry.
-        while len(entries) > 1 and isinstance(entries[-1][1], Poison):
-            entries.pop()
-        batch = _Batch()
-        for raw, entry in entries:
-            batch.entries.append(raw)
-            if isinstance(entry, Poison):
-                batch.dead.append((raw, str(entry)))
-            else:
-                batch.records.append((raw, entry))
-        return batch
+        tail.reverse()
+        try:
+            return _Batch(tail, tail, [parse(raw) for raw in tail])
+        except Poison:
+            return _sift(tail)
 
     def _store(
-        self, records: Sequence[tuple[bytes, WireRecord]], dead: list[tuple[bytes, str]]
+        self, texts: Sequence[bytes], records: Sequence[WireRecord], dead: list[tuple[bytes, str]]
     ) -> None:
         """Store a batch; where PostgreSQL refuses a value, halve it until the culprit is alone."""
         if not records:
             return
         try:
-            stored = self.storage.store([record for _, record in records])
+            stored = self.storage.store(records)
         except psycopg.errors.DataError as wrong:
             if len(records) == 1:
-                dead.append((records[0][0], str(wrong).strip().splitlines()[0]))
+                dead.append((texts[0], str(wrong).strip().splitlines()[0]))
                 return
             middle = len(records) // 2
-            self._store(records[:middle], dead)
-            self._store(records[middle:], dead)
+            self._store(texts[:middle], records[:middle], dead)
+            self._store(texts[middle:], records[middle:], dead)
             return
         self.stored += stored
         self.known += len(records) - stored
@@ -203,11 +200,26 @@ class LogWorker:
             self._told_at = time.monotonic()
 
 
-def _read(raw: bytes) -> WireRecord | Poison:
-    try:
-        return parse(raw)
-    except Poison as poison:
-        return poison
+def _sift(entries: list[bytes]) -> _Batch:
+    """The batch of entries of which some are no records.
+
+    The trim knows a batch again by its ends. No two records are the same, but junk can be: so a
+    batch ends with a record, or it is one entry.
+    """
+    batch = _Batch(entries, [], [])
+    last = 0
+    for place, raw in enumerate(entries):
+        try:
+            batch.records.append(parse(raw))
+        except Poison as poison:
+            batch.dead.append((raw, str(poison)))
+        else:
+            batch.texts.append(raw)
+            last = place
+    surplus = len(entries) - 1 - last
+    del entries[last + 1 :]
+    del batch.dead[len(batch.dead) - surplus :]
+    return batch
 
 
 def _json(text: str) -> bytes:

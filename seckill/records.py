@@ -4,6 +4,7 @@ Owns the record's form for readers. Records are written by decide_batch.lua alon
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Annotated
 from uuid import UUID
 
@@ -22,7 +23,10 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_ID)]
 
 
 class WireRecord(msgspec.Struct, frozen=True, gc=False):
-    """One accepted item of a request. The first seven members are the original's format."""
+    """One accepted item of a request. The first seven members are the original's format.
+
+    `source` is the canonical text of a UUID: as one it would take a third of the time of reading.
+    """
 
     user_id: Id
     activity_id: Id
@@ -31,7 +35,7 @@ class WireRecord(msgspec.Struct, frozen=True, gc=False):
     cost_ms: Count
     status: Annotated[str, msgspec.Meta(max_length=32)]
     timestamp: Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799)]
-    source: UUID
+    source: str
     partition: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
     offset: Count
     version: Count
@@ -42,17 +46,31 @@ class WireRecord(msgspec.Struct, frozen=True, gc=False):
     @property
     def identity(self) -> tuple[UUID, int, int, int]:
         """Which message of Kafka, and which of its items."""
-        return self.source, self.partition, self.offset, self.item_id
+        return source_id(self.source), self.partition, self.offset, self.item_id
 
 
 _decode = msgspec.json.Decoder(WireRecord).decode
 
 
+@lru_cache(maxsize=64)
+def source_id(source: str) -> UUID:
+    """A topic's identity from its text. Raises ValueError unless it is the canonical one."""
+    try:
+        found = UUID(source)
+        if str(found) == source:
+            return found
+    except ValueError:
+        pass
+    raise ValueError(f"Invalid UUID {source[:80]!r} - at `$.source`")
+
+
 def parse(raw: bytes) -> WireRecord:
     """A record from the list's text. Raises Poison with the reason."""
     try:
-        return _decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
+        record = _decode(raw)
+        source_id(record.source)
+        return record
+    except (msgspec.MsgspecError, ValueError, RecursionError) as wrong:
         raise Poison(str(wrong)[:300]) from None
 
 

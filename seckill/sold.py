@@ -17,7 +17,7 @@ from django.db import connection
 
 from seckill.errors import Poison
 from seckill.keys import Lane
-from seckill.records import parse, scan
+from seckill.records import parse, scan, source_id
 
 # Examples of what is wrong that are kept: the rest is only counted.
 EXAMPLES = 10
@@ -65,7 +65,7 @@ def waiting(client: "redis.Redis", lane: Lane, positions: Mapping[str, int]) -> 
                 if len(found.unreadable) < EXAMPLES:
                     found.unreadable.append((raw, str(poison)))
                 continue
-            limit = limits.get((record.source, record.partition))
+            limit = limits.get((source_id(record.source), record.partition))
             if limit is None or record.offset < limit:
                 rows.append(
                     f"{record.source}\t{record.partition}\t{record.offset}\t{record.item_id}"

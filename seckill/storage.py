@@ -7,11 +7,11 @@ finds a record of it there already, the new ones are picked out by way of a temp
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 
 import psycopg
 from psycopg.abc import RV, PQGen
 
+from seckill.copy_rows import COLUMNS, packed
 from seckill.errors import PostgresAway
 from seckill.records import WireRecord
 
@@ -24,39 +24,11 @@ ANSWER_LIMIT_S = 60.0
 LOOK_S = 0.1
 # (activity, item).
 Item = tuple[int, int]
-COLUMNS = (
-    "user_id",
-    "activity_id",
-    "item_id",
-    "quantity",
-    "cost_ms",
-    "status",
-    "ts",
-    "source",
-    "partition",
-    "offset",
-    "request_id",
-    "version",
-)
-TYPES = [
-    "int8",
-    "int8",
-    "int8",
-    "int8",
-    "int8",
-    "varchar",
-    "timestamptz",
-    "uuid",
-    "int4",
-    "int8",
-    "varchar",
-    "int8",
-]
 _NAMES = ", ".join(f'"{column}"' for column in COLUMNS)
 COPY_RECORDS = f"COPY seckill_record ({_NAMES}) FROM STDIN (FORMAT BINARY)"
 CREATE_BATCH = (
     "CREATE TEMPORARY TABLE IF NOT EXISTS batch ("
-    + ", ".join(f'"{column}" {kind}' for column, kind in zip(COLUMNS, TYPES, strict=True))
+    + ", ".join(f'"{column}" {kind}' for column, kind in COLUMNS.items())
     + ") ON COMMIT DELETE ROWS"
 )
 COPY_BATCH = f"COPY batch ({_NAMES}) FROM STDIN (FORMAT BINARY)"
@@ -163,24 +135,7 @@ class Storage:
 
 def _copy(cursor: psycopg.Cursor, statement: str, records: Sequence[WireRecord]) -> None:
     with cursor.copy(statement) as copy:
-        copy.set_types(TYPES)
-        for r in records:
-            copy.write_row(
-                (
-                    r.user_id,
-                    r.activity_id,
-                    r.item_id,
-                    r.quantity,
-                    r.cost_ms,
-                    r.status,
-                    datetime.fromtimestamp(r.timestamp, UTC),
-                    r.source,
-                    r.partition,
-                    r.offset,
-                    r.request_id,
-                    r.version,
-                )
-            )
+        copy.write(packed(records))
 
 
 def _count_sold(cursor: psycopg.Cursor, units: Mapping[Item, int]) -> None:

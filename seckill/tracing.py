@@ -242,7 +242,7 @@ class TracedStorage(Storage):
         span.end()
         for record in traced:
             attributes = {
-                "seckill.source": str(record.source),
+                "seckill.source": record.source,
                 "seckill.partition": record.partition,
                 "seckill.offset": record.offset,
                 "seckill.item": record.item_id,

@@ -199,7 +199,7 @@ def _accepted(client: "redis.Redis", lane: Lane, activity_id: int, since_s: int)
                 # It is no record: the log worker parks it, the audit names it.
                 continue
             if record.activity_id == activity_id and record.timestamp >= since_s:
-                source, at = str(record.source), record.timestamp
+                source, at = record.source, record.timestamp
                 accepted.add(source, record.partition, record.offset, record.item_id, at, at)
                 accepted.waiting[source, record.partition].add(record.offset)
     with postgres_errors(), connection.cursor() as cursor:
