@@ -17,6 +17,7 @@ from multiprocessing.process import BaseProcess
 
 import redis
 
+from seckill import garbage
 from seckill.batch import skip
 from seckill.broker import BrokerAway, Position, open_consumer
 from seckill.broker.producer import open_producer
@@ -59,6 +60,7 @@ def consume(server: Server, lane: Lane) -> None:
     """What a child process does: one consumer, until SIGTERM or the parent's end."""
     leave_ctrl_c_to_the_parent()
     configure_logging(server.log_format)
+    garbage.rarely()
     # SIGTERM can come twice, from whoever ends the whole group and from the parent.
     with Shutdown(signal.SIGTERM, second_exits=False) as shutdown:
         threading.Thread(target=_stop_with_parent, args=(shutdown,), daemon=True).start()

@@ -97,6 +97,14 @@ def test_these_bodies_stay_as_they_are_for_ever() -> None:
     assert bodies(profile(request_ids=True), 3, seed=42) == FOR_EVER
 
 
+def test_the_short_way_sends_what_the_long_one_does() -> None:
+    """An id takes no random number: without it the request is the same one."""
+    requests = [json.loads(body or b"") for body in bodies(profile(request_ids=True), 3000)]
+    for request in requests:
+        del request["request_id"]
+    assert [json.loads(body or b"") for body in bodies(profile(), 3000)] == requests
+
+
 def test_only_the_time_depends_on_the_time() -> None:
     chosen = profile(**{k: v for k, v in MIXED.items() if k != "rate"})
     early = Buyers(chosen, 1000, 5).draw([NOW] * 500)
