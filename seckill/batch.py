@@ -13,6 +13,7 @@ from itertools import chain
 import msgspec
 
 from seckill.decode import Request, decode_all
+from seckill.errors import Poison
 from seckill.wire import DEFAULT_ACTIVITY
 
 # Above this an entry of the packed requests is a number of requests that travel as counts.
@@ -32,6 +33,7 @@ class Known:
 
 
 NOTHING_KNOWN: Mapping[int, Known] = {}
+NOTHING_GONE: frozenset[int] = frozenset()
 NO_TRACES: Mapping[int, str] = {}
 
 
@@ -97,23 +99,81 @@ def encode(
 
     Offsets that are missing between `start` and the last one become holes, which the script counts.
     """
+    requests, plain = decode_all(values)
+    if plain and not traces and offsets[-1] - start == len(offsets) - 1:
+        packing = _plain(requests, known.get(DEFAULT_ACTIVITY))  # type: ignore[arg-type]
+    else:
+        packing = _any(start, offsets, values, requests, known, traces)
+    lost = packing.lost
+    return Batch(
+        source=source,
+        partition=partition,
+        start=start,
+        end=offsets[-1] + 1,
+        blob=_pack(packing.flat),
+        losers=_pack(_counts(lost, packing.activities, known)) if lost else b"",
+        activities=list(packing.activities),
+        requests=len(values),
+        invalid=packing.invalid,
+        generation=generation,
+        messages=(offsets, values) if lost else None,
+        traces={at: traces[at] for at in offsets if at in traces} if traces else NO_TRACES,
+    )
+
+
+@dataclass(slots=True)
+class _Packing:
+    """The requests of a batch as the script's header says, and what is beside them.
+
+    `activities` has their index by id, `lost` the times of the certain losers by activity.
+    """
+
+    flat: list[int | str] = field(default_factory=list)
+    activities: dict[int, int] = field(default_factory=dict)
+    lost: dict[int, list[int]] = field(default_factory=dict)
+    invalid: list[Invalid] = field(default_factory=list)
+
+
+def _plain(requests: Sequence[Request], told: Known | None) -> _Packing:
+    """Plain requests without a gap: most of what ever comes, so they have a short way."""
+    if told is not None and told.over:
+        times = [request.request_initiation_time for request in requests]
+        return _Packing([COUNTED + len(requests)], {DEFAULT_ACTIVITY: 1}, {DEFAULT_ACTIVITY: times})
+    gone = told.gone if told is not None else NOTHING_GONE
     flat: list[int | str] = []
-    invalid: list[Invalid] = []
-    activities: dict[int, int] = {}
-    lost: dict[int, list[int]] = {}
+    times = []
+    counted = 0
+    for request in requests:
+        items = request.items
+        if gone.issuperset(items):
+            times.append(request.request_initiation_time)
+            counted += 1
+            continue
+        if counted:
+            flat.append(COUNTED + counted)
+            counted = 0
+        flat += (len(items), 1, str(request.user_id), request.request_initiation_time, "")
+        for item, quantity in items.items():
+            flat += (str(item), quantity)
+    if counted:
+        flat.append(COUNTED + counted)
+    return _Packing(flat, {DEFAULT_ACTIVITY: 1}, {DEFAULT_ACTIVITY: times} if times else {})
+
+
+def _any(
+    start: int,
+    offsets: Sequence[int],
+    values: Sequence[bytes | None],
+    requests: Sequence[Request | Poison],
+    known: Mapping[int, Known],
+    traces: Mapping[int, str],
+) -> _Packing:
+    """Whatever comes: gaps, several activities, ids, traces, and what is no request."""
+    packing = _Packing()
+    flat, activities, lost = packing.flat, packing.activities, packing.lost
     expected = start
     counted = 0
-    requests, plain = decode_all(values)
-    rest = zip(offsets, values, requests, strict=True)
-    if plain and known and offsets[-1] - start == len(offsets) - 1:
-        told = known.get(DEFAULT_ACTIVITY)
-        if told is not None and told.over:
-            # All of it is lost, without a gap: most of a flash sale, so it has a short way.
-            lost[DEFAULT_ACTIVITY] = [request.request_initiation_time for request in requests]  # type: ignore[union-attr]
-            counted = len(requests)
-            expected = start + counted
-            rest = zip((), (), (), strict=True)
-    for offset, value, request in rest:
+    for offset, value, request in zip(offsets, values, requests, strict=True):
         lost_here = None
         if known and type(request) is Request:
             told = known.get(request.activity_id or DEFAULT_ACTIVITY)
@@ -150,23 +210,10 @@ def encode(
                 flat += (str(item), quantity)
         else:
             flat.append(0)
-            invalid.append(Invalid(offset, value, str(request)))
+            packing.invalid.append(Invalid(offset, value, str(request)))
     if counted:
         flat.append(COUNTED + counted)
-    return Batch(
-        source=source,
-        partition=partition,
-        start=start,
-        end=expected,
-        blob=_pack(flat),
-        losers=_pack(_counts(lost, activities, known)) if lost else b"",
-        activities=list(activities),
-        requests=len(values),
-        invalid=invalid,
-        generation=generation,
-        messages=(offsets, values) if lost else None,
-        traces={at: traces[at] for at in offsets if at in traces} if traces else NO_TRACES,
-    )
+    return packing
 
 
 def skip(source: str, partition: int, start: int, end: int, generation: int = 0) -> Batch:

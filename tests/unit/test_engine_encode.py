@@ -1,6 +1,7 @@
 """Batches for the script: what stands where in the blob, holes, INVALID markers, answers back."""
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 import msgspec
@@ -161,3 +162,13 @@ def test_of_another_activity_nothing_is_known() -> None:
     assert decode_blob(batch.blob)[:3] == [1002, 1, 1]
     assert batch.activities == [2, 1]
     assert decode_blob(batch.losers)[0] == 2
+
+
+@pytest.mark.parametrize("known", [{}, OVER, {1: Known(3, False, frozenset({1001, 1002}))}])
+def test_the_short_way_packs_what_the_long_one_does(known: dict[int, Known]) -> None:
+    """A trace of an offset that is not there is enough to take the long way."""
+    items: list[dict[int, int]] = [{1001: 1}, {1002: 2, 1001: 1}, {1003: 1}, {1001: 1, 1003: 2}]
+    bodies = [body(n, items[n * 7 % 11 % 4], at=5 + n % 3) for n in range(1, 60)]
+    short = encode(SOURCE, 0, 7, range(7, 66), bodies, known=known)
+    long = encode(SOURCE, 0, 7, range(7, 66), bodies, known=known, traces={1: "none"})
+    assert asdict(short) == asdict(long)
