@@ -27,6 +27,8 @@ from seckill.stats import read_lane
 
 # Buyers written in one command.
 BUYERS_CHUNK = 5_000
+# Seconds that a batch which is being stored is waited for: more than a log worker waits itself.
+STORING_LIMIT_S = 90
 # The field of accepted requests in an activity's stats.
 ACCEPTED = "1"
 # How the journal names it.
@@ -54,6 +56,7 @@ def recover(
     """Rebuild the lane. Raises RedisAway, CannotCheck, or Django's errors: it stays fenced then."""
     fence(client, lane, RECOVERING, f"manage.py recover by {actor}", replace=True)
     say("fenced: nothing is decided until the audit is clean")
+    _await_storing()
     _settle(client, lane, actor)
     with _every_turn():
         plan = make_plan(client, lane, source, partitions)
@@ -83,6 +86,16 @@ def _every_turn() -> Iterator[None]:
         yield
     finally:
         holder.close()
+
+
+def _await_storing() -> None:
+    """Batches that are being stored are stored, or not: after a loss no list has them any more.
+
+    A log worker begins with a batch right after it has read it, so none of before comes later.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{STORING_LIMIT_S}s"])
+        cursor.execute("LOCK TABLE seckill_record IN SHARE MODE")
 
 
 def _settle(client: "redis.Redis", lane: Lane, actor: str) -> None:

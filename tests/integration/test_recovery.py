@@ -4,11 +4,13 @@ Each ends in the audit, and in requests that go on: what was sold is not sold ag
 """
 
 import json
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import redis
+from django.db import connection, connections
 
 from devstack.endpoints import Endpoints
 from seckill.audit import audit
@@ -25,6 +27,8 @@ from seckill.shutdown import Shutdown
 from seckill.stats import read_lane
 from seckill.storage import Storage
 from seckill.wire import Outcome
+from tests.conftest import wait_until
+from tests.faults.dying import DyingStorage
 from tests.sale import SOURCE, batch, body, everything
 
 LANE = Lane()
@@ -161,6 +165,50 @@ def test_an_older_redis_while_postgres_is_ahead(shop: Shop) -> None:
     shop.store()
     report = audit(shop.client)
     assert (report.findings, report.records_stored) == ([], 6)
+
+
+def test_a_batch_that_is_being_stored_at_the_loss_counts(shop: Shop, pg_dsn: str) -> None:
+    """Its list is gone, its commit is yet to come: decided again, its unit would be sold twice."""
+    shop.control.set_stock(1, {1001: 1})
+    shop.buy(0, body(1))
+    begun, go_on = threading.Event(), threading.Event()
+
+    def pause() -> None:
+        begun.set()
+        assert go_on.wait(240)
+
+    storage = DyingStorage(pg_dsn, "before commit", pause)
+    worker = LogWorker(shop.client, storage, Shutdown())
+    storing = threading.Thread(target=worker.run_once)
+    storing.start()
+    assert begun.wait(240)
+    shop.client.flushall()
+
+    def recover_now() -> None:
+        done.append(recover(shop.client, LANE, SOURCE, [0, 1], "test", shop.said.append))
+        connections.close_all()
+
+    done: list[Done] = []
+    recovering = threading.Thread(target=recover_now)
+    recovering.start()
+    wait_until(lambda: done or waits_for_a_lock(), 60, "the recovery waits, or does not")
+    go_on.set()
+    for thread in (storing, recovering):
+        thread.join(240)
+        assert not thread.is_alive()
+    storage.close()
+    assert [each.lifted for each in done] == [True]
+    assert Record.objects.count() == 1
+    assert shop.left() == {1001: 0}
+    assert read_lane(shop.client).positions[position_field(SOURCE, 0)] == 1
+    assert audit(shop.client).clean
+
+
+def waits_for_a_lock() -> bool:
+    """Whether somebody in PostgreSQL waits for somebody."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT FROM pg_locks WHERE NOT granted")
+        return cursor.fetchone() is not None
 
 
 def test_acts_of_after_the_copy_hold(shop: Shop) -> None:
