@@ -8,6 +8,7 @@ the position in Redis tells what of it is new. Only the script knows what was de
 import logging
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from seckill import broker
@@ -92,18 +93,33 @@ class Consumer:
         """Turns until a stop is asked for, then: answers awaited, committed, group left, closed.
 
         The order matters: a commit before the answer could lose requests, leaving the group before
-        the commit gives the next owner more duplicates to skip than needed.
+        the commit gives the next owner more duplicates to skip than needed. All is closed however
+        it ends. Raises BrokerAway where Kafka ended it, and no stop was asked for.
         """
+        with ExitStack() as ends:
+            ends.callback(self.engine.close)
+            ends.callback(self.dead_letters.close)
+            ends.callback(self._leave)
+            try:
+                while not self.shutdown.requested:
+                    self.run_once()
+            except BrokerAway as away:
+                if not self.shutdown.requested:
+                    # Nothing is awaited here: a hold would last until a stop.
+                    raise
+                log.warning("stopping while %s", away, extra=event("stopping"))
+            self._settle()
+            self._commit_last()
+
+    def _leave(self) -> None:
         try:
-            while not self.shutdown.requested:
-                self.run_once()
+            self.client.close()
         except BrokerAway as away:
-            log.warning("stopping while %s", away, extra=event("stopping"))
-        self._settle()
-        self._commit_last()
-        self.client.close()
-        self.dead_letters.close()
-        self.engine.close()
+            log.warning(
+                "%s: the group notices the end of this consumer after its session",
+                away,
+                extra=event("kafka-away"),
+            )
 
     def run_once(self) -> int:
         """One turn: the next messages are polled and decoded while the ones before are decided.

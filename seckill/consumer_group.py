@@ -9,6 +9,7 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -28,7 +29,7 @@ from seckill.dead_letters import DeadLetters, dead_topic
 from seckill.engine import Engine, Status
 from seckill.errors import RedisAway, Refused
 from seckill.events import event
-from seckill.exit_codes import SECOND_SIGNAL
+from seckill.exit_codes import SECOND_SIGNAL, UNREACHABLE
 from seckill.fence import Guard
 from seckill.keys import Lane, position_field
 from seckill.lag import LagWatch, read_ends
@@ -90,9 +91,18 @@ def consume(server: Server, lane: Lane) -> None:
         consumer.beat = lambda: heart.beat(
             consumer.decided, consumer.hold, decided=consumer.decided
         )
-        consumer.run()
-        heart.close()
-        asker.close()
+        try:
+            consumer.run()
+        except BrokerAway as away:
+            log.error(
+                "%s: this consumer ends; what it had not committed is read again, nothing is lost",
+                away,
+                extra=event("kafka-away"),
+            )
+            sys.exit(UNREACHABLE)
+        finally:
+            heart.close()
+            asker.close()
 
 
 def _engine(server: Server, lane: Lane, guard: Guard) -> Engine:

@@ -6,6 +6,7 @@ group's commit, if that names the same topic.
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -22,6 +23,8 @@ T = TypeVar("T")
 
 # Seconds between two attempts while Kafka is away.
 AGAIN_S = 1.0
+# Longest poll while held: a stop is seen after this time at the latest.
+LONGEST_POLL_S = 0.25
 
 
 @dataclass
@@ -51,27 +54,38 @@ class Intake:
     held: dict[int, Held] = field(default_factory=dict)
     _stash: list[broker.Slice] = field(default_factory=list)
     _changes: int = -1
+    # Assigned partitions that the client does not read from where they stand, as far as we know.
+    _unplaced: set[int] = field(default_factory=set)
 
     def poll(self, timeout_s: float, busy: Iterable[Batch]) -> list[broker.Slice]:
         """Messages, those that came during a hold first; the partitions of `busy` stay held."""
+        self._place()
         if self._stash:
             slices, self._stash = self._stash, []
         else:
             slices = self._poll(timeout_s)
         self._notice_assignment({batch.partition for batch in busy})
-        return slices
+        self._unplaced |= {part.partition for part in slices} - set(self.held)
+        # What is left out comes again, once its partition has its place.
+        return [part for part in slices if part.partition not in self._unplaced]
 
     def wait(self, seconds: float) -> None:
-        """Wait while held, and stay a member. What comes all the same is kept for `poll`."""
-        self.shutdown.wait(seconds)
+        """Wait while held, and stay a member. What comes all the same is kept for `poll`.
+
+        Inside of polls: kafka-python begins a rejoin anew that ended between two of them.
+        """
+        deadline = time.monotonic() + seconds
         try:
-            self.client.pause()
-            try:
-                self._stash += self.client.poll(0.0, self.batch_size)
-            finally:
-                self.client.resume()
+            while not self.shutdown.requested and (left := deadline - time.monotonic()) > 0:
+                # Each time: a rebalance may have brought partitions.
+                self.client.pause()
+                try:
+                    self._stash += self.client.poll(min(left, LONGEST_POLL_S), self.batch_size)
+                finally:
+                    self.client.resume()
         except BrokerAway as away:
             log.warning("%s, while held", away, extra=event("kafka-away"))
+            self.shutdown.wait(deadline - time.monotonic())
 
     def topic_replaced(self) -> bool:
         """Whether the topic is another one than before: `begin_anew` then.
@@ -91,40 +105,27 @@ class Intake:
             extra=event("topic-replaced"),
         )
         self._stash.clear()
-        # First of all: an offset of the old topic must not be committed for the new one.
-        self.held = {}
         _, partitions = self.client.assignments()
-        for partition in partitions:
-            self.go_to(partition, 0, 0)
+        # Nothing else stays: an offset of the old topic must not be committed for the new one.
+        self.held = {partition: Held(0, 0) for partition in partitions}
+        self._unplaced = set(partitions)
 
     def go_to(self, partition: int, position: int, generation: int) -> None:
         """Read on from there, in this generation of the lane."""
         self._stash = [part for part in self._stash if part.partition != partition]
-        try:
-            self.client.seek(partition, position)
-        except BrokerAway as away:
-            # Taken away just now: its next owner begins at the committed offset, and is told too.
-            log.warning(
-                "partition %d: %s",
-                partition,
-                away,
-                extra=event("partition-kept", partition=partition),
-            )
-            self.held.pop(partition, None)
-            return
         self.held[partition] = Held(position, position, generation)
+        self._unplaced.add(partition)
 
     def encode(self, part: broker.Slice, known: Mapping[int, Known]) -> list[Batch]:
         """The batches of a slice, none longer than `batch_size`."""
-        held = self.held.get(part.partition)
-        if held is None:
-            held = self.held[part.partition] = self._committed(part.partition)
+        held = self.held[part.partition]
         # Read again from an earlier offset: a redelivery.
         start = min(held.next, part.offsets[0])
         if part.offsets[0] > start:
             log.warning(
                 "partition %d: offsets %d to %d hold no requests any more (retention overtook this "
-                "consumer, or they never were requests): %d are counted as skipped",
+                "consumer, or they never were requests): %d are counted as skipped, unless they "
+                "were decided before",
                 *(part.partition, start, part.offsets[0] - 1, part.offsets[0] - start),
                 extra=event("offsets-lost", partition=part.partition),
             )
@@ -155,9 +156,9 @@ class Intake:
             return []
 
     def _notice_assignment(self, busy: set[int]) -> None:
-        """After a change the group's commit says where to go on: another member may have decided.
+        """After a change all is read anew: the clients go on at the group's commit, silently.
 
-        A partition whose answers are awaited stays: all that it can bring is a redelivery.
+        A partition whose answers are awaited stays held: all before its `next` is sent.
         """
         changes, partitions = self.client.assignments()
         if changes == self._changes:
@@ -166,14 +167,45 @@ class Intake:
         log.info("assigned partitions: %s", sorted(partitions) or "none", extra=event("assigned"))
         for partition in set(self.held) - busy:
             del self.held[partition]
+        self._stash.clear()
+        self._unplaced = set(partitions)
 
-    def _committed(self, partition: int) -> Held:
-        found = self._ask(lambda: self.client.committed(partition))
-        if found is None or found.source != self.source:
-            # Of an earlier topic of this name, or not of this lane: it proves nothing, and the
-            # offsets before the first message are a hole.
-            found = Position(0)
-        return Held(found.offset, found.offset, found.generation)
+    def _place(self) -> None:
+        """Have the client read on from where each partition stands; what cannot be, later."""
+        for partition in sorted(self._unplaced):
+            try:
+                self.source = self.source or self._current_source()
+                held = self.held.get(partition)
+                begin = held.next if held else 0
+                if held is None:
+                    held, begin = self._committed(partition)
+            except BrokerAway as away:
+                log.warning(
+                    "partition %d: %s; asking again, nothing is lost",
+                    *(partition, away),
+                    extra=event("partition-kept", partition=partition),
+                )
+                self.shutdown.wait(AGAIN_S)
+                return
+            try:
+                self.client.seek(partition, begin)
+            except BrokerAway as away:
+                # Taken away just now, or the client has not begun to read it.
+                log.debug("partition %d: %s", partition, away, extra=event("library"))
+                continue
+            self.held[partition] = held
+            self._unplaced.discard(partition)
+            self._stash = [part for part in self._stash if part.partition != partition]
+
+    def _committed(self, partition: int) -> tuple[Held, int]:
+        """Where the group stands, and the offset to read from. Raises BrokerAway."""
+        found = self.client.committed(partition) or Position(0)
+        if found.source == self.source:
+            held = Held(found.offset, found.offset, found.generation, committed=found.offset)
+            return held, found.offset
+        # Of an earlier topic of this name: all of this one is to be read. Or of another program,
+        # which proves nothing: the offsets before it are a hole, skipped as it was asked for.
+        return Held(0, 0, committed=0), 0 if found.source else found.offset
 
     def _current_source(self) -> str:
         """The topic's source; the one known so far while there is no topic. Raises BrokerAway."""

@@ -1,0 +1,140 @@
+"""Where a consumer reads on: after rebalances and other topics, and behind what Kafka removed."""
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from seckill.batch import Batch
+from seckill.broker import Position, open_consumer
+from seckill.engine import Engine, Reply
+from seckill.errors import RedisAway
+from seckill.keys import Lane, position_field
+from tests.conftest import wait_until
+from tests.integration.test_consumer import SOON_S, Node, node, running
+from tests.sale import body, put_on_sale, waiting
+
+__all__ = ["node"]
+LANE = Lane()
+
+
+class Waiting(Engine):
+    """Answers the first calls, then none until `go`. Notes what it was asked to decide."""
+
+    def __init__(self, *args: Any, answers: int) -> None:
+        super().__init__(*args)
+        self.answers = answers
+        self.held, self.go = threading.Event(), threading.Event()
+        self.decided: list[tuple[int, int]] = []
+
+    def submit(self, batches: Sequence[Batch]) -> None:
+        if self.answers <= 0 and not self.go.is_set():
+            self.held.set()
+            raise RedisAway("not now")
+        super().submit(batches)
+
+    def collect(self) -> list[Reply]:
+        self.answers -= 1
+        batches = list(self._in_flight)
+        replies = super().collect()
+        self.decided += [(batch.start, batch.end) for batch in batches]
+        return replies
+
+
+@pytest.mark.parametrize("commit", [0, 8], ids=["older", "higher"])
+def test_a_rebalance_moves_no_partition_whose_answers_are_awaited(
+    node: Node, monkeypatch: pytest.MonkeyPatch, commit: int
+) -> None:
+    """As after a recovery: the group's commit is another one than what this consumer has read."""
+    monkeypatch.setattr("seckill.consumer.LONGEST_PAUSE_S", 0.1)
+    # Short heartbeats: members hear of each other soon.
+    node.server = node.server.model_copy(update={"session_timeout": 10_000})
+    put_on_sale(node.client, {1001: 1000})
+    node.send([body(n) for n in range(1, 13)], 0)
+    engine = Waiting(node.server.redis_url, LANE, answers=1)
+    consumer = node.consumer(engine, batch_size=2)
+    client = consumer.client
+    with running(consumer):
+        wait_until(engine.held.is_set, SOON_S, "a batch waits, another one is ready")
+        before, partitions = client.assignments()
+        assert partitions == {0, 1}
+        elsewhere = Position(commit, 0, consumer.source)
+        assert client.commit_and_wait({0: elsewhere}, 10)
+        other = open_consumer(node.server)
+        wait_until(
+            lambda: other.poll(0.1, 1) == [] and other.assignments()[1], 2 * SOON_S, "it joins"
+        )
+        other.close()
+        wait_until(
+            lambda: client.assignments()[0] >= before + 2 and client.assignments()[1] == {0, 1},
+            2 * SOON_S,
+            "both partitions are here again",
+        )
+        engine.go.set()
+        wait_until(lambda: node.lane().decided + node.lane().skipped == 12, SOON_S, "all")
+    node.consumers.clear()
+    assert engine.decided == [(n, n + 2) for n in range(0, 12, 2)]
+    assert (node.lane().decided, node.lane().skipped) == (12, 0)
+    assert [r["user_id"] for r in waiting(node.client)] == list(range(1, 13))
+
+
+def test_a_commit_of_an_earlier_topic_passes_nothing_over(node: Node) -> None:
+    put_on_sale(node.client, {1001: 1000})
+    node.send([body(n) for n in range(1, 7)], 0)
+    earlier = Position(4, 0, "0f9a2c51-6f0e-4b8e-9d0c-3a54f1f2a111")
+    assert node.topics.move_group(node.server.group_id, node.server.topic, {0: earlier}) is None
+    consumer = node.consumer()
+    node.turns(consumer, lambda: node.lane().decided + node.lane().skipped == 6, "all of it")
+    assert (node.lane().decided, node.lane().skipped) == (6, 0)
+
+
+def test_a_commit_of_another_program_is_where_it_wants_to_begin(node: Node) -> None:
+    put_on_sale(node.client, {1001: 1000})
+    node.send([body(n) for n in range(1, 7)], 0)
+    member = open_consumer(node.server)
+    wait_until(lambda: member.poll(0.1, 1) is not None and member.assignments()[1], SOON_S, "in")
+    # Whatever it says beside its offset, it is no topic of ours.
+    assert member.commit_and_wait({0: Position(4)}, 10)
+    member.close()
+    consumer = node.consumer()
+    node.turns(consumer, lambda: node.lane().decided + node.lane().skipped == 6, "all of it")
+    assert (node.lane().decided, node.lane().skipped) == (2, 4)
+
+
+def test_a_new_group_behind_retention_counts_nothing_that_was_decided(
+    node: Node, caplog: pytest.LogCaptureFixture
+) -> None:
+    put_on_sale(node.client, {1001: 1000})
+    node.send([body(n) for n in range(1, 11)], 0)
+    first = node.consumer()
+    node.decided(first, 10)
+    node.ended(first)
+    admin = AdminClient({"bootstrap.servers": node.server.brokers})
+    cut = TopicPartition(node.server.topic, 0, 10)
+    admin.delete_records([cut])[cut].result(20)
+    node.send([body(11)], 0)
+    node.server = node.server.model_copy(update={"group_id": f"{node.server.group_id}-new"})
+    consumer = node.consumer()
+    node.decided(consumer, 11)
+    lane = node.lane()
+    assert (lane.skipped, lane.positions[position_field(consumer.source, 0)]) == (0, 11)
+    assert "offsets 0 to 9 hold no requests any more" in caplog.text
+    assert "10 are counted as skipped, unless they were decided before" in caplog.text
+
+
+def test_producers_may_compress_as_they_like(node: Node) -> None:
+    put_on_sale(node.client, {1001: 1000})
+    consumer = node.consumer()
+    for count, codec in enumerate(["none", "gzip", "lz4", "snappy", "zstd"], 1):
+        producer = Producer(
+            {"bootstrap.servers": node.server.brokers, "compression.type": codec, "linger.ms": 50}
+        )
+        for _ in range(20):
+            producer.produce(node.server.topic, body(7), partition=0)
+        assert producer.flush(20) == 0
+        producer.close()
+        node.decided(consumer, 20 * count)
+    assert node.lane().activities[1].success == 100
