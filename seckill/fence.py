@@ -2,7 +2,8 @@
 
 Owns the check that a consumer makes with each new connection to Redis, before its first batch: has
 PostgreSQL, or the group's commit in Kafka, seen more than Redis knows? A position that a consumer
-holds itself is checked by the script with every batch. Only `manage.py recover` lifts a fence.
+holds itself is checked by the script with every batch; it says nothing of other partitions. Only
+`manage.py recover` lifts a fence.
 """
 
 import logging
@@ -13,7 +14,7 @@ import psycopg
 import redis
 
 from seckill.broker import Position
-from seckill.errors import BrokerAway
+from seckill.errors import BrokerAway, RedisAway
 from seckill.events import event
 from seckill.keys import Lane, position_field
 from seckill.redis_client import run_script
@@ -32,6 +33,17 @@ SELECT p.number, (
     ORDER BY r."offset" DESC LIMIT 1
 ) FROM unnest(%s::int[]) AS p(number)
 """
+
+
+class NotCompared(RedisAway):
+    """Transient: Redis answers, and it is not known yet whether it is older than the sale."""
+
+    def __init__(self, reason: object) -> None:
+        Exception.__init__(
+            self,
+            f"Redis may be older than the sale, and cannot be compared with Kafka yet: {reason}",
+        )
+        self.service = "Redis"
 
 
 def fence(client: "redis.Redis", lane: Lane, word: str, why: str, *, replace: bool = False) -> bool:
@@ -58,7 +70,8 @@ class Guard:
     def __call__(self) -> None:
         """Fence the lane if Redis is behind. Raises RedisAway.
 
-        A PostgreSQL or a Kafka that is away is passed over, and told: the sale needs no PostgreSQL.
+        Without Kafka's answer it raises NotCompared, so nothing is decided: the requests come from
+        there. A PostgreSQL that is away is passed over, and told: the sale does not need it.
         """
         if not self._open(read_lane(self.client, self.lane)):
             return
@@ -66,12 +79,9 @@ class Guard:
             source = self.find_source()
             committed = self.committed()
         except BrokerAway as away:
-            log.warning(
-                "%s: Redis is compared with it by the next batch", away, extra=event("not-compared")
-            )
-            return
+            raise NotCompared(away) from None
         if source is None:
-            return
+            raise NotCompared("it does not know the topic (it has just started, or it is deleted)")
         stored_rows = self._stored(source, list(committed))
         # Redis is read last: others decide, commit and store all the time, and what was committed
         # or stored was decided before.

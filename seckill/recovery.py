@@ -48,7 +48,7 @@ class Done:
 def recover(
     client: "redis.Redis",
     lane: Lane,
-    source: str | None,
+    source: str,
     partitions: list[int],
     actor: str,
     say: Callable[[str], None],

@@ -97,7 +97,8 @@ class Plan:
 def make_plan(client: "redis.Redis", lane: Lane, source: str | None, partitions: list[int]) -> Plan:
     """Read everything. `source` and `partitions` are the topic's, as Kafka says.
 
-    Raises RedisAway; PostgreSQL's errors pass through.
+    Without a source it is a plan to look at: partitions that no record and no position names are
+    missing. Raises RedisAway; PostgreSQL's errors pass through.
     """
     status = read_lane(client, lane)
     try:

@@ -1,20 +1,21 @@
 """The check of a new connection, while other consumers go on: it fences nothing that is sound."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
 import redis
 
 from devstack.endpoints import Endpoints
 from seckill.broker import Position
-from seckill.engine import Engine
+from seckill.engine import Engine, Status
+from seckill.errors import BrokerAway, RedisAway
 from seckill.fence import Guard
 from seckill.keys import Lane
 from seckill.log_worker import LogWorker
 from seckill.shutdown import Shutdown
 from seckill.stats import read_lane
 from seckill.storage import Storage
-from tests.sale import SOURCE, batch, body, put_on_sale
+from tests.sale import SOURCE, batch, body, put_on_sale, waiting
 
 LANE = Lane()
 
@@ -40,3 +41,36 @@ def test_others_decide_and_store_while_it_asks(
     Guard(redis_client, LANE, pg_dsn, lambda: SOURCE, committed)()
     engine.close()
     assert read_lane(redis_client, LANE).fence is None
+
+
+def unknown_topic() -> str | None:
+    """As Kafka answers before it has loaded its metadata."""
+    return None
+
+
+def kafka_away() -> str | None:
+    """As Kafka answers while it is down."""
+    raise BrokerAway("no answer")
+
+
+@pytest.mark.parametrize("unanswered", [unknown_topic, kafka_away])
+def test_nothing_is_decided_before_kafka_has_answered(
+    stack: Endpoints,
+    redis_client: "redis.Redis",
+    pg_dsn: str,
+    unanswered: Callable[[], str | None],
+) -> None:
+    """Redis has lost a partition that another one's batch knows nothing of."""
+    put_on_sale(redis_client, {1001: 5})
+    asked = [unanswered]
+    committed = {1: Position(3, source=SOURCE)}
+    guard = Guard(redis_client, LANE, pg_dsn, lambda: asked[-1](), lambda: committed)
+    engine = Engine(stack.redis_url, LANE, on_connect=guard)
+    with pytest.raises(RedisAway, match="cannot be compared with Kafka yet"):
+        engine.decide([batch([body()])])
+    assert waiting(redis_client) == []
+
+    asked.append(lambda: SOURCE)
+    assert engine.decide([batch([body()])])[0].status is Status.FENCED
+    assert waiting(redis_client) == []
+    engine.close()

@@ -3,6 +3,7 @@
 Each ends in the audit, and in requests that go on: what was sold is not sold again.
 """
 
+import io
 import json
 import threading
 from collections.abc import Iterator
@@ -10,9 +11,11 @@ from typing import Any
 
 import pytest
 import redis
+from django.core.management import CommandError, call_command
 from django.db import connection, connections
 
 from devstack.endpoints import Endpoints
+from seckill import exit_codes
 from seckill.audit import audit
 from seckill.control import Control, Refused
 from seckill.engine import Engine, Status
@@ -27,7 +30,7 @@ from seckill.shutdown import Shutdown
 from seckill.stats import read_lane
 from seckill.storage import Storage
 from seckill.wire import Outcome
-from tests.conftest import wait_until
+from tests.conftest import Manage, wait_until
 from tests.faults.dying import DyingStorage
 from tests.sale import SOURCE, batch, body, everything
 
@@ -337,3 +340,49 @@ def test_nothing_to_recover(shop: Shop) -> None:
     shop.buy(0, body(2), partition=1)
     assert not make_plan(shop.client, LANE, SOURCE, [0, 1]).needed
     assert Activity.objects.count() == 1
+
+
+class TestWithoutKafkasWord:
+    """The command, where Kafka does not know the topic or does not answer."""
+
+    @pytest.fixture
+    def flags(self, stack: Endpoints, pg_dsn: str) -> Iterator[list[str]]:
+        """The flags that name the services, and a topic that nobody has."""
+        known = dict(connections["default"].settings_dict)
+        services = ["--redis-url", stack.redis_url, "--pg-dsn", pg_dsn, "--brokers", stack.brokers]
+        yield [*services, "--topic", "nobody-has-this-topic"]
+        connections["default"].settings_dict.clear()
+        connections["default"].settings_dict.update(known)
+
+    def test_it_is_refused_before_anything_is_fenced(self, shop: Shop, flags: list[str]) -> None:
+        shop.control.set_stock(1, {1001: 10})
+        before = everything(shop.client)
+        with pytest.raises(CommandError, match=r"partitions stand.*run it again") as refused:
+            call_command("recover", "--apply", *flags)
+        assert refused.value.returncode == exit_codes.UNREACHABLE
+        assert everything(shop.client) == before
+        assert not StockChange.objects.filter(act="recover").exists()
+
+    def test_the_plan_is_shown_and_says_what_it_lacks(self, shop: Shop, flags: list[str]) -> None:
+        shop.control.set_stock(1, {1001: 10})
+        shop.buy(0, body(1))
+        out = io.StringIO()
+        call_command("recover", "--json", *flags, stdout=out)
+        plan = json.loads(out.getvalue())
+        assert [place["position"] for place in plan["partitions"]] == [1]
+        assert "lacks the partitions" in plan["notes"][-1]
+
+    def test_kafka_that_is_away(self, shop: Shop, manage: Manage) -> None:
+        shop.control.set_stock(1, {1001: 10})
+        before = everything(shop.client)
+        commands = [
+            manage("recover", *more, SECKILL_BROKERS="127.0.0.1:1") for more in ((), ("--apply",))
+        ]
+        plan, refused = (command.communicate(timeout=60)[0] for command in commands)
+        assert [command.returncode for command in commands] == [0, exit_codes.UNREACHABLE]
+        for said in (plan, refused):
+            assert "Kafka is away" in said
+            assert "bring it back, then run it again" in said
+        assert "lacks the partitions" in plan
+        assert "nothing was changed" in refused
+        assert everything(shop.client) == before

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -12,7 +12,7 @@ from rich.table import Table
 from seckill import exit_codes
 from seckill.audit import CannotCheck
 from seckill.broker.topics import Topics
-from seckill.errors import Refused
+from seckill.errors import BrokerAway, Refused
 from seckill.keys import Lane
 from seckill.management.acts import database_errors, shell_actor
 from seckill.management.arguments import (
@@ -32,6 +32,17 @@ ROWS = 30
 CHANGES = "[yellow]changes[/yellow]"
 
 
+@dataclass(frozen=True)
+class Topic:
+    """What Kafka says of the topic; `missing` says why it says nothing."""
+
+    source: str | None = None
+    partitions: list[int] = field(default_factory=list)
+    # End offsets.
+    ends: dict[int, int] = field(default_factory=dict)
+    missing: str = ""
+
+
 class Command(BaseCommand):
     """Plan, show, and with --apply carry out."""
 
@@ -41,6 +52,7 @@ class Command(BaseCommand):
         "records. What was sold stays sold to the same buyers. Without --apply it changes nothing "
         "and prints the plan. With it: all deciding is stopped, Redis is rebuilt, the audit runs, "
         "and the sale goes on only if that is clean. Consumers and log workers may run meanwhile. "
+        "--apply needs Kafka, which says where each partition stands. "
         "Exit codes: 0 planned or done, 1 the audit is not clean and the fence stays, 2 wrong "
         "command line or configuration, 3 a service could not be reached."
     )
@@ -58,15 +70,21 @@ class Command(BaseCommand):
             server = load(Server, section_flags(options, Server))
             use_database(server.pg_dsn)
             client, lane = connect(server.redis_url), Lane()
-            with Topics(server) as topics, database_errors():
-                source = topics.source(server.topic)
-                partitions = topics.partitions(server.topic)
-                if not options["apply"]:
-                    plan = make_plan(client, lane, source, partitions)
-                    self._show(plan, topics, server, console, as_json=options["json"])
+            topic = look_at_topic(server, with_ends=not options["apply"])
+            if topic.missing and options["apply"]:
+                raise CommandError(
+                    f"refused, nothing was changed: {topic.missing}",
+                    returncode=exit_codes.UNREACHABLE,
+                )
+            with database_errors():
+                if topic.source is None or not options["apply"]:
+                    plan = make_plan(client, lane, topic.source, topic.partitions)
+                    self._show(plan, topic, console, as_json=options["json"])
                     return
                 try:
-                    done = recover(client, lane, source, partitions, shell_actor(), console.print)
+                    done = recover(
+                        client, lane, topic.source, topic.partitions, shell_actor(), console.print
+                    )
                 except CannotCheck as reason:
                     raise CommandError(
                         f"rebuilt, but not audited: {reason}. The fence stays; run it again",
@@ -88,10 +106,11 @@ class Command(BaseCommand):
             )
             sys.exit(exit_codes.FAILED)
 
-    def _show(
-        self, plan: Plan, topics: Topics, server: Server, console: Console, *, as_json: bool
-    ) -> None:
-        ends = topics.end_offsets(server.topic)
+    def _show(self, plan: Plan, topic: Topic, console: Console, *, as_json: bool) -> None:
+        if topic.missing:
+            plan.notes.append(
+                f"{topic.missing}. This plan lacks the partitions that only Kafka knows of"
+            )
         if as_json:
             document = {
                 "schema": 1,
@@ -111,15 +130,38 @@ class Command(BaseCommand):
             }
             self.stdout.write(json.dumps(document, indent=2, ensure_ascii=False))
             return
-        print_plan(plan, str(topics.source(server.topic)), ends, console)
+        print_plan(plan, topic, console)
 
 
-def print_plan(plan: Plan, source: str, ends: dict[int, int], console: Console) -> None:
-    """The plan for people. `ends` are the end offsets of the topic whose id is `source`."""
+def look_at_topic(server: Server, *, with_ends: bool) -> Topic:
+    """The topic of the sale, as Kafka has it now."""
+    try:
+        with Topics(server) as topics:
+            source = topics.source(server.topic)
+            if source is None:
+                return Topic(
+                    missing=f"Kafka does not know topic {server.topic}, so nobody can say where "
+                    "its partitions stand. Check --topic and --brokers; after a restart of Kafka "
+                    "wait some seconds; a topic that is gone for good is made by run_consumer. "
+                    "Then run it again"
+                )
+            partitions = topics.partitions(server.topic)
+            ends = topics.end_offsets(server.topic) if with_ends else {}
+            return Topic(source, partitions, ends)
+    except BrokerAway as away:
+        return Topic(
+            missing=f"{away}. It says where the partitions stand: bring it back, then run it again"
+        )
+
+
+def print_plan(plan: Plan, topic: Topic, console: Console) -> None:
+    """The plan for people."""
     if plan.lane.fence:
         console.print(f"fenced: {plan.lane.fence.word}: {plan.lane.fence.why}")
     if not plan.needed:
         console.print("Redis has what the records prove, and is not fenced: nothing to recover")
+        for note in plan.notes:
+            console.print(f"  note: {note}")
         return
     table = Table("activity", "item", "allocation", "sold", "left in Redis", "left after", "")
     rows = [(activity, item) for activity in plan.activities for item in activity.items]
@@ -139,12 +181,15 @@ def print_plan(plan: Plan, source: str, ends: dict[int, int], console: Console) 
     if len(rows) > ROWS:
         console.print(f"  and {len(rows) - ROWS} more items (--json has all)")
     table = Table("partition", "position in Redis", "position after", "to be decided", "")
-    for place in [place for place in plan.partitions if place.source == source][:ROWS]:
+    known = [place for place in plan.partitions if topic.source in (None, place.source)]
+    for place in known[:ROWS]:
         now = "none" if place.position_now is None else f"{place.position_now:,}"
         differs = place.position_now != place.position
         table.add_row(
             *(str(place.partition), now, f"{place.position:,}"),
-            f"{max(0, ends.get(place.partition, 0) - place.position):,}",
+            "?"
+            if topic.missing
+            else f"{max(0, topic.ends.get(place.partition, 0) - place.position):,}",
             CHANGES if differs else "",
         )
     console.print(table)
