@@ -20,6 +20,8 @@ class ActivityKeys:
     loaded: str
     stats: str
     buyers: str
+    # Written by a count, until a script takes it in: see `seckill.buyers`.
+    new_buyers: str
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ class Lane:
             loaded=f"{prefix}:loaded",
             stats=f"{prefix}:stats",
             buyers=f"{prefix}:buyers",
+            new_buyers=f"{prefix}:buyers:new",
         )
 
 

@@ -12,7 +12,7 @@ import redis
 from django.db.models import Max
 from django.utils.translation import gettext as _
 
-from seckill import sold
+from seckill import buyers, sold
 from seckill.act_script import ActScripts, Turn, moved, not_loaded
 from seckill.errors import RedisAway, Refused
 from seckill.journal import Done, milliseconds
@@ -23,8 +23,8 @@ from seckill.stats import LaneStatus, read_lane
 
 # A limit that limits nothing: buyers are counted from the moment that it is set.
 COUNT_ONLY = 10**15
-# Buyers written in one command.
-BUYERS_CHUNK = 5_000
+# What load_state answers where somebody else has loaded the activity, or is about to.
+LATE = -1
 
 
 class Loader:
@@ -90,7 +90,7 @@ class Loader:
     def load_state(self, activity: Activity, positions: Mapping[str, int]) -> int:
         """State and buyers of an activity that is not registered: nothing decides it now.
 
-        Returns its version.
+        Returns its version. Raises VersionMoved where somebody else has loaded it meanwhile.
         """
         keys = self._lane.activity(activity.pk)
         self._stage(positions)
@@ -101,15 +101,22 @@ class Loader:
             for part in (name, value)
         ]
         last = StockChange.objects.filter(activity_id=activity.pk).aggregate(Max("version"))
-        version = run_script(
-            self._redis,
-            "load_state",
-            [keys.state, keys.stats, keys.buyers, self._lane.stats, self._lane.activities],
-            [*sold.totals(activity.pk, positions), last["version__max"] or 0, activity.pk, *state],
-        )
+        totals = sold.totals(activity.pk, positions)
+        token = buyers.NONE
         if activity.user_limit is not None:
-            self._add_buyers(activity.pk, positions)
-        return int(version)
+            token = self._stage_buyers(activity.pk, positions)
+        names = [keys.state, keys.stats, keys.buyers, self._lane.stats, self._lane.activities]
+        version = int(
+            run_script(
+                self._redis,
+                "load_state",
+                [*names, keys.new_buyers],
+                [*totals, last["version__max"] or 0, activity.pk, token, *state],
+            )
+        )
+        if version == LATE:
+            raise moved(activity.pk, 0, self._scripts.look(activity.pk).version)
+        return version
 
     def _stage(self, positions: Mapping[str, int]) -> None:
         try:
@@ -119,7 +126,8 @@ class Loader:
         sold.stage(found)
 
     def write_state(self, turn: Turn, new: Mapping[str, int | None]) -> int:
-        """Fields of the state into Redis. A first limit counts the buyers before it holds.
+        """Fields of the state into Redis. A first limit counts the buyers before it holds: the
+        script that sets it takes them in.
 
         Returns the version after it. Raises Refused.
         """
@@ -132,14 +140,19 @@ class Loader:
             forget = "user_limit" in new and limit is None
             return self._configure(turn, new, forget_buyers=forget)[0]
         version, positions = self._configure(
-            turn.step(turn.version), {**new, "user_limit": COUNT_ONLY}, forget_buyers=True
+            turn.step(turn.version), {"user_limit": COUNT_ONLY}, forget_buyers=True
         )
         self._stage(positions)
-        self._add_buyers(turn.activity_id, positions)
-        return self._configure(turn.at(version), {"user_limit": limit}, forget_buyers=False)[0]
+        token = self._stage_buyers(turn.activity_id, positions)
+        return self._configure(turn.at(version), new, token=token)[0]
 
     def _configure(
-        self, turn: Turn, fields: Mapping[str, int | None], *, forget_buyers: bool
+        self,
+        turn: Turn,
+        fields: Mapping[str, int | None],
+        *,
+        forget_buyers: bool = False,
+        token: str = buyers.NONE,
     ) -> tuple[int, dict[str, int]]:
         keys = self._lane.activity(turn.activity_id)
         pairs = [
@@ -150,24 +163,17 @@ class Loader:
         answer = self._scripts.run(
             "configure",
             turn,
-            [keys.buyers, self._lane.positions],
-            ["1" if forget_buyers else "0", *pairs],
+            [keys.buyers, self._lane.positions, keys.new_buyers],
+            ["1" if forget_buyers else "0", token, *pairs],
         )
         names, offsets = answer[1::2], answer[2::2]
         positions = {n.decode(): int(o) for n, o in zip(names, offsets, strict=True)}
         return int(answer[0]), positions
 
-    def _add_buyers(self, activity_id: int, positions: Mapping[str, int]) -> None:
-        users = list(sold.units_by_user(activity_id, positions).items())
-        key = self._lane.activity(activity_id).buyers
-        try:
-            for first in range(0, len(users), BUYERS_CHUNK):
-                pipe = self._redis.pipeline(transaction=True)
-                for user, units in users[first : first + BUYERS_CHUNK]:
-                    pipe.hincrby(key, str(user), units)
-                pipe.execute()
-        except redis.RedisError as away:
-            raise RedisAway(away) from None
+    def _stage_buyers(self, activity_id: int, positions: Mapping[str, int]) -> str:
+        """Who bought before the positions, to be taken in; the token. `_stage` comes first."""
+        key = self._lane.activity(activity_id).new_buyers
+        return buyers.stage(self._redis, key, sold.units_by_user(activity_id, positions))
 
 
 def state_of(activity: Activity) -> dict[str, int | None]:

@@ -5,7 +5,7 @@ only after a clean audit. Cut off anywhere, the lane stays fenced and the comman
 Consumers may run all the time: they hold, then are told where to go on (the script's MOVED).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -13,9 +13,10 @@ import msgspec
 import redis
 from django.db import connection, transaction
 
+from seckill import buyers
 from seckill.act_script import ActScripts
 from seckill.audit import Report, audit
-from seckill.errors import RedisAway, Refused
+from seckill.errors import Refused
 from seckill.fence import RECOVERING, fence, lift
 from seckill.journal import Journal
 from seckill.keys import Lane
@@ -25,8 +26,6 @@ from seckill.recovery_plan import ActivityPlan, Plan, make_plan
 from seckill.redis_client import run_script
 from seckill.stats import read_lane
 
-# Buyers written in one command.
-BUYERS_CHUNK = 5_000
 # Seconds that a batch which is being stored is waited for: more than a log worker waits itself.
 STORING_LIMIT_S = 90
 # The field of accepted requests in an activity's stats.
@@ -114,11 +113,12 @@ def rebuild(client: "redis.Redis", lane: Lane, plan: Plan) -> int:
     activities = []
     for activity in plan.activities:
         names = lane.activity(activity.activity_id)
-        new_buyers = f"{names.buyers}:new"
+        token = buyers.NONE
         if activity.buyers is not None:
-            _write_buyers(client, new_buyers, activity.buyers)
-        keys += [names.state, names.stock, names.loaded, names.stats, names.buyers, new_buyers]
-        activities.append(_packed(activity))
+            token = buyers.stage(client, names.new_buyers, activity.buyers)
+        keys += [names.state, names.stock, names.loaded, names.stats]
+        keys += [names.buyers, names.new_buyers]
+        activities.append([*_packed(activity), token])
     positions = [part for p in plan.partitions for part in (p.field_name, str(p.position))]
     packed = msgspec.msgpack.encode([positions, str(plan.recovered), activities])
     generation = int(run_script(client, "rebuild", keys, [RECOVERING, packed]))
@@ -128,7 +128,7 @@ def rebuild(client: "redis.Redis", lane: Lane, plan: Plan) -> int:
 
 
 def _packed(plan: ActivityPlan) -> list[object]:
-    """An activity as the script's header says."""
+    """An activity as the script's header says, without the token."""
 
     def flat(pairs: dict[str, str]) -> list[str]:
         return [part for pair in pairs.items() for part in pair]
@@ -143,17 +143,6 @@ def _packed(plan: ActivityPlan) -> list[object]:
             {ACCEPTED: str(plan.requests), "units": str(plan.units), "records": str(plan.records)}
         ),
     ]
-
-
-def _write_buyers(client: "redis.Redis", key: str, buyers: Mapping[int, int]) -> None:
-    users = list(buyers.items())
-    try:
-        client.unlink(key)
-        for first in range(0, len(users), BUYERS_CHUNK):
-            chunk = users[first : first + BUYERS_CHUNK]
-            client.hset(key, mapping={str(user): units for user, units in chunk})
-    except redis.RedisError as away:
-        raise RedisAway(away) from None
 
 
 def _begin(plan: Plan, actor: str) -> list[StockChange]:

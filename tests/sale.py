@@ -61,8 +61,11 @@ def put_on_sale(
         run_script(
             client,
             "load_state",
-            [keys.state, keys.stats, keys.buyers, lane.stats, lane.activities],
-            [0, 0, 0, 0, activity, *pairs],
+            [
+                *(keys.state, keys.stats, keys.buyers, lane.stats, lane.activities),
+                keys.new_buyers,
+            ],
+            [0, 0, 0, 0, activity, "", *pairs],
         )
     run_script(
         client,

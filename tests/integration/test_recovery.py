@@ -250,8 +250,9 @@ def test_a_late_load_changes_nothing_of_a_sale_that_runs(shop: Shop) -> None:
     shop.buy(0, body(1))
     keys = LANE.activity(1)
     before = everything(shop.client)
-    names = [keys.state, keys.stats, keys.buyers, LANE.stats, LANE.activities]
-    run_script(shop.client, "load_state", names, [0, 0, 0, 0, 1, "over", "finished"])
+    names = [keys.state, keys.stats, keys.buyers, LANE.stats, LANE.activities, keys.new_buyers]
+    late = run_script(shop.client, "load_state", names, [0, 0, 0, 0, 1, "", "over", "finished"])
+    assert late == -1
     assert everything(shop.client) == before
 
 

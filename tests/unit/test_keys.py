@@ -35,6 +35,7 @@ def test_the_names_of_the_default_lane() -> None:
         loaded="{seckill:logs}:7:loaded",
         stats="{seckill:logs}:7:stats",
         buyers="{seckill:logs}:7:buyers",
+        new_buyers="{seckill:logs}:7:buyers:new",
     )
 
 
@@ -65,5 +66,5 @@ def test_two_lanes_and_two_activities_share_no_key() -> None:
         return own
 
     one, other = names(Lane("seckill:logs")), names(Lane("seckill:logs:2"))
-    assert len(one) == len(other) == 9 + 2 * 5
+    assert len(one) == len(other) == 9 + 2 * 6
     assert not one & other
