@@ -22,7 +22,7 @@ EVENTS = {
     "commit-unanswered": "the last commit had no answer; the next consumer skips what is decided",
     "commit-refused": "Kafka refuses to move the group; the positions in Redis have moved",
     "fenced": "Redis is older than what was decided: the lane is fenced",
-    "not-compared": "Redis could not be compared with Kafka or PostgreSQL now",
+    "not-compared": "Redis could not be compared with PostgreSQL now; the sale goes on",
     "dead-letters-wait": "messages that are no requests could not be parked yet",
     "records-parked": "records that PostgreSQL refuses are parked",
     "child-ended": "a consumer process ended; it is started again",

@@ -155,7 +155,7 @@ class Machine(RuleBasedStateMachine):
         fields = {"user_limit": limit, "opens_at": moments[0], "closes_at": moments[1],
                   "timeout": timeout}  # fmt: skip
         pairs = [p for k, v in fields.items() for p in (k, "" if v is None else v)]
-        self._act("configure", activity, sale, ["0", *pairs], "buyers", position=True)
+        self._act("configure", activity, sale, ["0", "", *pairs], "buyers", position=True)
         sale.limit, sale.timeout = limit, timeout
         sale.opens = moments[0] or 0
         sale.closes = moments[1] or FOREVER
