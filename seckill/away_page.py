@@ -1,4 +1,4 @@
-"""The page that a browser gets while PostgreSQL is away: 503, one sentence, try again.
+"""The page that a browser gets while a service is away: 503, what it means, try again.
 
 Middleware of the whole site. The API's own refusals never come here.
 """
@@ -9,14 +9,27 @@ from collections.abc import Callable
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
+from django.utils.translation import gettext as _
 
 from seckill.errors import ServiceAway
 from seckill.events import event
 
 log = logging.getLogger(__name__)
 
+# What our errors call them.
+POSTGRES, REDIS = "PostgreSQL", "Redis"
 # Seconds after which the page loads itself again.
 RETRY_AFTER_S = 5
+
+
+def what_it_means(service: str) -> str:
+    """What a service that is away means for the sale, in the reader's language."""
+    if service == POSTGRES:
+        return _(
+            "The sale goes on: requests are decided in Redis, and orders wait there until "
+            "PostgreSQL is back. Nothing is lost."
+        )
+    return _("Nothing is decided meanwhile: requests wait in Kafka. Nothing that was sold is lost.")
 
 
 class AwayPage:
@@ -34,7 +47,7 @@ class AwayPage:
         if isinstance(error, ServiceAway):
             service = error.service
         elif isinstance(error, OperationalError | InterfaceError):
-            service = "PostgreSQL"
+            service = POSTGRES
         else:
             return None
         log.warning("%s %s: 503, %s", request.method, request.path, error, extra=event("web-503"))
@@ -45,7 +58,13 @@ class AwayPage:
             answer["Retry-After"] = str(RETRY_AFTER_S)
             return answer
         # Without the request: its context would ask the database who is logged in.
-        page = render_to_string("seckill/away.html", {"service": service, "retry": RETRY_AFTER_S})
+        context = {
+            "service": service,
+            "meaning": what_it_means(service),
+            "acted": request.method == "POST",
+            "retry": RETRY_AFTER_S,
+        }
+        page = render_to_string("seckill/away.html", context)
         response = HttpResponse(page, status=503)
         response["Retry-After"] = str(RETRY_AFTER_S)
         return response

@@ -26,8 +26,8 @@ from seckill.stats import read_lane
 from seckill.wire import DEFAULT_ACTIVITY, Outcome
 from seckill.workers import read_workers
 
-# Seconds that the charts can show.
-WINDOWS = (60, 300, 900, 3600)
+# Seconds that the charts can show; 0 is all of the history.
+WINDOWS = (60, 300, 900, 3600, 0)
 # Activities that the page offers to turn to.
 OTHERS = 20
 
@@ -77,7 +77,8 @@ def page(request: HttpRequest, activity_id: int, *, admin: ModelAdmin) -> HttpRe
 def data(request: HttpRequest, activity_id: int, *, admin: ModelAdmin) -> HttpResponse:
     """The JSON: 401 without a session of the staff, 403 without the permission, 503 without Redis.
 
-    `since` is the time of the last point that the page has, `window` what it shows, in s.
+    `since` is the time of the last point that the page has, `window` what it shows, in s, or 0 for
+    all of the history.
     """
     if not admin.admin_site.has_permission(request):
         return _json({"detail": _("You are logged out.")}, 401)
@@ -90,14 +91,14 @@ def data(request: HttpRequest, activity_id: int, *, admin: ModelAdmin) -> HttpRe
     client, lane = web.redis_client(), Lane()
     try:
         now_ms = web.redis_now_ms()
+        oldest_ms = now_ms - window_s * 1000 if window_s else 0
         look = Look(
             now_ms=now_ms,
             lane=read_lane(client, lane),
             workers=read_workers(client, lane),
             audit=read_last_audit(client, lane),
-            samples=read_series(client, lane, max(since_ms, now_ms - window_s * 1000) - 1),
+            samples=read_series(client, lane, max(since_ms, oldest_ms) - 1),
             since_ms=since_ms,
-            window_ms=window_s * 1000,
             names=dict(
                 Item.objects.filter(activity_id=activity_id)
                 .exclude(name="")
@@ -130,8 +131,10 @@ def _number(request: HttpRequest, name: str, default: int) -> int:
 
 
 def _name(activity: Activity) -> str:
-    return f"{activity.pk} · {activity.name}" if activity.name else str(activity.pk)
+    return f"{activity.pk} · {activity.name}" if activity.name else str(activity)
 
 
 def _minutes(seconds: int) -> str:
+    if not seconds:
+        return _("whole sale")
     return _("1 h") if seconds == 3600 else _("%(n)s min") % {"n": seconds // 60}

@@ -29,7 +29,6 @@ class Look:
     # The oldest first; the first one at `since_ms` is where the next rate begins.
     samples: Sequence[Sample] = ()
     since_ms: int = 0
-    window_ms: int = 300_000
     names: Mapping[int, str] = field(default_factory=dict)
 
 

@@ -6,28 +6,44 @@ from seckill.admin.desk_look import HISTORY_LATE_MS, Look, percentiles
 from seckill.series import ActivitySample, Sample, sample_of
 from seckill.stats import Histogram
 
-# Points of a chart, at most: more samples are thinned evenly, counters lose nothing by it.
+# Points of a chart, about: more samples are thinned evenly, counters lose nothing by it.
 MAX_POINTS = 300
+# After the sample before a gap its rate holds no longer than a second, as every sample's does, ms.
+HOLD_MS = 1000
 
 
 def points(look: Look, activity_id: int) -> list[dict[str, Any]]:
-    """The chart's points, thinned. One that is `live` holds until the history has a newer one."""
+    """The chart's points, thinned. One that is `live` holds until the history has a newer one.
+
+    Of a quiet time the history has the two ends only. Both stay, and a point behind the first says
+    the rate in between: a line from the rush to now would show requests that nobody sent.
+    """
     samples = list(look.samples)
     late = not samples or look.now_ms - samples[-1].at_ms > HISTORY_LATE_MS
     if late:
         samples.append(sample_of(look.lane, None, look.now_ms))
-    step_ms = look.window_ms / MAX_POINTS
+    gap_ms = max(HISTORY_LATE_MS, (samples[-1].at_ms - samples[0].at_ms) / MAX_POINTS)
+    every = -(-len(samples) // MAX_POINTS)
     found: list[dict[str, Any]] = []
     before = samples[0] if samples[0].at_ms <= look.since_ms else None
-    due = 0.0
-    for sample in samples[1:] if before else samples:
-        last = sample is samples[-1]
-        if sample.at_ms < due and not last:
+    for place in range(1 if before else 0, len(samples)):
+        sample, last = samples[place], place == len(samples) - 1
+        ends = last or samples[place + 1].at_ms - sample.at_ms > gap_ms
+        gap = place > 0 and sample.at_ms - samples[place - 1].at_ms > gap_ms
+        if place % every and not ends and not gap:
             continue
-        due = sample.at_ms + step_ms
-        found.append(_point(before, sample, activity_id, live=late and last))
+        point = _point(before, sample, activity_id, live=late and last)
+        if before and gap:
+            found.append(_held(before, activity_id, point))
+        found.append(point)
         before = sample
     return found
+
+
+def _held(before: Sample, activity_id: int, point: dict[str, Any]) -> dict[str, Any]:
+    """What the sample before a gap had, with the rates in the gap."""
+    then = _point(None, before, activity_id, live=point["live"])
+    return {**then, "t": before.at_ms + HOLD_MS, "rates": point["rates"]}
 
 
 def _point(

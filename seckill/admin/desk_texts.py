@@ -1,6 +1,10 @@
 """The words of the desk that its script fills in. Owns no layout and no figure."""
 
+from typing import Any
+
 from django.utils.translation import gettext as _
+
+from seckill.away_page import POSTGRES, REDIS, what_it_means
 
 
 def outcome_text(name: str) -> str:
@@ -19,7 +23,7 @@ def outcome_text(name: str) -> str:
     return names[name]
 
 
-def script_texts() -> dict[str, str]:
+def script_texts() -> dict[str, Any]:
     """What the page's script says by itself. `{n}` is filled in by it."""
     return {
         "live": _("live"),
@@ -31,10 +35,15 @@ def script_texts() -> dict[str, str]:
             "itself."
         ),
         "service_away": _("{n} is away"),
-        "service_away_text": _(
-            "Nothing that was sold is lost: requests wait in Kafka. These figures are old; the "
-            "page tries again by itself."
-        ),
+        "means": {
+            service: _(
+                "%(meaning)s These figures are old until it is back; the page tries by itself."
+            )
+            % {"meaning": what_it_means(service)}
+            for service in (REDIS, POSTGRES)
+        },
+        # Where the figures of now are meanwhile.
+        "look": {POSTGRES: "manage.py status"},
         "logged_out": _("You are logged out"),
         "logged_out_text": _("Log in again to go on watching."),
         "log_in": _("Log in"),

@@ -1,6 +1,5 @@
 """The journal: who changed what, when, from what to what. Read-only."""
 
-import json
 from typing import Any
 
 from django.contrib import admin
@@ -11,7 +10,7 @@ from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
 
 from seckill.admin import sentences
-from seckill.admin.base import UNKNOWN, ReadOnlyAdmin, clock
+from seckill.admin.base import ReadOnlyAdmin, clock
 from seckill.admin.export import CsvExport
 from seckill.admin.filters import (
     ActivityFilter,
@@ -20,10 +19,10 @@ from seckill.admin.filters import (
     period_parameters,
 )
 from seckill.control import ACTS
-from seckill.models import StockChange
+from seckill.models import StockChange, act_text
 
 # Characters of a change that the list shows.
-SHOWN = 60
+SHOWN = 160
 
 
 class ActFilter(DropdownFilter):
@@ -35,7 +34,7 @@ class ActFilter(DropdownFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         """The acts."""
-        return [(act, sentences.act_text(act)) for act in ACTS]
+        return [(act, act_text(act)) for act in ACTS]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """The rows with this value; an unknown one finds nothing."""
@@ -91,8 +90,7 @@ class StockChangeAdmin(CsvExport, ReadOnlyAdmin):
         "actor",
         "act_name",
         "activity_id",
-        "from_",
-        "to",
+        "change",
         "version",
         "state_label",
     )
@@ -130,17 +128,13 @@ class StockChangeAdmin(CsvExport, ReadOnlyAdmin):
     @display(description=_("act"))
     def act_name(self, change: StockChange) -> str:
         """The act in the reader's language."""
-        return sentences.act_text(change.act)
+        return act_text(change.act)
 
-    @display(description=_("from"))
-    def from_(self, change: StockChange) -> str:
-        """What was before."""
-        return short(change.old)
-
-    @display(description=_("to"))
-    def to(self, change: StockChange) -> str:
-        """What is since."""
-        return short(change.new)
+    @display(description=_("change"))
+    def change(self, change: StockChange) -> str:
+        """From what to what, on one line; of a long one the beginning."""
+        text = sentences.changes_text(change.old or {}, change.new or {})
+        return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 
     @display(
         description=_("state"),
@@ -158,16 +152,3 @@ class StockChangeAdmin(CsvExport, ReadOnlyAdmin):
     def state_text(self, change: StockChange) -> str:
         """The same without a label's colours: forms have none."""
         return change.get_state_display()
-
-
-def short(values: Any) -> str:
-    """A change on one line: `1001: 3, 1002: 5`."""
-    if not isinstance(values, dict):
-        return UNKNOWN
-    known = {key: value for key, value in values.items() if value is not None}
-    text = ", ".join(f"{key}: {_plain(value)}" for key, value in known.items()) or UNKNOWN
-    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
-
-
-def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)

@@ -6,8 +6,8 @@ from django.http import HttpRequest
 
 from seckill.admin.base import clock
 from seckill.admin.live import STATES, attach, look, state_of
-from seckill.admin.sentences import act_text, changes_text
-from seckill.models import Activity, StockChange
+from seckill.admin.sentences import changes_text
+from seckill.models import Activity, StockChange, act_text
 
 # Activities and acts that the page shows, the newest first.
 SALES, ACTS = 12, 10

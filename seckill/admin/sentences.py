@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from seckill.admin.base import clock
 from seckill.control import Act
 from seckill.errors import ServiceAway
-from seckill.models import Item, StockChange
+from seckill.models import Item, StockChange, act_text
 from seckill.stats import ActivityStatus
 
 # Acts that a page names which was overtaken.
@@ -215,22 +215,6 @@ def done_text(act: Act) -> str:
         "changes": changes_text(act.old, act.new),
         "version": act.version,
     }
-
-
-def act_text(act: str) -> str:
-    """An act's name for people."""
-    names = {
-        "set_stock": _("Set stock"),
-        "add_stock": _("Add units"),
-        "pause": _("Pause"),
-        "resume": _("Resume"),
-        "finish_activity": _("Finish"),
-        "reopen": _("Reopen"),
-        "configure": _("Change rules"),
-        "sync_from_db": _("Sync from the database"),
-        "create_activity": _("Make an activity"),
-    }
-    return names.get(act, act)
 
 
 def away_text(away: ServiceAway) -> str:

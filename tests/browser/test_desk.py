@@ -4,6 +4,7 @@ import re
 
 import pytest
 import redis
+from django.db import connection
 from playwright.sync_api import Page, expect
 
 from devstack.stack import Stack
@@ -11,7 +12,7 @@ from seckill.control import Control
 from seckill.models import StockChange
 from seckill.stats import read_lane
 from seckill_project.config import Server
-from tests.browser.conftest import Site, VisitorMaker
+from tests.browser.conftest import SHOTS, Site, VisitorMaker
 from tests.conftest import Manage, wait_until
 
 DESK = "/admin/seckill/activity/1/desk/"
@@ -35,7 +36,8 @@ def test_a_sale_is_watched_and_steered(
     kafka_topic: str,
     redis_client: "redis.Redis",
 ) -> None:
-    Control(redis_client, "test").set_stock(1, {1001: 3_000, 1002: 400})
+    # More than the load buys: nothing but the act finishes this sale.
+    Control(redis_client, "test").set_stock(1, {1001: 300_000, 1002: 400})
     kafka = ("--topic", kafka_topic)
     manage("run_consumer", *kafka, "--group-id", server.group_id)
     manage("run_log_worker")
@@ -132,6 +134,52 @@ def test_lost_services_are_said_and_come_back(
     expect(page.get_by_role("link", name="Log in")).to_be_visible()
 
 
+def test_postgresql_is_lost_and_comes_back_while_the_sale_goes_on(
+    visit: VisitorMaker,
+    manage: Manage,
+    server: Server,
+    kafka_topic: str,
+    redis_client: "redis.Redis",
+    running_stack: Stack,
+) -> None:
+    Control(redis_client, "test").set_stock(1, {1001: 40_000})
+    kafka = ("--topic", kafka_topic)
+    manage("run_consumer", *kafka, "--group-id", server.group_id)
+    manage("run_log_worker")
+    olga = visit()
+    olga.meets_refusals = True
+    page = olga.log_in("olga", DESK)
+    live(page)
+    running_stack.kill("postgres")
+    try:
+        alerts = page.locator("#alerts")
+        expect(alerts).to_contain_text("PostgreSQL is away")
+        expect(alerts).to_contain_text("orders wait there until PostgreSQL is back")
+        expect(alerts).to_contain_text("manage.py status")
+        expect(page.locator("#desk")).to_have_attribute("data-stale", "yes")
+        expect(page.get_by_role("status")).to_contain_text("Nothing is lost")
+        # It is true: requests are decided meanwhile, and orders wait.
+        manage(*("run_loadgen", *kafka, "--requests", "300", "--user-count", "300", "--quiet"))
+        wait_until(lambda: read_lane(redis_client).waiting > 0, 30, "orders wait in Redis")
+        olga.shot("postgresql-away")
+        # Another page, and an act: the same said, and it comes back by itself.
+        other = olga.context.new_page()
+        other.goto(olga.site.address + "/admin/seckill/record/")
+        expect(other.locator("h1")).to_have_text("PostgreSQL is away")
+        expect(other.locator("main")).to_contain_text("The sale goes on")
+        other.screenshot(path=SHOTS / "postgresql-away-list.png")
+    finally:
+        running_stack.start("postgres")
+        # The tests' own connection went with it.
+        connection.close()
+    live(page)
+    expect(alerts).not_to_contain_text("PostgreSQL is away")
+    expect(page.get_by_role("status")).to_contain_text("live again")
+    expect(other.get_by_role("link", name="CSV")).to_be_visible()
+    wait_until(lambda: number(page, "waiting") == 0, 30, "all is stored")
+    assert number(page, "stored") > 0
+
+
 def test_who_may_only_look_has_no_buttons(visit: VisitorMaker, redis_client: "redis.Redis") -> None:
     Control(redis_client, "test").set_stock(1, {1001: 40})
     otto = visit(phone=True, dark=True)
@@ -143,4 +191,4 @@ def test_who_may_only_look_has_no_buttons(visit: VisitorMaker, redis_client: "re
     expect(page.locator("#items a")).to_have_count(0)
     otto.shot("desk-look-only-phone-dark")
     answer = otto.go("/admin/seckill/activity/1/finish/")
-    expect(answer.locator("body")).to_contain_text("403")
+    expect(answer.locator("body")).to_contain_text("You may not do this")

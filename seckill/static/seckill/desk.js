@@ -13,7 +13,10 @@ const charts = new Charts(texts);
 const plain = new Intl.NumberFormat("en");
 const rates = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 
+// Seconds that the charts show; 0 is all of the history.
 let windowS = 300;
+// No answer yet: a sale that is past is opened as a whole.
+let opening = true;
 let points = [];
 let answeredAt = null;
 let trouble = "";
@@ -65,7 +68,7 @@ async function ask() {
     } else if (answer.status === 403) {
       complain(texts.forbidden, texts.forbidden_text);
     } else if (content.service) {
-      complain(fill(texts.service_away, content.service), texts.service_away_text);
+      complain(fill(texts.service_away, content.service), texts.means[content.service] || "", { command: texts.look[content.service] });
     } else {
       complain(texts.web_away, texts.web_away_text);
     }
@@ -106,8 +109,10 @@ function show(content) {
     trouble = "";
     put("say", texts.back);
   }
+  if (opening && isPast(content)) return choose(0);
+  opening = false;
   points = points.filter((point) => !point.live).concat(content.points);
-  const oldest = content.now_ms - windowS * 1000;
+  const oldest = windowS ? content.now_ms - windowS * 1000 : 0;
   // One point before the left edge: lines begin there.
   while (points.length > 1 && points[1].t < oldest) points.shift();
   const last = points[points.length - 1] || { rates: {} };
@@ -119,6 +124,12 @@ function show(content) {
   workers(content.workers);
   partitions(content.lag);
   charts.draw(points, content.now_ms, windowS);
+}
+
+// Requests were decided, and none of them within the time that is shown.
+function isPast(content) {
+  const decided = Object.values(content.outcomes).reduce((sum, n) => sum + n, 0);
+  return windowS > 0 && decided > 0 && ![...points, ...content.points].some((point) => Object.keys(point.rates).length);
 }
 
 function head(content) {
@@ -171,7 +182,7 @@ function tiles(content, last) {
   put("accepted", plain.format(now.accepted));
   const [p50, p95, p99] = (content.latency || []).map((ms) => plain.format(Math.round(ms)));
   put("latency", p50 || "–");
-  put("latency-tail", p50 ? `p95 ${p95} · p99 ${p99}` : "");
+  put("latency-tail", p50 ? `p95\u00a0${p95} · p99\u00a0${p99}` : "");
   put("lag", now.lag === null ? texts.unknown : plain.format(now.lag));
   put("waiting", plain.format(now.waiting));
   put("stored", plain.format(now.stored));
@@ -303,16 +314,19 @@ function partitions(lag) {
   );
 }
 
+function choose(seconds) {
+  opening = false;
+  windowS = seconds;
+  points = [];
+  round += 1;
+  for (const button of document.querySelectorAll("[data-window]")) {
+    button.setAttribute("aria-pressed", String(Number(button.dataset.window) === seconds));
+  }
+  return turn();
+}
+
 for (const button of document.querySelectorAll("[data-window]")) {
-  button.addEventListener("click", () => {
-    windowS = Number(button.dataset.window);
-    points = [];
-    round += 1;
-    for (const other of document.querySelectorAll("[data-window]")) {
-      other.setAttribute("aria-pressed", String(other === button));
-    }
-    turn();
-  });
+  button.addEventListener("click", () => choose(Number(button.dataset.window)));
 }
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) turn();

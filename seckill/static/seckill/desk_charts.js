@@ -2,6 +2,7 @@
 // like; colours come from desk.css, so that an outcome has the same one wherever it is shown.
 
 const ITEM_COLORS = 8;
+const MINUTE_MS = 60000;
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const short = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 const full = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
@@ -135,12 +136,26 @@ export class Charts {
       ...partitions.map((n, i) => [n, this.texts.partition.replace("{n}", n), { series: i, fill: true, stack: "kafka", spanGaps: 5000 }, (point) => point.lag?.[n]]),
       ["waiting", this.texts.waiting, { series: 6, stack: "postgres", borderDash: [4, 3] }, (point) => point.waiting],
     ]);
+    const [from, to] = windowS ? recent(points, nowMs, windowS) : whole(points, nowMs);
     for (const chart of this.all) {
-      // A history that is younger than the window fills the chart all the same.
-      const first = points.length ? points[0].t : nowMs;
-      chart.options.scales.x.min = Math.max(nowMs - windowS * 1000, Math.min(first, nowMs - 60000));
-      chart.options.scales.x.max = nowMs;
+      chart.options.scales.x.min = from;
+      chart.options.scales.x.max = to;
       chart.update("none");
     }
   }
+}
+
+// A history that is younger than the window fills the chart all the same.
+function recent(points, nowMs, windowS) {
+  const first = points.length ? points[0].t : nowMs;
+  return [Math.max(nowMs - windowS * 1000, Math.min(first, nowMs - MINUTE_MS)), nowMs];
+}
+
+// From the first stock to now, or until a little after the last request where that is long ago.
+function whole(points, nowMs) {
+  const first = points.find((point) => Object.keys(point.left).length);
+  const last = points.findLast((point) => Object.keys(point.rates).length);
+  if (!first || !last) return recent(points, nowMs, 60);
+  const end = Math.max(last.t + (last.t - first.t) / 10, first.t + MINUTE_MS / 2);
+  return [first.t, nowMs - last.t < MINUTE_MS ? nowMs : end];
 }

@@ -68,6 +68,38 @@ def test_strangers_see_nothing(client: Client, control: Control) -> None:
         assert answer["Location"].startswith("/admin/login/")
 
 
+def test_who_comes_to_the_login_page_straight_is_led_on(client: Client) -> None:
+    member("olga", "operators")
+    user = User.objects.get(username="olga")
+    user.set_password("a long enough one")
+    user.save()
+    sent = {"username": "olga", "password": "a long enough one"}
+    assert client.post("/admin/login/", sent)["Location"] == reverse("admin:index")
+
+
+def test_a_wrong_address_or_a_refusal_is_a_page_that_leads_back(
+    boss: Client, observer: Client, control: Control
+) -> None:
+    control.set_stock(1, {1001: 10})
+    chinese = {"Accept-Language": "zh-hans"}
+    missing = boss.get(ACTIVITIES + "77/desk/", headers=chinese)
+    assert missing.status_code == 404
+    assert "页面不存在" in missing.content.decode()
+    refused = observer.get(ACTIVITIES + "1/finish/")
+    assert refused.status_code == 403
+    assert "observers look" in refused.content.decode()
+    for page in (missing, refused):
+        assert 'href="/admin/"' in page.content.decode()
+        assert "<style" not in page.content.decode()
+
+
+def test_an_empty_list_says_whether_a_search_made_it_empty(boss: Client) -> None:
+    assert "Nothing is here yet." in text(boss.get(ORDERS))
+    found = text(boss.get(ORDERS, {"q": "5"}))
+    assert "Nothing fits this search and these filters." in found
+    assert "Show all" in found
+
+
 def test_steering_needs_the_csrf_token(control: Control, redis_client: "redis.Redis") -> None:
     control.set_stock(1, {1001: 10})
     browser = Client(enforce_csrf_checks=True)
@@ -82,8 +114,9 @@ def test_the_journal_is_read_only_and_filtered(boss: Client, control: Control) -
     control.set_stock(2, {7: 1})
     first = StockChange.objects.earliest("id")
     shown = text(boss.get(JOURNAL))
-    assert "test Set stock 2 7: 0 7: 1 1 applied" in shown
-    assert "over: finished" in shown
+    assert "test Set stock 2 7: 0 → 1 1 applied" in shown
+    assert "over: – → finished" in shown
+    assert "Set stock of activity 1 by test" in text(boss.get(f"{JOURNAL}{first.pk}/change/"))
     assert len(rows(boss.get(JOURNAL + "?act=finish_activity"))) == 1
     assert len(rows(boss.get(JOURNAL + "?activity=2&state=applied&last=5"))) == 1
     assert len(rows(boss.get(JOURNAL + "?act=nonsense"))) == 0

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import redis
-from django.test import Client
+from django.test import Client, RequestFactory
 
 from seckill.control import Control
 from tests.integration.web.pages import (
@@ -98,7 +98,19 @@ def test_a_script_is_told_which_service_is_away(
     answer = boss.get(page, headers={"Accept": "application/json"})
     assert (answer.status_code, answer.json()) == (503, {"service": "PostgreSQL"})
     assert "no-store" in answer["Cache-Control"]
-    assert "PostgreSQL is away" in boss.get(page, headers={"Accept": "*/*"}).content.decode()
+    shown = boss.get(page, headers={"Accept": "*/*"}).content.decode()
+    assert "PostgreSQL is away" in shown
+    assert "The sale goes on" in shown
+    assert "your last act" not in shown
+    assert "your last act" in boss.post(page).content.decode()
+
+
+def test_the_page_of_an_error_of_ours_needs_nothing() -> None:
+    from django.views.defaults import server_error
+
+    page = server_error(RequestFactory().get("/admin/"))
+    assert page.status_code == 500
+    assert "goes on" in page.content.decode()
 
 
 def test_pages_of_people_are_not_kept_by_anybody(boss: Client, control: Control) -> None:
