@@ -31,7 +31,8 @@ STYLE = """
 @media print{:root{color-scheme:light;--bg:#fff;--fg:#000;--dim:#444;--rule:#bbb;--card:#f3f3f3;
 --good:#1a7f37;--bad:#c1121f;--warn:#7a5200;
 --c0:#3a6ea5;--c1:#e07b00;--c2:#2e8b57;--c3:#d1495b;--c4:#2a9d9d;--c5:#8e5ea2;--c6:#8d6a52;--c7:#c9a100}
-*{print-color-adjust:exact;-webkit-print-color-adjust:exact}section{break-inside:avoid}}
+*{print-color-adjust:exact;-webkit-print-color-adjust:exact}
+section,svg,tr,.legend{break-inside:avoid}h2{break-after:avoid}.scroll{overflow:visible}}
 @page{margin:14mm}
 *{box-sizing:border-box}
 body{margin:0 auto;max-width:860px;padding:28px 24px 48px;background:var(--bg);color:var(--fg);
@@ -358,12 +359,14 @@ def _section(title: str, body: str, note: str = "") -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, raw: bool = False) -> str:
-    cells = "".join(f"<th>{escape(name)}</th>" for name in head)
+    cells = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
     body = "".join(
         "<tr>" + "".join(f"<td>{cell if raw else escape(cell)}</td>" for cell in row) + "</tr>"
         for row in rows
     )
-    return f'<div class="scroll"><table><tr>{cells}</tr>{body}</table></div>'
+    # A head of its own: on paper it stands again on each page of a long table.
+    table = f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="scroll">{table}</div>'
 
 
 def _no_history() -> str:

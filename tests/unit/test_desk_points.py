@@ -1,6 +1,8 @@
 """The desk's charts: a history with gaps is drawn as what happened, thinned or not."""
 
 from dataclasses import replace
+from itertools import pairwise
+from typing import Any
 
 from seckill.admin.desk_look import Look
 from seckill.admin.desk_points import MAX_POINTS, points
@@ -41,9 +43,9 @@ def look(samples: list[Sample], now_s: int, since_s: int | None = None) -> Look:
     return Look(now_ms=START_MS + now_s * 1000, lane=LANE, samples=samples, since_ms=since_ms)
 
 
-def rates(found: list[dict[str, object]]) -> list[tuple[int, object]]:
+def rates(found: list[dict[str, Any]]) -> list[tuple[int, Any]]:
     """(second, requests/s by outcome) of each point."""
-    return [((int(str(p["t"])) - START_MS) // 1000, p["rates"]) for p in found]
+    return [((p["t"] - START_MS) // 1000, p["rates"]) for p in found]
 
 
 def test_a_rush_ends_where_it_ended_however_long_nothing_comes_after_it() -> None:
@@ -87,6 +89,6 @@ def test_a_long_history_is_thinned_and_keeps_its_sums() -> None:
     found = points(look(history, 3599), 1)
     assert MAX_POINTS - 50 < len(found) <= MAX_POINTS + 2
     times = [int(point["t"]) for point in found]
-    spans = [(b - a) / 1000 for a, b in zip(times, times[1:], strict=False)]
+    spans = [(b - a) / 1000 for a, b in pairwise(times)]
     sent = [p["rates"]["INVALID"] * s for p, s in zip(found[1:], spans, strict=True)]
     assert round(sum(sent)) == 3599

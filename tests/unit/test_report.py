@@ -145,6 +145,8 @@ def test_the_page_needs_nothing_from_outside() -> None:
     for words in ("clean", "10.00 %", "12.5 ms", "item 1001", "sold out", "prefers-color-scheme"):
         assert words in page
     assert page.count("<svg") == 5
+    # Printed, a long table has its head on each page.
+    assert page.count("<table>") == page.count("<table><thead>") > 4
     for name in INVARIANTS:
         assert name in page
 
