@@ -22,11 +22,13 @@ from seckill.checks import (
 )
 from seckill.errors import NoSuchActivity, PostgresAway, RedisAway, Refused, VersionMoved
 from seckill.journal import (
+    PATIENCE_S,
     Act,
     Done,
     Journal,
     KeyReused,
     Once,
+    SomebodyElse,
     UnderWay,
     allocate,
     postgres_errors,
@@ -47,6 +49,7 @@ __all__ = [
     "PostgresAway",
     "RedisAway",
     "Refused",
+    "SomebodyElse",
     "UnderWay",
     "VersionMoved",
     "check_activity",
@@ -74,6 +77,7 @@ class Control:
 
     `note` says why, in the journal. `once` names one act: its repeat does nothing and has the
     answer of the first (`Act.repeated`), also where that answer was lost; use it for one act only.
+    An act waits `patience_s` for others in its activity, then it is refused (SomebodyElse).
     """
 
     def __init__(
@@ -84,6 +88,7 @@ class Control:
         *,
         note: str = "",
         once: Once | None = None,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self._redis = client
         self._lane = lane or Lane()
@@ -95,6 +100,7 @@ class Control:
             actor[:150],
             note,
             once,
+            patience_s,
         )
 
     def status(self) -> LaneStatus:
@@ -221,7 +227,8 @@ class Control:
         """Change fields of an activity: those of FIELDS that are given; None removes one.
 
         Where Redis has the activity, its state follows in the same act; else the version is 0, and
-        the fields come with the activity when it is loaded. Journal and Act have times in ms.
+        the fields come with the activity when it is loaded. A name alone leaves Redis as it is, and
+        the version. Journal and Act have times in ms.
         """
         check_activity(activity_id)
         if not fields:
@@ -236,8 +243,8 @@ class Control:
             check_window(row.opens_at, row.closes_at)
             new = shown_fields(fields)
             version = turn.version or 0
-            if version:
-                state = {name: value for name, value in new.items() if name != "name"}
+            state = {name: value for name, value in new.items() if name != "name"}
+            if version and state:
                 version = self._loader.write_state(turn, state)
             Activity.objects.filter(pk=activity_id).update(**fields)
             return version, old, new
@@ -262,23 +269,16 @@ class Control:
         return self._journal.make(activity_id, fields)
 
     def configure(self, activity: Activity, *, expected_version: int | None = None) -> Act | None:
-        """Save a whole row, as a form has it. None where nothing of it concerns Redis now.
-
-        Nothing is saved while Redis is away.
-        """
-        loaded = activity.pk in self.status().activities
+        """Make or change an activity to a whole row, as a form has it. None: it is so already."""
         fields = {name: getattr(activity, name) for name in FIELDS}
         with postgres_errors():
             saved = Activity.objects.filter(pk=activity.pk).first()
-            if saved is None:
-                activity.save()
-                return None
+        if saved is None:
+            return self.create(activity.pk, **fields)
         changed = {n: v for n, v in fields.items() if v != getattr(saved, n)}
-        if loaded and set(changed) - {"name"}:
-            return self.configure_fields(activity.pk, expected_version=expected_version, **changed)
-        with postgres_errors():
-            Activity.objects.filter(pk=activity.pk).update(**changed)
-        return None
+        if not changed:
+            return None
+        return self.configure_fields(activity.pk, expected_version=expected_version, **changed)
 
     def sync_from_db(self, activity_id: int, *, expected_version: int | None = None) -> Act:
         """Make Redis what the database says: left = allocation - sold, never below 0."""

@@ -35,6 +35,8 @@ ATTEMPTS = 5
 # The lock of PostgreSQL under which activities are made: any number that nothing else uses.
 MAKING = 7_351_001
 LOCK_NOT_AVAILABLE = "55P03"
+# Seconds that an act waits for its turn: others take milliseconds, but for a sync of many orders.
+PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,10 @@ class KeyReused(Refused):
     """The same idempotency key came with another act."""
 
 
+class SomebodyElse(Refused):
+    """Somebody else acts in the same activity now."""
+
+
 class UnderWay(Refused):
     """The first call with this idempotency key has not ended yet."""
 
@@ -85,8 +91,10 @@ class Journal:
         actor: str,
         note: str = "",
         once: Once | None = None,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self._scripts = scripts
+        self._patience_s = patience_s
         self._status = status
         self._actor, self._note, self._once = actor, note[:500], once
 
@@ -103,20 +111,20 @@ class Journal:
         """Begin a row, have the act done in its turn, and complete the row.
 
         `wanted` stands in the row until it is done. `change` may be called again where a late
-        script came between. `make` makes the activity's row. Raises Refused, RedisAway,
-        PostgresAway, and what `change` raises.
+        script came between. `make` makes the activity's row, and takes it back where the act is
+        refused. Raises Refused, RedisAway, PostgresAway, and what `change` raises.
         """
         with postgres_errors():
-            if make:
-                Activity.objects.get_or_create(pk=activity_id)
-            elif not Activity.objects.filter(pk=activity_id).exists():
+            if not make and not Activity.objects.filter(pk=activity_id).exists():
                 raise NoSuchActivity(
                     _("activity %(id)s is not known") % {"id": activity_id}, "activity_id"
                 )
             entry, repeated = self._begin(act, activity_id, wanted)
             if entry.state == StockChange.State.APPLIED:
                 return _act_of(entry, repeated=True)
-            with self._told(entry), transaction.atomic():
+            # Not in the act's transaction: where that is lost after the script, the row must stand.
+            made = make and Activity.objects.get_or_create(pk=activity_id)[1]
+            with self._told(entry, made=made), transaction.atomic():
                 self._lock(entry, wait=not repeated)
                 for attempt in range(1, ATTEMPTS + 1):
                     seen = self._scripts.look(activity_id)
@@ -198,15 +206,34 @@ class Journal:
         return known, True
 
     def _lock(self, entry: StockChange, *, wait: bool) -> None:
-        """The turn, until the transaction ends. A repeat does not wait for it: raises UnderWay."""
-        try:
-            Activity.objects.select_for_update(nowait=not wait).get(pk=entry.activity_id)
-        except OperationalError as refused:
-            if getattr(refused.__cause__, "sqlstate", None) != LOCK_NOT_AVAILABLE:
-                raise
-            raise UnderWay(
-                _("a call with this idempotency key is still under way; try again in a second")
-            ) from None
+        """The turn, until the transaction ends. Raises SomebodyElse where it does not come in time.
+
+        A repeat does not wait for it: raises UnderWay.
+        """
+        taken = SomebodyElse(
+            _(
+                "somebody else is acting in activity %(id)s now, and it takes long; look at the "
+                "journal, and repeat the act when that has ended, if it is still wanted"
+            )
+            % {"id": entry.activity_id}
+        )
+        with connection.cursor() as cursor:
+            try:
+                cursor.execute(f"SET LOCAL lock_timeout TO '{round(self._patience_s * 1000)}ms'")
+                Activity.objects.select_for_update(nowait=not wait).get(pk=entry.activity_id)
+                # The act's own writes wait as long as it takes.
+                cursor.execute("SET LOCAL lock_timeout TO DEFAULT")
+            except Activity.DoesNotExist:
+                # Made for an act that was refused, and taken back just now.
+                raise taken from None
+            except OperationalError as refused:
+                if getattr(refused.__cause__, "sqlstate", None) != LOCK_NOT_AVAILABLE:
+                    raise
+                if wait:
+                    raise taken from None
+                raise UnderWay(
+                    _("a call with this idempotency key is still under way; try again in a second")
+                ) from None
 
     def settle(self, activity_id: int) -> None:
         """Complete the row of the last act that Redis did. For whoever has everybody's turn."""
@@ -228,15 +255,17 @@ class Journal:
         entry.save()
 
     @contextmanager
-    def _told(self, entry: StockChange) -> Iterator[None]:
-        """How an act that was not done is told in its row. A refused one frees its key."""
+    def _told(self, entry: StockChange, *, made: bool = False) -> Iterator[None]:
+        """How an act that was not done is told in its row. A refused one frees its key, and leaves
+        no activity that was `made` for it."""
         try:
             yield
         except UnderWay:
             raise
         except Refused as refused:
-            entry.idempotency_key = None
             _note(entry, StockChange.State.FAILED, refused)
+            if made:
+                _unmake(entry.activity_id)
             raise
         except RedisAway as away:
             _note(entry, StockChange.State.STARTED, away)
@@ -244,15 +273,35 @@ class Journal:
         except OperationalError:
             raise
         except DatabaseError as wrong:
-            entry.idempotency_key = None
-            _note(entry, StockChange.State.FAILED, wrong)
+            # After its script it holds: the next act of this activity completes the row.
+            undone = not self._may_be_done(entry)
+            _note(entry, StockChange.State.FAILED if undone else StockChange.State.STARTED, wrong)
             raise
+
+    def _may_be_done(self, entry: StockChange) -> bool:
+        try:
+            return self._scripts.look(entry.activity_id).journal == entry.pk
+        except RedisAway:
+            return True
 
 
 def _note(entry: StockChange, state: str, reason: Exception) -> None:
-    entry.state, entry.detail = state, str(reason)[:500]
-    entry.version, entry.old = None, None
-    entry.save()
+    """Into a row whose turn has ended: the next one may have completed it by now."""
+    changed: dict[str, Any] = {"state": state, "detail": str(reason)[:500]}
+    if state == StockChange.State.FAILED:
+        changed["idempotency_key"] = None
+    StockChange.objects.filter(pk=entry.pk, state=StockChange.State.STARTED).update(**changed)
+
+
+def _unmake(activity_id: int) -> None:
+    """Take back a row that was made for a refused act, unless somebody else goes on with it."""
+    with transaction.atomic():
+        row = Activity.objects.select_for_update(skip_locked=True).filter(pk=activity_id).first()
+        others = StockChange.objects.filter(activity_id=activity_id)
+        if row is None or others.exclude(state=StockChange.State.FAILED).exists():
+            return
+        if not row.items.exists():
+            row.delete()
 
 
 def _act_of(entry: StockChange, *, repeated: bool = False) -> Act:

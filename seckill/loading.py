@@ -72,7 +72,7 @@ class Loader:
         if turn.version is not None and version != turn.version:
             raise moved(activity_id, turn.version, version)
         self._stage(lane.positions)
-        units = sold.units_by_item(lane.positions)
+        units = sold.units_by_item(lane.positions, activity_id)
         counted: list[str | int] = []
         for item, allocation in items.items():
             status = now.items.get(item) if now else None

@@ -155,13 +155,22 @@ def limits_sql(positions: Mapping[str, int]) -> tuple[str, list[Any]]:
     )
 
 
-def units_by_item(positions: Mapping[str, int]) -> dict[tuple[int, int], int]:
-    """{(activity, item): units} accepted before T. `stage` comes first, in one transaction."""
+def units_by_item(
+    positions: Mapping[str, int], activity_id: int | None = None
+) -> dict[tuple[int, int], int]:
+    """{(activity, item): units} accepted before T, of all activities or of one.
+
+    `stage` comes first, in one transaction.
+    """
     accepted, arguments = accepted_sql(positions)
+    one = ""
+    if activity_id is not None:
+        one = " WHERE activity_id = %s"
+        arguments.append(activity_id)
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT activity_id, item_id, sum(quantity)::bigint"
-            f" FROM ({accepted}) AS accepted GROUP BY activity_id, item_id",
+            f" FROM ({accepted}) AS accepted{one} GROUP BY activity_id, item_id",
             arguments,
         )
         return {(activity, item): units for activity, item, units in cursor.fetchall()}

@@ -24,7 +24,7 @@ from seckill import auth, web
 from seckill.admin import desk, desk_acts, sentences
 from seckill.admin.base import LINK, UNKNOWN, SeckillAdmin, clock
 from seckill.admin.live import STATES, LiveChangeList, attach, look, state_of
-from seckill.control import Refused, postgres_errors
+from seckill.control import Refused
 from seckill.errors import ServiceAway
 from seckill.models import Activity
 from seckill.stats import ActivityStatus
@@ -136,11 +136,12 @@ class ActivityAdmin(SeckillAdmin):
         self._store(request, obj, change=change)
 
     def _store(self, request: HttpRequest, row: Activity, *, change: bool) -> None:
-        if change:
-            with postgres_errors():
-                row.save(update_fields=["name"])
-        else:
-            web.control(auth.actor_of_user(request.user)).configure(row)
+        """Through Control, for the journal. Of one that exists the form has the name alone."""
+        control = web.control(auth.actor_of_user(request.user))
+        if not change:
+            control.configure(row)
+        elif Activity.objects.filter(pk=row.pk).exclude(name=row.name).exists():
+            control.configure_fields(row.pk, name=row.name)
 
     def _save(self, request: HttpRequest, object_id: str | None) -> HttpResponse | None:
         """The answer to a form that was saved; None has the form shown again."""

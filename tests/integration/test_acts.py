@@ -9,9 +9,9 @@ from typing import Any
 import psycopg
 import pytest
 import redis
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 
-from seckill.control import ACTS, Act, Control, KeyReused, Once, UnderWay
+from seckill.control import ACTS, Act, Control, KeyReused, Once, SomebodyElse, UnderWay
 from seckill.errors import NoSuchActivity, PostgresAway, RedisAway, Refused, VersionMoved
 from seckill.keys import CONTROL_CHANNEL
 from seckill.models import Activity, Item, Record, StockChange
@@ -555,6 +555,82 @@ def test_postgresql_lost_after_the_script_is_settled_by_the_next_act(
     assert (again.repeated, again.version) == (True, 2)
     assert (shop.item(), Item.objects.get().allocation) == ((10, 10), 10)
     shop.clean()
+
+
+def test_a_database_that_refuses_after_the_script_is_settled_by_the_next_act(shop: Shop) -> None:
+    """No outage: a statement that PostgreSQL will not have. The act holds all the same."""
+    shop.control.set_stock(1, {1001: 5})
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql"
+            " AS $$ BEGIN RAISE EXCEPTION 'not today'; END $$"
+        )
+        cursor.execute(
+            "CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON seckill_item"
+            " EXECUTE FUNCTION refuse()"
+        )
+        once = Once("key-1", "a")
+        try:
+            with pytest.raises(DatabaseError, match="not today"):
+                Control(shop.client, "olga", once=once).add_stock(1, {1001: 5})
+        finally:
+            cursor.execute("DROP FUNCTION refuse CASCADE")
+    lost = StockChange.objects.latest("id")
+    assert (lost.state, "not today" in lost.detail, shop.item()) == ("started", True, (10, 10))
+    shop.control.pause(1)
+    lost.refresh_from_db()
+    assert (lost.state, lost.version, Item.objects.get().allocation) == ("applied", 2, 10)
+    assert Control(shop.client, "olga", once=once).add_stock(1, {1001: 5}).repeated
+    shop.clean()
+
+
+def test_a_second_operator_is_told_that_somebody_acts(shop: Shop) -> None:
+    shop.control.set_stock(1, {1001: 5})
+    before = everything(shop.client)
+    refused: list[SomebodyElse] = []
+
+    def second() -> None:
+        try:
+            Control(shop.client, "peter", patience_s=0.1).add_stock(1, {1001: 5})
+        except SomebodyElse as taken:
+            refused.append(taken)
+        finally:
+            connection.close()
+
+    with transaction.atomic():
+        Activity.objects.select_for_update().get(pk=1)
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(30)
+        assert "somebody else is acting in activity 1" in str(refused[0])
+    assert everything(shop.client) == before
+    row = StockChange.objects.latest("id")
+    assert (row.actor, row.state, Item.objects.get().allocation) == ("peter", "failed", 5)
+
+
+class TestWhatIsRefusedMakesNothing:
+    def test_an_activity_that_was_not_known(self, shop: Shop) -> None:
+        with pytest.raises(VersionMoved):
+            shop.control.set_stock(7, {1001: 5}, expected_version=3)
+        assert not Activity.objects.exists()
+        assert StockChange.objects.get().state == "failed"
+        shop.control.set_stock(7, {1001: 5})
+        with pytest.raises(VersionMoved):
+            shop.control.set_stock(7, {1001: 5}, expected_version=3)
+        assert Activity.objects.count() == 1
+
+    def test_one_that_somebody_else_is_putting_on_sale(self, shop: Shop) -> None:
+        StockChange.objects.create(actor="peter", act="set_stock", activity_id=7)
+        with pytest.raises(VersionMoved):
+            shop.control.set_stock(7, {1001: 5}, expected_version=3)
+        assert Activity.objects.get().pk == 7
+
+    def test_where_the_end_is_not_known_it_stays(self, shop: Shop) -> None:
+        client = lossy(shop)
+        with pytest.raises(RedisAway):
+            Control(client, "olga").set_stock(7, {1001: 5})
+        client.close()
+        assert Activity.objects.get().pk == 7
 
 
 @every_act

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import redis
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from seckill.audit import audit
 from seckill.control import Control
@@ -218,15 +220,30 @@ class TestConfigure:
         assert {int(user): int(units) for user, units in counted.items()} == bought
         shop.clean()
 
-    def test_what_does_not_concern_redis_is_only_saved(self, shop: Shop) -> None:
+    def test_a_name_is_saved_and_journalled_and_redis_stays_as_it_is(self, shop: Shop) -> None:
         shop.control.set_stock(1, {1001: 10})
-        assert self.change(shop, name="Singles' day") is None
+        before = everything(shop.client)
+        act = self.change(shop, name="Singles' day")
+        assert act is not None
+        assert (act.version, act.old, act.new) == (1, {"name": ""}, {"name": "Singles' day"})
         assert Activity.objects.get().name == "Singles' day"
-        assert shop.status().version == 1
+        assert everything(shop.client) == before
+        assert StockChange.objects.get(pk=act.journal_id).state == "applied"
+        assert self.change(shop, name="Singles' day") is None
+
+    def test_what_is_new_is_made_and_journalled(self, shop: Shop) -> None:
+        act = shop.control.configure(Activity(id=7, name="Night", user_limit=2))
+        assert act is not None
+        row = StockChange.objects.get(pk=act.journal_id)
+        assert (row.act, row.activity_id, row.actor) == ("create_activity", 7, "olga")
+        assert (row.new["name"], row.new["user_limit"]) == ("Night", 2)
+        assert Activity.objects.get().user_limit == 2
 
     def test_what_is_not_loaded_is_saved_and_loaded_with_it(self, shop: Shop) -> None:
         Activity.objects.create(id=1)
-        assert self.change(shop, user_limit=2, timeout_ms=5000) is None
+        act = self.change(shop, user_limit=2, timeout_ms=5000)
+        assert act is not None
+        assert act.version == 0
         shop.control.set_stock(1, {1001: 10})
         status = shop.status()
         assert (status.user_limit, status.timeout_ms) == (2, 5000)
@@ -316,6 +333,28 @@ class TestSync:
         shop.client.flushall()
         shop.control.set_stock(1, {1001: 100})
         assert (shop.item(1001), shop.item(1002)) == ((100, 100), (5, 5))
+        shop.clean()
+
+    def test_only_its_own_orders_are_summed(self, shop: Shop) -> None:
+        shop.control.set_stock(1, {1001: 10})
+        shop.control.set_stock(2, {1001: 10})
+        shop.buy(body(1), body(2, activity_id=2))
+        shop.store()
+        with CaptureQueriesContext(connection) as captured:
+            shop.control.sync_from_db(2)
+        sums = [q["sql"] for q in captured if "GROUP BY activity_id, item_id" in q["sql"]]
+        assert len(sums) == 1
+        assert "WHERE activity_id = 2" in sums[0]
+        with connection.cursor() as cursor:
+            cursor.execute("SET enable_seqscan TO off")
+            cursor.execute(
+                "EXPLAIN SELECT sum(quantity) FROM (SELECT * FROM seckill_record UNION ALL"
+                " SELECT * FROM seckill_record) AS accepted WHERE activity_id = 2"
+            )
+            plan = "\n".join(row[0] for row in cursor.fetchall())
+            cursor.execute("RESET enable_seqscan")
+        assert "Index Cond: (activity_id = 2)" in plan
+        assert shop.item(1001, 2) == (9, 10)
         shop.clean()
 
     def test_nothing_to_sync(self, shop: Shop) -> None:

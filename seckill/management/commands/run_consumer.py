@@ -105,7 +105,9 @@ class Command(BaseCommand):
 
     def _load(self, group: ConsumerGroup, activity_id: int, *, replace: bool) -> None:
         server = group.server
-        control = Control(group.client, "run_consumer", group.lane)
+        control = Control(
+            group.client, "run_consumer", group.lane, patience_s=server.connect_timeout
+        )
         lane = control.status()
         loaded = lane.activities.get(activity_id)
         wanted = set(server.stock)

@@ -83,13 +83,24 @@ def test_a_wrong_activity_is_refused(operator: Client, control: Control) -> None
     assert StockChange.objects.count() == Activity.objects.count() == 1
 
 
-def test_an_activity_is_not_made_without_redis(
+def test_what_is_made_and_named_here_stands_in_the_journal(
+    operator: Client, control: Control
+) -> None:
+    operator.post(ACTIVITIES + "add/", {"id": "4", "name": "New"})
+    for _ in range(2):
+        operator.post(ACTIVITIES + "4/change/", {"name": "Newer"})
+    assert list(
+        StockChange.objects.order_by("id").values_list("act", "activity_id", "actor", "new__name")
+    ) == [("create_activity", 4, "olga", "New"), ("configure", 4, "olga", "Newer")]
+
+
+def test_a_name_is_not_changed_without_redis(
     operator: Client, control: Control, away: None
 ) -> None:
     control.set_stock(1, {1001: 5})
-    answer = operator.post(ACTIVITIES + "add/", {"id": "4", "name": "New"})
+    answer = operator.post(ACTIVITIES + "1/change/", {"name": "New"})
     assert "Nothing was saved: Redis is away" in text(answer)
-    assert Activity.objects.count() == 1
+    assert Activity.objects.get().name == ""
 
 
 def test_finish_asks_first(operator: Client, control: Control, redis_client: "redis.Redis") -> None:
