@@ -4,18 +4,46 @@ Owns the way from Django's settings to those collaborators, and nothing of what 
 connections a process, one attempt a command: a page or an API call never waits for a retry.
 """
 
+import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from django.conf import settings
+from django.http import HttpRequest
 from django_redis import get_redis_connection
 from redis.exceptions import RedisError
 
+from seckill import rate_limit
 from seckill.control import Control, Once
 from seckill.engine import is_transient
 from seckill.errors import RedisAway
+from seckill.events import event
 from seckill.stats import LaneStatus, read_lane
 
 if TYPE_CHECKING:
     import redis
+
+
+log = logging.getLogger(__name__)
+
+
+def address_of(request: HttpRequest) -> str:
+    """Whose connection it is: behind a proxy, the proxy's."""
+    return str(request.META.get("REMOTE_ADDR", ""))
+
+
+def count_call(callers: Sequence[str], rate: float, burst: int) -> rate_limit.Verdict | None:
+    """Count a call of these callers; None where nobody is counted: no limit is set, or Redis away.
+
+    Who cannot be counted goes on: operators are never locked out.
+    """
+    if not settings.RATE_LIMIT:
+        return None
+    try:
+        return rate_limit.count(redis_client(), callers, rate, burst)
+    except RedisAway as away:
+        log.warning("calls are not counted: %s", away, extra=event("not-counted"))
+        return None
 
 
 def redis_client() -> "redis.Redis":

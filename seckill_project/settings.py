@@ -1,6 +1,7 @@
 """Django's settings, one file. Addresses and passwords come from `seckill_project.config`."""
 
 import contextlib
+import fcntl
 import os
 import secrets
 import tempfile
@@ -59,12 +60,21 @@ def _keep(kept: Path) -> str:
         try:
             os.link(made, kept)
         except FileExistsError:
-            if not kept.read_text().strip():
-                # Left empty by a process that was killed: no key.
-                made.replace(kept)
+            _replace_empty(kept, made)
     finally:
         made.unlink(missing_ok=True)
     return kept.read_text().strip()
+
+
+def _replace_empty(kept: Path, made: Path) -> None:
+    """In place of a file that was left empty, by a process that was killed: one of all who come."""
+    folder = os.open(kept.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        if not kept.read_text().strip():
+            made.replace(kept)
+    finally:
+        os.close(folder)
 
 
 SECRET_KEY = _secret_key()
@@ -215,6 +225,7 @@ UNFOLD = {
         }
     ],
     "SCRIPTS": [lambda request: static("seckill/keyboard.js")],
+    "LOGIN": {"form": "seckill.login.LoginForm"},
     "SHOW_VIEW_ON_SITE": False,
     "SIDEBAR": {
         "show_search": False,

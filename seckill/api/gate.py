@@ -5,7 +5,6 @@ itself says then what is away, and operators are never locked out.
 """
 
 import hashlib
-import logging
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -16,10 +15,6 @@ from django.http import HttpRequest, HttpResponse
 from seckill import rate_limit, web
 from seckill.api.problems import problem
 from seckill.api.strict import check_query
-from seckill.errors import RedisAway
-from seckill.events import event
-
-log = logging.getLogger(__name__)
 
 # Characters of a hash that name a caller's credential.
 CALLER = 32
@@ -77,19 +72,11 @@ def callers(request: HttpRequest) -> list[str]:
         or request.headers.get("Authorization")
         or request.COOKIES.get(settings.SESSION_COOKIE_NAME)
     )
-    found = [f"address:{request.META.get('REMOTE_ADDR', '')}"]
+    found = [f"address:{web.address_of(request)}"]
     if key:
         found.append("key:" + hashlib.sha256(key.encode()).hexdigest()[:CALLER])
     return found
 
 
 def _count(request: HttpRequest) -> rate_limit.Verdict | None:
-    if not settings.RATE_LIMIT:
-        return None
-    try:
-        return rate_limit.count(
-            web.redis_client(), callers(request), settings.RATE_LIMIT, settings.RATE_BURST
-        )
-    except RedisAway as away:
-        log.warning("calls are not counted: %s", away, extra=event("not-counted"))
-        return None
+    return web.count_call(callers(request), settings.RATE_LIMIT, settings.RATE_BURST)

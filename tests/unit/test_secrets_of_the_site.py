@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,21 @@ def test_an_empty_file_is_no_key(kept: Path) -> None:
     assert len(made) > 50
     assert settings._secret_key() == made
     assert kept.stat().st_mode & 0o777 == 0o600
+
+
+def test_all_who_find_it_empty_get_the_same_key(kept: Path) -> None:
+    for _ in range(40):
+        kept.write_text("")
+        together = threading.Barrier(8)
+
+        def make(together: threading.Barrier = together) -> str:
+            together.wait(30)
+            return settings._secret_key()
+
+        with ThreadPoolExecutor(8) as pool:
+            keys = {made.result() for made in [pool.submit(make) for _ in range(8)]}
+        assert keys == {kept.read_text()}
+    assert list(kept.parent.iterdir()) == [kept]
 
 
 def test_who_comes_second_takes_the_key_of_the_first(kept: Path) -> None:

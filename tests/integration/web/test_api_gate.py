@@ -10,7 +10,7 @@ from django.test import Client
 
 from seckill import rate_limit
 from seckill.control import Control
-from seckill.fence import fence
+from seckill.fence import fence, lift
 from seckill.keys import Lane, rate_bucket
 from seckill.workers import Heart, Kind
 from tests.conftest import wait_until
@@ -134,6 +134,33 @@ class TestReady:
         said = self.parts(http)["decide.fence"]
         assert said.startswith("REWOUND: ")
         assert "an older copy" not in said, "a probe needs no credential"
+
+    def test_who_asks_too_often_gets_the_last_answer_and_no_refusal(
+        self, http: Client, control: Control, redis_client: "redis.Redis", settings: Any
+    ) -> None:
+        settings.RATE_LIMIT, settings.RATE_BURST = 0.001, 2
+        control.set_stock(1, {1: 1})
+
+        def ask(address: str) -> int:
+            return int(http.get("/readyz", REMOTE_ADDR=address).status_code)
+
+        ask("10.0.0.1")
+        # The last look of this process is of now.
+        assert ask("10.0.0.1") == 200
+        assert fence(redis_client, Lane(), "REWOUND", "an older copy")
+        assert ask("10.0.0.1") == 200
+        wait_until(lambda: ask("10.0.0.1") == 503, 30, "the answer of before is too old")
+        # Who has a share left is told what is now.
+        lift(redis_client, Lane())
+        assert ask("10.0.0.2") == 200
+
+    def test_a_probe_takes_nothing_from_the_calls_of_its_address(
+        self, http: Client, key: str, control: Control, settings: Any
+    ) -> None:
+        settings.RATE_LIMIT, settings.RATE_BURST = 0.001, 1
+        control.set_stock(1, {1: 1})
+        assert [http.get("/readyz").status_code for _ in range(3)] == [200] * 3
+        assert http.get("/status", headers={"X-API-Key": key}).status_code == 200
 
     def test_workers_that_were_heard_of_are_silent(
         self, http: Client, control: Control, redis_client: "redis.Redis", stack: Any

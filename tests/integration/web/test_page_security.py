@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 import redis
+from django.contrib.auth.models import User
 from django.test import Client, RequestFactory
 
 from seckill.control import Control
+from seckill.keys import rate_bucket
 from tests.integration.web.pages import (
     ACTIVITIES,
     DEAD_REDIS,
@@ -178,3 +180,23 @@ def test_no_address_of_a_service_is_told(boss: Client, control: Control, away: N
     host = DEAD_REDIS.removeprefix("redis://").partition("/")[0]
     for page in (ACTIVITIES + "1/desk/data/", ACTIVITIES + "1/desk/"):
         assert host not in boss.get(page).content.decode()
+
+
+def test_log_ins_of_an_address_are_limited_before_the_password_is_looked_at(
+    redis_client: "redis.Redis",
+) -> None:
+    User.objects.create_superuser("olga", password="a long enough one")
+
+    def log_in(address: str, password: str) -> Any:
+        sent = {"username": "olga", "password": password}
+        return Client().post("/admin/login/", sent, REMOTE_ADDR=address)
+
+    redis_client.set(rate_bucket("login:10.0.0.1"), 10**17)
+    refused = log_in("10.0.0.1", "a long enough one")
+    assert refused.status_code == 200
+    assert "Too many tries from your address" in refused.content.decode()
+    assert "sessionid" not in refused.cookies
+    assert log_in("10.0.0.2", "wrong").status_code == 200
+    assert log_in("10.0.0.2", "a long enough one").status_code == 302
+    assert redis_client.pttl(rate_bucket("login:10.0.0.2")) > 0
+    redis_client.delete(rate_bucket("login:10.0.0.1"))
