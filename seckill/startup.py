@@ -32,7 +32,7 @@ def wait_for(
             if left <= 0:
                 raise
             if away.service != told:
-                say(f"{away}. Trying for {left:.0f} s more (--connect-timeout)")
+                say(f"{str(away).rstrip('.')}. Trying for {left:.0f} s more (--connect-timeout)")
                 told = away.service
         if shutdown.wait(min(pause, max(deadline - time.monotonic(), 0.01))):
             raise Stopped

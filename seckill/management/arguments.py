@@ -1,6 +1,7 @@
 """Flags from configuration sections, and errors as people read them: for all commands."""
 
 import argparse
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,9 @@ from django.db import connections
 from seckill import exit_codes
 from seckill.errors import ServiceAway
 from seckill_project.config import ENV_PREFIX, ConfigError, Section, django_database
+
+# The parameter that says where a service is.
+ADDRESSES = {"Kafka": "BROKERS", "Redis": "REDIS_URL", "PostgreSQL": "PG_DSN"}
 
 
 def add_section_flags(parser: CommandParser, section: type[Section]) -> None:
@@ -66,9 +70,16 @@ def use_database(dsn: str) -> None:
 @contextmanager
 def readable_errors() -> Iterator[None]:
     """What a user can mend ends as one line on stderr and an exit code, never as a traceback."""
+    # Its own lines about each try would bury ours.
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
     try:
         yield
     except ConfigError as wrong:
         raise CommandError(str(wrong), returncode=exit_codes.USAGE) from None
     except ServiceAway as away:
-        raise CommandError(str(away), returncode=exit_codes.UNREACHABLE) from None
+        act = (
+            f"Bring it back, or correct its address ({ENV_PREFIX}{ADDRESSES[away.service]}; "
+            "manage.py devstack status shows the embedded services)"
+        )
+        text = f"{str(away).rstrip('.')}. {act}"
+        raise CommandError(text, returncode=exit_codes.UNREACHABLE) from None

@@ -135,6 +135,24 @@ def test_what_cannot_be_done_is_one_line_and_a_code(
     assert "Traceback" not in ended.output
 
 
+@pytest.mark.parametrize(
+    ("arguments", "address"),
+    [
+        (["status", "--redis-url", DEAD_REDIS], "SECKILL_REDIS_URL"),
+        (["dead_letters", "list", "--brokers", "127.0.0.1:1"], "SECKILL_BROKERS"),
+    ],
+)
+def test_a_service_that_is_away_says_what_to_do_and_no_more(
+    manage: Manage, arguments: list[str], address: str
+) -> None:
+    ended = Ended(manage(*arguments))
+    assert ended.code == 3, ended.output
+    assert "is away" in ended.output
+    assert f"correct its address ({address}; " in ended.output
+    # The Kafka library's own lines about each try would bury ours.
+    assert "kafka.net" not in ended.output
+
+
 def test_status_once_and_as_json(manage: Manage, shop: Shop) -> None:
     shop.control.set_stock(1, {1001: 10})
     shop.buy(sale.body(1), sale.body(2, {9: 1}))

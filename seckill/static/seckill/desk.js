@@ -237,7 +237,7 @@ function items(content) {
       const name = make("th", "", { scope: "row" });
       const swatch = make("span", "", { class: "desk-swatch", "aria-hidden": "true" });
       swatch.style.background = charts.itemColor(item.id);
-      name.append(swatch, ` ${item.id}${item.name ? ` · ${item.name}` : ""}`);
+      name.append(swatch, `\u00a0${item.id}${item.name ? ` · ${item.name}` : ""}`);
       row.append(name);
       for (let i = 0; i < 3; i += 1) row.append(make("td", "", { class: "desk-number" }));
       if (texts.steer) {
