@@ -25,7 +25,7 @@ from seckill_project.config import KafkaSection
 
 # Partitions of a topic that we make: room for as many consumers.
 DEFAULT_PARTITIONS = 4
-# Seconds to wait until a topic that was just made can be used.
+# Seconds to wait until a topic that was just made can be used, or a deleted one is gone.
 TOPIC_READY_S = 30.0
 
 
@@ -145,13 +145,22 @@ class Topics:
         return frozenset(member["member_id"] for member in group["members"])
 
     def delete(self, topic: str) -> None:
-        """Delete the topic and all its messages."""
+        """Delete the topic and all its messages, and wait until it is seen no more.
+
+        Kafka answers before that, and `ensure` would take what is about to go for the topic.
+        """
+        before = self.source(topic)
         try:
             self._admin.delete_topics([topic])
         except UnknownTopicOrPartitionError:
             return
         except KafkaError as away:
             raise BrokerAway(away) from None
+        deadline = time.monotonic() + TOPIC_READY_S
+        while before is not None and self.source(topic) == before:
+            if time.monotonic() > deadline:
+                raise BrokerAway(f"topic {topic} is still there after {TOPIC_READY_S:.0f} s")
+            time.sleep(0.05)
 
     def _describe(self, topic: str) -> dict[str, Any] | None:
         try:

@@ -26,6 +26,15 @@ def test_a_topic_that_was_made_again_is_another_one(
     asker.close()
 
 
+def test_a_deleted_topic_is_gone_when_the_call_returns(server: Server, topics: Topics) -> None:
+    """Else it is still found by `ensure`, which makes nothing, and then there is none."""
+    name = f"{server.topic}-again"
+    for _ in range(20):
+        assert topics.ensure(name, 1)
+        topics.delete(name)
+        assert topics.source(name) is None
+
+
 def test_nobody_there(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the client that has no test of its own for it."""
     monkeypatch.setattr(sources, "ASK_S", 0.5)
