@@ -32,7 +32,7 @@ from seckill.events import event
 from seckill.exit_codes import SECOND_SIGNAL, UNREACHABLE
 from seckill.fence import Guard
 from seckill.keys import Lane, position_field
-from seckill.lag import LagWatch, read_ends
+from seckill.lag import LagWatch, Tails, read_ends
 from seckill.logs import configure_logging
 from seckill.redis_client import connect
 from seckill.sampler import Sampler
@@ -181,6 +181,9 @@ class ConsumerGroup:
     _restarts: int = 0
     _heart: Heart | None = None
 
+    def __post_init__(self) -> None:
+        self._tails = Tails(self.server)
+
     def run(self, *, drain: bool = False) -> None:
         """Keep the consumers running; the status line each `status_interval`."""
         context = multiprocessing.get_context("spawn")
@@ -189,7 +192,9 @@ class ConsumerGroup:
         next_drain_look = time.monotonic() + DRAIN_LOOK_S
         heart = self._heart = Heart(self.server.redis_url, self.lane, Kind.PARENT)
         sampler = Sampler(
-            self.client, self.lane, LagWatch(self.server.topic, lambda: Topics(self.server))
+            self.client,
+            self.lane,
+            LagWatch(self.server.topic, lambda: Topics(self.server), Tails(self.server)),
         )
         sampler.start()
         try:
@@ -217,6 +222,7 @@ class ConsumerGroup:
             sampler.close()
             heart.close()
         self.say(self.describe())
+        self._tails.close()
 
     def skip_to_end(self) -> dict[int, int]:
         """Put every partition at its end, unread, and count it. {partition: requests skipped}.
@@ -260,7 +266,8 @@ class ConsumerGroup:
 
     def lag(self, lane: LaneStatus) -> int:
         """Requests in the topic that are not decided. Raises BrokerAway."""
-        return sum(read_ends(self.topics, self.server.topic).lag(lane.positions).values())
+        ends = self._tails.look(read_ends(self.topics, self.server.topic), lane.positions)
+        return sum(ends.lag(lane.positions).values())
 
     def describe(self) -> str:
         """The status line: stock, outcomes, rate, lag, consumers; or what cannot be reached."""

@@ -27,6 +27,28 @@ class CannotRead(Exception):
     """The topic is not there, or was replaced meanwhile. The message says what to do."""
 
 
+def open_reader(section: KafkaSection, fetch_kb: int = 2048) -> Consumer:
+    """A consumer that is to be assigned by hand, and tells where a partition ends."""
+    return Consumer(
+        {
+            # Needed by the library; nothing is committed in its name.
+            "group.id": "seckill-reader",
+            "client.id": "seckill-reader",
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",
+            "isolation.level": "read_committed",
+            "allow.auto.create.topics": False,
+            "queued.max.messages.kbytes": 8 * fetch_kb,
+            "fetch.message.max.bytes": fetch_kb * 1024,
+            "fetch.queue.backoff.ms": 10,
+            "log_level": 2,
+            **confluent_options(section),
+        }
+    )
+
+
 class TopicReader:
     """One topic. A context manager; raises BrokerAway and CannotRead."""
 
@@ -34,24 +56,7 @@ class TopicReader:
         self.name = section.topic
         self._section = section
         self.source = self._source()
-        self.consumer = Consumer(
-            {
-                # Needed by the library; nothing is committed in its name.
-                "group.id": "seckill-reader",
-                "client.id": "seckill-reader",
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
-                "enable.partition.eof": True,
-                "auto.offset.reset": "earliest",
-                "isolation.level": "read_committed",
-                "allow.auto.create.topics": False,
-                "queued.max.messages.kbytes": 16 * 1024,
-                "fetch.message.max.bytes": 2 * 1024 * 1024,
-                "fetch.queue.backoff.ms": 10,
-                "log_level": 2,
-                **confluent_options(section),
-            }
-        )
+        self.consumer = open_reader(section)
 
     def __enter__(self) -> "TopicReader":
         return self
