@@ -33,8 +33,8 @@ TELL_AGAIN_S = 10.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 2.0
 # Seconds for the last commit of a consumer that stops.
 LAST_COMMIT_S = 5.0
-# Seconds until dead letters that Kafka did not take are tried again.
-LETTERS_AGAIN_S = 10.0
+# Seconds until dead letters that Kafka did not take are looked at again.
+LETTERS_AGAIN_S = 1.0
 
 WAITING = "Requests wait in Kafka, nothing is lost"
 RECOVER = "Look at the plan of `manage.py recover`, then run it with --apply"
@@ -129,7 +129,8 @@ class Consumer:
         polled = self._fill()
         self._settle()
         self._submit(self._next_group())
-        while self.dead_letters.full and not self.dead_letters.flush():
+        while self.dead_letters.full and not self.dead_letters.flush_in_turn():
+            self.hold = f"Kafka takes no dead letters, and no more fit into memory. {WAITING}"
             self.beat()
             self._intake.wait(1.0)
             if self.shutdown.requested:
@@ -269,7 +270,7 @@ class Consumer:
         positions = self._to_commit()
         if not positions:
             return
-        if not self.dead_letters.flush():
+        if not self.dead_letters.flush_in_turn():
             # Deciding goes on; the letters, and so the commit, are tried again after a pause.
             self._committed_at = time.monotonic() + LETTERS_AGAIN_S
             return

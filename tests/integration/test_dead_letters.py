@@ -1,6 +1,7 @@
 """Dead letters in real Kafka: each with its origin, acknowledged before anything is committed."""
 
 import logging
+import threading
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
@@ -18,6 +19,7 @@ from seckill.dead_letters import (
 )
 from seckill.errors import BrokerAway
 from seckill_project.config import Server
+from tests.conftest import wait_until
 from tests.messages import headers, read
 from tests.sale import SOURCE, batch, body
 
@@ -108,26 +110,25 @@ def test_kafka_away_keeps_them(parked: Parked) -> None:
     assert parked.letters.parked == 2
 
 
-def test_a_late_acknowledgement_sends_nothing_twice(parked: Parked) -> None:
+def test_a_late_acknowledgement_sends_nothing_twice(
+    parked: Parked, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The time to wait was over; what the producer has is not given to it again."""
+    monkeypatch.setattr("seckill.dead_letters.FLUSH_S", 0.3)
+    heard = threading.Event()
 
     def slow(producer: Producer) -> None:
         flush = producer.flush
-
-        def late(timeout_s: float) -> int:
-            flush(timeout_s)
-            producer.flush = flush  # type: ignore[method-assign]
-            return 1
-
-        producer.flush = late  # type: ignore[method-assign]
+        producer.flush = lambda timeout_s: flush(timeout_s) if heard.is_set() else 1  # type: ignore[method-assign]
 
     parked.bend = slow
     parked.letters.park(bad(0, b"{"))
     assert not parked.letters.flush()
+    heard.set()
     parked.letters.park(bad(10, b"}"))
-    assert parked.letters.flush()
+    wait_until(parked.letters.flush, 60, "the second")
     parked.letters.park(bad(20, b"]"))
-    assert parked.letters.flush()
+    wait_until(parked.letters.flush, 60, "the third")
     assert [said["offset"] for _, said in parked.read(3)] == ["1", "11", "21"]
 
 
@@ -170,3 +171,48 @@ def test_the_topic_is_bounded(parked: Parked, topics: Topics) -> None:
     admin = AdminClient({"bootstrap.servers": parked.section.brokers})
     configs = admin.describe_configs([resource])[resource].result(60)
     assert {name: configs[name].value for name in TOPIC_CONFIGS} == TOPIC_CONFIGS
+
+
+def test_a_topic_that_is_away_costs_no_turn(
+    parked: Parked, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever opens a producer waits for long; whoever asks does not, and hears of it once."""
+    there = threading.Event()
+    parked.bend = lambda producer: assert_true(there.wait(60))
+    parked.letters.park(bad(0, b"{"))
+    for _ in range(3):
+        assert not parked.letters.flush_in_turn()
+    parked.letters.park(bad(10, b"}"))
+    assert not parked.letters.flush_in_turn()
+    assert caplog.text.count("dead letters wait") == 1
+    there.set()
+    wait_until(parked.letters.flush_in_turn, 60, "they are parked")
+    assert "going on: dead letters are parked again" in caplog.text
+    assert [said["offset"] for _, said in parked.read(2)] == ["1", "11"]
+    assert len(parked.opened) == 1
+
+
+def test_more_letters_than_the_producer_takes(section: Server) -> None:
+    """Nothing of them is given up, and none is sent twice."""
+    topic = dead_topic(section.topic)
+    letters = DeadLetters(section, lambda: open_producer(section, topic, max_in_flight=10))
+    letters.park(bad(0, *[b"%d" % n for n in range(300)]))
+    wait_until(letters.flush, 60, "they are parked")
+    letters.close()
+    assert [m.value() for m in read(section.brokers, topic, 300)] == [b"%d" % n for n in range(300)]
+    assert letters.parked == 300
+
+
+def test_a_bug_on_the_way_is_told(parked: Parked) -> None:
+    def broken(producer: Producer) -> None:
+        producer.close()
+        raise LookupError("a bug")
+
+    parked.bend = broken
+    parked.letters.park(bad(0, b"{"))
+    with pytest.raises(LookupError, match="a bug"):
+        parked.letters.flush()
+
+
+def assert_true(answer: bool) -> None:
+    assert answer

@@ -10,11 +10,14 @@ from confluent_kafka.admin import AdminClient
 
 from seckill.batch import Batch
 from seckill.broker import Position, open_consumer
+from seckill.broker.producer import open_producer
+from seckill.dead_letters import DeadLetters, dead_topic
 from seckill.engine import Engine, Reply
 from seckill.errors import RedisAway
 from seckill.keys import Lane, position_field
 from tests.conftest import wait_until
 from tests.integration.test_consumer import SOON_S, Node, node, running
+from tests.messages import read
 from tests.sale import body, put_on_sale, waiting
 
 __all__ = ["node"]
@@ -138,3 +141,26 @@ def test_producers_may_compress_as_they_like(node: Node) -> None:
         producer.close()
         node.decided(consumer, 20 * count)
     assert node.lane().activities[1].success == 100
+
+
+def test_the_sale_goes_on_while_no_dead_letter_can_be_parked(node: Node) -> None:
+    put_on_sale(node.client, {1001: 1000})
+    there = threading.Event()
+
+    def late() -> Any:
+        assert there.wait(120)
+        return open_producer(node.server, dead_topic(node.server.topic))
+
+    consumer = node.consumer()
+    consumer.dead_letters = DeadLetters(node.server, late)
+    for count in range(1, 4):
+        node.send([b"bad", body(count)])
+        node.decided(consumer, 2 * count)
+
+    def committed() -> int:
+        return node.topics.committed(node.server.group_id, node.server.topic)[0].offset
+
+    assert committed() == 0
+    there.set()
+    node.turns(consumer, lambda: committed() == 6, "parked, and then committed")
+    assert len(read(node.server.brokers, dead_topic(node.server.topic), 3)) == 3
