@@ -96,7 +96,7 @@ class TrimsFirst(LogWorker):
             self.turns += 1
             if self.turns == DIES_AT:
                 os._exit(DIED)
-            self._store(batch.records, batch.dead)
+            self._store(batch.texts, batch.records, batch.dead)
         return len(batch.entries)
 
 
