@@ -198,7 +198,7 @@ def test_a_record_that_differs_in_the_second_delivery_is_a_second_one(
 class TrimsFirst(LogWorker):
     """Takes records off the list, and means to store them afterwards."""
 
-    def _store(self, records: object, dead: object) -> None:
+    def _store(self, *batch: object) -> None:
         """Not yet."""
 
     def _trim(self, batch: Sequence[bytes], dead: object) -> None:
