@@ -17,7 +17,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 
-from devstack.bench import deciding, flow, growth, rig, storing
+from devstack.bench import deciding, flow, growth, lanes, rig, storing
 from devstack.bench.figures import AuditFailed, Figure, machine, tables
 from devstack.bench.rig import Rig
 from devstack.crew import Crew
@@ -36,6 +36,7 @@ SCENARIOS: dict[str, Callable[[Rig], list[Figure]]] = {
     "losers": deciding.losers,
     "realistic": deciding.realistic,
     "several": deciding.several,
+    "lanes": lanes.lanes,
     "store": storing.store,
     "all-at-once": flow.all_at_once,
     "latency": flow.latency,
@@ -51,7 +52,7 @@ SCENARIOS: dict[str, Callable[[Rig], list[Figure]]] = {
 # Columns of the tables in a file.
 FILE_WIDTH = 160
 # What `--quick` leaves out: it is to be done in two minutes.
-SLOW = ("several", "growth-rows", "growth-buyers", "growth-request", "growth-partitions")
+SLOW = ("several", "lanes", "growth-rows", "growth-buyers", "growth-request", "growth-partitions")
 
 
 class Command(BaseCommand):
