@@ -118,13 +118,12 @@ local function read_activity(index)
   local timeout = tonumber(state[6] or nil) or default_timeout
   activity.timeout = timeout > 0 and timeout or math.huge
   activity.tail = ',"version":' .. activity.version .. '}'
-  local left, head, total = {}, {}, 0
+  local left, total = {}, 0
   for i = 1, #stock, 2 do
-    local item, units = stock[i], tonumber(stock[i + 1])
-    left[item], total = units, total + units
-    head[item] = ',"activity_id":' .. id .. ',"item_id":' .. item .. ',"quantity":'
+    local units = tonumber(stock[i + 1])
+    left[stock[i]], total = units, total + units
   end
-  activity.left, activity.head, activity.total = left, head, total
+  activity.left, activity.total, activity.head = left, total, {}
   activity.changed = {}
   activity.bought, activity.bought_changed = {}, {}
   return activity
@@ -229,7 +228,12 @@ while i <= size do
                 left[item] = left[item] - quantity
                 activity.changed[item] = true
                 recorded = recorded + 1
-                records[recorded] = '{"user_id":' .. user .. activity.head[item]
+                local head = activity.head[item]
+                if not head then
+                  head = ',"activity_id":' .. activity.id .. ',"item_id":' .. item .. ',"quantity":'
+                  activity.head[item] = head
+                end
+                records[recorded] = '{"user_id":' .. user .. head
                   .. (text[quantity] or remember(quantity))
                   .. ',"cost_ms":' .. age .. record_middle .. place .. tail
               end
@@ -313,11 +317,12 @@ end
 
 -- Everything is decided; from here on there are only writes.
 
--- Write a table of field -> value in calls that fit Lua's stack.
-local function write_hash(key, fields)
+-- Write the values of the changed fields, in calls that fit Lua's stack. Numbers go as they are: a
+-- call writes whole ones exactly, and quicker than Lua makes text of them.
+local function write_hash(key, changed, values)
   local args, count = {}, 0
-  for field, value in pairs(fields) do
-    args[count + 1], args[count + 2] = field, value
+  for field in pairs(changed) do
+    args[count + 1], args[count + 2] = field, values[field]
     count = count + 2
     if count == CHUNK then
       redis.call('HSET', key, unpack(args, 1, count))
@@ -358,16 +363,8 @@ for index = 1, #ARGV - FIRST_ACTIVITY_ID + 1 do
     for field, count in pairs(counters) do
       if count > 0 then redis.call('HINCRBY', activity.stats_key, field, count) end
     end
-    local stock = {}
-    for item in pairs(activity.changed) do
-      stock[item] = string.format('%.0f', activity.left[item])
-    end
-    write_hash(activity.stock_key, stock)
-    local bought = {}
-    for user in pairs(activity.bought_changed) do
-      bought[user] = string.format('%.0f', activity.bought[user])
-    end
-    write_hash(activity.buyers_key, bought)
+    write_hash(activity.stock_key, activity.changed, activity.left)
+    write_hash(activity.buyers_key, activity.bought_changed, activity.bought)
     if activity.sold_out then
       redis.call('HSET', activity.state_key, 'over', 'sold_out', 'over_at', string.format('%.0f', now))
     end
