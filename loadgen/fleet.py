@@ -19,7 +19,7 @@ from multiprocessing.process import BaseProcess
 from loadgen.buyers import Kind
 from loadgen.plan import Load
 from loadgen.report import Lateness, Report, Tally, report_of
-from loadgen.sender import FLUSH_STOPPED_S, PROGRESS_S, Progress, Stop, send
+from loadgen.sender import FLUSH_STOPPED_S, LEAD_S, PROGRESS_S, Progress, Stop, send
 from seckill.broker.producer import open_producer
 from seckill.errors import BrokerAway
 from seckill.exit_codes import SECOND_SIGNAL
@@ -27,8 +27,6 @@ from seckill.shutdown import Shutdown, leave_ctrl_c_to_the_parent, start_child
 from seckill.tracing import traced_producer
 from seckill_project.config import Client
 
-# Seconds between the word to start and the start itself: the word reaches all before it.
-LEAD_S = 0.1
 NOTHING = Progress(0.0, 0, 0, 0, 0, 0, False, "")
 READY = "ready"
 
@@ -91,6 +89,7 @@ def run(
             theirs.close()
             senders.append(_Sender(process, ours))
         _listen_until(senders, lambda s: s.ready or s.tally is not None, shutdown)
+        # The word reaches all before it.
         start_at = time.time() + LEAD_S
         for sender in senders:
             if sender.tally is None:

@@ -13,7 +13,7 @@ from loadgen.plan import NO_PROFILE, Load, make_load
 from loadgen.profile import MAX_REQUESTS
 from loadgen.profile_file import names, read_profile
 from loadgen.progress import display_for
-from loadgen.sender import run
+from loadgen.sender import LEAD_S, run
 from seckill import exit_codes
 from seckill.broker.producer import CONNECT_S, Producer, open_producer
 from seckill.broker.topics import DEFAULT_PARTITIONS, Topics
@@ -201,7 +201,14 @@ class Command(BaseCommand):
                     if producer is None:
                         report = fleet.run(client, load, processes, shutdown, display)
                     else:
-                        report = run(load, producer, shutdown, display, topic=client.topic)
+                        report = run(
+                            load,
+                            producer,
+                            shutdown,
+                            display,
+                            topic=client.topic,
+                            start_at=time.time() + LEAD_S,
+                        )
             finally:
                 if producer is not None:
                     producer.close()
