@@ -61,6 +61,14 @@ def add_supervision_flag(parser: CommandParser) -> None:
     )
 
 
+def positive(text: str) -> int:
+    """For a flag that takes a whole number above 0."""
+    number = int(text) if text.isdigit() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return number
+
+
 def use_database(dsn: str) -> None:
     """Let Django's models use the database of this command's flags. Before the first query."""
     connections["default"].close()

@@ -1,6 +1,5 @@
 """`manage.py bench`: what this machine does, stage by stage."""
 
-import argparse
 import json
 import logging
 import os
@@ -26,7 +25,7 @@ from devstack.sale import worker_environment
 from devstack.stack import Stack
 from seckill import exit_codes
 from seckill.broker.topics import Topics
-from seckill.management.arguments import readable_errors, use_database
+from seckill.management.arguments import positive, readable_errors, use_database
 from seckill.redis_client import connect
 from seckill_project.config import BASE_DIR, Server, load
 
@@ -75,8 +74,8 @@ class Command(BaseCommand):
         size.add_argument(
             "--full", action="store_true", help="growth to 5 million requests, 10 million rows"
         )
-        parser.add_argument("--requests", type=_positive, metavar="N", help="backlog of a run")
-        parser.add_argument("--repeats", type=_positive, metavar="N", help="of what is compared")
+        parser.add_argument("--requests", type=positive, metavar="N", help="backlog of a run")
+        parser.add_argument("--repeats", type=positive, metavar="N", help="of what is compared")
         parser.add_argument("--json", action="store_true", help="the figures as one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -124,10 +123,3 @@ class Command(BaseCommand):
             return
         for table in tables(figures, about):
             console.print(table)
-
-
-def _positive(text: str) -> int:
-    number = int(text) if text.isdigit() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return number

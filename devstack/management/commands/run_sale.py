@@ -17,17 +17,20 @@ from devstack.process import own_process
 from devstack.sale import Plan, Sale, logs_folder, worker_environment
 from devstack.sale_view import Addresses, print_result, view_for
 from devstack.stack import Stack
+from loadgen.plan import make_load
+from loadgen.profile_file import read_profile
 from seckill import exit_codes
 from seckill.accounts import Unusable, make_admin, make_api_key
 from seckill.broker.topics import Topics
 from seckill.errors import ServiceAway
-from seckill.management.arguments import readable_errors, use_database
+from seckill.management.arguments import positive, readable_errors, use_database
 from seckill.models import ApiKey
 from seckill.redis_client import connect
 from seckill.shutdown import Shutdown
 from seckill_project.config import (
     BASE_DIR,
     ENV_PREFIX,
+    Client,
     ConfigError,
     ControlApi,
     Server,
@@ -61,10 +64,13 @@ class Command(BaseCommand):
         parser.add_argument(
             "--profile", default="sale", help="profile of the load (default: %(default)s)"
         )
-        parser.add_argument("--requests", type=int, help="requests (default: the profile's)")
+        parser.add_argument("--requests", type=positive, help="requests (default: the profile's)")
         parser.add_argument("--seed", type=int, help="seed of the load (default: a new one)")
         parser.add_argument(
-            "--consumers", type=int, default=1, help="consumer processes (default: %(default)s)"
+            "--consumers",
+            type=positive,
+            default=1,
+            help="consumer processes (default: %(default)s)",
         )
         parser.add_argument(
             "--port", type=int, help="port of API and admin (default: 3000, or a free one)"
@@ -89,6 +95,12 @@ class Command(BaseCommand):
             )
         except ValueError as wrong:
             raise CommandError(f"--stock: {wrong}", returncode=exit_codes.USAGE) from None
+        try:
+            # Before anything starts: else the load generator would say it to its log.
+            profile = read_profile(plan.profile)
+            make_load(load(Client), profile, plan.profile, requests=plan.requests, seed=plan.seed)
+        except ConfigError as wrong:
+            raise CommandError(f"--profile: {wrong}", returncode=exit_codes.USAGE) from None
         port = _free_port(options["port"], load(ControlApi).port)
         try:
             with readable_errors(), Shutdown() as shutdown:
