@@ -169,6 +169,12 @@ class Intake:
             del self.held[partition]
         self._stash.clear()
         self._unplaced = set(partitions)
+        try:
+            # librdkafka keeps a partition paused that was taken away in a hold, when it comes back.
+            self.client.resume()
+        except BrokerAway as away:
+            # Taken away again: the next change is noticed too.
+            log.warning("%s, while resuming", away, extra=event("kafka-away"))
 
     def _place(self) -> None:
         """Have the client read on from where each partition stands; what cannot be, later."""

@@ -1,13 +1,14 @@
 """Where a consumer reads on: after rebalances and other topics, and behind what Kafka removed."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from seckill import broker
 from seckill.batch import Batch
 from seckill.broker import Position, open_consumer
 from seckill.broker.producer import open_producer
@@ -47,6 +48,31 @@ class Waiting(Engine):
         return replies
 
 
+class Looks:
+    """What a client has, seen on the thread that polls: that one nearly always has its lock."""
+
+    def __init__(self, client: broker.Consumer, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.changes, self.partitions = -1, frozenset[int]()
+        self._asked: list[Callable[[], object]] = []
+        poll = client.poll
+
+        def watched(timeout_s: float, max_messages: int) -> list[broker.Slice]:
+            slices = poll(timeout_s, max_messages)
+            while self._asked:
+                self._asked.pop()()
+            self.changes, self.partitions = client.assignments()
+            return slices
+
+        monkeypatch.setattr(client, "poll", watched)
+
+    def ask(self, question: Callable[[], object]) -> object:
+        """The answer to a question that is asked on that thread."""
+        answers: list[object] = []
+        self._asked.append(lambda: answers.append(question()))
+        wait_until(lambda: answers, SOON_S, "the thread that polls answers")
+        return answers[0]
+
+
 @pytest.mark.parametrize("commit", [0, 8], ids=["older", "higher"])
 def test_a_rebalance_moves_no_partition_whose_answers_are_awaited(
     node: Node, monkeypatch: pytest.MonkeyPatch, commit: int
@@ -60,19 +86,20 @@ def test_a_rebalance_moves_no_partition_whose_answers_are_awaited(
     engine = Waiting(node.server.redis_url, LANE, answers=1)
     consumer = node.consumer(engine, batch_size=2)
     client = consumer.client
+    looks = Looks(client, monkeypatch)
     with running(consumer):
         wait_until(engine.held.is_set, SOON_S, "a batch waits, another one is ready")
-        before, partitions = client.assignments()
-        assert partitions == {0, 1}
+        wait_until(lambda: looks.partitions == {0, 1}, SOON_S, "both partitions are here")
+        before = looks.changes
         elsewhere = Position(commit, 0, consumer.source)
-        assert client.commit_and_wait({0: elsewhere}, 10)
+        assert looks.ask(lambda: client.commit_and_wait({0: elsewhere}, 10))
         other = open_consumer(node.server)
         wait_until(
             lambda: other.poll(0.1, 1) == [] and other.assignments()[1], 2 * SOON_S, "it joins"
         )
         other.close()
         wait_until(
-            lambda: client.assignments()[0] >= before + 2 and client.assignments()[1] == {0, 1},
+            lambda: looks.changes >= before + 2 and looks.partitions == {0, 1},
             2 * SOON_S,
             "both partitions are here again",
         )
@@ -82,6 +109,31 @@ def test_a_rebalance_moves_no_partition_whose_answers_are_awaited(
     assert engine.decided == [(n, n + 2) for n in range(0, 12, 2)]
     assert (node.lane().decided, node.lane().skipped) == (12, 0)
     assert [r["user_id"] for r in waiting(node.client)] == list(range(1, 13))
+
+
+def test_what_was_taken_away_in_a_hold_is_read_when_it_comes_back_after_it(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client may know it as paused all that time."""
+    monkeypatch.setattr("seckill.consumer.LONGEST_PAUSE_S", 0.1)
+    node.server = node.server.model_copy(update={"session_timeout": 10_000})
+    put_on_sale(node.client, {1001: 1000})
+    for partition in (0, 1):
+        node.send([body(n) for n in range(1, 7)], partition)
+    engine = Waiting(node.server.redis_url, LANE, answers=0)
+    consumer = node.consumer(engine, batch_size=2)
+    looks = Looks(consumer.client, monkeypatch)
+    with running(consumer):
+        wait_until(engine.held.is_set, SOON_S, "a batch waits")
+        wait_until(lambda: looks.partitions == {0, 1}, SOON_S, "both partitions are here")
+        other = open_consumer(node.server)
+        wait_until(lambda: other.poll(0.1, 1) and other.assignments()[1], 2 * SOON_S, "it joins")
+        engine.go.set()
+        wait_until(lambda: node.lane().decided >= 6, SOON_S, "what is still here is decided")
+        other.close()
+        wait_until(lambda: node.lane().decided == 12, SOON_S, "what came back is decided too")
+    node.consumers.clear()
+    assert node.lane().skipped == 0
 
 
 def test_a_commit_of_an_earlier_topic_passes_nothing_over(node: Node) -> None:

@@ -26,7 +26,10 @@ def test_a_trailing_transaction_is_no_lag(node: Node) -> None:
             producer.produce(node.server.topic, body(1), partition=partition)
             producer.flush(20)
             producer.commit_transaction(30) if commit else producer.abort_transaction(30)
-    assert node.topics.end_offsets(node.server.topic) == {0: 2, 1: 4}
+    # The markers are written after the answer.
+    wait_until(
+        lambda: node.topics.end_offsets(node.server.topic) == {0: 2, 1: 4}, SOON_S, "the markers"
+    )
     group = ConsumerGroup(node.server, node.client, node.topics, Shutdown())
     watch = LagWatch(node.server.topic, lambda: Topics(node.server), Tails(node.server))
     for _ in range(3):
