@@ -51,7 +51,7 @@ SCENARIOS: dict[str, Callable[[Rig], list[Figure]]] = {
 # Columns of the tables in a file.
 FILE_WIDTH = 160
 # What `--quick` leaves out: it is to be done in two minutes.
-SLOW = ("several", "lanes", "growth-rows", "growth-buyers", "growth-request", "growth-partitions")
+SLOW = {name for name in SCENARIOS if name.startswith("growth-")} | {"several", "lanes", "idle"}
 
 
 class Command(BaseCommand):
