@@ -49,6 +49,29 @@ def lossy(shop: Shop) -> "Lossy":
     return client
 
 
+def beside_another(
+    act: Callable[[], object], kind: type[Exception], limit_s: float
+) -> list[Exception]:
+    """How an act is refused, on a thread, while somebody else acts in activity 1."""
+    refused: list[Exception] = []
+
+    def second() -> None:
+        try:
+            act()
+        except kind as busy:
+            refused.append(busy)
+        finally:
+            connection.close()
+
+    with transaction.atomic():
+        Activity.objects.select_for_update().get(pk=1)
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(limit_s)
+        assert not thread.is_alive()
+    return refused
+
+
 class TestAddStock:
     def test_units_come_and_statistics_go_on(self, shop: Shop) -> None:
         shop.control.set_stock(1, {1001: 3, 1002: 1})
@@ -394,21 +417,7 @@ class TestOnce:
         nobody = Lossy.from_url("redis://127.0.0.1:1/0", retry=no_retry())
         with pytest.raises(RedisAway):
             self.named(shop, client=nobody).add_stock(1, {1001: 5})
-        refused: list[BaseException] = []
-
-        def repeat() -> None:
-            try:
-                self.named(shop).add_stock(1, {1001: 5})
-            except UnderWay as busy:
-                refused.append(busy)
-            finally:
-                connection.close()
-
-        with transaction.atomic():
-            Activity.objects.select_for_update().get(pk=1)
-            thread = threading.Thread(target=repeat)
-            thread.start()
-            thread.join(120)
+        refused = beside_another(lambda: self.named(shop).add_stock(1, {1001: 5}), UnderWay, 120)
         assert len(refused) == 1
         assert shop.item() == (5, 5)
         self.named(shop).add_stock(1, {1001: 5})
@@ -587,22 +596,9 @@ def test_a_database_that_refuses_after_the_script_is_settled_by_the_next_act(sho
 def test_a_second_operator_is_told_that_somebody_acts(shop: Shop) -> None:
     shop.control.set_stock(1, {1001: 5})
     before = everything(shop.client)
-    refused: list[SomebodyElse] = []
-
-    def second() -> None:
-        try:
-            Control(shop.client, "peter", patience_s=0.1).add_stock(1, {1001: 5})
-        except SomebodyElse as taken:
-            refused.append(taken)
-        finally:
-            connection.close()
-
-    with transaction.atomic():
-        Activity.objects.select_for_update().get(pk=1)
-        thread = threading.Thread(target=second)
-        thread.start()
-        thread.join(30)
-        assert "somebody else is acting in activity 1" in str(refused[0])
+    peter = Control(shop.client, "peter", patience_s=0.1)
+    refused = beside_another(lambda: peter.add_stock(1, {1001: 5}), SomebodyElse, 30)
+    assert "somebody else is acting in activity 1" in str(refused[0])
     assert everything(shop.client) == before
     row = StockChange.objects.latest("id")
     assert (row.actor, row.state, Item.objects.get().allocation) == ("peter", "failed", 5)
