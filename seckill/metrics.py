@@ -31,7 +31,7 @@ from seckill.events import event
 from seckill.keys import Lane
 from seckill.last_audit import LastAudit, read_last_audit
 from seckill.metric_names import METRICS, Metric
-from seckill.redis_client import connect
+from seckill.redis_client import connect, redis_errors
 from seckill.series import ITEMS_KEPT, last_sample, sample_of
 from seckill.stats import ActivityStatus, Histogram, LaneStatus, read_lane
 from seckill.workers import Kind, Worker, read_workers
@@ -69,11 +69,9 @@ def look(client: "redis.Redis", lane: Lane) -> Picture:
     newest = last_sample(client, lane)
     workers = read_workers(client, lane)
     audit = read_last_audit(client, lane)
-    try:
+    with redis_errors():
         seconds, micros = client.time()
         memory: Any = client.info("memory")
-    except redis.RedisError as away:
-        raise RedisAway(away) from None
     now_ms = seconds * 1000 + micros // 1000
     fresh = newest is not None and now_ms - newest.at_ms < LAG_FRESH_MS
     return Picture(

@@ -1,4 +1,4 @@
-"""What is parked: INVALID requests in topic `<topic>.dead`, records in `seckill:logs:dead`.
+"""What is parked: INVALID requests in topic `<topic>.dead`, dead records in PostgreSQL.
 
 Owns reading both, and letters as people and programs see them. Changes nothing.
 """
@@ -9,18 +9,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-import msgspec
 import redis
 from confluent_kafka import Message
+from django.db import connection
 
+from seckill import dead_records
 from seckill.broker.reader import CannotRead, TopicReader
 from seckill.broker.topics import Topics
 from seckill.dead_letters import REPLAYED, dead_topic
+from seckill.dead_records import DeadRecord
 from seckill.decode import decode
-from seckill.engine import is_transient
-from seckill.errors import Poison, RedisAway
+from seckill.errors import Poison
 from seckill.keys import Lane
-from seckill.records import parse, scan
+from seckill.redis_client import redis_errors
 from seckill_project.config import KafkaSection
 
 REQUEST, RECORD = "request", "record"
@@ -44,8 +45,10 @@ class Letter:
     size: int
     at_ms: int | None = None
     item_id: int | None = None
-    # The text in Redis, of records.
-    raw: bytes = b""
+    # Of records: the number of their row, why they are dead, and whether they still need a person.
+    number: int = 0
+    dead: str = ""
+    open: bool = True
 
     @property
     def cut(self) -> bool:
@@ -56,6 +59,9 @@ class Letter:
         """For a list: plain types, the body's beginning as text that is safe to print."""
         return {
             "kind": self.kind,
+            "number": self.number or None,
+            "dead": self.dead or None,
+            "open": self.open,
             "origin": self.origin,
             "item_id": self.item_id,
             "reason": self.reason,
@@ -81,7 +87,7 @@ class Pile:
     def add(self, letter: Letter) -> None:
         """Count a letter, the oldest first."""
         self.letters += 1
-        self.bytes += len(letter.body or b"") + len(letter.raw)
+        self.bytes += len(letter.body or b"")
         known = letter.reason in self.reasons or len(self.reasons) < MOST_REASONS
         self.reasons[letter.reason if known else OTHER_REASONS] += 1
         self.newest.append(letter)
@@ -114,16 +120,25 @@ class Requests:
             return
 
 
-def read_records(client: "redis.Redis", lane: Lane) -> Iterator[Letter]:
-    """The parked records, the newest first, as they stand while it is read. Raises RedisAway."""
-    try:
-        for chunk in scan(client, Lane(lane.dead)):
-            for raw in chunk:
-                yield _of_record(raw)
-    except redis.RedisError as away:
-        if is_transient(away):
-            raise RedisAway(away) from None
-        raise
+def read_records(origin: str = "") -> Iterator[Letter]:
+    """The dead records, the newest first: all, or those of one origin. Django's errors pass
+    through.
+
+    Settled and dismissed ones too.
+    """
+    with connection.cursor() as cursor:
+        for record in dead_records.read(cursor, origin):
+            yield _of_record(record)
+
+
+def tell_parked(client: "redis.Redis", lane: Lane) -> None:
+    """Have Redis know how many dead records need a person: the desk and the metrics read it
+    there.
+    """
+    with connection.cursor() as cursor:
+        number = sum(dead_records.count(cursor).values())
+    with redis_errors():
+        client.hset(lane.state, "parked", number)
 
 
 def pile_requests(section: KafkaSection, newest: int) -> Pile:
@@ -136,11 +151,14 @@ def pile_requests(section: KafkaSection, newest: int) -> Pile:
     return pile
 
 
-def pile_records(client: "redis.Redis", lane: Lane, newest: int) -> Pile:
-    """The records, counted."""
+def pile_records(newest: int) -> Pile:
+    """The dead records that need a person, counted; `removed` are those that are settled by now."""
     pile = Pile(newest=deque(maxlen=newest))
     first: list[Letter] = []
-    for letter in read_records(client, lane):
+    for letter in read_records():
+        if not letter.open:
+            pile.removed += 1
+            continue
         pile.add(letter)
         if len(first) < newest:
             first.append(letter)
@@ -163,22 +181,18 @@ def _of_message(message: Message) -> Letter:
     )
 
 
-def _of_record(raw: bytes) -> Letter:
-    try:
-        letter = msgspec.json.decode(raw)
-        reason, text = str(letter["reason"]), str(letter["record"])
-    except (msgspec.MsgspecError, KeyError, TypeError) as wrong:
-        return Letter(
-            RECORD, "", f"a parked entry that is no letter: {wrong}", raw, len(raw), raw=raw
-        )
-    body = text.encode()
-    try:
-        record = parse(body)
-    except Poison:
-        return Letter(RECORD, "", reason, body, len(body), raw=raw)
-    origin = f"{record.source}:{record.partition}:{record.offset}"
+def _of_record(record: DeadRecord) -> Letter:
     return Letter(
-        RECORD, origin, reason, body, len(body), record.timestamp * 1000, record.item_id, raw
+        kind=RECORD,
+        origin=record.origin,
+        reason=record.reason,
+        body=record.raw,
+        size=len(record.raw),
+        at_ms=round(record.at.timestamp() * 1000),
+        item_id=record.item_id,
+        number=record.id,
+        dead=str(record.kind),
+        open=not (record.settled or record.dismissed),
     )
 
 

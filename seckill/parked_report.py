@@ -8,14 +8,13 @@ from rich.markup import escape
 
 from seckill.audit import MANY_DEAD
 from seckill.dead_letters import MAX_VALUE_BYTES, RETENTION_BYTES, SEGMENT_BYTES, dead_topic
-from seckill.keys import Lane
 from seckill.parked import Letter, Pile, printable
 
 # Reasons that are printed; --json has more of them.
 SHOWN_REASONS = 20
 
 
-def piles_json(requests: Pile, records: Pile, topic: str, lane: Lane) -> dict[str, Any]:
+def piles_json(requests: Pile, records: Pile, topic: str) -> dict[str, Any]:
     """Both piles in plain types. Stable: keys are only ever added."""
     return {
         "schema": 1,
@@ -25,13 +24,11 @@ def piles_json(requests: Pile, records: Pile, topic: str, lane: Lane) -> dict[st
             "limit_body_bytes": MAX_VALUE_BYTES,
             **_pile_json(requests),
         },
-        "records": {"list": lane.dead, "limit_bytes": None, **_pile_json(records)},
+        "records": {"table": "seckill_deadrecord", "limit_bytes": None, **_pile_json(records)},
     }
 
 
-def print_piles(
-    requests: Pile, records: Pile, topic: str, lane: Lane, memory: str, console: Console
-) -> None:
+def print_piles(requests: Pile, records: Pile, topic: str, console: Console) -> None:
     """Both piles, each with its limit."""
     _print_pile(
         f"INVALID requests in topic {dead_topic(topic)}",
@@ -45,10 +42,10 @@ def print_piles(
     if records.letters > MANY_DEAD:
         alarm = f" MORE THAN {MANY_DEAD:,}: find what refuses them."
     _print_pile(
-        f"accepted records in list {lane.dead}",
+        "accepted records that are no rows, in table seckill_deadrecord",
         records,
-        f"limit: none but the memory of Redis ({memory}): they are accepted orders, none is ever "
-        f"dropped.{alarm}",
+        "limit: none but PostgreSQL's disk: they are accepted orders, none is ever dropped "
+        f"({records.removed:,} more are settled or dismissed).{alarm}",
         console,
     )
 
@@ -83,7 +80,8 @@ def _pile_json(pile: Pile) -> dict[str, Any]:
 def origin_text(letter: Letter) -> str:
     """Where it came from, and which item of it."""
     item = f" item {letter.item_id}" if letter.item_id else ""
-    return (letter.origin or "(origin unknown)") + item
+    number = f"number {letter.number} ({letter.dead}) " if letter.number else ""
+    return number + (letter.origin or "(origin unknown)") + item
 
 
 def when_text(at_ms: int | None) -> str:

@@ -17,11 +17,10 @@ from typing import Any
 import msgspec
 import redis
 
-from seckill.engine import is_transient
 from seckill.errors import RedisAway
 from seckill.events import event
 from seckill.keys import Lane
-from seckill.redis_client import no_retry, run_script
+from seckill.redis_client import no_retry, redis_errors, run_script
 
 log = logging.getLogger(__name__)
 
@@ -155,12 +154,8 @@ def read_workers(client: "redis.Redis", lane: Lane) -> list[Worker]:
     pipe.hgetall(lane.workers)
     pipe.zrange(lane.beats, 0, -1, withscores=True)
     pipe.time()
-    try:
+    with redis_errors():
         answers: list[Any] = pipe.execute()
-    except redis.RedisError as away:
-        if is_transient(away):
-            raise RedisAway(away) from None
-        raise
     says: Mapping[bytes, bytes]
     says, beats, (seconds, micros) = answers
     now_ms = seconds * 1000 + micros // 1000

@@ -11,6 +11,7 @@ from django.db import connections
 
 from seckill import exit_codes
 from seckill.errors import ServiceAway
+from seckill.fitness import Unfit
 from seckill_project.config import ENV_PREFIX, ConfigError, Section, django_database
 
 # The parameter that says where a service is.
@@ -84,6 +85,8 @@ def readable_errors() -> Iterator[None]:
         yield
     except ConfigError as wrong:
         raise CommandError(str(wrong), returncode=exit_codes.USAGE) from None
+    except Unfit as unfit:
+        raise CommandError(str(unfit), returncode=exit_codes.USAGE) from None
     except ServiceAway as away:
         act = (
             f"Bring it back, or correct its address ({ENV_PREFIX}{ADDRESSES[away.service]}; "

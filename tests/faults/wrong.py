@@ -16,7 +16,7 @@ from seckill.log_worker import LogWorker
 from seckill.redis_client import connect
 from seckill.scripts import Script, load
 from seckill.shutdown import Shutdown
-from seckill.storage import Storage
+from seckill.storage import Storage, Stored
 from seckill_project.config import LogWorker as LogWorkerSection
 from seckill_project.config import Server
 from seckill_project.config import load as load_section
@@ -55,7 +55,8 @@ class ForgetsACounter(Engine):
     def __init__(self, redis_url: str) -> None:
         super().__init__(redis_url, LANE)
         self._script = changed(
-            "if invalid > 0 then redis.call('HINCRBY', lane_stats_key, INVALID, invalid) end", ""
+            "  {[INVALID] = invalid, [NO_SUCH_ACTIVITY] = no_such_activity, skipped = skipped})",
+            "  {[NO_SUCH_ACTIVITY] = no_such_activity, skipped = skipped})",
         )
 
 
@@ -92,11 +93,11 @@ class TrimsFirst(LogWorker):
     def run_once(self) -> int:
         batch = self._read(0)
         if batch.entries:
-            self._trim(batch.entries, batch.dead)
+            self._trim(batch, Stored())
             self.turns += 1
             if self.turns == DIES_AT:
                 os._exit(DIED)
-            self._store(batch.texts, batch.records, batch.dead)
+            self._store(batch)
         return len(batch.entries)
 
 

@@ -9,7 +9,7 @@ from seckill.audit import audit
 from seckill.broker import Position
 from seckill.control import Control
 from seckill.engine import Engine
-from seckill.fence import Guard
+from seckill.guard import Guard
 from seckill.keys import Lane, position_field
 from seckill.log_worker import LogWorker
 from seckill.models import Record
@@ -29,17 +29,16 @@ LANE = Lane()
 def guarded(node: Node) -> Engine:
     """An engine that compares each new connection with Kafka and PostgreSQL, as run_consumer's."""
     server = node.server
-    return Engine(
-        server.redis_url,
+    guard = Guard(
+        node.client,
         LANE,
-        on_connect=Guard(
-            node.client,
-            LANE,
-            server.pg_dsn,
-            lambda: node.topics.source(server.topic),
-            lambda: node.topics.committed(server.group_id, server.topic),
-        ),
+        server.pg_dsn,
+        lambda: node.topics.source(server.topic),
+        lambda: node.topics.committed(server.group_id, server.topic),
+        f"test-{len(node.guards)}",
     )
+    node.guards.append(guard)
+    return Engine(server.redis_url, LANE, guard=guard)
 
 
 def store(node: Node, pg_dsn: str) -> None:
@@ -113,7 +112,9 @@ class TestGuard:
         self, client: "redis.Redis", pg_dsn: str, committed: Mapping[int, Position]
     ) -> str | None:
         """The fence's reason after one check."""
-        Guard(client, LANE, pg_dsn, lambda: self.SOURCE, lambda: committed)()
+        guard = Guard(client, LANE, pg_dsn, lambda: self.SOURCE, lambda: committed, "test")
+        guard.admit(client.info("server")["run_id"])
+        guard.close()
         fence = read_lane(client).fence
         return fence.why if fence else None
 

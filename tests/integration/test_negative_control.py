@@ -4,6 +4,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import msgspec
 import pytest
@@ -21,7 +22,7 @@ from seckill.log_worker import LogWorker
 from seckill.redis_client import connect
 from seckill.scripts import Script
 from seckill.shutdown import Shutdown
-from seckill.storage import Storage
+from seckill.storage import Storage, Stored
 from seckill.wire import Outcome
 from tests.sale import batch, body, now_ms, stock, waiting
 
@@ -198,11 +199,12 @@ def test_a_record_that_differs_in_the_second_delivery_is_a_second_one(
 class TrimsFirst(LogWorker):
     """Takes records off the list, and means to store them afterwards."""
 
-    def _store(self, *batch: object) -> None:
+    def _store(self, batch: object) -> Stored:
         """Not yet."""
+        return Stored()
 
-    def _trim(self, batch: Sequence[bytes], dead: object) -> None:
-        super()._trim(batch, [])
+    def _trim(self, batch: Any, result: Stored) -> bool:
+        super()._trim(batch, result)
         raise SystemExit("killed")
 
 

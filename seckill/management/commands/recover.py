@@ -2,15 +2,21 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import redis
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from seckill import exit_codes
 from seckill.audit import CannotCheck
+from seckill.audit_totals import snapshot
+from seckill.broker.reader import CannotRead, TopicReader
 from seckill.broker.topics import Topics
 from seckill.errors import BrokerAway, Refused
 from seckill.keys import Lane
@@ -22,9 +28,10 @@ from seckill.management.arguments import (
     use_database,
 )
 from seckill.management.commands.audit import print_report
-from seckill.recovery import recover
-from seckill.recovery_plan import Plan, make_plan
+from seckill.recovery import FROM_KAFKA, recover
+from seckill.recovery_plan import Plan, make_plan, postgres_state
 from seckill.redis_client import connect
+from seckill.stats import read_lane
 from seckill_project.config import Server, load
 
 # Rows of a table that are printed; the others are summed up.
@@ -43,6 +50,23 @@ class Topic:
     missing: str = ""
 
 
+@contextmanager
+def _reader(server: Server, *, wanted: bool) -> Iterator[TopicReader | None]:
+    """The sale's topic, to be read again; None unless it is wanted."""
+    if not wanted:
+        yield None
+        return
+    with TopicReader(server) as reader:
+        yield reader
+
+
+def _fence_now(client: "redis.Redis", lane: Lane) -> str:
+    """Whether the sale goes on after a refusal, in words."""
+    if read_lane(client, lane).fence is None:
+        return "Nothing was changed"
+    return "The lane is fenced, and stays so: nothing is decided"
+
+
 class Command(BaseCommand):
     """Plan, show, and with --apply carry out."""
 
@@ -52,14 +76,28 @@ class Command(BaseCommand):
         "records. What was sold stays sold to the same buyers. Without --apply it changes nothing "
         "and prints the plan. With it: all deciding is stopped, Redis is rebuilt, the audit runs, "
         "and the sale goes on only if that is clean. Consumers and log workers may run meanwhile. "
-        "--apply needs Kafka, which says where each partition stands. "
-        "Exit codes: 0 planned or done, 1 the audit is not clean and the fence stays, 2 wrong "
-        "command line or configuration, 3 a service could not be reached."
+        "--apply needs Kafka, which says where each partition stands. Where PostgreSQL, or the "
+        "list in Redis, has lost orders that were accepted, --apply is refused without "
+        "--from-kafka, which stores exactly these again from the topic. An allocation is never "
+        "raised by itself: where more is sold than was put on sale the fence stays, until a person "
+        "says --accept-oversell. Exit codes: 0 planned or done, 1 refused, or the audit is not "
+        "clean and the fence stays, 2 wrong command line or configuration, 3 a service could not "
+        "be reached."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """What to do, and where the sale is."""
         parser.add_argument("--apply", action="store_true", help="carry the plan out")
+        parser.add_argument(
+            "--from-kafka",
+            action="store_true",
+            help="store accepted orders again that PostgreSQL or the list has lost, from the topic",
+        )
+        parser.add_argument(
+            "--accept-oversell",
+            action="store_true",
+            help="raise an allocation to what is sold, where that is more; journalled",
+        )
         parser.add_argument("--json", action="store_true", help="print a JSON object (schema 1)")
         add_section_flags(parser, Server)
 
@@ -78,13 +116,27 @@ class Command(BaseCommand):
                 )
             with database_errors():
                 if topic.source is None or not options["apply"]:
-                    plan = make_plan(client, lane, topic.source, topic.partitions)
+                    with snapshot():
+                        plan = make_plan(client, lane, topic.source, topic.partitions)
+                    plan.older = postgres_state(client, lane).older
                     self._show(plan, topic, console, as_json=options["json"])
                     return
                 try:
-                    done = recover(
-                        client, lane, topic.source, topic.partitions, shell_actor(), console.print
-                    )
+                    with _reader(server, wanted=options["from_kafka"]) as reader:
+                        done = recover(
+                            client,
+                            lane,
+                            topic.source,
+                            topic.partitions,
+                            shell_actor(),
+                            console.print,
+                            topic=reader,
+                            accept_oversell=options["accept_oversell"],
+                        )
+                except CannotRead as reason:
+                    raise CommandError(
+                        f"refused, nothing was changed: {reason}", returncode=exit_codes.FAILED
+                    ) from None
                 except CannotCheck as reason:
                     raise CommandError(
                         f"rebuilt, but not audited: {reason}. The fence stays; run it again",
@@ -92,10 +144,16 @@ class Command(BaseCommand):
                     ) from None
                 except Refused as refused:
                     raise CommandError(
-                        f"{refused}. The fence stays", returncode=exit_codes.FAILED
+                        f"refused: {refused}. {_fence_now(client, lane)}",
+                        returncode=exit_codes.FAILED,
                     ) from None
         if options["json"]:
-            document = {"schema": 1, "applied": True, "generation": done.generation}
+            document = {
+                "schema": 1,
+                "applied": True,
+                "generation": done.generation,
+                "restored": done.restored,
+            }
             self.stdout.write(json.dumps(document | {"audit": done.report.as_json()}, indent=2))
         else:
             print_report(done.report, console)
@@ -116,6 +174,7 @@ class Command(BaseCommand):
                 "schema": 1,
                 "applied": False,
                 "needed": plan.needed,
+                "postgres_is_older": plan.older,
                 "fence": asdict(plan.lane.fence) if plan.lane.fence else None,
                 "activities": [
                     {
@@ -158,6 +217,9 @@ def print_plan(plan: Plan, topic: Topic, console: Console) -> None:
     """The plan for people."""
     if plan.lane.fence:
         console.print(f"fenced: {plan.lane.fence.word}: {plan.lane.fence.why}")
+    if plan.older:
+        console.print(f"[red]{escape(plan.older)}[/red]")
+        console.print(f"  {FROM_KAFKA}")
     if not plan.needed:
         console.print("Redis has what the records prove, and is not fenced: nothing to recover")
         for note in plan.notes:
@@ -204,7 +266,7 @@ def print_plan(plan: Plan, topic: Topic, console: Console) -> None:
         for change in activity.changes[:ROWS]:
             console.print(f"    {change}")
     console.print(
-        f"  records: {plan.lane.waiting:,} in the list, {plan.lane.dead:,} parked; all count"
+        f"  records: {plan.lane.waiting:,} in the list, {plan.lane.dead:,} kept apart; all count"
     )
     if plan.recovered > plan.lane.recovered:
         console.print(
