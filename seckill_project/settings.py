@@ -15,12 +15,12 @@ from django.utils.translation import gettext_lazy as _
 
 from seckill.csp import STRICT
 from seckill.redis_client import no_retry
+from seckill_project.addresses import django_database
 from seckill_project.config import (
     BASE_DIR,
     ENV_PREFIX,
     ControlApi,
     devstack_folder,
-    django_database,
     load,
 )
 
