@@ -33,6 +33,7 @@ EVENTS = {
     "no-lag": "the lag is not known now",
     "metrics-away": "a scrape could not read Redis",
     "web-503": "a page or an answer was 503: a service is away",
+    "connections-refused": "connections of one address that holds too many, or that made room",
     "not-counted": "calls of the API are let through uncounted: Redis is away",
     "library": "what a Kafka library tells",
 }

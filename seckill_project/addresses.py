@@ -5,6 +5,7 @@ a host, a port or a database, and names that in its errors. So such an address i
 no refusal repeats any part of what it refuses.
 """
 
+import ipaddress
 import re
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +19,19 @@ UNREADABLE = (
     "cannot be read; in user and password write %25 for %, %23 for #, %2F for /, %3A for :, "
     "%3F for ?, %40 for @"
 )
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def networks(text: str) -> list[Network]:
+    """Networks from a list with commas; ValueError names the one that is none."""
+    return [ipaddress.ip_network(word.strip()) for word in text.split(",") if word.strip()]
+
+
+def check_networks(text: str) -> str:
+    """The list as it is; ValueError where a word of it is no network."""
+    networks(text)
+    return text
 
 
 def check_url(url: str) -> str:

@@ -33,7 +33,13 @@ from pydantic_settings import (
 
 from devstack.endpoints import read_endpoints
 from seckill.wire import MAX_ID, MAX_UNITS
-from seckill_project.addresses import check_brokers, check_dsn, check_redis_url, check_url
+from seckill_project.addresses import (
+    check_brokers,
+    check_dsn,
+    check_networks,
+    check_redis_url,
+    check_url,
+)
 from seckill_project.kubernetes import without_injected
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -262,6 +268,13 @@ class ControlApi(Section):
     )
     rate_burst: int = Field(
         1000, ge=1, le=1_000_000, description="REST calls that may come at once before it holds"
+    )
+    connections_per_address: int = Field(
+        64, ge=0, le=100_000, description="connections of one address; 0: no limit"
+    )
+    proxy_networks: Annotated[str, AfterValidator(check_networks)] = Field(
+        "127.0.0.0/8,::1",
+        description="networks of proxies in front, with commas: their connections are not counted",
     )
 
 
