@@ -192,7 +192,12 @@ LOGGING = {
     "formatters": {"line": {"()": "seckill.logs.formatter", "log_format": _api.log_format}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": "WARNING"},
-    "loggers": {"seckill": {"level": "INFO"}, "loadgen": {"level": "INFO"}},
+    "loggers": {
+        "seckill": {"level": "INFO"},
+        "loadgen": {"level": "INFO"},
+        # runserver's: Django's own handler would print a path as it was sent.
+        "django.server": {"handlers": ["console"], "level": "INFO", "propagate": False},
+    },
 }
 
 

@@ -65,6 +65,9 @@ def test_as_it_is_it_is_refused(password: str, nobody: str, tmp_path: Path) -> N
     for arguments in (
         ("manage.py", "status", "--once", "--redis-url", redis_url),
         ("manage.py", "dead_letters", "list", "--brokers", f"u:{password}@{nobody}"),
+        # Typing errors, which argparse repeats.
+        ("manage.py", "status", "--redis_url", redis_url),
+        ("manage.py", "activity", "list", dsn, "--pg_dsn", dsn),
     ):
         code, text = run(tmp_path, *arguments)
         assert (code, leaks(text), "Traceback" in text) == (2, False, False), text
