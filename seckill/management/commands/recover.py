@@ -1,17 +1,16 @@
 """`manage.py recover`: rebuild Redis after a loss, from PostgreSQL, the list and Kafka."""
 
-import json
 import sys
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from rich.console import Console
 from rich.table import Table
 
 from seckill import exit_codes
 from seckill.audit import CannotCheck
 from seckill.broker.topics import Topics
+from seckill.console import Console
 from seckill.errors import BrokerAway, Refused
 from seckill.keys import Lane
 from seckill.management.acts import database_errors, shell_actor
@@ -22,6 +21,7 @@ from seckill.management.arguments import (
     use_database,
 )
 from seckill.management.commands.audit import print_report
+from seckill.printable import json_text
 from seckill.recovery import recover
 from seckill.recovery_plan import Plan, make_plan
 from seckill.redis_client import connect
@@ -83,7 +83,7 @@ class Command(BaseCommand):
                     return
                 try:
                     done = recover(
-                        client, lane, topic.source, topic.partitions, shell_actor(), console.print
+                        client, lane, topic.source, topic.partitions, shell_actor(), console.say
                     )
                 except CannotCheck as reason:
                     raise CommandError(
@@ -96,7 +96,7 @@ class Command(BaseCommand):
                     ) from None
         if options["json"]:
             document = {"schema": 1, "applied": True, "generation": done.generation}
-            self.stdout.write(json.dumps(document | {"audit": done.report.as_json()}, indent=2))
+            self.stdout.write(json_text(document | {"audit": done.report.as_json()}, 2))
         else:
             print_report(done.report, console)
         if not done.lifted:
@@ -128,7 +128,7 @@ class Command(BaseCommand):
                 "recovered": plan.recovered,
                 "notes": plan.notes,
             }
-            self.stdout.write(json.dumps(document, indent=2, ensure_ascii=False))
+            self.stdout.write(json_text(document, 2))
             return
         print_plan(plan, topic, console)
 
@@ -157,11 +157,11 @@ def look_at_topic(server: Server, *, with_ends: bool) -> Topic:
 def print_plan(plan: Plan, topic: Topic, console: Console) -> None:
     """The plan for people."""
     if plan.lane.fence:
-        console.print(f"fenced: {plan.lane.fence.word}: {plan.lane.fence.why}")
+        console.say(f"fenced: {plan.lane.fence.word}: {plan.lane.fence.why}")
     if not plan.needed:
         console.print("Redis has what the records prove, and is not fenced: nothing to recover")
         for note in plan.notes:
-            console.print(f"  note: {note}")
+            console.say(f"  note: {note}")
         return
     table = Table("activity", "item", "allocation", "sold", "left in Redis", "left after", "")
     rows = [(activity, item) for activity in plan.activities for item in activity.items]
@@ -202,7 +202,7 @@ def print_plan(plan: Plan, topic: Topic, console: Console) -> None:
             f"with {activity.units:,} units stay sold to their buyers{buyers}"
         )
         for change in activity.changes[:ROWS]:
-            console.print(f"    {change}")
+            console.say(f"    {change}")
     console.print(
         f"  records: {plan.lane.waiting:,} in the list, {plan.lane.dead:,} parked; all count"
     )
@@ -212,5 +212,5 @@ def print_plan(plan: Plan, topic: Topic, console: Console) -> None:
             "left no record: they were not accepted, and count as recovered"
         )
     for note in plan.notes:
-        console.print(f"  note: {note}")
+        console.say(f"  note: {note}")
     console.print("Nothing was changed. Carry it out: manage.py recover --apply")
