@@ -1,9 +1,10 @@
 """Who may be connected to the web process: requests that never come whole lock nobody out.
 
-- A whole request has to be there REQUEST_S after its first byte, or after its connection.
+- A whole request has to be there REQUEST_S after its first byte, or after its connection; of an
+  answer, some bytes are taken within that time.
 - An address holds so many connections at most, unless it is a proxy's, through which all come.
 - Where the total is reached, a new connection takes the place of the one that keeps us waiting
-  longest. One that is served, or gets its answer, is never closed for another.
+  longest. One that is served, or takes its answer, is never closed for another.
 waitress alone waits 120 s from the last byte on, and at the total takes nobody any more.
 """
 
@@ -24,8 +25,10 @@ from seckill_project.addresses import Network
 
 log = logging.getLogger(__name__)
 
-# Seconds for a request to be whole.
+# Seconds for a request to be whole, and for a piece of an answer to be taken.
 REQUEST_S = 15
+# Seconds without taking anything, after which an answer may make room for somebody else.
+STUCK_S = 1.0
 # Seconds that a connection is kept open between two requests. Longer than proxies keep theirs
 # (nginx: 60), so that they never send into one that is just closed.
 IDLE_S = 75
@@ -66,12 +69,16 @@ class Channel(HTTPChannel):
         """Whether it is the client's turn."""
         return not (self.requests or self.total_outbufs_len)
 
+    def is_stuck(self, now: float, seconds: float) -> bool:
+        """Whether its answer is ready, and nothing of it was taken for so long."""
+        return not (self.requests or self.waits) and now - self.last_activity > seconds
+
     def is_over(self, now: float) -> bool:
         """Whether it has had its time."""
-        if self.requests:
-            return False
-        if self.waits and self.waits_since is not None:
-            return bool(now - self.waits_since > REQUEST_S)
+        if not self.waits:
+            return self.is_stuck(now, REQUEST_S)
+        if self.waits_since is not None:
+            return now - self.waits_since > REQUEST_S
         return bool(now - self.last_activity > IDLE_S)
 
 
@@ -120,15 +127,18 @@ class Server(TcpWSGIServer):
                 log.debug("%s: %s", addr[0], gone, extra=event("connections-refused"))
             conn.close()
             return
-        Channel(server, conn, addr, *args, **kw).caller = caller
-        if len(self._map) >= self.adj.connection_limit:
-            self._make_room()
+        channel = Channel(server, conn, addr, *args, **kw)
+        channel.caller = caller
+        self._make_room(channel)
 
     def maintenance(self, now: float) -> None:
         """See waitress: close what is over its time."""
-        for channel in self.active_channels.values():
+        for channel in list(self.active_channels.values()):
             if channel.is_over(now):
-                channel.will_close = True
+                # At once: where nothing can be written, waitress would wait to close it.
+                channel.handle_close()
+        # Nobody is accepted at the total, where all were served when it was reached.
+        self._make_room()
 
     def _caller(self, host: str) -> Network | None:
         """Whose connection it is; None where nobody is counted."""
@@ -143,8 +153,13 @@ class Server(TcpWSGIServer):
     def _held_by(self, caller: Network) -> int:
         return sum(channel.caller == caller for channel in self.active_channels.values())
 
-    def _make_room(self) -> None:
-        waiting = [channel for channel in self.active_channels.values() if channel.waits]
+    def _make_room(self, new: Channel | None = None) -> None:
+        if len(self._map) < self.adj.connection_limit:
+            return
+        now = time.time()
+        others = [channel for channel in self.active_channels.values() if channel is not new]
+        waiting = [channel for channel in others if channel.waits]
+        waiting = waiting or [channel for channel in others if channel.is_stuck(now, STUCK_S)]
         if not waiting:
             return
         # Those that owe the rest of a request come before those that may send another one.

@@ -34,6 +34,8 @@ def serve() -> Iterator[Serve]:
 
         def start(answer: Any = application, **rules: Any) -> int:
             bound = web_server.listen("127.0.0.1", 0)
+            # Else the kernel takes the whole of a long answer, and nobody waits for its client.
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
             port = int(bound.getsockname()[1])
             shutdown = Shutdown()
             thread = threading.Thread(
@@ -116,6 +118,36 @@ def test_one_that_is_served_makes_no_room(serve: Serve) -> None:
         assert is_answered(last)
 
 
+def test_answers_that_nobody_takes_make_room(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole requests this time: their clients read nothing of what they get."""
+    monkeypatch.setattr(web_server, "MAX_CONNECTIONS", 50)
+    monkeypatch.setattr(web_crowd, "STUCK_S", 0.1)
+    monkeypatch.setattr(web_crowd, "REQUEST_S", 1000)
+    long = b"x" * 400_000
+
+    def much(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        if environ["PATH_INFO"] == "/much":
+            start_response("200 OK", [("Content-Length", str(len(long)))])
+            return [long]
+        return application(environ, start_response)
+
+    port = serve(much)
+    with ExitStack() as crowd:
+        for _ in range(70):
+            client = crowd.enter_context(socket.socket())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.settimeout(0.2)
+            try:
+                client.connect(("127.0.0.1", port))
+                client.sendall(WHOLE.replace(b" / ", b" /much "))
+                # Its answer is under way.
+                client.recv(1)
+            except (TimeoutError, ConnectionError):
+                # It stands in the queue, as the next one would for ever.
+                continue
+        wait_until(lambda: ask(port), 20, "somebody else is answered")
+
+
 def test_an_address_holds_so_many(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     port = serve(per_address=20, proxies=networks("127.0.7.0/24, ::1"))
     with ExitStack() as crowd, caplog.at_level(logging.WARNING):
@@ -187,22 +219,27 @@ def test_who_makes_room_first() -> None:
 
     def channel(name: str, since: float | None, last: float, *, served: bool = False) -> Any:
         made = SimpleNamespace(waits_since=since, last_activity=last, addr=(name, 1))
+        made.is_stuck = lambda now, seconds: False
         made.waits = not served
         made.handle_close = lambda: closed.append(name)
         return made
 
     closed: list[str] = []
+    new = channel("the one that came", 0.1, 0.1)
     channels = [
+        new,
         channel("kept", None, 1.0),
         channel("served", 0.5, 1.0, served=True),
-        channel("new", 9.0, 9.0),
+        channel("young", 9.0, 9.0),
         channel("old", 2.0, 9.0),
     ]
     for _ in range(4):
         server: Any = SimpleNamespace(
             active_channels={n: c for n, c in enumerate(channels) if c.addr[0] not in closed},
             _closed=0,
+            _map=[None] * 9,
+            adj=SimpleNamespace(connection_limit=9),
             _tell=lambda last: None,
         )
-        web_crowd.Server._make_room(server)
-    assert closed == ["old", "new", "kept"]
+        web_crowd.Server._make_room(server, new)
+    assert closed == ["old", "young", "kept"]
