@@ -176,7 +176,7 @@ class Server(TcpWSGIServer):
             return
         log.warning(
             "connections: %d refused, since their address holds too many; %d closed to make room "
-            "at the total of %d; %s. Others are served. See docs/operations.md, a proxy in front",
+            "at the total of %d; %s. Others are served. See docs/operations.md, the web process",
             *(self._refused, self._closed, self.adj.connection_limit, last),
             extra=event("connections-refused", refused=self._refused, closed=self._closed),
         )
