@@ -37,7 +37,7 @@ lint: setup      ## style, types, migrations
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
-	@SECKILL_CONFIG=none.yaml $(PY) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
+	@SECKILL_CONFIG=/dev/null $(PY) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
 
 rules:           ## alert rules, checked and tested by promtool (Debian's package prometheus)
 	@command -v promtool >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
@@ -49,7 +49,7 @@ rules:           ## alert rules, checked and tested by promtool (Debian's packag
 	@promtool test rules deploy/prometheus/alerts_test.yml
 
 messages: setup  ## texts into the Chinese catalogue (needs gettext), and the catalogue compiled
-	@SECKILL_CONFIG=none.yaml $(PY) -W ignore::RuntimeWarning manage.py makemessages -l zh_Hans \
+	@SECKILL_CONFIG=/dev/null $(PY) -W ignore::RuntimeWarning manage.py makemessages -l zh_Hans \
 		--no-obsolete --no-wrap --no-location -i .venv -i tests
 	@$(PY) -c "import polib; f = 'seckill/locale/zh_Hans/LC_MESSAGES/django.'; \
 		polib.pofile(f + 'po').save_as_mofile(f + 'mo')"

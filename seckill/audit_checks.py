@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from seckill.parked import printable
+from seckill.printable import preview
 from seckill.sold import Waiting
 from seckill.stats import LaneStatus
 from seckill.wire import Outcome
@@ -285,7 +285,7 @@ def records(totals: Totals, found: Waiting, ground: Ground) -> Checks:
     yield _unless(
         not number,
         NEVER_LOST,
-        printable(first[0], 200) if found.unreadable else "dead records",
+        preview(first[0], 200) if found.unreadable else "dead records",
         f"{number} entries of the list were no records ({first[1] or 'kept apart in PostgreSQL'})",
         "another program writes there: find it. manage.py dead_letters list shows them; "
         "dead_letters dismiss settles what was looked at",

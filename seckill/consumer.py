@@ -20,6 +20,7 @@ from seckill.errors import BrokerAway, RedisAway
 from seckill.events import event
 from seckill.intake import Intake
 from seckill.shutdown import Shutdown
+from seckill.time_units import TimeUnits
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +89,7 @@ class Consumer:
     _ready: list[Batch] = field(default_factory=list)
     _in_flight: list[Batch] = field(default_factory=list)
     _known: dict[int, Known] = field(default_factory=dict)
+    _units: TimeUnits = field(default_factory=TimeUnits)
     _committed_at: float = 0.0
     _looked_at: float = 0.0
     # When a hold was told last; 0: there is none.
@@ -168,6 +170,7 @@ class Consumer:
             self._intake.begin_anew()
             return 0
         for part in slices:
+            self._units.look(part)
             self._ready += self._intake.encode(part, self._known)
         return sum(len(part.offsets) for part in slices)
 

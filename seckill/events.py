@@ -17,6 +17,7 @@ EVENTS = {
     "assigned": "the partitions of a consumer have changed",
     "topic-replaced": "the topic was deleted and made again: a new source",
     "offsets-lost": "offsets that hold no requests any more are counted as skipped",
+    "time-unit": "requests come with times in seconds or microseconds, not milliseconds",
     "lane-rebuilt": "the lane was rebuilt by recover; a partition goes on at its stored position",
     "partition-kept": "a partition's position could not be asked for; it is asked again",
     "commit-unanswered": "the last commit had no answer; the next consumer skips what is decided",
@@ -37,6 +38,7 @@ EVENTS = {
     "no-lag": "the lag is not known now",
     "metrics-away": "a scrape could not read Redis",
     "web-503": "a page or an answer was 503: a service is away",
+    "connections-refused": "connections of one address that holds too many, or that made room",
     "not-counted": "calls of the API are let through uncounted: Redis is away",
     "library": "what a Kafka library tells",
 }

@@ -61,7 +61,8 @@ def check_redis(client: "redis.Redis", lane: Lane, say: Callable[[str], None]) -
     if policy != "noeviction":
         raise Unfit(
             f"Redis's maxmemory-policy is {policy}: when it is full it throws keys away, buyers "
-            "are forgotten and units sold twice. Set maxmemory-policy noeviction in its configuration"
+            "are forgotten and units sold twice. Set maxmemory-policy noeviction in its "
+            "configuration"
         )
     if replication.get("role") == "slave":
         raise Unfit(

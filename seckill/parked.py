@@ -3,11 +3,10 @@
 Owns reading both, and letters as people and programs see them. Changes nothing.
 """
 
-import string
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import redis
 from confluent_kafka import Message
@@ -21,6 +20,8 @@ from seckill.dead_records import DeadRecord
 from seckill.decode import decode
 from seckill.errors import Poison
 from seckill.keys import Lane
+from seckill.letter_headers import read_headers
+from seckill.printable import is_printable, preview
 from seckill.redis_client import redis_errors
 from seckill_project.config import KafkaSection
 
@@ -30,12 +31,15 @@ MOST_REASONS = 200
 OTHER_REASONS = "(other reasons)"
 # Characters of a body in a list.
 PREVIEW = 100
-PRINTABLE = frozenset(string.ascii_letters + string.digits + string.punctuation + " ")
 
 
 @dataclass(frozen=True)
 class Letter:
-    """Something parked. `origin` is source:partition:offset, empty where nothing says it."""
+    """Something parked. `origin` is source:partition:offset, empty where nothing says it.
+
+    `odd` is why the headers of a request do not say it; its origin is then its own place in the
+    topic of the dead letters.
+    """
 
     kind: str
     origin: str
@@ -49,6 +53,7 @@ class Letter:
     number: int = 0
     dead: str = ""
     open: bool = True
+    odd: str = ""
 
     @property
     def cut(self) -> bool:
@@ -65,10 +70,11 @@ class Letter:
             "origin": self.origin,
             "item_id": self.item_id,
             "reason": self.reason,
+            "odd": self.odd,
             "at_ms": self.at_ms,
             "size": self.size,
             "replayed": replayed,
-            "body": printable(self.body, PREVIEW),
+            "body": preview(self.body, PREVIEW),
         }
 
 
@@ -112,7 +118,7 @@ class Requests:
                     for batch in messages:
                         for message in batch:
                             letter = _of_message(message)
-                            if letter.reason == REPLAYED:
+                            if letter.reason == REPLAYED and not letter.odd:
                                 self.replayed.add(letter.origin)
                             else:
                                 yield letter
@@ -167,17 +173,19 @@ def pile_records(newest: int) -> Pile:
 
 
 def _of_message(message: Message) -> Letter:
-    headers = cast("list[tuple[str, bytes | None]]", message.headers() or [])
-    words = {name: (value or b"").decode(errors="replace") for name, value in headers}
+    headers = read_headers(message)
     body = message.value()
     kind, at_ms = message.timestamp()
+    # An odd one is named by its own place.
+    place = f"{message.topic()}:{message.partition()}:{message.offset()}"
     return Letter(
         kind=REQUEST,
-        origin=f"{words.get('source')}:{words.get('partition')}:{words.get('offset')}",
-        reason=words.get("reason", "(no reason)"),
+        origin=headers.origin or place,
+        reason=headers.reason,
         body=body,
-        size=int(words.get("size") or len(body or b"")),
+        size=len(body or b"") if headers.size is None else headers.size,
         at_ms=int(at_ms) if kind else None,
+        odd=headers.odd,
     )
 
 
@@ -205,25 +213,17 @@ def is_request(body: bytes | None) -> bool:
     return True
 
 
-def printable(body: bytes | None, most: int) -> str:
-    """A body's beginning that does nothing to a terminal; what is not plain ASCII is escaped."""
-    if body is None:
-        return "(null)"
-    text = body[:most].decode("latin-1")
-    shown = "".join(c if c in PRINTABLE else f"\\x{ord(c):02x}" for c in text)
-    return shown + ("..." if len(body) > most else "")
-
-
 def dump(body: bytes) -> Iterator[str]:
     """A body in lines: as text where it is text that is safe to print, else in hexadecimal."""
     try:
         text = body.decode()
     except UnicodeDecodeError:
         text = "\0"
-    if all(c.isprintable() or c == "\n" for c in text):
-        yield from text.splitlines()
+    lines = text.split("\n")
+    if all(map(is_printable, lines)):
+        yield from lines
         return
     for first in range(0, len(body), 16):
         part = body[first : first + 16]
-        shown = "".join(chr(b) if chr(b) in PRINTABLE else "." for b in part)
+        shown = "".join(chr(b) if 0x20 <= b < 0x7F else "." for b in part)
         yield f"{first:06x}  {part.hex(' '):<47}  {shown}"

@@ -3,12 +3,13 @@
 import time
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 
 from seckill.audit import MANY_DEAD
+from seckill.console import Console
 from seckill.dead_letters import MAX_VALUE_BYTES, RETENTION_BYTES, SEGMENT_BYTES, dead_topic
-from seckill.parked import Letter, Pile, printable
+from seckill.parked import Letter, Pile
+from seckill.printable import preview, printable
 
 # Reasons that are printed; --json has more of them.
 SHOWN_REASONS = 20
@@ -54,16 +55,18 @@ def _print_pile(title: str, pile: Pile, limit: str, console: Console) -> None:
     console.print(f"[bold]{title}[/bold]: {pile.letters:,}, {pile.bytes:,} bytes")
     console.print(f"  {limit}")
     for reason, count in pile.reasons.most_common(SHOWN_REASONS):
-        console.print(f"  {count:>10,}  {escape(printable(reason.encode(), 200))}")
+        console.print(f"  {count:>10,}  {escape(printable(reason[:200]))}")
     if not pile.newest:
         return
     console.print("  the newest, the last one last:")
     for letter in pile.newest:
         mark = " (replayed)" if letter.origin in pile.replayed else ""
-        reason = escape(printable(letter.reason.encode(), 100))
+        odd = f" ({letter.odd})" if letter.odd else ""
+        reason = escape(printable(letter.reason[:100] + odd))
         size = f"{letter.size:,} bytes"
-        console.print(f"  {origin_text(letter)}{mark}  {when_text(letter.at_ms)}  {size}  {reason}")
-        console.print(f"      {escape(printable(letter.body, 120))}")
+        origin = escape(printable(origin_text(letter)))
+        console.print(f"  {origin}{mark}  {when_text(letter.at_ms)}  {size}  {reason}")
+        console.print(f"      {escape(preview(letter.body, 120))}")
 
 
 def _pile_json(pile: Pile) -> dict[str, Any]:

@@ -57,6 +57,11 @@ class Replay:
                 )
             record = self._record(letter)
             return f"back to {self.lane.list}: user {record.user_id}, {record.quantity} units"
+        if letter.odd:
+            raise Refused(
+                f"{letter.odd}. It does not say which message it was, so nobody could tell whether "
+                "it was sent again before; if it is wanted, send it as a new request"
+            )
         if letter.origin in self.replayed and not self.again:
             raise Refused("sent again already; --again sends it once more, as one more request")
         try:
@@ -118,7 +123,7 @@ class Replay:
         """All of a message: from where it came, if the letter has only its beginning."""
         if not letter.cut:
             return letter.body
-        source, partition, offset = letter.origin.split(":")
+        source, partition, offset = _place(letter)
         gone = "only its beginning is parked, and Kafka does not hold the whole of it any more"
         try:
             with TopicReader(self.section) as topic:
@@ -148,8 +153,16 @@ def one_at_a_time() -> Iterator[None]:
 
 
 def _headers(letter: Letter, *more: tuple[str, bytes]) -> list[tuple[str, bytes]]:
-    source, partition, offset = (part.encode() for part in letter.origin.split(":"))
+    source, partition, offset = (part.encode() for part in _place(letter))
     return [("source", source), ("partition", partition), ("offset", offset), *more]
+
+
+def _place(letter: Letter) -> list[str]:
+    """Source, partition and offset of a request. Raises Refused where the letter has none."""
+    parts = letter.origin.split(":")
+    if letter.odd or len(parts) != 3:
+        raise Refused("it does not say which message it was")
+    return parts
 
 
 def _await(producer: Producer, otherwise: str) -> None:

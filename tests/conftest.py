@@ -178,7 +178,7 @@ def environment(stack: Endpoints, pg_dsn: str, tmp_path: Path) -> dict[str, str]
         **inherited,
         **stack.as_env(),
         "SECKILL_PG_DSN": pg_dsn,
-        "SECKILL_CONFIG": str(tmp_path / "none.yaml"),
+        "SECKILL_CONFIG": os.devnull,
         "SECKILL_DEVSTACK": str(tmp_path / "no-devstack"),
         "SECKILL_SECRET_KEY": "only for tests",
         "PYTHONUNBUFFERED": "1",

@@ -19,6 +19,7 @@ from seckill.control import Act, Control, Once, Refused
 from seckill.errors import TablesMissing
 from seckill.journal import postgres_errors
 from seckill.management.arguments import add_connection_flags, readable_errors, use_database
+from seckill.printable import given, printable
 from seckill.redis_client import connect
 from seckill.wire import DEFAULT_ACTIVITY, MAX_ID
 from seckill_project.config import ControlApi, Stock, load
@@ -54,7 +55,7 @@ def shell_actor() -> str:
     except (KeyError, OSError):
         # An account without a name, as containers have.
         name = f"uid-{os.getuid()}"
-    return f"shell:{name}"
+    return f"shell:{printable(given(name))}"
 
 
 def addresses(options: dict[str, Any]) -> ControlApi:
@@ -187,4 +188,4 @@ def _shown(name: str, value: Any) -> str:
         return "yes" if value else "no"
     if name in ("opens_at", "closes_at"):
         return datetime.fromtimestamp(value / 1000, UTC).isoformat(timespec="seconds")
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else printable(str(value))

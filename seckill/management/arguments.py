@@ -12,7 +12,8 @@ from django.db import connections
 from seckill import exit_codes
 from seckill.errors import ServiceAway
 from seckill.fitness import Unfit
-from seckill_project.config import ENV_PREFIX, ConfigError, Section, django_database
+from seckill_project.addresses import django_database
+from seckill_project.config import ENV_PREFIX, ConfigError, Section
 
 # The parameter that says where a service is.
 ADDRESSES = {"Kafka": "BROKERS", "Redis": "REDIS_URL", "PostgreSQL": "PG_DSN"}

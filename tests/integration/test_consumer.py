@@ -130,6 +130,27 @@ def test_what_was_produced_is_decided_and_then_committed(node: Node) -> None:
     assert node.committed() == {0: 40, 1: 20}
 
 
+def test_times_in_another_unit_are_told_and_decided(
+    node: Node, caplog: pytest.LogCaptureFixture
+) -> None:
+    node.server = node.server.model_copy(update={"timeout": HOUR_MS})
+    put_on_sale(node.client, {1001: 10})
+    wrong = [body(1, at=now_ms() // 1000), body(2, at=now_ms() * 1000)]
+    node.send([wrong[0], body(3), wrong[1]], 1)
+    consumer = node.consumer()
+    node.decided(consumer, 3)
+    node.send(wrong, 1)
+    node.decided(consumer, 5)
+    told = [record.fields for record in caplog.records if record.event == "time-unit"]  # type: ignore[attr-defined]
+    # Each unit once, however many come.
+    assert [(fields["unit"], fields["partition"], fields["offset"]) for fields in told] == [
+        ("seconds", 1, 0), ("microseconds", 1, 2),
+    ]  # fmt: skip
+    # In seconds it was in 1970. Its outcome is as it was.
+    outcomes = node.lane().activities[1].outcomes
+    assert (outcomes[Outcome.EXPIRED], outcomes[Outcome.ACCEPTED]) == (2, 3)
+
+
 class Recording(Engine):
     """Tells what it is about to answer, before the consumer hears of it."""
 

@@ -3,16 +3,15 @@
 import argparse
 import base64
 import itertools
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import Q
 from django.db.models.functions import Now
-from rich.console import Console
 
 from seckill import exit_codes
+from seckill.console import Console
 from seckill.dead_records import Kind
 from seckill.errors import Refused
 from seckill.keys import Lane
@@ -27,11 +26,11 @@ from seckill.parked import (
     is_request,
     pile_records,
     pile_requests,
-    printable,
     read_records,
     tell_parked,
 )
 from seckill.parked_report import origin_text, piles_json, print_piles, when_text
+from seckill.printable import json_text, printable
 from seckill.redis_client import connect
 from seckill.replay import Replay, one_at_a_time
 from seckill_project.config import Server, load
@@ -147,7 +146,7 @@ class Command(BaseCommand):
         topic = self.section.topic
         if options["json"]:
             document = piles_json(requests, records, topic)
-            self.stdout.write(json.dumps(document, ensure_ascii=False, indent=2))
+            self.stdout.write(json_text(document, 2))
         else:
             console = Console(soft_wrap=True, highlight=False)
             print_piles(requests, records, topic, console)
@@ -173,11 +172,13 @@ class Command(BaseCommand):
                 }
                 for letter in found
             ]
-            self.stdout.write(json.dumps({"schema": 1, "letters": letters}, indent=2))
+            self.stdout.write(json_text({"schema": 1, "letters": letters}, 2))
             return
         for letter in found:
-            self.stdout.write(f"{letter.kind} {origin_text(letter)}")
-            self.stdout.write(f"  reason: {printable(letter.reason.encode(), 400)}")
+            self.stdout.write(f"{letter.kind} {printable(origin_text(letter))}")
+            self.stdout.write(f"  reason: {printable(letter.reason[:400])}")
+            if letter.odd:
+                self.stdout.write(f"  odd:    {printable(letter.odd)}")
             self.stdout.write(f"  when:   {when_text(letter.at_ms)}")
             if letter.origin in requests.replayed and letter.kind == REQUEST:
                 self.stdout.write("  it was sent again already")
@@ -217,9 +218,8 @@ class Command(BaseCommand):
 
         def say(letter: Letter, text: str) -> None:
             if next(lines) <= MOST_LINES:
-                self.stdout.write(
-                    f"{letter.kind} {origin_text(letter)}: {printable(text.encode(), 300)}"
-                )
+                line = f"{letter.kind} {origin_text(letter)}: {text[:300]}"
+                self.stdout.write(printable(line))
 
         if options["yes"]:
             done, refused = replay.send_requests(letters.values(), say)
@@ -240,7 +240,7 @@ class Command(BaseCommand):
                 refused += 1
         missing = len(wanted - seen)
         for origin in sorted(wanted - seen):
-            self.stdout.write(f"{origin}: not parked")
+            self.stdout.write(f"{printable(origin)}: not parked")
         total = next(lines) - 1
         if total > MOST_LINES:
             self.stdout.write(f"... and {total - MOST_LINES:,} more")

@@ -1,6 +1,5 @@
 """`manage.py recover`: rebuild Redis after a loss, from PostgreSQL, the list and Kafka."""
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,8 +8,6 @@ from typing import Any
 
 import redis
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from seckill import exit_codes
@@ -18,6 +15,7 @@ from seckill.audit import CannotCheck
 from seckill.audit_totals import snapshot
 from seckill.broker.reader import CannotRead, TopicReader
 from seckill.broker.topics import Topics
+from seckill.console import Console
 from seckill.errors import BrokerAway, Refused
 from seckill.keys import Lane
 from seckill.management.acts import database_errors, shell_actor
@@ -28,6 +26,7 @@ from seckill.management.arguments import (
     use_database,
 )
 from seckill.management.commands.audit import print_report
+from seckill.printable import json_text
 from seckill.recovery import FROM_KAFKA, recover
 from seckill.recovery_plan import Plan, make_plan, postgres_state
 from seckill.redis_client import connect
@@ -129,7 +128,7 @@ class Command(BaseCommand):
                             topic.source,
                             topic.partitions,
                             shell_actor(),
-                            console.print,
+                            console.say,
                             topic=reader,
                             accept_oversell=options["accept_oversell"],
                         )
@@ -154,7 +153,7 @@ class Command(BaseCommand):
                 "generation": done.generation,
                 "restored": done.restored,
             }
-            self.stdout.write(json.dumps(document | {"audit": done.report.as_json()}, indent=2))
+            self.stdout.write(json_text(document | {"audit": done.report.as_json()}, 2))
         else:
             print_report(done.report, console)
         if not done.lifted:
@@ -187,7 +186,7 @@ class Command(BaseCommand):
                 "recovered": plan.recovered,
                 "notes": plan.notes,
             }
-            self.stdout.write(json.dumps(document, indent=2, ensure_ascii=False))
+            self.stdout.write(json_text(document, 2))
             return
         print_plan(plan, topic, console)
 
@@ -216,14 +215,14 @@ def look_at_topic(server: Server, *, with_ends: bool) -> Topic:
 def print_plan(plan: Plan, topic: Topic, console: Console) -> None:
     """The plan for people."""
     if plan.lane.fence:
-        console.print(f"fenced: {plan.lane.fence.word}: {plan.lane.fence.why}")
+        console.say(f"fenced: {plan.lane.fence.word}: {plan.lane.fence.why}")
     if plan.older:
-        console.print(f"[red]{escape(plan.older)}[/red]")
+        console.say(f"ATTENTION: {plan.older}")
         console.print(f"  {FROM_KAFKA}")
     if not plan.needed:
         console.print("Redis has what the records prove, and is not fenced: nothing to recover")
         for note in plan.notes:
-            console.print(f"  note: {note}")
+            console.say(f"  note: {note}")
         return
     table = Table("activity", "item", "allocation", "sold", "left in Redis", "left after", "")
     rows = [(activity, item) for activity in plan.activities for item in activity.items]
@@ -264,7 +263,7 @@ def print_plan(plan: Plan, topic: Topic, console: Console) -> None:
             f"with {activity.units:,} units stay sold to their buyers{buyers}"
         )
         for change in activity.changes[:ROWS]:
-            console.print(f"    {change}")
+            console.say(f"    {change}")
     console.print(
         f"  records: {plan.lane.waiting:,} in the list, {plan.lane.dead:,} kept apart; all count"
     )
@@ -274,5 +273,5 @@ def print_plan(plan: Plan, topic: Topic, console: Console) -> None:
             "left no record: they were not accepted, and count as recovered"
         )
     for note in plan.notes:
-        console.print(f"  note: {note}")
+        console.say(f"  note: {note}")
     console.print("Nothing was changed. Carry it out: manage.py recover --apply")
