@@ -19,7 +19,6 @@ EVENTS = {
     "offsets-lost": "offsets that hold no requests any more are counted as skipped",
     "time-unit": "requests come with times in seconds or microseconds, not milliseconds",
     "lane-rebuilt": "the lane was rebuilt by recover; a partition goes on at its stored position",
-    "partition-kept": "a partition's position could not be asked for; it is asked again",
     "commit-unanswered": "the last commit had no answer; the next consumer skips what is decided",
     "commit-refused": "Kafka refuses to move the group; the positions in Redis have moved",
     "fenced": "Redis is older than what was decided: the lane is fenced",

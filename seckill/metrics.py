@@ -5,6 +5,7 @@ one scraped process is enough, and expressions take the maximum over processes, 
 """
 
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -158,6 +159,8 @@ def _add_lane(families: _Families, picture: Picture) -> None:
     if lane.fence is not None:
         families.add(names.FENCED, 1, lane.fence.word)
     families.add(names.GENERATION, lane.generation)
+    families.add(names.CLOCK, lane.now_ms / 1000 - time.time())
+    families.add(names.CLOCK_BACK, max(0, lane.clock_ms - lane.now_ms) / 1000)
     for activity in lane.activities.values():
         _add_activity(families, activity)
     families.add(names.REQUESTS, lane.invalid, NO_ACTIVITY, "INVALID")

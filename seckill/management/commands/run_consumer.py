@@ -1,7 +1,7 @@
 """`manage.py run_consumer`: decide requests from Kafka in Redis."""
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -86,10 +86,9 @@ class Command(BaseCommand):
                 )
                 wait_for(lambda: ping(client), server.connect_timeout, shutdown, self._say)
                 check_redis(client, Lane(), self._say)
-                try:
+                # Deciding goes on without PostgreSQL; who needs it waits for it, and says so.
+                with suppress(PostgresAway):
                     check_postgres(server.pg_dsn, self._say)
-                except PostgresAway as away:
-                    self._say(f"note: {away}. Deciding goes on without it; records wait in Redis")
                 if topics.ensure(server.topic):
                     self._say(f"topic {server.topic} did not exist and was made")
                 group = ConsumerGroup(server, client, topics, shutdown, say=self._say)
