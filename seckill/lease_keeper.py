@@ -16,7 +16,7 @@ import psycopg
 from seckill.broker import Position
 from seckill.errors import BrokerAway, PostgresAway, RedisAway
 from seckill.events import event
-from seckill.lease import RENEW_S, Claim, give_up, lead
+from seckill.lease import RENEW_S, Claim, NotLeading, give_up, lead
 from seckill.postgres import connect, limit, postgres_errors
 
 log = logging.getLogger(__name__)
@@ -88,14 +88,20 @@ class LeaseKeeper:
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
-        if self._connection is not None and self._held is not None:
-            try:
-                with postgres_errors(), self._connection.transaction():
-                    limit(self._connection, ANSWER_S)
-                    give_up(self._connection.cursor(), self._holder)
-            except PostgresAway as away:
-                log.debug("the lease ends by itself: %s", away, extra=event("library"))
+        if self._connection is not None:
+            self._give_up()
             self._connection.close()
+
+    def _give_up(self) -> None:
+        connection = self._connection
+        if connection is None or self._held is None:
+            return
+        try:
+            with postgres_errors(), connection.transaction():
+                limit(connection, ANSWER_S)
+                give_up(connection.cursor(), self._holder)
+        except PostgresAway as away:
+            log.debug("the lease ends by itself: %s", away, extra=event("library"))
 
     def _renew(self, run_id: str, claim: Claim) -> Claim:
         try:
@@ -110,6 +116,11 @@ class LeaseKeeper:
         except PostgresAway:
             if self._connection is not None:
                 self._connection.close()
+            raise
+        except NotLeading as refused:
+            # This consumer decides nothing from here on; so it holds up nobody's takeover either.
+            self.problem = str(refused)
+            self._give_up()
             raise
         if leading != claim:
             self._claimed(leading)

@@ -48,7 +48,7 @@ IDENTITY = 'source, partition, "offset", item_id'
 BEGIN = """
 SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit')
         WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true),
-    set_config('statement_timeout', '0', true), set_config('lock_timeout', '0', true),
+    set_config('statement_timeout', '0', true),
     set_config('idle_in_transaction_session_timeout', '0', true)
 """
 # The setting came with this version.

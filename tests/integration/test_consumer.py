@@ -86,6 +86,11 @@ class Node:
         member.close()
         return {p: position.offset for p, position in found.items() if position is not None}
 
+    def committed_by_all(self, offsets: int) -> bool:
+        """Whether the group's commits add up to so many offsets."""
+        found = self.topics.committed(self.server.group_id, self.server.topic)
+        return sum(position.offset for position in found.values()) == offsets
+
     def close(self) -> None:
         for consumer in self.consumers:
             consumer.client.close()

@@ -91,6 +91,32 @@ def test_running_consumers_hold_and_go_on_after_the_recovery(
     assert shop.lane().fence is None
 
 
+@pytest.mark.parametrize("who", ["who lives on", "who comes new"])
+def test_what_has_to_be_decided_again_is_decided_at_once(shop: Node, pg_dsn: str, who: str) -> None:
+    """Nobody sends a new message: the consumers find the new generation by themselves."""
+    Control(shop.client, "test").set_stock(1, {1001: 100})
+    shop.send([body(n) for n in range(1, 11)], 0)
+    shop.send([body(n) for n in range(11, 16)], 1)
+    consumer = shop.consumer(guarded(shop))
+    shop.decided(consumer, 15)
+    # Committed, and stored in part: Redis loses all of it.
+    storage = Storage(pg_dsn)
+    LogWorker(shop.client, storage, Shutdown(), batch_size=4).run_once()
+    storage.close()
+    shop.turns(consumer, lambda: shop.committed_by_all(15), "the commit")
+    shop.client.flushall()
+    source = shop.topics.source(shop.server.topic)
+    assert recover(shop.client, LANE, source, [0, 1], "test", lambda line: None).lifted
+    if who == "who comes new":
+        shop.ended(consumer)
+        consumer = shop.consumer(guarded(shop))
+    shop.turns(consumer, lambda: shop.lane().decided == 15, "all of it is decided again")
+    store(shop, pg_dsn)
+    report = audit(shop.client)
+    assert report.findings == []
+    assert sorted(Record.objects.values_list("user_id", flat=True)) == list(range(1, 16))
+
+
 def test_commits_are_read_back_with_topic_and_generation(node: Node) -> None:
     put_on_sale(node.client, {1001: 100})
     node.client.hset(LANE.state, "generation", 7)

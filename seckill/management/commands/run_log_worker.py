@@ -67,6 +67,7 @@ class Command(BaseCommand):
                 if tracing is None
                 else TracedStorage(tracing, settings.pg_dsn, lane.list)
             )
+            ends.callback(storage.close)
             try:
                 wait_for(lambda: ping(client), settings.connect_timeout, shutdown, self._say)
                 wait_for(storage.check, settings.connect_timeout, shutdown, self._say)
@@ -94,4 +95,3 @@ class Command(BaseCommand):
                 ),
             ).run(drain=options["drain"])
             heart.close()
-            storage.close()
