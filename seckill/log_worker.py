@@ -83,7 +83,8 @@ class LogWorker:
     _ahead: "Future[_Batch] | None" = None
     # Batches that were taken off the list, as this worker's last trim said.
     _trims: int = -1
-    _named_at: float = 0.0
+    # Entries of a list that is not the lane's, when they were named.
+    _named: int = 0
 
     def run(self, *, drain: bool = False) -> None:
         """Turns until a stop is asked for, or, to drain, until the list is empty."""
@@ -92,6 +93,7 @@ class LogWorker:
         while not self.shutdown.requested:
             if time.monotonic() >= next_status:
                 self.say(self.status_line())
+                self._recount_dead()
                 next_status = time.monotonic() + self.status_interval_s
             try:
                 if not adopted:
@@ -230,6 +232,17 @@ class LogWorker:
             )
         return bool(taken)
 
+    def _recount_dead(self) -> None:
+        """Dead records that were replayed are settled by their rows: Redis is told how many are
+        left.
+        """
+        try:
+            with redis_errors():
+                if int(self.client.hget(self.lane.state, "parked") or 0):
+                    self.client.hset(self.lane.state, "parked", self.storage.count_dead())
+        except (RedisAway, PostgresAway) as away:
+            self._tell(away)
+
     def _take_the_lane(self, refused: RedisAway) -> None:
         """After a start of Redis, or before its first term: lead the lane, if nobody else does.
 
@@ -256,14 +269,14 @@ class LogWorker:
         """Keep apart what this Redis holds and does not lead: PostgreSQL drops what it has
         already.
         """
-        if self._named_at and time.monotonic() - self._named_at < TELL_AGAIN_S:
-            return
         named = 0
         with redis_errors():
+            if self.client.llen(self.lane.list) == self._named:
+                return
             for chunk in scan(self.client, self.lane):
                 self.storage.keep_apart([_overlap(raw) for raw in chunk])
                 named += len(chunk)
-        self._named_at = time.monotonic()
+        self._named = named
         log.error(
             "another Redis leads this lane: %d records of this one are not stored. Those that the "
             "other one has not decided too are named by manage.py dead_letters list",

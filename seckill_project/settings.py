@@ -259,6 +259,7 @@ UNFOLD = {
                             (_("Inventory"), "inventory_2", "item"),
                             (_("Activities"), "event", "activity"),
                             (_("Journal"), "history", "stockchange"),
+                            (_("Dead records"), "report_problem", "deadrecord"),
                             (_("API keys"), "key", "apikey"),
                         )
                     ),
