@@ -113,6 +113,7 @@ def read(port: int, path: str) -> bytes:
         return bytes(answer.read())
 
 
+@pytest.mark.direct
 def test_the_rights_of_the_document_are_enough(
     sale: Sale, redis_client: "redis.Redis", manage: Manage
 ) -> None:
