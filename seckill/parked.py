@@ -11,10 +11,10 @@ from typing import Any, cast
 
 import msgspec
 import redis
-from confluent_kafka import Message
 
 from seckill.broker.reader import CannotRead, TopicReader
 from seckill.broker.topics import Topics
+from seckill.broker.unpack import Message
 from seckill.dead_letters import REPLAYED, dead_topic
 from seckill.decode import decode
 from seckill.engine import is_transient

@@ -13,8 +13,10 @@ from seckill.errors import BrokerAway
 if TYPE_CHECKING:
     from seckill_project.config import Server
 
-__all__ = ["BrokerAway", "Consumer", "Position", "Slice", "open_consumer"]
+__all__ = ["BrokerAway", "CannotUnpack", "Consumer", "Position", "Slice", "open_consumer"]
 
+# What the sale's consumers call themselves in their group: who is called otherwise is a stranger.
+CLIENT_ID = "seckill-consumer"
 # Messages that a poll may bring are in memory three times for a moment: this bounds all of it.
 FETCH_MAX_BYTES = 8 * 1024 * 1024
 PARTITION_FETCH_BYTES = 2 * 1024 * 1024
@@ -61,11 +63,19 @@ class Position(NamedTuple):
         return cls(offset, int(generation), source)
 
 
+class CannotUnpack(Exception):
+    """This client cannot read on: a batch that it cannot unpack. The other one can, and says so."""
+
+
 class Consumer(Protocol):
     """A member of a consumer group on one topic. Not for use by several threads."""
 
     def poll(self, timeout_s: float, max_messages: int) -> list[Slice]:
-        """What there is, or what comes within the time. An empty list is normal."""
+        """What there is, or what comes within the time. An empty list is normal.
+
+        What cannot be unpacked comes as `Unreadable`, from the client that can tell. Raises
+        CannotUnpack from the other one, whose process has to end then.
+        """
 
     def committed(self, partition: int) -> Position | None:
         """Where the group last committed that it reads on. Raises BrokerAway."""
@@ -84,6 +94,9 @@ class Consumer(Protocol):
 
     def resume(self) -> None:
         """Fetch again."""
+
+    def oldest(self, partition: int) -> int:
+        """The oldest offset that Kafka keeps now. Raises BrokerAway."""
 
     def seek(self, partition: int, offset: int) -> None:
         """Read on from this offset; nothing that was fetched before comes. Raises BrokerAway."""

@@ -8,7 +8,7 @@ from confluent_kafka import Consumer as LibraryConsumer
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from seckill import broker
-from seckill.broker import Position, Slice
+from seckill.broker import CannotUnpack, Position, Slice
 from seckill.broker.security import confluent_options
 from seckill.broker.traces import traces_of
 from seckill.errors import BrokerAway
@@ -32,6 +32,16 @@ MENDED_BY_THE_LIBRARY = {
     KafkaError.OFFSET_OUT_OF_RANGE,
     KafkaError._MAX_POLL_EXCEEDED,
 }
+# A batch that the library cannot unpack, or whose checksum is wrong. It says so again and again, or
+# goes on behind it.
+NOT_UNPACKED = {
+    KafkaError._BAD_COMPRESSION,
+    KafkaError._BAD_MSG,
+    KafkaError._NOT_IMPLEMENTED,
+    KafkaError._CRIT_SYS_RESOURCE,
+}
+# Seconds for an answer about an offset.
+ANSWER_S = 10.0
 
 
 class ConfluentConsumer:
@@ -45,11 +55,12 @@ class ConfluentConsumer:
             self._consumer = LibraryConsumer(
                 {
                     "group.id": server.group_id,
-                    "client.id": "seckill-consumer",
+                    "client.id": broker.CLIENT_ID,
                     "enable.auto.commit": False,
                     "enable.auto.offset.store": False,
                     "auto.offset.reset": "earliest",
                     "isolation.level": "read_committed",
+                    "check.crcs": True,
                     "allow.auto.create.topics": False,
                     "partition.assignment.strategy": "range",
                     "session.timeout.ms": server.session_timeout,
@@ -143,6 +154,17 @@ class ConfluentConsumer:
         except KafkaException as away:
             raise BrokerAway(away) from None
 
+    def oldest(self, partition: int) -> int:
+        """See `broker.Consumer`."""
+        place = TopicPartition(self._topic, partition)
+        try:
+            found = self._consumer.get_watermark_offsets(place, ANSWER_S)
+        except KafkaException as away:
+            raise BrokerAway(away) from None
+        if found is None:
+            raise BrokerAway(f"no answer about partition {partition}")
+        return int(found[0])
+
     def seek(self, partition: int, offset: int) -> None:
         """See `broker.Consumer`."""
         try:
@@ -165,7 +187,8 @@ class ConfluentConsumer:
 
 
 def _without_errors(messages: list[Message]) -> list[Message]:
-    """The messages among them. Raises BrokerAway where there are only errors that stay.
+    """The messages among them. Raises BrokerAway where there are only errors that stay, and
+    CannotUnpack.
 
     The library has moved past messages that came beside an error: they must not be lost.
     """
@@ -176,6 +199,9 @@ def _without_errors(messages: list[Message]) -> list[Message]:
             kept.append(message)
         elif error.code() in MENDED_BY_THE_LIBRARY:
             log.debug("kafka: %s", error, extra=event("library"))
+        elif error.code() in NOT_UNPACKED:
+            # What came before it is read again.
+            raise CannotUnpack(error.str())
         else:
             log.warning("kafka: %s", error, extra=event("kafka-away"))
             staying = error

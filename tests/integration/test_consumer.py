@@ -385,6 +385,7 @@ def test_reset_offset_skips_on_purpose_and_says_what(node: Node) -> None:
     lane = node.lane()
     assert (lane.decided, lane.skipped) == (5, 23)
     assert node.committed() == {0: 25, 1: 3}
+    group.close()
     node.send([body(99)], 0)
     node.send([body(100)], 1)
     consumer = node.consumer()

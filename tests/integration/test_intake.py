@@ -176,7 +176,10 @@ def test_a_new_group_behind_retention_counts_nothing_that_was_decided(
     node.decided(consumer, 11)
     lane = node.lane()
     assert (lane.skipped, lane.positions[position_field(consumer.source, 0)]) == (0, 11)
-    assert "offsets 0 to 9 hold no requests any more" in caplog.text
+    assert (
+        "offsets 0 to 9 bring no requests (retention: Kafka keeps this partition from offset 10"
+        in caplog.text
+    )
     assert "10 are counted as skipped, unless they were decided before" in caplog.text
 
 
@@ -216,3 +219,21 @@ def test_the_sale_goes_on_while_no_dead_letter_can_be_parked(node: Node) -> None
     there.set()
     node.turns(consumer, lambda: committed() == 6, "parked, and then committed")
     assert len(read(node.server.brokers, dead_topic(node.server.topic), 3)) == 3
+
+
+def test_letters_that_kafka_never_takes_hold_no_commits(node: Node) -> None:
+    put_on_sale(node.client, {1001: 1000})
+    topic = dead_topic(node.server.topic)
+    node.topics.ensure(topic, 1, {"max.message.bytes": "10"})
+    consumer = node.consumer()
+    consumer.dead_letters = DeadLetters(
+        node.server, lambda: open_producer(node.server, topic), give_up_s=0.0
+    )
+    node.send([b"bad", body(1), b"bad"])
+    node.decided(consumer, 3)
+
+    def committed() -> int:
+        return node.topics.committed(node.server.group_id, node.server.topic)[0].offset
+
+    node.turns(consumer, lambda: committed() == 3, "given up, and then committed")
+    assert (consumer.dead_letters.lost, node.lane().invalid) == (2, 2)

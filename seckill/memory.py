@@ -1,0 +1,53 @@
+"""The memory that a consumer takes: given back when it is free, and limited from outside where the
+Kafka client knows no bound of its own.
+"""
+
+import os
+import resource
+import time
+from pathlib import Path
+
+# MB that a consumer on confluent-kafka may take. It takes 150 where nobody sends bombs.
+LIMIT_MB = 260
+# MB that it may always still take: where it is above the limit, it is so by what it needs.
+LEAST_MB = 16
+# Seconds between two looks at what it takes.
+LOOK_S = 1.0
+MB = 2**20
+PAGE = resource.getpagesize()
+# Pages of this process: all, in memory, shared, program, libraries, data. Linux has it.
+PAGES = Path("/proc/self/statm")
+# What glibc reads when a process starts: from how many bytes on a block is given back when it is
+# free. It would learn from large ones to keep them, and so keep several times what is needed.
+GIVEN_BACK = ("MALLOC_MMAP_THRESHOLD_", str(MB))
+
+
+def children_give_back() -> None:
+    """For the processes that this one starts from now on, unless somebody has decided otherwise."""
+    os.environ.setdefault(*GIVEN_BACK)
+
+
+class MemoryLimit:
+    """Who asks for more than there is up to LIMIT_MB gets none: Python raises MemoryError, and a
+    library in C aborts the process. So the machine and its other processes are safe.
+
+    Renewed again and again, since the system counts what was asked for, and not what is used.
+    """
+
+    def __init__(self) -> None:
+        self._next = 0.0
+        self.renew()
+
+    def renew(self) -> None:
+        """Set it anew, if it is time."""
+        now = time.monotonic()
+        if now < self._next or not PAGES.exists():
+            return
+        self._next = now + LOOK_S
+        pages = PAGES.read_text().split()
+        used, asked = int(pages[1]) * PAGE, int(pages[5]) * PAGE
+        limit = asked + max(LEAST_MB * MB, LIMIT_MB * MB - used)
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        if hard != resource.RLIM_INFINITY:
+            limit = min(limit, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
