@@ -14,7 +14,7 @@ from multiprocessing.process import BaseProcess
 from seckill.events import event
 from seckill.exit_codes import CANNOT_UNPACK, OK
 from seckill.keys import Lane
-from seckill.memory import LIMIT_MB, children_give_back
+from seckill.memory import LIMIT_MB, children_give_back, small_stacks
 from seckill.shutdown import start_child
 from seckill_project.config import Server
 
@@ -109,7 +109,8 @@ class Children:
                 name=f"consumer-{child.number}",
                 daemon=True,
             )
-            start_child(child.process)
+            with small_stacks():
+                start_child(child.process)
             child.started_at = now
 
     def _take_the_bounded_client(self) -> None:

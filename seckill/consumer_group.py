@@ -24,7 +24,7 @@ from seckill.broker import BrokerAway, CannotUnpack, Position, open_consumer
 from seckill.broker.producer import open_producer
 from seckill.broker.source import Source, open_source
 from seckill.broker.topics import Topics
-from seckill.children import FAST_CLIENT, Children
+from seckill.children import Children
 from seckill.consumer import Consumer
 from seckill.dead_letters import DeadLetters, dead_topic
 from seckill.engine import Engine, Status
@@ -64,12 +64,12 @@ def consume(server: Server, lane: Lane) -> None:
     # SIGTERM can come twice, from whoever ends the whole group and from the parent.
     with Shutdown(signal.SIGTERM, second_exits=False) as shutdown:
         threading.Thread(target=_stop_with_parent, args=(shutdown,), daemon=True).start()
-        # kafka-python unpacks within bounds of its own.
-        limit = MemoryLimit() if server.kafka_client == FAST_CLIENT else None
+        # kafka-python unpacks within bounds of its own, and never begins.
+        limit = MemoryLimit()
         client = None
         while client is None and not shutdown.requested:
             try:
-                client = open_consumer(server)
+                client = open_consumer(server, limit.begin)
             except BrokerAway as away:
                 log.warning("%s; trying again", away, extra=event("kafka-away"))
                 shutdown.wait(1.0)
@@ -93,8 +93,7 @@ def consume(server: Server, lane: Lane) -> None:
         def beat() -> None:
             counts = {"decided": consumer.decided, LETTERS_LOST: consumer.dead_letters.lost}
             heart.beat(consumer.decided, consumer.hold, **counts)
-            if limit is not None:
-                limit.renew()
+            limit.renew()
 
         consumer.beat = beat
         try:

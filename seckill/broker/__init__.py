@@ -4,7 +4,7 @@ Two clients fulfil it, chosen by `kafka_client` in the configuration; both pass 
 The libraries are imported only when chosen: nothing here knows which one that is.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -105,12 +105,15 @@ class Consumer(Protocol):
         """Leave the group, close the connections."""
 
 
-def open_consumer(server: "Server") -> Consumer:
-    """A consumer of `server.topic` in group `server.group_id`. Raises BrokerAway."""
+def open_consumer(server: "Server", assigned: Callable[[], None] = lambda: None) -> Consumer:
+    """A consumer of `server.topic` in group `server.group_id`. Raises BrokerAway.
+
+    `assigned` is called before anything is fetched, by the client that CannotUnpack is of.
+    """
     if server.kafka_client == "confluent-kafka":
         from seckill.broker.confluent import ConfluentConsumer
 
-        return ConfluentConsumer(server)
+        return ConfluentConsumer(server, assigned)
     from seckill.broker.kafka_python import KafkaPythonConsumer
 
     return KafkaPythonConsumer(server)

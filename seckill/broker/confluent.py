@@ -1,7 +1,7 @@
 """The consumer on confluent-kafka (librdkafka): an order of magnitude less CPU a message."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import groupby
 
 from confluent_kafka import Consumer as LibraryConsumer
@@ -47,7 +47,8 @@ ANSWER_S = 10.0
 class ConfluentConsumer:
     """`broker.Consumer` on confluent-kafka."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, assigned: Callable[[], None]) -> None:
+        self._assigned = assigned
         self._topic = server.topic
         self._traced = server.otlp_endpoint is not None
         self._changes = 0
@@ -177,6 +178,7 @@ class ConfluentConsumer:
         self._consumer.close()
 
     def _on_assign(self, consumer: object, partitions: list[TopicPartition]) -> None:
+        self._assigned()
         self._changes += 1
 
     def _offsets(self, positions: Mapping[int, Position]) -> list[TopicPartition]:
