@@ -1,7 +1,6 @@
 """Members of the group that are none of ours: named, with what it means, and a drain says so."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -99,7 +98,6 @@ def test_a_stranger_is_named_and_told_again(
     strangers.run_once()
     assert len(caplog.messages) == told
     monkeypatch.setattr("seckill.strangers.TELL_AGAIN_S", 0.0)
-    time.sleep(0)
     strangers.run_once()
     assert len(caplog.messages) == told + 1
 
