@@ -4,7 +4,7 @@ PY := .venv/bin/python
 # Processes of the tests, each with services of its own. One test alone: $(PY) -m pytest PATH.
 WORKERS ?= 2
 
-.PHONY: help setup run demo test test-browser messages unit lint faults rules lock clean
+.PHONY: help setup run demo test test-browser messages unit lint faults mutants rules lock clean
 help:            ## this list
 	@grep -E "^[a-z-]+:.*##" Makefile | sed -E "s/:[^#]*##/\t/" | expand -t 14
 
@@ -32,6 +32,9 @@ unit: setup      ## tests that need no service
 
 faults: setup    ## real processes, killed; RUNS=200 kills so often in one sale, SEED=n breaks the same again
 	@RUNS=$(RUNS) FAULT_SEED=$(SEED) $(PY) -m pytest $(if $(RUNS),tests/faults/test_random_kills.py,tests/faults)
+
+mutants: setup   ## small faults in a copy of the code, which tests must notice; N=100, SEED=n, ONLY=lua
+	@N=$(N) SEED=$(SEED) ONLY=$(ONLY) nice -n 10 $(PY) -m tests.mutants
 
 lint: setup      ## style, types, migrations
 	@$(PY) -m ruff check .

@@ -32,6 +32,8 @@ PARTITIONS = 2
 # Tests name the time that a quiet machine needs at most. A busy one has so many times as long: a
 # condition that is met ends its wait, so nothing but a failure takes longer for that.
 PATIENCE = 4
+# The folder of services that run already, for many sessions in a row (`make mutants`).
+THEIR_SERVICES = "TEST_SERVICES"
 
 
 def pytest_configure() -> None:
@@ -71,14 +73,18 @@ def wait_until(predicate: Callable[[], Any], timeout_s: float, what: str) -> Any
 
 @pytest.fixture(scope="session")
 def devstack_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where this session's services live."""
-    return tmp_path_factory.mktemp("services")
+    """Where this session's services live: those of TEST_SERVICES, or a folder of its own."""
+    theirs = os.environ.get(THEIR_SERVICES)
+    return Path(theirs) if theirs else tmp_path_factory.mktemp("services")
 
 
 @pytest.fixture(scope="session")
 def running_stack(devstack_folder: Path) -> Iterator[Stack]:
     """The services themselves, for tests that stop and start them."""
     stack = Stack(devstack_folder)
+    if THEIR_SERVICES in os.environ:
+        yield stack
+        return
     stack.up(owner_pid=os.getpid())
     yield stack
     stack.remove()

@@ -1,0 +1,82 @@
+"""Which files are mutated, and which tests are meant to notice it, in pytest's words.
+
+The nearest tests come first: a run ends with the first that fails. What takes long and looks from
+far away (faults, the state machine) is left out.
+"""
+
+_I = "tests/integration/"
+_ACTS, _CONTROL = f"{_I}test_acts.py", f"{_I}test_control.py"
+_GROUND, _FENCE = f"{_I}test_script_ground.py", f"{_I}test_script_fence.py"
+_LATE, _LOADING = f"{_I}test_late_arrivals.py", f"{_I}test_loading.py"
+_RECOVERY, _OLDER = f"{_I}test_recovery.py", f"{_I}test_older_postgres.py"
+_MASTERS, _WORKER = f"{_I}test_two_masters.py", f"{_I}test_log_worker.py"
+_EDGES, _MODEL = f"{_I}test_script_edges.py", f"{_I}test_model.py"
+_SCRIPT = (
+    _EDGES, f"{_I}test_script.py", _FENCE, f"{_GROUND}::TestRights", f"{_GROUND}::TestTorn",
+    f"{_GROUND}::TestIdentity", f"{_GROUND}::TestClock", f"{_GROUND}::TestBoard",
+    f"{_GROUND}::TestTypesAndNumbers", _MODEL,
+)  # fmt: skip
+# What holds for every act.
+_EVERY_ACT = (
+    f"{_ACTS}::test_every_act_is_published_and_journalled_with_its_note",
+    f"{_ACTS}::test_an_activity_that_is_not_known_or_not_loaded",
+    f"{_ACTS}::TestVersions", f"{_GROUND}::TestRights", f"{_GROUND}::TestTorn",
+)  # fmt: skip
+_ALL_ACTS = (_ACTS, _CONTROL, f"{_LATE}::TestFencedLane")
+_RECOVERING = (_RECOVERY, _LATE, _OLDER)
+
+_LUA: dict[str, tuple[str, ...]] = {
+    "decide_batch": _SCRIPT,
+    "include/numbers": (f"{_GROUND}::TestTypesAndNumbers", f"{_I}test_script.py"),
+    "include/rights": (f"{_GROUND}::TestRights",),
+    "include/act": (*_EVERY_ACT, f"{_LATE}::TestFencedLane", f"{_GROUND}::TestTypesAndNumbers"),
+    "include/buyers": (_LOADING, f"{_CONTROL}::TestConfigure", _RECOVERY),
+    "add_stock": (f"{_ACTS}::TestAddStock", *_EVERY_ACT),
+    "set_stock": (f"{_CONTROL}::TestSetStock", *_EVERY_ACT, f"{_CONTROL}::TestLoad"),
+    "sync": (f"{_CONTROL}::TestSync", *_EVERY_ACT),
+    "pause": (f"{_ACTS}::TestPause", *_EVERY_ACT),
+    "finish": (f"{_CONTROL}::TestFinish", f"{_ACTS}::TestReopen", *_EVERY_ACT),
+    "reopen": (f"{_ACTS}::TestReopen", *_EVERY_ACT),
+    "configure": (f"{_CONTROL}::TestConfigure", _LOADING, f"{_ACTS}::TestFields", *_EVERY_ACT),
+    "load_state": (
+        f"{_CONTROL}::TestLoad", _LOADING, f"{_ACTS}::TestAfterALossOfRedis",
+        f"{_CONTROL}::TestSetStock", f"{_GROUND}::TestTypesAndNumbers", _RECOVERY,
+    ),
+    "stage_buyers": (_LOADING, f"{_CONTROL}::TestConfigure"),
+    "trim_batch": (_WORKER, f"{_GROUND}::TestRights", f"{_OLDER}::test_storing_stops_and_says_so"),
+    "check_rights": (f"{_GROUND}::TestRights", f"{_I}test_fitness.py"),
+    "claim_lane": (f"{_LATE}::TestLease", f"{_LATE}::TestTwoRedisOnePostgres", _MASTERS),
+    "fence": (_FENCE, _RECOVERY),
+    "rebuild": (_RECOVERY, f"{_FENCE}::TestGeneration", f"{_GROUND}::TestRights"),
+    "replay_dead": (f"{_I}test_dead_letters_command.py", f"{_LATE}::TestParkedOrders"),
+}  # fmt: skip
+_PYTHON: dict[str, tuple[str, ...]] = {
+    "sold": (
+        f"{_CONTROL}::TestSync", f"{_CONTROL}::TestConfigure", f"{_LATE}::TestParkedOrders",
+        _RECOVERY, f"{_I}test_audit.py",
+    ),
+    "recovery": _RECOVERING,
+    "recovery_plan": _RECOVERING,
+    "restore": (_OLDER,),
+    "storage": (
+        f"{_I}test_storage.py", f"{_I}test_storage_conflicts.py", f"{_LATE}::TestLateStore"
+    ),
+    "intake": (f"{_I}test_intake.py", f"{_I}test_consumer.py", f"{_I}test_consumer_recovery.py"),
+    "log_worker": (_WORKER, f"{_LATE}::TestForeignRecords", _MASTERS),
+    "act_script": _ALL_ACTS,
+    "control": _ALL_ACTS,
+    "journal": _ALL_ACTS,
+    "loading": (_LOADING, _CONTROL, f"{_ACTS}::TestAfterALossOfRedis", f"{_ACTS}::TestFields"),
+    "witness": (f"{_LATE}::TestLostActs", _OLDER, f"{_I}test_consumer_recovery.py"),
+    "admission": (f"{_LATE}::TestFencedLane", f"{_LATE}::TestTwoRedisOnePostgres", _OLDER),
+    "lease": (f"{_LATE}::TestLease", f"{_LATE}::TestTwoRedisOnePostgres", _MASTERS),
+    "guard": (
+        f"{_I}test_guard.py", f"{_I}test_consumer_recovery.py", f"{_LATE}::TestLostActs", _MASTERS
+    ),
+    "fence": (_FENCE, _RECOVERY),
+    "board": (_OLDER, f"{_GROUND}::TestBoard"),
+}  # fmt: skip
+TARGETS = {
+    **{f"seckill/lua/{name}.lua": tests for name, tests in _LUA.items()},
+    **{f"seckill/{name}.py": tests for name, tests in _PYTHON.items()},
+}
