@@ -4,6 +4,7 @@ A request's age depends on the moment at which Redis decides, which nobody knows
 has a request of each millisecond around it, and the answer tells which one was at the edge.
 """
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
@@ -23,6 +24,8 @@ from tests.unit.test_stats import bucket
 LANE = Lane()
 HOUR_MS = 3_600_000
 TIMEOUT_MS = 60_000
+# By which the clocks of Redis and of a consumer may differ.
+CLOCK_BOUND_MS = 60_000
 # From the moment at which a batch is made to the one in which it is decided.
 SPAN_MS = 3_000
 
@@ -95,3 +98,16 @@ def test_each_millisecond_goes_into_its_bucket(engine: Engine, redis_client: "re
     ages = [max(0, age) for age in decide_each_age(engine, 64)]
     assert set(range(64)) <= set(ages)
     assert read_lane(redis_client).activities[1].latency.buckets == Counter(map(bucket, ages))
+
+
+def test_clocks_may_differ_by_exactly_a_minute(
+    engine: Engine, redis_client: "redis.Redis", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen when a call is decided in the ms in which it was made; before, it changes nothing."""
+    put_on_sale(redis_client, {1001: 5})
+    sent, real = batch([body(1)]), time.time_ns
+    behind_ns = CLOCK_BOUND_MS * 1_000_000
+    monkeypatch.setattr("seckill.engine.time.time_ns", lambda: real() - behind_ns)
+    wait_until(
+        lambda: engine.decide([sent])[0].status is Status.DECIDED, 5, "a call in the same ms"
+    )

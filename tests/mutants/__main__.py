@@ -67,11 +67,10 @@ def main() -> int:
 
 def _run(bench: Bench, chosen: list[Mutant]) -> int:
     tests = {each.file: TARGETS[each.file] for each in chosen}
-    for each in dict.fromkeys(tests.values()):
-        failure = bench.prepare(each)
-        if failure:
-            print(f"without any mutant, these tests fail: {' '.join(each)}\n{failure}")
-            return 2
+    failure = bench.prepare(test for each in tests.values() for test in each)
+    if failure:
+        print(f"without any mutant, the tests fail:\n{failure}")
+        return 2
     survivors, noticed, began = [], 0, time.monotonic()
     for done, each in enumerate(chosen, 1):
         verdict, seconds = bench.judge(each, tests[each.file])

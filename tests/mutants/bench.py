@@ -5,9 +5,11 @@ Owns the services that all runs share, and the end of runs that hang or eat the 
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +25,7 @@ TIMES, MORE_S = 3, 30
 MEMORY_BYTES = 2_000_000_000
 LOOK_S = 0.2
 ALL_PASSED, SOME_FAILED = 0, 1
+DURATION = re.compile(r"^([\d.]+)s (?:setup|call|teardown) +(\S+)", re.MULTILINE)
 Tests = tuple[str, ...]
 
 
@@ -55,14 +58,17 @@ class Bench:
     ) -> None:
         self._stack.remove()
 
-    def prepare(self, tests: Tests) -> str:
+    def prepare(self, tests: Iterable[str]) -> str:
         """Find out how long tests take without a mutant. What they say if they fail, else ""."""
-        for each in tests:
-            if each not in self._seconds:
-                code, self._seconds[each] = self._run((each,), limit_s=1200, compiled=True)
-                if code != ALL_PASSED:
-                    return self._report.read_text(encoding="utf-8")
-                print(f"{self._seconds[each]:.0f} s  {each}", flush=True)
+        wanted = list(dict.fromkeys(tests))
+        code, seconds = self._run(("--durations=0", *wanted), limit_s=3600, compiled=True)
+        report = self._report.read_text(encoding="utf-8")
+        if code != ALL_PASSED:
+            return report
+        print(f"without any mutant, these tests take {seconds:.0f} s", flush=True)
+        taken = [(test, float(taken)) for taken, test in DURATION.findall(report)]
+        for each in wanted:
+            self._seconds[each] = sum(s for test, s in taken if test.startswith(each))
         return ""
 
     def judge(self, mutant: Mutant, tests: Tests) -> tuple[Verdict, float]:
@@ -90,6 +96,8 @@ class Bench:
             pytest = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "pytest", "-x", "-p", "no:xdist"),
+                    # What differs, and where, would take longer to find than the test.
+                    *("--assert=plain", "--tb=short"),
                     "--create-db" if self._fresh else "--reuse-db",
                     *tests,
                 ],

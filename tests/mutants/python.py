@@ -29,7 +29,7 @@ OPERATORS = (
     "ReplaceComparisonOperator_Gt_GtE", "ReplaceComparisonOperator_GtE_Gt",
     "ReplaceComparisonOperator_Is_IsNot", "ReplaceComparisonOperator_IsNot_Is",
 )  # fmt: skip
-# What is written for people, and what only keeps programmers from a mistake.
+# What is written for people, and, like `strict=`, what only keeps programmers from a mistake.
 NOT_TESTED = ("log.", "@dataclass")
 
 
@@ -69,8 +69,9 @@ def sites(file: str, source: str) -> Iterator[Site]:
     for kind, operator in enumerate(operators):
         starts = [start for node in nodes for start, _ in operator.mutation_positions(node)]
         places += [(start, kind, number) for number, start in enumerate(starts)]
-    for (line, _), kind, number in sorted(places):
-        if not lines[line - 1].strip().startswith(NOT_TESTED):
+    for (line, column), kind, number in sorted(places):
+        text = lines[line - 1]
+        if not text.strip().startswith(NOT_TESTED) and not text[:column].endswith(" strict="):
             yield Site(file, source, line, partial(_changed, source, operators[kind], number))
 
 

@@ -10,29 +10,34 @@ _GROUND, _FENCE = f"{_I}test_script_ground.py", f"{_I}test_script_fence.py"
 _LATE, _LOADING = f"{_I}test_late_arrivals.py", f"{_I}test_loading.py"
 _RECOVERY, _OLDER = f"{_I}test_recovery.py", f"{_I}test_older_postgres.py"
 _MASTERS, _WORKER = f"{_I}test_two_masters.py", f"{_I}test_log_worker.py"
+_RIGHTS, _ACT_EDGES = f"{_I}test_script_rights.py", f"{_I}test_act_edges.py"
 _EDGES, _MODEL = f"{_I}test_script_edges.py", f"{_I}test_model.py"
+_NUMBERS = f"{_GROUND}::TestTypesAndNumbers::test_no_number_is_written_with_an_exponent"
+_FIRST_LOAD = f"{_GROUND}::TestTypesAndNumbers::test_the_first_load_writes_no_minus_nought"
 _SCRIPT = (
-    _EDGES, f"{_I}test_script.py", _FENCE, f"{_GROUND}::TestRights", f"{_GROUND}::TestTorn",
+    _EDGES, f"{_I}test_script.py", _FENCE, _RIGHTS, f"{_GROUND}::TestRights",
+    f"{_GROUND}::TestTorn",
     f"{_GROUND}::TestIdentity", f"{_GROUND}::TestClock", f"{_GROUND}::TestBoard",
-    f"{_GROUND}::TestTypesAndNumbers", _MODEL,
+    f"{_GROUND}::TestTypesAndNumbers::test_a_counter_that_is_no_number",
+    f"{_GROUND}::TestTypesAndNumbers::test_a_key_of_another_type", _NUMBERS, _MODEL,
 )  # fmt: skip
 # What holds for every act.
 _EVERY_ACT = (
     f"{_ACTS}::test_every_act_is_published_and_journalled_with_its_note",
     f"{_ACTS}::test_an_activity_that_is_not_known_or_not_loaded",
-    f"{_ACTS}::TestVersions", f"{_GROUND}::TestRights", f"{_GROUND}::TestTorn",
+    f"{_ACTS}::TestVersions", _RIGHTS, f"{_GROUND}::TestTorn",
 )  # fmt: skip
 _ALL_ACTS = (_ACTS, _CONTROL, f"{_LATE}::TestFencedLane")
 _RECOVERING = (_RECOVERY, _LATE, _OLDER)
 
 _LUA: dict[str, tuple[str, ...]] = {
     "decide_batch": _SCRIPT,
-    "include/numbers": (f"{_GROUND}::TestTypesAndNumbers", f"{_I}test_script.py"),
-    "include/rights": (f"{_GROUND}::TestRights",),
-    "include/act": (*_EVERY_ACT, f"{_LATE}::TestFencedLane", f"{_GROUND}::TestTypesAndNumbers"),
+    "include/numbers": (_NUMBERS, _FIRST_LOAD, f"{_I}test_script.py"),
+    "include/rights": (_RIGHTS,),
+    "include/act": (*_EVERY_ACT, f"{_LATE}::TestFencedLane", _NUMBERS, _ACT_EDGES),
     "include/buyers": (_LOADING, f"{_CONTROL}::TestConfigure", _RECOVERY),
-    "add_stock": (f"{_ACTS}::TestAddStock", *_EVERY_ACT),
-    "set_stock": (f"{_CONTROL}::TestSetStock", *_EVERY_ACT, f"{_CONTROL}::TestLoad"),
+    "add_stock": (f"{_ACTS}::TestAddStock", _ACT_EDGES, *_EVERY_ACT),
+    "set_stock": (f"{_CONTROL}::TestSetStock", _ACT_EDGES, *_EVERY_ACT, f"{_CONTROL}::TestLoad"),
     "sync": (f"{_CONTROL}::TestSync", *_EVERY_ACT),
     "pause": (f"{_ACTS}::TestPause", *_EVERY_ACT),
     "finish": (f"{_CONTROL}::TestFinish", f"{_ACTS}::TestReopen", *_EVERY_ACT),
@@ -40,15 +45,15 @@ _LUA: dict[str, tuple[str, ...]] = {
     "configure": (f"{_CONTROL}::TestConfigure", _LOADING, f"{_ACTS}::TestFields", *_EVERY_ACT),
     "load_state": (
         f"{_CONTROL}::TestLoad", _LOADING, f"{_ACTS}::TestAfterALossOfRedis",
-        f"{_CONTROL}::TestSetStock", f"{_GROUND}::TestTypesAndNumbers", _RECOVERY,
+        f"{_CONTROL}::TestSetStock", _FIRST_LOAD, _RIGHTS, _RECOVERY,
     ),
-    "stage_buyers": (_LOADING, f"{_CONTROL}::TestConfigure"),
-    "trim_batch": (_WORKER, f"{_GROUND}::TestRights", f"{_OLDER}::test_storing_stops_and_says_so"),
+    "stage_buyers": (_LOADING, f"{_CONTROL}::TestConfigure", _RIGHTS),
+    "trim_batch": (_WORKER, _RIGHTS, f"{_OLDER}::test_storing_stops_and_says_so"),
     "check_rights": (f"{_GROUND}::TestRights", f"{_I}test_fitness.py"),
-    "claim_lane": (f"{_LATE}::TestLease", f"{_LATE}::TestTwoRedisOnePostgres", _MASTERS),
-    "fence": (_FENCE, _RECOVERY),
-    "rebuild": (_RECOVERY, f"{_FENCE}::TestGeneration", f"{_GROUND}::TestRights"),
-    "replay_dead": (f"{_I}test_dead_letters_command.py", f"{_LATE}::TestParkedOrders"),
+    "claim_lane": (f"{_LATE}::TestLease", f"{_LATE}::TestTwoRedisOnePostgres", _RIGHTS, _MASTERS),
+    "fence": (_FENCE, _RIGHTS, _RECOVERY),
+    "rebuild": (_RIGHTS, _RECOVERY, f"{_FENCE}::TestGeneration"),
+    "replay_dead": (_RIGHTS, f"{_I}test_dead_letters_command.py", f"{_LATE}::TestParkedOrders"),
 }  # fmt: skip
 _PYTHON: dict[str, tuple[str, ...]] = {
     "sold": (
