@@ -12,14 +12,15 @@ _RECOVERY, _OLDER = f"{_I}test_recovery.py", f"{_I}test_older_postgres.py"
 _MASTERS, _WORKER = f"{_I}test_two_masters.py", f"{_I}test_log_worker.py"
 _RIGHTS, _ACT_EDGES = f"{_I}test_script_rights.py", f"{_I}test_act_edges.py"
 _EDGES, _MODEL = f"{_I}test_script_edges.py", f"{_I}test_model.py"
+_LANE, _REFUSALS = f"{_I}test_lane_scripts.py", f"{_I}test_script_refusals.py"
+_WITNESS, _BOARD = "tests/unit/test_witness.py", "tests/unit/test_board.py"
 _NUMBERS = f"{_GROUND}::TestTypesAndNumbers::test_no_number_is_written_with_an_exponent"
 _FIRST_LOAD = f"{_GROUND}::TestTypesAndNumbers::test_the_first_load_writes_no_minus_nought"
 _SCRIPT = (
-    _EDGES, f"{_I}test_script.py", _FENCE, _RIGHTS, f"{_GROUND}::TestRights",
-    f"{_GROUND}::TestTorn",
-    f"{_GROUND}::TestIdentity", f"{_GROUND}::TestClock", f"{_GROUND}::TestBoard",
-    f"{_GROUND}::TestTypesAndNumbers::test_a_counter_that_is_no_number",
-    f"{_GROUND}::TestTypesAndNumbers::test_a_key_of_another_type", _NUMBERS, _MODEL,
+    _EDGES, _REFUSALS, _FENCE, _RIGHTS, f"{_GROUND}::TestIdentity", f"{_GROUND}::TestClock",
+    f"{_GROUND}::TestBoard", f"{_GROUND}::TestTypesAndNumbers::test_a_counter_that_is_no_number",
+    f"{_GROUND}::TestTypesAndNumbers::test_a_key_of_another_type", _NUMBERS,
+    f"{_I}test_script.py", f"{_GROUND}::TestRights", f"{_GROUND}::TestTorn", _MODEL,
 )  # fmt: skip
 # What holds for every act.
 _EVERY_ACT = (
@@ -28,7 +29,7 @@ _EVERY_ACT = (
     f"{_ACTS}::TestVersions", _RIGHTS, f"{_GROUND}::TestTorn",
 )  # fmt: skip
 _ALL_ACTS = (_ACTS, _CONTROL, f"{_LATE}::TestFencedLane")
-_RECOVERING = (_RECOVERY, _LATE, _OLDER)
+_RECOVERING = ("tests/unit/test_recovery_plan.py", _RECOVERY, _LATE, _OLDER)
 
 _LUA: dict[str, tuple[str, ...]] = {
     "decide_batch": _SCRIPT,
@@ -47,13 +48,13 @@ _LUA: dict[str, tuple[str, ...]] = {
         f"{_CONTROL}::TestLoad", _LOADING, f"{_ACTS}::TestAfterALossOfRedis",
         f"{_CONTROL}::TestSetStock", _FIRST_LOAD, _RIGHTS, _RECOVERY,
     ),
-    "stage_buyers": (_LOADING, f"{_CONTROL}::TestConfigure", _RIGHTS),
-    "trim_batch": (_WORKER, _RIGHTS, f"{_OLDER}::test_storing_stops_and_says_so"),
+    "stage_buyers": (_LANE, _LOADING, f"{_CONTROL}::TestConfigure", _RIGHTS),
+    "trim_batch": (_LANE, _WORKER, _RIGHTS, f"{_OLDER}::test_storing_stops_and_says_so"),
     "check_rights": (f"{_GROUND}::TestRights", f"{_I}test_fitness.py"),
-    "claim_lane": (f"{_LATE}::TestLease", f"{_LATE}::TestTwoRedisOnePostgres", _RIGHTS, _MASTERS),
-    "fence": (_FENCE, _RIGHTS, _RECOVERY),
+    "claim_lane": (_LANE, _RIGHTS, f"{_LATE}::TestLease", _MASTERS),
+    "fence": (_LANE, _FENCE, _RIGHTS, _RECOVERY),
     "rebuild": (_RIGHTS, _RECOVERY, f"{_FENCE}::TestGeneration"),
-    "replay_dead": (_RIGHTS, f"{_I}test_dead_letters_command.py", f"{_LATE}::TestParkedOrders"),
+    "replay_dead": (_LANE, _RIGHTS, f"{_I}test_dead_letters_command.py"),
 }  # fmt: skip
 _PYTHON: dict[str, tuple[str, ...]] = {
     "sold": (
@@ -62,7 +63,7 @@ _PYTHON: dict[str, tuple[str, ...]] = {
     ),
     "recovery": _RECOVERING,
     "recovery_plan": _RECOVERING,
-    "restore": (_OLDER,),
+    "restore": (_BOARD, _OLDER),
     "storage": (
         f"{_I}test_storage.py", f"{_I}test_storage_conflicts.py", f"{_LATE}::TestLateStore"
     ),
@@ -72,14 +73,14 @@ _PYTHON: dict[str, tuple[str, ...]] = {
     "control": _ALL_ACTS,
     "journal": _ALL_ACTS,
     "loading": (_LOADING, _CONTROL, f"{_ACTS}::TestAfterALossOfRedis", f"{_ACTS}::TestFields"),
-    "witness": (f"{_LATE}::TestLostActs", _OLDER, f"{_I}test_consumer_recovery.py"),
+    "witness": (_WITNESS, f"{_LATE}::TestLostActs", _OLDER, f"{_I}test_consumer_recovery.py"),
     "admission": (f"{_LATE}::TestFencedLane", f"{_LATE}::TestTwoRedisOnePostgres", _OLDER),
-    "lease": (f"{_LATE}::TestLease", f"{_LATE}::TestTwoRedisOnePostgres", _MASTERS),
+    "lease": (_WITNESS, f"{_LATE}::TestLease", f"{_LATE}::TestTwoRedisOnePostgres", _MASTERS),
     "guard": (
         f"{_I}test_guard.py", f"{_I}test_consumer_recovery.py", f"{_LATE}::TestLostActs", _MASTERS
     ),
     "fence": (_FENCE, _RECOVERY),
-    "board": (_OLDER, f"{_GROUND}::TestBoard"),
+    "board": (_BOARD, _OLDER, f"{_GROUND}::TestBoard"),
 }  # fmt: skip
 TARGETS = {
     **{f"seckill/lua/{name}.lua": tests for name, tests in _LUA.items()},
