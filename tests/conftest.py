@@ -53,6 +53,18 @@ def pytest_configure() -> None:
         os.environ["FAULT_SEED"] = str(random.randrange(1_000_000))
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """pytest-django begins with the tests of a database; `make mutants` with the nearest ones."""
+
+    def place(item: pytest.Item) -> int:
+        named = (n for n, name in enumerate(config.args) if item.nodeid.startswith(name))
+        return next(named, 0)
+
+    if THEIR_SERVICES in os.environ:
+        items.sort(key=place)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """How to break the same things at the same moments again."""
     terminalreporter.write_line(f"FAULT_SEED={os.environ['FAULT_SEED']} replays the fault tests")
