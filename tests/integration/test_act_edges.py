@@ -2,8 +2,9 @@
 
 import pytest
 
-from seckill.control import Refused
+from seckill.control import Control, Refused
 from seckill.keys import Lane
+from seckill.models import StockChange
 from tests.sale import everything
 from tests.shop import Shop
 
@@ -24,3 +25,11 @@ def test_as_many_units_as_lua_counts_exactly_and_not_one_more(shop: Shop, act: s
     assert everything(shop.client) == before
     getattr(shop.control, act)(1, {1001: left})
     assert shop.item() == (4, MOST_UNITS)
+
+
+def test_a_long_note_and_a_long_name_are_cut(shop: Shop) -> None:
+    """As long as their columns, so that the act is done all the same."""
+    control = Control(shop.client, "o" * 200, note="n" * 600)
+    act = control.set_stock(1, {1001: 3})
+    row = StockChange.objects.get(pk=act.journal_id)
+    assert (row.actor, row.note) == ("o" * 150, "n" * 500)

@@ -28,7 +28,7 @@ _EVERY_ACT = (
     f"{_ACTS}::test_an_activity_that_is_not_known_or_not_loaded",
     f"{_ACTS}::TestVersions", _RIGHTS, f"{_GROUND}::TestTorn",
 )  # fmt: skip
-_ALL_ACTS = (_ACTS, _CONTROL, f"{_LATE}::TestFencedLane")
+_ALL_ACTS = (_ACT_EDGES, _ACTS, _CONTROL, f"{_LATE}::TestFencedLane")
 _RECOVERING = ("tests/unit/test_recovery_plan.py", _RECOVERY, _LATE, _OLDER)
 
 _LUA: dict[str, tuple[str, ...]] = {
@@ -68,7 +68,9 @@ _PYTHON: dict[str, tuple[str, ...]] = {
         f"{_I}test_storage.py", f"{_I}test_storage_conflicts.py", f"{_LATE}::TestLateStore"
     ),
     "intake": (f"{_I}test_intake.py", f"{_I}test_consumer.py", f"{_I}test_consumer_recovery.py"),
-    "log_worker": (_WORKER, f"{_LATE}::TestForeignRecords", _MASTERS),
+    "log_worker": (
+        f"{_I}test_log_worker_turns.py", _WORKER, f"{_LATE}::TestForeignRecords", _MASTERS
+    ),
     "act_script": _ALL_ACTS,
     "control": _ALL_ACTS,
     "journal": _ALL_ACTS,
