@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from seckill.errors import Fenced, NoSuchActivity, Refused, VersionMoved
 from seckill.keys import CONTROL_CHANNEL, Lane
-from seckill.redis_client import redis_errors, run_script
+from seckill.redis_client import read_together, run_script
 
 # What scripts answer when they refuse; each has changed nothing then.
 NOT_LOADED, MOVED, TOO_MANY, NOT_ON_SALE, FENCED, TORN = -1, -2, -3, -4, -5, -6
@@ -107,11 +107,11 @@ class ActScripts:
 
     def look(self, activity_id: int) -> Seen:
         """What Redis has of an activity now."""
-        pipe = self._redis.pipeline(transaction=True)
-        pipe.sismember(self._lane.activities, str(activity_id))
-        pipe.hmget(self._lane.activity(activity_id).state, "version", "journal")
-        with redis_errors():
-            known, (version, journal) = pipe.execute()
+        known, (version, journal) = read_together(
+            self._redis,
+            ("SISMEMBER", self._lane.activities, str(activity_id)),
+            ("HMGET", self._lane.activity(activity_id).state, "version", "journal"),
+        )
         return Seen(int(version or 0) if known else 0, int(journal or 0))
 
 

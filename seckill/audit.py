@@ -1,4 +1,4 @@
-"""The audit: the four invariants, checked from the outside while the sale goes on.
+"""The audit: the five invariants, checked from the outside while the sale goes on.
 
 Reads everything, changes nothing; only commands and tests read it. It looks at one moment T: Redis
 in one transaction, then the lists, then one snapshot of PostgreSQL, in which only what was decided

@@ -72,7 +72,7 @@ def check_redis(client: "redis.Redis", lane: Lane, say: Callable[[str], None]) -
     if missing:
         raise Unfit(
             f"this user of Redis has too few rights, and needs: {', '.join(missing)}. "
-            "docs/operations.md has a whole ACL line"
+            "docs/deploy.md has a whole ACL line"
         )
     for weakness in _weaknesses(client, int(replication.get("connected_slaves", 0))):
         say(f"note: {weakness}")

@@ -166,17 +166,24 @@ class LogWorker:
 
     def _read(self, skip: int) -> _Batch:
         """The batch before the last `skip` entries of the list. Raises RedisAway."""
-        pipe = self.client.pipeline(transaction=True)
-        pipe.lrange(self.lane.list, -self.batch_size - skip, -1 - skip)
-        pipe.hmget(self.lane.state, *CLAIM_FIELDS, "trims")
-        pipe.hgetall(self.lane.stored)
-        with redis_errors():
-            tail, (*claim, trims), stored = pipe.execute()
+        # No MULTI: a full Redis takes none. What is looked at first and last is the same if
+        # nobody has trimmed in between; the tail changes by nothing else.
+        pipe = self.client.pipeline(transaction=False)
+        while True:
+            pipe.hmget(self.lane.state, *CLAIM_FIELDS, "trims")
+            pipe.lrange(self.lane.list, -self.batch_size - skip, -1 - skip)
+            pipe.hgetall(self.lane.stored)
+            pipe.hmget(self.lane.state, *CLAIM_FIELDS, "trims")
+            with redis_errors():
+                before, tail, stored, after = pipe.execute()
+            if before == after:
+                break
+        *claim, trims = before
         tail.reverse()
         batch = _Batch(
             claim_of(claim),
             int(trims or 0),
-            {name.decode(): int(after) for name, after in stored.items()},
+            {name.decode(): int(end) for name, end in stored.items()},
             tail,
             tail,
             [],

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -82,6 +83,23 @@ def redis_errors() -> Iterator[None]:
         if meaning is error:
             raise
         raise meaning from None
+
+
+def read_together(client: "redis.Redis", *questions: tuple[str, ...]) -> list[Any]:
+    """The answers to (command, key, argument...) at one moment. A hash is a flat list, see `pairs`.
+
+    Raises RedisAway, RedisRefuses.
+    """
+    keys = sorted({question[1] for question in questions if len(question) > 1})
+    answers: list[Any] = run_script(
+        client, "read_together", keys, [msgspec.msgpack.encode(questions)]
+    )
+    return answers
+
+
+def pairs(flat: list[bytes]) -> dict[bytes, bytes]:
+    """A hash as a script tells it, {field: value}."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def run_script(

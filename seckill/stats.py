@@ -7,7 +7,7 @@ from typing import Any
 import redis
 
 from seckill.keys import Lane
-from seckill.redis_client import redis_errors
+from seckill.redis_client import pairs, read_together, redis_errors
 from seckill.wire import Outcome
 
 # A field with this prefix is the value at which a reset of the statistics set it to nought.
@@ -169,27 +169,27 @@ def read_lane(client: "redis.Redis", lane: Lane | None = None) -> LaneStatus:
     with redis_errors():
         while True:
             known = sorted(int(member) for member in client.smembers(lane.activities))
-            pipe = client.pipeline(transaction=True)
-            pipe.smembers(lane.activities)
-            pipe.hgetall(lane.positions)
-            pipe.hgetall(lane.stats)
-            pipe.llen(lane.list)
-            pipe.hgetall(lane.state)
-            pipe.hgetall(lane.stored)
-            pipe.time()
-            for activity_id in known:
-                keys = lane.activity(activity_id)
-                for key in (keys.state, keys.stock, keys.loaded, keys.stats):
-                    pipe.hgetall(key)
-                pipe.hlen(keys.buyers)
-            answers: list[Any] = pipe.execute()
-            if sorted(int(member) for member in answers[0]) == known:
+            answers = read_together(
+                client,
+                ("SMEMBERS", lane.activities),
+                ("LLEN", lane.list),
+                ("TIME",),
+                *(("HLEN", lane.activity(number).buyers) for number in known),
+                *(
+                    ("HGETALL", key)
+                    for key in (lane.positions, lane.stats, lane.state, lane.stored)
+                ),
+                *(("HGETALL", key) for number in known for key in _hashes(lane, number)),
+            )
+            members, waiting, (seconds, micros), *rest = answers
+            if sorted(int(member) for member in members) == known:
                 break
-    members, positions, stats, waiting, state, stored, (seconds, micros), *hashes = answers
+    buyers, rest = rest[: len(known)], rest[len(known) :]
+    positions, stats, state, stored, *hashes = [pairs(flat) for flat in rest]
     lane_stats = _numbers(stats)
     words = {_text(key): _text(value) for key, value in state.items()}
     activities = {
-        activity_id: _activity(activity_id, *hashes[5 * i : 5 * i + 4])
+        activity_id: _activity(activity_id, *hashes[4 * i : 4 * i + 4])
         for i, activity_id in enumerate(known)
     }
     return LaneStatus(
@@ -207,15 +207,20 @@ def read_lane(client: "redis.Redis", lane: Lane | None = None) -> LaneStatus:
         identity=words.get("identity", ""),
         term=int(words.get("term", 0)),
         clock_ms=int(words.get("clock", 0)),
-        now_ms=seconds * 1000 + micros // 1000,
+        now_ms=int(seconds) * 1000 + int(micros) // 1000,
         stored=_numbers(stored),
         # One field of the hash is its mark.
         buyers={
-            activity_id: max(0, hashes[5 * i + 4] - 1)
-            for i, activity_id in enumerate(known)
+            activity_id: max(0, users - 1)
+            for activity_id, users in zip(known, buyers, strict=True)
             if activities[activity_id].user_limit is not None
         },
     )
+
+
+def _hashes(lane: Lane, activity_id: int) -> tuple[str, str, str, str]:
+    keys = lane.activity(activity_id)
+    return keys.state, keys.stock, keys.loaded, keys.stats
 
 
 def _fence(words: Mapping[str, str]) -> Fence | None:

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import hypothesis
 import pytest
@@ -21,12 +22,13 @@ import redis
 from django.conf import settings
 from psycopg.conninfo import conninfo_to_dict
 
-from devstack.endpoints import Endpoints
+from devstack.endpoints import HOST, Endpoints
 from devstack.stack import Stack
 from seckill.broker.topics import Topics
 from seckill.keys import Lane
 from seckill.redis_client import connect
 from seckill_project.config import BASE_DIR, Server, load
+from tests.other_services import pgbouncer, use_redis_server
 
 PARTITIONS = 2
 # Tests name the time that a quiet machine needs at most. A busy one has so many times as long: a
@@ -34,6 +36,12 @@ PARTITIONS = 2
 PATIENCE = 4
 # The folder of services that run already, for many sessions in a row (`make mutants`).
 THEIR_SERVICES = "TEST_SERVICES"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Other services than the embedded ones (`make test-services`)."""
+    parser.addoption("--redis-server", help="binary of a Redis, in the place of Valkey")
+    parser.addoption("--pgbouncer", help="binary of a pgbouncer, put before PostgreSQL")
 
 
 def pytest_configure() -> None:
@@ -55,7 +63,15 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """pytest-django begins with the tests of a database; `make mutants` with the nearest ones."""
+    """Skips tests that change a role, or end a session, where they mean their own one; and sorts.
+
+    pytest-django begins with the tests of a database; `make mutants` with the nearest ones.
+    """
+    if config.getoption("--pgbouncer"):
+        skip = pytest.mark.skip(reason="sessions behind a pgbouncer are nobody's own")
+        for item in items:
+            if item.get_closest_marker("direct"):
+                item.add_marker(skip)
 
     def place(item: pytest.Item) -> int:
         named = (n for n, name in enumerate(config.args) if item.nodeid.startswith(name))
@@ -91,8 +107,11 @@ def devstack_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def running_stack(devstack_folder: Path) -> Iterator[Stack]:
+def running_stack(devstack_folder: Path, request: pytest.FixtureRequest) -> Iterator[Stack]:
     """The services themselves, for tests that stop and start them."""
+    redis_server = request.config.getoption("--redis-server")
+    if redis_server:
+        use_redis_server(Path(redis_server))
     stack = Stack(devstack_folder)
     if THEIR_SERVICES in os.environ:
         yield stack
@@ -124,11 +143,26 @@ def django_db_modify_db_settings(stack: Endpoints) -> None:
     )
 
 
+@pytest.fixture(scope="session")
+def pooled(
+    stack: Endpoints,
+    django_db_setup: None,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> Iterator[str]:
+    """PostgreSQL's address, or that of a pgbouncer before it where one was asked for."""
+    binary = request.config.getoption("--pgbouncer")
+    if not binary:
+        yield stack.pg_dsn
+        return
+    with pgbouncer(Path(binary), tmp_path_factory.mktemp("pgbouncer"), stack.pg_dsn) as port:
+        yield urlsplit(stack.pg_dsn)._replace(netloc=f"any@{HOST}:{port}").geturl()
+
+
 @pytest.fixture
-def pg_dsn(stack: Endpoints, transactional_db: None) -> str:
+def pg_dsn(pooled: str, transactional_db: None) -> str:
     """The test database's address, for workers. Rows are committed and removed after the test."""
-    name = settings.DATABASES["default"]["NAME"]
-    return stack.pg_dsn.rpartition("/")[0] + "/" + str(name)
+    return pooled.rpartition("/")[0] + "/" + str(settings.DATABASES["default"]["NAME"])
 
 
 @pytest.fixture

@@ -140,3 +140,8 @@ def load_scripts(client: "redis.Redis") -> None:
     """Have Redis know all scripts, for tests that spoil the one command that runs one."""
     for name in scripts.names():
         client.script_load(scripts.load(name).text)
+
+
+def only_reads(command: tuple[Any, ...]) -> bool:
+    """Whether a call of a script changes nothing."""
+    return scripts.load("read_together").sha in command

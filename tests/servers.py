@@ -10,8 +10,8 @@ from pathlib import Path
 
 import redis
 
+from devstack import valkey
 from devstack.endpoints import HOST
-from devstack.valkey import valkey_binary
 from seckill.redis_client import connect
 from tests.conftest import wait_until
 
@@ -30,7 +30,7 @@ def own_valkey(folder: Path, *, replica_of: str | None = None) -> Iterator[str]:
     (home / "valkey.conf").write_text("\n".join(lines) + "\n")
     with (home / "log").open("w") as log:
         server = subprocess.Popen(
-            [str(valkey_binary()), "valkey.conf"], cwd=home, stdout=log, stderr=log
+            [str(valkey.valkey_binary()), "valkey.conf"], cwd=home, stdout=log, stderr=log
         )
     url = f"redis://:{password}@{HOST}:{port}/0"
     client = connect(url)

@@ -19,7 +19,7 @@ from seckill.recovery import recover
 from seckill.redis_client import no_retry
 from seckill.wire import MAX_UNITS
 from tests.integration.test_log_worker import Lossy
-from tests.sale import SOURCE, body, everything, holds_no_sale, load_scripts
+from tests.sale import SOURCE, body, everything, holds_no_sale, load_scripts, only_reads
 from tests.shop import LANE, Busy, Shop
 
 # Each act on a loaded activity 1, as an operator would call it.
@@ -465,6 +465,8 @@ class TestOnce:
             """Keeps its scripts to itself, and gives up."""
 
             def evalsha(self, *args: Any, **options: Any) -> Any:
+                if only_reads(args):
+                    return super().evalsha(*args)
                 late.append(args)
                 raise redis.TimeoutError("no answer in time")
 
@@ -493,6 +495,8 @@ class TestOnce:
             """Its first script arrives just before the second one."""
 
             def evalsha(self, *args: Any, **options: Any) -> Any:
+                if only_reads(args):
+                    return super().evalsha(*args)
                 late.append(args)
                 if len(late) == 1:
                     raise redis.TimeoutError("no answer in time")
@@ -551,7 +555,7 @@ def test_postgresql_lost_after_the_script_is_settled_by_the_next_act(
 
         def execute_command(self, *args: Any, **options: Any) -> Any:
             answer = super().execute_command(*args, **options)
-            if args[0] == "EVALSHA":
+            if args[0] == "EVALSHA" and not only_reads(args):
                 pid = connection.connection.info.backend_pid
                 with psycopg.connect(pg_dsn, autocommit=True) as other:
                     other.execute("SELECT pg_terminate_backend(%s)", [pid])

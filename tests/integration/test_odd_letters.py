@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import redis
 from confluent_kafka import Producer
+from django.conf import settings
 from django.core.management import CommandError, call_command
 from kafka import KafkaProducer
 
@@ -64,7 +65,11 @@ class Name(str):
 
 @pytest.fixture
 def letters(
-    server: Server, kafka_topic: str, topics: Topics, redis_client: "redis.Redis"
+    server: Server,
+    kafka_topic: str,
+    topics: Topics,
+    redis_client: "redis.Redis",
+    transactional_db: None,
 ) -> Iterator[int]:
     """One letter of each kind, the name that is no UTF-8 after them, a plain one last. How many."""
     name = dead_topic(kafka_topic)
@@ -88,6 +93,8 @@ def run(server: Server, *arguments: str) -> tuple[int, str]:
     """Exit code and output of the command."""
     out = StringIO()
     flags = ("--redis-url", server.redis_url, "--brokers", server.brokers, "--topic", server.topic)
+    database = f"{server.pg_dsn.rpartition('/')[0]}/{settings.DATABASES['default']['NAME']}"
+    flags += ("--pg-dsn", database)
     try:
         call_command("dead_letters", *arguments, *flags, stdout=out)
     except CommandError as ended:

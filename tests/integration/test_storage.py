@@ -159,6 +159,7 @@ class TestAway:
             assert "hunter2" not in str(away.value)
             assert "\n" not in str(away.value)
 
+    @pytest.mark.direct
     def test_a_wrong_password_and_a_missing_database(self, pg_dsn: str) -> None:
         with pytest.raises(PostgresAway, match="does not exist"):
             Storage(pg_dsn + "_not").check()
@@ -166,6 +167,7 @@ class TestAway:
             Storage(pg_dsn.replace("seckill:", "seckill:not", 1)).check()
         assert pg_dsn.split(":")[2].split("@")[0] not in str(away.value)
 
+    @pytest.mark.direct
     def test_a_cut_connection_is_made_again(self, storage: Books, pg_dsn: str) -> None:
         assert storage.store([record(0)]) == 1
         cut_all_others(pg_dsn)
@@ -178,6 +180,7 @@ class TestAway:
         with pytest.raises(PostgresAway, match="migrate"):
             Storage(stack.pg_dsn).check()
 
+    @pytest.mark.direct
     def test_a_read_only_database(self, storage: Books, pg_dsn: str) -> None:
         name = pg_dsn.rpartition("/")[2]
         with psycopg.connect(pg_dsn, autocommit=True) as admin:

@@ -140,6 +140,7 @@ class TestSettings:
     @pytest.mark.parametrize(
         ("given", "held"), [("off", "on"), ("local", "on"), ("remote_apply", "remote_apply")]
     )
+    @pytest.mark.direct
     def test_an_acknowledged_commit_is_on_disk_whatever_the_role_says(
         self, storage: Books, pg_dsn: str, given: str, held: str
     ) -> None:
@@ -167,6 +168,7 @@ class TestSettings:
         with role_setting(pg_dsn, name, "'100ms'"), trigger("PERFORM pg_sleep(0.2); RETURN NEW;"):
             assert storage.store([record(0)]) == 1
 
+    @pytest.mark.direct
     def test_a_transaction_that_was_ended_is_tried_again(self, storage: Books, pg_dsn: str) -> None:
         """What PostgreSQL says of it is no bug of ours."""
         storage.storage.close()
@@ -182,6 +184,7 @@ class TestSettings:
         ):
             sleep()
 
+    @pytest.mark.direct
     def test_a_right_that_was_taken_away_is_told_as_that(self, storage: Books, pg_dsn: str) -> None:
         dsn = narrow_role(pg_dsn, "SELECT, UPDATE")
         narrow = Books(dsn)
@@ -194,6 +197,7 @@ class TestSettings:
         with pytest.raises(Unfit, match="INSERT on table seckill_record"):
             check_postgres(dsn, print)
 
+    @pytest.mark.direct
     def test_options_of_the_address_are_kept_and_the_guard_works(
         self, storage: Books, pg_dsn: str, redis_client: Any
     ) -> None:
@@ -250,6 +254,7 @@ def test_the_services_of_the_suite_are_fit(pg_dsn: str) -> None:
     assert [line for line in said if "fsync" not in line] == []
 
 
+@pytest.mark.direct
 def test_an_encoding_that_loses_names(pg_dsn: str) -> None:
     with psycopg.connect(pg_dsn, autocommit=True) as admin:
         admin.execute("DROP DATABASE IF EXISTS latin")

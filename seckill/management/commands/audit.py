@@ -90,11 +90,14 @@ class Command(BaseCommand):
             section = load(Server, {name: options[name] for name in names})
             use_database(section.pg_dsn)
         self.json = options["json"]
-        self.client = connect(section.redis_url)
         self.console = Console(soft_wrap=True, highlight=False)
-        if options["watch"]:
-            self._watch(options["watch"])
-            return
+        with connect(section.redis_url) as self.client:
+            if options["watch"]:
+                self._watch(options["watch"])
+            else:
+                self._look(section, options)
+
+    def _look(self, section: Server, options: dict[str, Any]) -> None:
         try:
             report = audit(self.client)
             kafka = self._read_kafka(section) if options["kafka"] else None

@@ -66,6 +66,10 @@ def _fence_now(client: "redis.Redis", lane: Lane) -> str:
     return "The lane is fenced, and stays so: nothing is decided"
 
 
+def _refused(why: str) -> CommandError:
+    return CommandError(why, returncode=exit_codes.FAILED)
+
+
 class Command(BaseCommand):
     """Plan, show, and with --apply carry out."""
 
@@ -106,14 +110,14 @@ class Command(BaseCommand):
         with readable_errors():
             server = load(Server, section_flags(options, Server))
             use_database(server.pg_dsn)
-            client, lane = connect(server.redis_url), Lane()
+            lane = Lane()
             topic = look_at_topic(server, with_ends=not options["apply"])
             if topic.missing and options["apply"]:
                 raise CommandError(
                     f"refused, nothing was changed: {topic.missing}",
                     returncode=exit_codes.UNREACHABLE,
                 )
-            with database_errors():
+            with connect(server.redis_url) as client, database_errors():
                 if topic.source is None or not options["apply"]:
                     with snapshot():
                         plan = make_plan(client, lane, topic.source, topic.partitions)
@@ -133,19 +137,13 @@ class Command(BaseCommand):
                             accept_oversell=options["accept_oversell"],
                         )
                 except CannotRead as reason:
-                    raise CommandError(
-                        f"refused, nothing was changed: {reason}", returncode=exit_codes.FAILED
-                    ) from None
+                    raise _refused(f"refused, nothing was changed: {reason}") from None
                 except CannotCheck as reason:
-                    raise CommandError(
-                        f"rebuilt, but not audited: {reason}. The fence stays; run it again",
-                        returncode=exit_codes.FAILED,
+                    raise _refused(
+                        f"rebuilt, but not audited: {reason}. The fence stays; run it again"
                     ) from None
                 except Refused as refused:
-                    raise CommandError(
-                        f"refused: {refused}. {_fence_now(client, lane)}",
-                        returncode=exit_codes.FAILED,
-                    ) from None
+                    raise _refused(f"refused: {refused}. {_fence_now(client, lane)}") from None
         if options["json"]:
             document = {
                 "schema": 1,

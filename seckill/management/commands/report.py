@@ -56,9 +56,9 @@ class Command(BaseCommand):
             server = load(Server, {name: options[name] for name in names})
             use_database(server.pg_dsn)
             try:
-                with database_errors():
+                with database_errors(), connect(server.redis_url) as client:
                     report = collect(
-                        connect(server.redis_url),
+                        client,
                         server,
                         options["activity_id"],
                         messages=max(0, options["messages"]),

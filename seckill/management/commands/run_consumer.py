@@ -78,7 +78,7 @@ class Command(BaseCommand):
             ends.enter_context(
                 serve_metrics(server.metrics_host, server.metrics_port, server.redis_url, Lane())
             )
-            client = connect(server.redis_url)
+            client = ends.enter_context(connect(server.redis_url))
             try:
                 attempt_s = min(KAFKA_ATTEMPT_S, max(1.0, server.connect_timeout))
                 topics = wait_for(
