@@ -1,6 +1,7 @@
 """Runs a random choice of mutants, each against the tests that are meant to notice it.
 
-N=100 mutants of all, SEED=7 the same ones again, ONLY=lua those of files with this in their name.
+N=100 mutants of all, SEED=7 the same ones again, ONLY=lua,sold those of files with any of these in
+their names.
 Works on a copy of the project, with services of its own that all runs share. Exit code 0: all were
 noticed; 1: some survived; 2: the tests fail without any mutant.
 """
@@ -13,13 +14,14 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from devstack.stack import Stack
 from tests.mutants import lua, python
-from tests.mutants.bench import Bench, Verdict
+from tests.mutants.bench import Bench, Tests, Verdict
 from tests.mutants.mutant import Equivalent, Mutant, Site, equivalents
 from tests.mutants.targets import TARGETS
 
@@ -55,31 +57,32 @@ def stale(known: list[Equivalent]) -> list[Equivalent]:
 def main() -> int:
     count, only = int(os.environ.get("N") or 100), os.environ.get("ONLY", "")
     seed = int(os.environ.get("SEED") or random.randrange(1_000_000))
-    files = [file for file in TARGETS if only in file]
+    files = [file for file in TARGETS if any(part in file for part in only.split(","))]
     known = [each for each in equivalents() if each.file in files]
     for each in stale(known):
         print(f"equivalents.toml: {each.file} has no such line any more: {each.before}")
     chosen = choose(files, count, seed, known)
     print(f"SEED={seed} N={count} ONLY={only}: {len(chosen)} mutants of {len(files)} files")
-    with _copy() as copy, Bench(copy) as bench:
-        return _run(bench, chosen)
+    with _copy() as copy, Bench(copy, Stack(copy.parent / "services")) as bench:
+        return run(bench, chosen, TARGETS)
 
 
-def _run(bench: Bench, chosen: list[Mutant]) -> int:
-    tests = {each.file: TARGETS[each.file] for each in chosen}
+def run(bench: Bench, chosen: list[Mutant], targets: Mapping[str, Tests]) -> int:
+    """Judge them one after the other, and say so. The exit code."""
+    tests = {each.file: targets[each.file] for each in chosen}
     failure = bench.prepare(test for each in tests.values() for test in each)
     if failure:
         print(f"without any mutant, the tests fail:\n{failure}")
         return 2
     survivors, noticed, began = [], 0, time.monotonic()
     for done, each in enumerate(chosen, 1):
-        verdict, seconds = bench.judge(each, tests[each.file])
+        verdict, seconds, by = bench.judge(each, tests[each.file])
         survivors += [each] if verdict is Verdict.SURVIVED else []
         noticed += verdict is not Verdict.SURVIVED
         left = (time.monotonic() - began) / done * (len(chosen) - done)
         print(
             f"{done}/{len(chosen)}  {noticed} noticed, {len(survivors)} survived, {left / 60:.0f} "
-            f"min left  {each.file}:{each.line} {verdict.value} in {seconds:.0f} s",
+            f"min left  {each.file}:{each.line} {verdict.value} in {seconds:.0f} s {by}",
             flush=True,
         )
     for each in survivors:

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 import psutil
 
@@ -26,6 +27,8 @@ MEMORY_BYTES = 2_000_000_000
 LOOK_S = 0.2
 ALL_PASSED, SOME_FAILED = 0, 1
 DURATION = re.compile(r"^([\d.]+)s (?:setup|call|teardown) +(\S+)", re.MULTILINE)
+# In pytest's summary, of a test or of a file that cannot be read.
+FAILED = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", re.MULTILINE)
 Tests = tuple[str, ...]
 
 
@@ -35,12 +38,21 @@ class Verdict(Enum):
     HUNG = "killed (it hung)"
 
 
+class Judgement(NamedTuple):
+    """What became of a mutant, after how many seconds; `by` is the test that has noticed it, "" for
+    none that pytest has named."""
+
+    verdict: Verdict
+    seconds: float
+    by: str
+
+
 class Bench:
     """Services, and one pytest after the other."""
 
-    def __init__(self, project: Path) -> None:
+    def __init__(self, project: Path, stack: Stack) -> None:
         self.project = project
-        self._stack = Stack(project.parent / "services")
+        self._stack = stack
         self._seconds: dict[str, float] = {}
         self._report = project.parent / "pytest.txt"
         # After a run that was killed in the middle, rows may be left.
@@ -71,8 +83,8 @@ class Bench:
             self._seconds[each] = sum(s for test, s in taken if test.startswith(each))
         return ""
 
-    def judge(self, mutant: Mutant, tests: Tests) -> tuple[Verdict, float]:
-        """Whether the tests notice it, and after how many seconds."""
+    def judge(self, mutant: Mutant, tests: Tests) -> Judgement:
+        """Whether the tests notice it."""
         file = self.project / mutant.file
         original = file.read_bytes()
         # A compiled file counts by size and second, and so may be that of another mutant.
@@ -85,8 +97,11 @@ class Bench:
         finally:
             file.write_bytes(original)
         if code is None:
-            return Verdict.HUNG, seconds
-        return Verdict.SURVIVED if code == ALL_PASSED else Verdict.KILLED, seconds
+            return Judgement(Verdict.HUNG, seconds, "")
+        if code == ALL_PASSED:
+            return Judgement(Verdict.SURVIVED, seconds, "")
+        failed = FAILED.search(self._report.read_text(encoding="utf-8"))
+        return Judgement(Verdict.KILLED, seconds, failed[1] if failed else "")
 
     def _run(self, tests: Tests, *, limit_s: float, compiled: bool) -> tuple[int | None, float]:
         """(pytest's exit code, or None: it had to be killed; seconds)."""
