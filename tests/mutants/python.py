@@ -1,4 +1,4 @@
-"""Mutants of a Python module, made by the operators of cosmic-ray, and one more.
+"""Mutants of a Python module, made by the operators of cosmic-ray, and two more.
 
 Its runner is not used: it changes the files in place, and knows no services that stay.
 """
@@ -16,6 +16,7 @@ from cosmic_ray.operators.operator import Operator
 from cosmic_ray.operators.provider import OperatorProvider
 
 from tests.mutants.mutant import Site
+from tests.mutants.sql import ReplaceInSql
 
 # Those that change what a line does, not whether it can run at all.
 OPERATORS = (
@@ -66,7 +67,7 @@ class LeaveOut(Operator):
 def sites(file: str, source: str) -> Iterator[Site]:
     """Where mutants of a module can be made, in order."""
     provider = OperatorProvider()
-    operators = [*(provider[name]() for name in OPERATORS), LeaveOut()]
+    operators = [*(provider[name]() for name in OPERATORS), LeaveOut(), ReplaceInSql()]
     lines, nodes = source.splitlines(), list(ast_nodes(get_ast(source)))
     places = []
     for kind, operator in enumerate(operators):

@@ -28,6 +28,16 @@ def f(limit):
     return limit + 1 == 2 and not g(limit)
 '''
 
+STATEMENTS = '''\
+"""What is sold AND = dead?"""
+OPEN = "SELECT 1 AND 2, a = b"
+COUNT = f"""
+SELECT max(id) + 1 FROM {TABLE}
+WHERE a IS NULL AND b >= c"""
+log.warning("a = b AND c")
+told = "the list = the rows"
+'''
+
 
 def changes(sites: list[Site]) -> set[tuple[int, str]]:
     """(line, what stands there instead) of all mutants."""
@@ -72,6 +82,18 @@ def test_mutants_of_a_module() -> None:
     }
     # Neither what it says of itself, nor what it tells people.
     assert {line for line, _ in found} == {4, 5, 6}
+
+
+def test_mutants_of_sql() -> None:
+    assert changes(list(python.sites("x.py", STATEMENTS))) == {
+        (2, 'OPEN = "SELECT 1 OR 2, a = b"'),
+        (2, 'OPEN = "SELECT 1 AND 2, a <> b"'),
+        (4, "SELECT min(id) + 1 FROM {TABLE}"),
+        (4, "SELECT max(id) - 1 FROM {TABLE}"),
+        (5, 'WHERE a IS NOT NULL AND b >= c"""'),
+        (5, 'WHERE a IS NULL OR b >= c"""'),
+        (5, 'WHERE a IS NULL AND b > c"""'),
+    }
 
 
 @pytest.mark.parametrize("file", ["seckill/lua/decide_batch.lua", "seckill/guard.py"])
