@@ -11,6 +11,7 @@ _LATE, _LOADING = f"{_I}test_late_arrivals.py", f"{_I}test_loading.py"
 _RECOVERY, _OLDER = f"{_I}test_recovery.py", f"{_I}test_older_postgres.py"
 _MASTERS, _WORKER = f"{_I}test_two_masters.py", f"{_I}test_log_worker.py"
 _RIGHTS, _ACT_EDGES = f"{_I}test_script_rights.py", f"{_I}test_act_edges.py"
+_ACT_SCRIPTS = f"{_I}test_act_scripts.py"
 _EDGES, _MODEL = f"{_I}test_script_edges.py", f"{_I}test_model.py"
 _LANE, _REFUSALS = f"{_I}test_lane_scripts.py", f"{_I}test_script_refusals.py"
 _WITNESS, _BOARD = "tests/unit/test_witness.py", "tests/unit/test_board.py"
@@ -24,6 +25,7 @@ _SCRIPT = (
 )  # fmt: skip
 # What holds for every act.
 _EVERY_ACT = (
+    _ACT_SCRIPTS,
     f"{_ACTS}::test_every_act_is_published_and_journalled_with_its_note",
     f"{_ACTS}::test_an_activity_that_is_not_known_or_not_loaded",
     f"{_ACTS}::TestVersions", _RIGHTS, f"{_GROUND}::TestTorn",

@@ -1,0 +1,138 @@
+"""The scripts of acts, each by itself: what they refuse, in which words, and that nothing changes.
+
+`seckill.control` looks at most of it before it calls them. The scripts are what holds for a call
+that arrives late, and for one that comes from anywhere else.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+
+from devstack.endpoints import Endpoints
+from seckill.errors import RedisRefuses
+from seckill.keys import BUYERS_MARK, Lane
+from seckill.redis_client import connect, run_script
+from tests.integration.test_script_rights import CALLS, KEYS, TOKEN, Call
+from tests.sale import everything, put_on_sale
+
+LANE = Lane()
+ACTS = [call for call in CALLS if call.keys[:3] == [LANE.activities, LANE.state, KEYS.state]]
+MAKING = [call for call in ACTS if call.script in ("set_stock", "sync")]
+NOT_LOADED, MOVED, FENCED, TORN = -1, -2, -5, -6
+
+each_act = pytest.mark.parametrize("act", ACTS, ids=lambda act: f"{act.script} {act.args[-1]}")
+each_making_act = pytest.mark.parametrize("act", MAKING, ids=lambda act: act.script)
+
+
+@pytest.fixture(autouse=True)
+def _on_sale(redis_client: "redis.Redis") -> None:
+    """An activity at version 1, with buyers that were counted."""
+    put_on_sale(redis_client, {1001: 9})
+    redis_client.hset(KEYS.new_buyers, mapping={BUYERS_MARK: TOKEN, "7": 1})
+
+
+def run(
+    client: "redis.Redis", act: Call, *, expected: str | int = "", journal: int = 0
+) -> list[Any]:
+    """The answer of an act that builds on this version and has this row in the journal."""
+    args = [*act.args[:3], expected, journal, *act.args[5:]]
+    answer: list[Any] = run_script(client, act.script, act.keys, args)
+    return answer
+
+
+def refused(client: "redis.Redis", act: Call, expected: str | int = "") -> list[Any]:
+    """The same, of an act that changes nothing."""
+    before = everything(client)
+    answer = run(client, act, expected=expected, journal=5)
+    assert everything(client) == before
+    return answer
+
+
+@each_act
+def test_on_a_fenced_lane(redis_client: "redis.Redis", act: Call) -> None:
+    redis_client.hset(LANE.state, "fenced", "REWOUND")
+    assert refused(redis_client, act) == [FENCED, b"REWOUND: "]
+    redis_client.hset(LANE.state, "fenced_why", "it is older")
+    assert refused(redis_client, act, expected=7) == [FENCED, b"REWOUND: it is older"]
+
+
+@each_act
+def test_of_another_version(redis_client: "redis.Redis", act: Call) -> None:
+    for other in (0, 2):
+        assert refused(redis_client, act, expected=other) == [MOVED, 1]
+    assert run(redis_client, act, expected=1)[0] == 2
+
+
+@each_making_act
+def test_what_is_not_loaded_has_version_nought(redis_client: "redis.Redis", act: Call) -> None:
+    redis_client.flushall()
+    assert refused(redis_client, act, expected=1) == [MOVED, 0]
+    assert run(redis_client, act, expected=0)[0] == 1
+
+
+@each_act
+def test_what_is_not_loaded(redis_client: "redis.Redis", act: Call) -> None:
+    redis_client.srem(LANE.activities, "1")
+    if act in MAKING:
+        assert run(redis_client, act)[0] == 2
+    else:
+        assert refused(redis_client, act, expected=7) == [NOT_LOADED]
+
+
+@each_act
+def test_without_its_state(redis_client: "redis.Redis", act: Call) -> None:
+    redis_client.delete(KEYS.state)
+    assert refused(redis_client, act, expected=7) == [TORN]
+
+
+@each_making_act
+def test_without_its_stock(redis_client: "redis.Redis", act: Call) -> None:
+    redis_client.delete(KEYS.stock)
+    assert refused(redis_client, act) == [TORN]
+
+
+@each_act
+def test_the_row_of_an_act_stays_and_a_step_has_none(
+    redis_client: "redis.Redis", act: Call
+) -> None:
+    assert run(redis_client, act, journal=5)[0] == 2
+    assert redis_client.hmget(KEYS.state, "version", "journal") == [b"2", b"5"]
+    redis_client.hset(KEYS.new_buyers, mapping={BUYERS_MARK: TOKEN, "7": 1})
+    assert run(redis_client, act)[0] == 3
+    assert redis_client.hmget(KEYS.state, "version", "journal") == [b"3", b"5"]
+
+
+@pytest.fixture
+def narrow(stack: Endpoints, redis_client: "redis.Redis") -> Iterator["redis.Redis"]:
+    """A user of Redis whose rights the test takes away."""
+    redis_client.execute_command("ACL", "SETUSER", "narrow", "reset", "on", ">pw")
+    own = redis_client.get_connection_kwargs()["password"]
+    client = connect(stack.redis_url.replace(f":{own}@", "narrow:pw@"))
+    yield client
+    client.close()
+    redis_client.execute_command("ACL", "DELUSER", "narrow")
+
+
+@pytest.mark.parametrize("command", ["hset", "hdel"])
+@each_act
+def test_a_right_that_is_missing_for_one_key(
+    redis_client: "redis.Redis", narrow: "redis.Redis", act: Call, command: str
+) -> None:
+    """Each of the hashes that it writes."""
+    run(redis_client, act)
+    redis_client.hset(KEYS.new_buyers, mapping={BUYERS_MARK: TOKEN, "7": 1})
+    written = {KEYS.state, KEYS.stock, KEYS.loaded, KEYS.stats, KEYS.buyers, KEYS.new_buyers}
+    if act.script == "reopen":
+        written.remove(KEYS.stock)
+    for key in written & set(act.keys):
+        others = " ".join(f"~{other}" for other in act.keys if other != key)
+        redis_client.execute_command(
+            *("ACL", "SETUSER", "narrow", "resetkeys", "clearselectors", "+@all", "~*", "&*"),
+            *(f"-{command}", f"(+{command} {others})"),
+        )
+        before = everything(redis_client)
+        with pytest.raises(RedisRefuses, match=f"{command.upper()} on {key}"):
+            run(narrow, act)
+        assert everything(redis_client) == before
