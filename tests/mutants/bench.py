@@ -28,7 +28,7 @@ LOOK_S = 0.2
 ALL_PASSED, SOME_FAILED = 0, 1
 DURATION = re.compile(r"^([\d.]+)s (?:setup|call|teardown) +(\S+)", re.MULTILINE)
 # In pytest's summary, of a test or of a file that cannot be read.
-FAILED = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", re.MULTILINE)
+FAILED = re.compile(r"^(?:FAILED|ERROR) (\S.*?)(?: - |$)", re.MULTILINE)
 Tests = tuple[str, ...]
 
 

@@ -60,7 +60,7 @@ _LUA: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 _PYTHON: dict[str, tuple[str, ...]] = {
     "sold": (
-        f"{_CONTROL}::TestSync", f"{_CONTROL}::TestConfigure", f"{_LATE}::TestParkedOrders",
+        f"{_I}test_sold.py", f"{_CONTROL}::TestSync", f"{_CONTROL}::TestConfigure", f"{_LATE}::TestParkedOrders",
         _RECOVERY, f"{_I}test_audit.py",
     ),
     "recovery": _RECOVERING,
