@@ -60,8 +60,8 @@ _LUA: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 _PYTHON: dict[str, tuple[str, ...]] = {
     "sold": (
-        f"{_I}test_sold.py", f"{_CONTROL}::TestSync", f"{_CONTROL}::TestConfigure", f"{_LATE}::TestParkedOrders",
-        _RECOVERY, f"{_I}test_audit.py",
+        f"{_I}test_sold.py", f"{_CONTROL}::TestSync", f"{_CONTROL}::TestConfigure",
+        f"{_LATE}::TestParkedOrders", _RECOVERY, f"{_I}test_audit.py",
     ),
     "recovery": _RECOVERING,
     "recovery_plan": _RECOVERING,
