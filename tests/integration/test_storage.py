@@ -11,6 +11,7 @@ import pytest
 from django.db import connection
 from django.db.models import Sum
 
+from seckill.dead_records import Dead, Kind
 from seckill.errors import PostgresAway
 from seckill.lease import Claim
 from seckill.models import Activity, DeadRecord, Item, Record
@@ -133,6 +134,14 @@ def test_what_postgresql_refuses_is_kept_apart_and_the_rest_is_stored(
     assert sold() == {(1, 1001): 4}
     (dead,) = DeadRecord.objects.all()
     assert (dead.kind, dead.reason) == ("refused", storage.refused[0])
+
+
+def test_what_is_not_to_be_stored_is_kept_apart_alone(storage: Books) -> None:
+    dead = Dead(Kind.OVERLAP, b"an order of another Redis", "decided elsewhere", "overlap")
+    storage.storage.keep_apart([dead, dead])
+    row = DeadRecord.objects.get()
+    assert (row.kind, bytes(row.raw), row.reason) == (dead.kind, dead.raw, dead.reason)
+    assert not Record.objects.exists()
 
 
 def test_a_sum_that_no_column_can_hold(storage: Books) -> None:

@@ -70,6 +70,19 @@ class TestIds:
         assert Record.objects.count() == 15
         assert sold() == {(1, 1001): 30}
 
+    def test_and_that_is_seen_after_what_is_there(self, storage: Books) -> None:
+        """The first record of the batch is a row, and gets a free id; the next ones get none."""
+        assert storage.store([record(n) for n in range(20)]) == 20
+        sql(
+            "DELETE FROM seckill_record WHERE id = (SELECT min(id) FROM seckill_record) + 4",
+            "SELECT setval(pg_get_serial_sequence('seckill_record', 'id'),"
+            " (SELECT min(id) FROM seckill_record) + 3, true)",
+        )
+        assert storage.store([record(0), record(20), record(21)]) == 2
+        assert storage.refused == []
+        assert Record.objects.count() == 21
+        assert sold() == {(1, 1001): 44}
+
 
 class TestContent:
     @pytest.mark.parametrize(
@@ -120,8 +133,12 @@ class TestTriggers:
         try:
             assert storage.store([record(0), record(1), record(2, user_id=7)]) == 2
             assert "theirs" in storage.refused[0]
+            # The same, where the first one is a row already.
+            assert storage.store([record(0), record(3, user_id=8), record(4, user_id=8)]) == 1
+            assert [reason.count("theirs") for reason in storage.refused] == [1]
         finally:
             sql("DROP INDEX theirs")
+        assert sold() == {(1, 1001): 6}
 
 
 @contextmanager
