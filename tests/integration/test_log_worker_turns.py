@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 import redis
+from django.utils import timezone
 
 from devstack.endpoints import Endpoints
 from seckill.keys import Lane
 from seckill.log_worker import FIRST_PAUSE_S, LONGEST_PAUSE_S, LogWorker
+from seckill.models import DeadRecord
 from seckill.shutdown import Shutdown
 from seckill.storage import Storage
 from tests.integration.test_log_worker import Sale, all_stored_once
@@ -123,3 +125,22 @@ def test_what_was_read_ahead_and_somebody_else_has_stored_is_known_again(sale: S
     assert [it.run_once() for it in (one, one, other, one, one)] == [3] * 5
     assert (one.stored, other.stored, one.known) == (9, 3, 3)
     all_stored_once(sale, 12)
+
+
+def test_what_was_settled_is_no_longer_told_as_parked(sale: Sale) -> None:
+    """With its status line; where nothing is parked nothing is asked of PostgreSQL."""
+    sale.client.lpush(LANE.list, b"no record", b"nor this")
+    worker, _ = worker_that_waits(sale, 2, status_interval_s=0)
+    worker.run(drain=True)
+    assert sale.client.hget(LANE.state, "parked") == b"2"
+    DeadRecord.objects.filter(raw=b"no record").update(dismissed_at=timezone.now())
+    worker.run()
+    assert sale.client.hget(LANE.state, "parked") == b"1"
+    DeadRecord.objects.update(dismissed_at=timezone.now())
+    worker, _ = worker_that_waits(sale, 1, status_interval_s=0)
+    worker.run()
+    assert sale.client.hget(LANE.state, "parked") == b"0"
+    worker, _ = worker_that_waits(sale, 1, storage=Storage(NOBODY), status_interval_s=0)
+    worker._recount_dead()
+    assert sale.client.hget(LANE.state, "parked") == b"0"
+    assert worker._told_at == 0

@@ -67,12 +67,14 @@ _PYTHON: dict[str, tuple[str, ...]] = {
     "recovery_plan": _RECOVERING,
     "restore": (_BOARD, _OLDER),
     "storage": (
-        f"{_I}test_storage.py", f"{_I}test_storage_conflicts.py", f"{_LATE}::TestLateStore"
+        f"{_I}test_storage.py", f"{_I}test_storage_conflicts.py", f"{_LATE}::TestLateStore",
     ),
     "intake": (f"{_I}test_intake.py", f"{_I}test_consumer.py", f"{_I}test_consumer_recovery.py"),
     "log_worker": (
-        f"{_I}test_log_worker_turns.py", _WORKER, f"{_LATE}::TestForeignRecords", _MASTERS
+        f"{_I}test_log_worker_turns.py", f"{_I}test_old_letters.py", _WORKER,
+        f"{_LATE}::TestForeignRecords", _MASTERS,
     ),
+    "old_letters": (f"{_I}test_old_letters.py",),
     "act_script": _ALL_ACTS,
     "control": _ALL_ACTS,
     "journal": _ALL_ACTS,
