@@ -11,7 +11,8 @@ import pytest
 import redis
 
 from devstack.endpoints import Endpoints
-from seckill.errors import RedisRefuses
+from seckill.act_script import ActScripts, Seen, Turn
+from seckill.errors import Fenced, NoSuchActivity, RedisRefuses, Refused, VersionMoved
 from seckill.keys import BUYERS_MARK, Lane
 from seckill.redis_client import connect, run_script
 from tests.integration.test_script_rights import CALLS, KEYS, TOKEN, Call
@@ -102,6 +103,54 @@ def test_the_row_of_an_act_stays_and_a_step_has_none(
     redis_client.hset(KEYS.new_buyers, mapping={BUYERS_MARK: TOKEN, "7": 1})
     assert run(redis_client, act)[0] == 3
     assert redis_client.hmget(KEYS.state, "version", "journal") == [b"3", b"5"]
+
+
+class TestWhatItMeans:
+    """The same answers, as `seckill.act_script` tells them."""
+
+    TURN = Turn(1, "olga")
+
+    @pytest.fixture
+    def scripts(self, redis_client: "redis.Redis") -> ActScripts:
+        return ActScripts(redis_client, LANE)
+
+    def test_another_version(self, scripts: ActScripts) -> None:
+        for expected in (0, 7):
+            with pytest.raises(VersionMoved) as moved:
+                scripts.run("finish", Turn(1, "olga", expected), [])
+            assert (moved.value.expected, moved.value.found) == (expected, 1)
+
+    def test_a_lane_that_is_fenced(self, redis_client: "redis.Redis", scripts: ActScripts) -> None:
+        redis_client.hset(LANE.state, mapping={"fenced": "REWOUND", "fenced_why": "it is older"})
+        with pytest.raises(Fenced, match=r"the lane is fenced \(REWOUND: it is older\)"):
+            scripts.run("finish", self.TURN, [])
+
+    def test_a_part_that_is_missing(self, redis_client: "redis.Redis", scripts: ActScripts) -> None:
+        redis_client.delete(KEYS.state)
+        with pytest.raises(Fenced, match="a part of activity 1 is missing"):
+            scripts.run("finish", self.TURN, [])
+
+    def test_what_is_not_loaded(self, redis_client: "redis.Redis", scripts: ActScripts) -> None:
+        redis_client.srem(LANE.activities, "1")
+        with pytest.raises(NoSuchActivity, match="activity 1 is not loaded"):
+            scripts.run("finish", self.TURN, [])
+
+    @pytest.mark.parametrize(
+        ("wanted", "why"),
+        [((1002, 1), "item 1002 is not on sale in activity 1"), ((1001, 10**16), "too many units")],
+    )
+    def test_an_item(self, scripts: ActScripts, wanted: tuple[int, int], why: str) -> None:
+        with pytest.raises(Refused, match=why):
+            scripts.run("add_stock", self.TURN, [KEYS.stock, KEYS.loaded], list(wanted))
+
+    def test_a_look(self, redis_client: "redis.Redis", scripts: ActScripts) -> None:
+        assert scripts.look(1) == Seen(1, 0)
+        version, before = scripts.run("finish", Turn(1, "olga", 1, journal=12), [])
+        assert (version, before) == (2, b"")
+        assert scripts.look(1) == Seen(2, 12)
+        redis_client.srem(LANE.activities, "1")
+        assert scripts.look(1) == Seen(0, 12)
+        assert scripts.look(2) == Seen(0, 0)
 
 
 @pytest.fixture
