@@ -163,6 +163,18 @@ def test_a_commit_of_another_program_moves_nothing(node: Node, stranger: int) ->
     assert node.committed() == {0: 6}
 
 
+def test_a_commit_of_another_program_is_overwritten_before_anything_is_decided(node: Node) -> None:
+    """Tools that look at the group show what it has. A partition nobody committed stays so."""
+    put_on_sale(node.client, {1001: 1000})
+    group, topic = node.server.group_id, node.server.topic
+    assert node.topics.move_group(group, topic, {0: Position(4)}) is None
+    consumer = node.consumer()
+    node.turns(consumer, lambda: node.topics.committed(group, topic)[0].offset == 0, "overwritten")
+    assert node.lane().decided == 0
+    node.ended(consumer)
+    assert node.committed() == {0: 0}
+
+
 def test_a_new_group_goes_on_where_the_lane_stands(
     node: Node, caplog: pytest.LogCaptureFixture
 ) -> None:

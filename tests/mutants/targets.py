@@ -69,7 +69,10 @@ _PYTHON: dict[str, tuple[str, ...]] = {
     "storage": (
         f"{_I}test_storage.py", f"{_I}test_storage_conflicts.py", f"{_LATE}::TestLateStore",
     ),
-    "intake": (f"{_I}test_intake.py", f"{_I}test_consumer.py", f"{_I}test_consumer_recovery.py"),
+    "intake": (
+        "tests/unit/test_intake_stash.py", f"{_I}test_intake.py", f"{_I}test_consumer.py",
+        f"{_I}test_consumer_recovery.py",
+    ),
     "log_worker": (
         f"{_I}test_log_worker_turns.py", f"{_I}test_old_letters.py", _WORKER,
         f"{_LATE}::TestForeignRecords", _MASTERS,
