@@ -167,7 +167,11 @@ def test_a_commit_of_another_program_is_overwritten_before_anything_is_decided(n
     """Tools that look at the group show what it has. A partition nobody committed stays so."""
     put_on_sale(node.client, {1001: 1000})
     group, topic = node.server.group_id, node.server.topic
-    assert node.topics.move_group(group, topic, {0: Position(4)}) is None
+    wait_until(
+        lambda: node.topics.move_group(group, topic, {0: Position(4)}) is None,
+        SOON_S,
+        "Kafka has the group's commit",
+    )
     consumer = node.consumer()
     node.turns(consumer, lambda: node.topics.committed(group, topic)[0].offset == 0, "overwritten")
     assert node.lane().decided == 0
