@@ -13,7 +13,7 @@ import redis
 from devstack.endpoints import Endpoints
 from seckill.act_script import ActScripts, Seen, Turn
 from seckill.errors import Fenced, NoSuchActivity, RedisRefuses, Refused, VersionMoved
-from seckill.keys import BUYERS_MARK, Lane
+from seckill.keys import BUYERS_MARK, CONTROL_CHANNEL, Lane
 from seckill.redis_client import connect, run_script
 from tests.integration.test_script_rights import CALLS, KEYS, TOKEN, Call
 from tests.sale import everything, put_on_sale
@@ -103,6 +103,53 @@ def test_the_row_of_an_act_stays_and_a_step_has_none(
     redis_client.hset(KEYS.new_buyers, mapping={BUYERS_MARK: TOKEN, "7": 1})
     assert run(redis_client, act)[0] == 3
     assert redis_client.hmget(KEYS.state, "version", "journal") == [b"3", b"5"]
+
+
+class TestTheLastUnit:
+    """One unit is a sale, none is sold out."""
+
+    HEAD = (1, CONTROL_CHANNEL, "olga", "", 0)
+
+    def over(
+        self, client: "redis.Redis", script: str, before: str, units: int, *args: int
+    ) -> bytes | None:
+        """`over` after a script that leaves so many units; other items have none."""
+        put_on_sale(client, {1001: 1 - units, 1002: 0})
+        if before:
+            client.hset(KEYS.state, "over", before)
+        else:
+            client.hdel(KEYS.state, "over")
+        keys = [*ACTS[0].keys[:3], KEYS.stock, KEYS.loaded, KEYS.stats]
+        run_script(client, script, keys, [*self.HEAD, *args])
+        found: bytes | None = client.hget(KEYS.state, "over")  # type: ignore[assignment]
+        return found
+
+    @pytest.mark.parametrize("before", ["", "sold_out", "finished"])
+    @pytest.mark.parametrize("units", [0, 1])
+    def test_of_set_stock(self, redis_client: "redis.Redis", before: str, units: int) -> None:
+        """It opens what was finished too."""
+        after = self.over(redis_client, "set_stock", before, units, 1001, units)
+        assert after == (None if units else b"sold_out")
+
+    @pytest.mark.parametrize("before", ["", "sold_out", "finished"])
+    @pytest.mark.parametrize("units", [0, 1])
+    def test_of_sync(self, redis_client: "redis.Redis", before: str, units: int) -> None:
+        after = self.over(redis_client, "sync", before, units, 1001, units, 0, 0)
+        if before == "finished":
+            assert after == b"finished"
+        else:
+            assert after == (None if units else b"sold_out")
+
+    @pytest.mark.parametrize("before", ["", "sold_out", "finished"])
+    def test_of_add_stock(self, redis_client: "redis.Redis", before: str) -> None:
+        after = self.over(redis_client, "add_stock", before, 1, 1001, 1)
+        assert after == (b"finished" if before == "finished" else None)
+
+    @pytest.mark.parametrize("before", ["", "sold_out", "finished"])
+    @pytest.mark.parametrize("units", [0, 1])
+    def test_of_reopen(self, redis_client: "redis.Redis", before: str, units: int) -> None:
+        after = self.over(redis_client, "reopen", before, 1 - units)
+        assert after == (None if units else b"sold_out")
 
 
 class TestWhatItMeans:
