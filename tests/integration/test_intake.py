@@ -15,6 +15,7 @@ from seckill.broker.producer import open_producer
 from seckill.dead_letters import DeadLetters, dead_topic
 from seckill.engine import Engine, Reply
 from seckill.errors import RedisAway
+from seckill.intake import LONGEST_POLL_S
 from seckill.keys import Lane, position_field
 from tests.conftest import wait_until
 from tests.integration.test_consumer import SOON_S, Node, node, running
@@ -134,6 +135,29 @@ def test_what_was_taken_away_in_a_hold_is_read_when_it_comes_back_after_it(
         wait_until(lambda: node.lane().decided == 12, SOON_S, "what came back is decided too")
     node.consumers.clear()
     assert node.lane().skipped == 0
+
+
+def test_a_hold_is_spent_in_polls(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all partitions, paused anew for each poll; a stop ends it before the next one."""
+    consumer = node.consumer()
+    client, calls, timeouts = consumer.client, list[str](), list[float]()
+    poll, pause, resume = client.poll, client.pause, client.resume
+
+    def watched(timeout_s: float, max_messages: int) -> list[broker.Slice]:
+        calls.append("poll")
+        timeouts.append(timeout_s)
+        return poll(timeout_s, max_messages)
+
+    monkeypatch.setattr(client, "poll", watched)
+    monkeypatch.setattr(client, "pause", lambda: calls.append("pause") or pause())
+    monkeypatch.setattr(client, "resume", lambda: calls.append("resume") or resume())
+    consumer._intake.wait(3 * LONGEST_POLL_S)
+    assert timeouts
+    assert calls == ["pause", "poll", "resume"] * len(timeouts)
+    assert all(0 < timeout <= LONGEST_POLL_S for timeout in timeouts)
+    consumer.shutdown.request()
+    consumer._intake.wait(3600)
+    assert calls == ["pause", "poll", "resume"] * len(timeouts)
 
 
 def test_a_commit_of_an_earlier_topic_passes_nothing_over(node: Node) -> None:
