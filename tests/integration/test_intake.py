@@ -160,11 +160,22 @@ def test_a_hold_is_spent_in_polls(node: Node, monkeypatch: pytest.MonkeyPatch) -
     assert calls == ["pause", "poll", "resume"] * len(timeouts)
 
 
+def commit(node: Node, position: Position) -> None:
+    """Commit for partition 0 in the group's name, as a member of it.
+
+    By the library that reads it again: librdkafka reads what others have committed with what lies
+    behind it in memory.
+    """
+    member = open_consumer(node.server)
+    wait_until(lambda: member.poll(0.1, 1) is not None and member.assignments()[1], SOON_S, "in")
+    assert member.commit_and_wait({0: position}, 10)
+    member.close()
+
+
 def test_a_commit_of_an_earlier_topic_passes_nothing_over(node: Node) -> None:
     put_on_sale(node.client, {1001: 1000})
     node.send([body(n) for n in range(1, 7)], 0)
-    earlier = Position(4, 0, "0f9a2c51-6f0e-4b8e-9d0c-3a54f1f2a111")
-    assert node.topics.move_group(node.server.group_id, node.server.topic, {0: earlier}) is None
+    commit(node, Position(4, 0, "0f9a2c51-6f0e-4b8e-9d0c-3a54f1f2a111"))
     consumer = node.consumer()
     node.turns(consumer, lambda: node.lane().decided + node.lane().skipped == 6, "all of it")
     assert (node.lane().decided, node.lane().skipped) == (6, 0)
@@ -175,11 +186,8 @@ def test_a_commit_of_another_program_moves_nothing(node: Node, stranger: int) ->
     """Another program in the group, a tool, a reset by hand: Redis says where the lane stands."""
     put_on_sale(node.client, {1001: 1000})
     node.send([body(n) for n in range(1, 7)], 0)
-    member = open_consumer(node.server)
-    wait_until(lambda: member.poll(0.1, 1) is not None and member.assignments()[1], SOON_S, "in")
     # Whatever it says beside its offset, it is no topic of ours.
-    assert member.commit_and_wait({0: Position(stranger)}, 10)
-    member.close()
+    commit(node, Position(stranger))
     consumer = node.consumer()
     node.decided(consumer, 6)
     assert node.lane().skipped == 0
@@ -191,11 +199,7 @@ def test_a_commit_of_another_program_is_overwritten_before_anything_is_decided(n
     """Tools that look at the group show what it has. A partition nobody committed stays so."""
     put_on_sale(node.client, {1001: 1000})
     group, topic = node.server.group_id, node.server.topic
-    wait_until(
-        lambda: node.topics.move_group(group, topic, {0: Position(4)}) is None,
-        SOON_S,
-        "Kafka has the group's commit",
-    )
+    commit(node, Position(4))
     consumer = node.consumer()
     node.turns(consumer, lambda: node.topics.committed(group, topic)[0].offset == 0, "overwritten")
     assert node.lane().decided == 0
