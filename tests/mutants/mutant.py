@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 EQUIVALENTS = Path(__file__).parent / "equivalents.toml"
+ANYTHING = "*"
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ class Site:
 
 @dataclass(frozen=True)
 class Equivalent:
-    """A mutant that no test can tell from the original, or that is no fault; and why."""
+    """A mutant that no test can tell from the original, or that is no fault; and why. `after` is
+    ANYTHING where the line is a choice, such as a time that is waited."""
 
     file: str
     before: str
@@ -63,7 +65,8 @@ class Equivalent:
 
     def is_it(self, found: Mutant) -> bool:
         """Whether it is this one."""
-        return (found.file, found.before, found.after) == (self.file, self.before, self.after)
+        same = (found.file, found.before) == (self.file, self.before)
+        return same and self.after in (ANYTHING, found.after)
 
     def is_among(self, sites: Iterable[Site]) -> bool:
         """Whether the code is still such that this mutant can be made."""

@@ -118,6 +118,10 @@ def test_a_seed_chooses_the_same_ones_and_passes_over_what_is_known() -> None:
     assert first != choose(files, 10, 8, [])
     known = Equivalent(first[0].file, first[0].before, first[0].after, "not to be seen")
     assert first[0] not in choose(files, 1000, 7, [known])
+    any_change = Equivalent(first[0].file, first[0].before, "*", "not to be seen")
+    left = choose(files, 1000, 7, [any_change])
+    assert left
+    assert not any((it.file, it.before) == (first[0].file, first[0].before) for it in left)
     assert not stale([known])
 
 
