@@ -185,6 +185,25 @@ class TestSettings:
         with role_setting(pg_dsn, name, "'100ms'"), trigger("PERFORM pg_sleep(0.2); RETURN NEW;"):
             assert storage.store([record(0)]) == 1
 
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "synchronous_commit",
+            "statement_timeout",
+            "transaction_timeout",
+            "idle_in_transaction_session_timeout",
+        ],
+    )
+    def test_what_it_sets_ends_with_its_transaction(
+        self, storage: Books, pg_dsn: str, name: str
+    ) -> None:
+        """Behind a pgbouncer the session is somebody else's next."""
+        given = "off" if name == "synchronous_commit" else "17min"
+        with role_setting(pg_dsn, name, f"'{given}'"):
+            assert storage.store([record(0)]) == 1
+            [found] = storage.storage._connect().execute(f"SHOW {name}").fetchall()
+            assert found == (given,)
+
     @pytest.mark.direct
     def test_a_transaction_that_was_ended_is_tried_again(self, storage: Books, pg_dsn: str) -> None:
         """What PostgreSQL says of it is no bug of ours."""
