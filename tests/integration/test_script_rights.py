@@ -16,7 +16,8 @@ from seckill.engine import Engine
 from seckill.errors import RedisRefuses
 from seckill.keys import BUYERS_MARK, CONTROL_CHANNEL, Lane
 from seckill.redis_client import connect, run_script
-from tests.sale import batch, body, everything, load_scripts, put_on_sale
+from seckill.wire import Outcome
+from tests.sale import SOURCE, batch, body, everything, load_scripts, put_on_sale
 
 LANE = Lane()
 KEYS = LANE.activity(1)
@@ -138,3 +139,30 @@ def test_a_fence_that_may_not_be_set_is_no_answer(
         engine.decide([batch([body(1)], 5)])
     engine.close()
     assert everything(redis_client) == before
+
+
+def test_a_right_that_is_missing_for_one_key_of_a_batch(
+    redis_client: "redis.Redis", narrow_url: str
+) -> None:
+    """Of each that it writes: an order of the last unit, with a limit, and an invalid body."""
+    put_on_sale(redis_client, {1001: 1}, user_limit=1)
+    engine = Engine(narrow_url, LANE)
+    sent = batch([body(1), b"no request"])
+    _, _, count, *rest = engine._command(sent)
+    keys = [str(key) for key in rest[: int(count)]]
+    needs = {LANE.list: "lpush", LANE.board(SOURCE, 0, 0): "setrange"}
+    before = everything(redis_client)
+    for key in set(keys) - {LANE.activities}:
+        command = needs.get(key, "hset")
+        others = " ".join(f"~{other}" for other in keys if other != key)
+        redis_client.execute_command(
+            *("ACL", "SETUSER", "narrow", "clearselectors", "+@all", f"-{command}"),
+            f"(+{command} {others})",
+        )
+        with pytest.raises(RedisRefuses, match=f"{command.upper()} on {key}"):
+            engine.decide([sent])
+        assert everything(redis_client) == before
+    redis_client.execute_command("ACL", "SETUSER", "narrow", "clearselectors", "+@all")
+    assert engine.decide([sent])[0].count(Outcome.ACCEPTED) == 1
+    assert set(keys) <= {key.decode() for key in everything(redis_client)}
+    engine.close()
