@@ -9,10 +9,11 @@ from django.utils import timezone
 
 from devstack.endpoints import Endpoints
 from seckill.keys import Lane
+from seckill.lease import NotLeading
 from seckill.log_worker import FIRST_PAUSE_S, LONGEST_PAUSE_S, LogWorker
 from seckill.models import DeadRecord
 from seckill.shutdown import Shutdown
-from seckill.storage import Storage
+from seckill.storage import Storage, Stored
 from tests.integration.test_log_worker import Sale, all_stored_once
 
 LANE = Lane()
@@ -144,3 +145,23 @@ def test_what_was_settled_is_no_longer_told_as_parked(sale: Sale) -> None:
     worker._recount_dead()
     assert sale.client.hget(LANE.state, "parked") == b"0"
     assert worker._told_at == 0
+
+
+def test_what_somebody_else_took_while_the_lane_was_taken_is_nothing(sale: Sale) -> None:
+    """At a start of Redis two workers take the lane, and one of them stores all there is."""
+    other = sale.worker()
+
+    class Second(Storage):
+        def store(self, *args: Any, **options: Any) -> Stored:
+            if not other.stored:
+                other.run_once()
+                raise NotLeading("Redis has just started")
+            return super().store(*args, **options)
+
+    sale.accept(3)
+    worker = sale.worker(Second(sale.dsn))
+    assert worker.run_once() == 0
+    assert (worker.stored, other.stored) == (0, 3)
+    sale.accept(2)
+    assert worker.run_once() == 2
+    all_stored_once(sale, 5)
