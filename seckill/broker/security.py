@@ -19,7 +19,7 @@ def kafka_python_options(section: KafkaSection) -> dict[str, Any]:
 
 def confluent_options(section: KafkaSection) -> dict[str, Any]:
     """The same for confluent-kafka, which wants no unset options."""
-    options = {
+    options: dict[str, Any] = {
         "bootstrap.servers": section.brokers,
         "security.protocol": section.security_protocol,
         "sasl.mechanism": section.sasl_mechanism,
