@@ -17,6 +17,7 @@ from seckill.broker.producer import open_producer
 from seckill.dead_letters import DeadLetters, dead_topic
 from seckill.engine import Engine, Reply
 from seckill.errors import RedisAway
+from seckill.intake import LONGEST_POLL_S
 from seckill.keys import Lane, position_field
 from tests.conftest import wait_until
 from tests.integration.test_consumer import SOON_S, Node, node, running
@@ -138,11 +139,41 @@ def test_what_was_taken_away_in_a_hold_is_read_when_it_comes_back_after_it(
     assert node.lane().skipped == 0
 
 
+def test_a_hold_is_spent_in_polls(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all partitions, paused anew for each poll; a stop ends it before the next one."""
+    consumer = node.consumer()
+    client, calls, timeouts = consumer.client, list[str](), list[float]()
+    poll, pause, resume = client.poll, client.pause, client.resume
+
+    def watched(timeout_s: float, max_messages: int) -> list[broker.Slice]:
+        calls.append("poll")
+        timeouts.append(timeout_s)
+        return poll(timeout_s, max_messages)
+
+    monkeypatch.setattr(client, "poll", watched)
+    monkeypatch.setattr(client, "pause", lambda: calls.append("pause") or pause())
+    monkeypatch.setattr(client, "resume", lambda: calls.append("resume") or resume())
+    consumer._intake.wait(3 * LONGEST_POLL_S)
+    assert timeouts
+    assert calls == ["pause", "poll", "resume"] * len(timeouts)
+    assert all(0 < timeout <= LONGEST_POLL_S for timeout in timeouts)
+    consumer.shutdown.request()
+    consumer._intake.wait(3600)
+    assert calls == ["pause", "poll", "resume"] * len(timeouts)
+
+
+def commit(node: Node, position: Position) -> None:
+    """Commit for partition 0 in the group's name, as a member of it."""
+    member = open_consumer(node.server)
+    wait_until(lambda: member.poll(1.0, 1) is not None and member.assignments()[1], SOON_S, "in")
+    assert member.commit_and_wait({0: position}, 10)
+    member.close()
+
+
 def test_a_commit_of_an_earlier_topic_passes_nothing_over(node: Node) -> None:
     put_on_sale(node.client, {1001: 1000})
     node.send([body(n) for n in range(1, 7)], 0)
-    earlier = Position(4, 0, "0f9a2c51-6f0e-4b8e-9d0c-3a54f1f2a111")
-    assert node.topics.move_group(node.server.group_id, node.server.topic, {0: earlier}) is None
+    commit(node, Position(4, 0, "0f9a2c51-6f0e-4b8e-9d0c-3a54f1f2a111"))
     consumer = node.consumer()
     node.turns(consumer, lambda: node.lane().decided + node.lane().skipped == 6, "all of it")
     assert (node.lane().decided, node.lane().skipped) == (6, 0)
@@ -153,16 +184,25 @@ def test_a_commit_of_another_program_moves_nothing(node: Node, stranger: int) ->
     """Another program in the group, a tool, a reset by hand: Redis says where the lane stands."""
     put_on_sale(node.client, {1001: 1000})
     node.send([body(n) for n in range(1, 7)], 0)
-    member = open_consumer(node.server)
-    wait_until(lambda: member.poll(1.0, 1) is not None and member.assignments()[1], SOON_S, "in")
     # Whatever it says beside its offset, it is no topic of ours.
-    assert member.commit_and_wait({0: Position(stranger)}, 10)
-    member.close()
+    commit(node, Position(stranger))
     consumer = node.consumer()
     node.decided(consumer, 6)
     assert node.lane().skipped == 0
     node.ended(consumer)
     assert node.committed() == {0: 6}
+
+
+def test_a_commit_of_another_program_is_overwritten_before_anything_is_decided(node: Node) -> None:
+    """Tools that look at the group show what it has."""
+    put_on_sale(node.client, {1001: 1000})
+    group, topic = node.server.group_id, node.server.topic
+    commit(node, Position(4))
+    consumer = node.consumer()
+    node.turns(consumer, lambda: node.topics.committed(group, topic)[0].offset == 0, "overwritten")
+    assert node.lane().decided == 0
+    node.ended(consumer)
+    assert node.topics.committed(group, topic)[0] == Position(0, 0, consumer.source)
 
 
 @pytest.mark.parametrize("client", ["kafka-python", "confluent-kafka"])
