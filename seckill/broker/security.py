@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from seckill.broker.sockets import CLOSING
 from seckill_project.config import KafkaSection
 
 
@@ -14,6 +15,7 @@ def kafka_python_options(section: KafkaSection) -> dict[str, Any]:
         "sasl_plain_username": section.sasl_username,
         "sasl_plain_password": section.sasl_password,
         "ssl_cafile": section.ssl_cafile,
+        "proxy_url": CLOSING,
     }
 
 
