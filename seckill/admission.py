@@ -10,8 +10,8 @@ from django.utils.translation import gettext as _
 
 from seckill import lease
 from seckill.act_script import fenced
+from seckill.claims import claim_of_lane, write_claim
 from seckill.errors import Fenced, PostgresAway, Refused
-from seckill.guard import claim_of_lane, write_claim
 from seckill.keys import Lane
 from seckill.lease import Claim, ForeignLane, LaneLost, NotLeading, PostgresOlder, RedisOlder
 from seckill.redis_client import redis_errors

@@ -16,10 +16,11 @@ import redis
 from seckill import sold
 from seckill.audit_checks import Finding, Totals, all_checks
 from seckill.audit_ground import buyers_of, compared, forgotten, look_at_ground, server_of
-from seckill.audit_totals import begun_acts, count, locked_activities, snapshot
-from seckill.journal import postgres_errors
+from seckill.audit_totals import begun_acts, count, locked_activities
 from seckill.keys import Lane
+from seckill.parked import MANY_DEAD
 from seckill.stats import LaneStatus, read_lane
+from seckill.through_django import postgres_errors, snapshot
 from seckill.wire import Outcome
 from seckill.witness import lost_acts, undecided
 
@@ -27,8 +28,6 @@ from seckill.witness import lost_acts, undecided
 LOOKS = 4
 # Seconds between two looks: an act of an operator that was in the middle ends meanwhile.
 BETWEEN_LOOKS_S = 0.3
-# Parked records above this are told as an alarm. They are accepted orders: none is ever dropped.
-MANY_DEAD = 10_000
 
 
 @dataclass

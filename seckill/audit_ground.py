@@ -13,9 +13,9 @@ from django.db import connection
 
 from seckill import dead_records, lease, sold
 from seckill.audit_checks import Ground
+from seckill.claims import claim_of_lane
 from seckill.dead_records import Kind
 from seckill.errors import PostgresAway, RedisAway
-from seckill.guard import claim_of_lane
 from seckill.keys import Lane
 from seckill.lease import LaneRow, PostgresOlder
 from seckill.redis_client import redis_errors

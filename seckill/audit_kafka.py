@@ -15,13 +15,13 @@ from django.db import connection
 
 from seckill import sold
 from seckill.audit_checks import NEVER_DROPPED, NEVER_LOST, NEVER_TWICE, Finding
-from seckill.audit_totals import IDENTITY, snapshot
+from seckill.audit_totals import IDENTITY
 from seckill.broker.reader import Messages, TopicReader
 from seckill.decode import Request, decode
 from seckill.errors import Poison
-from seckill.journal import postgres_errors
 from seckill.keys import Lane, position_field
 from seckill.stats import LaneStatus, read_lane
+from seckill.through_django import postgres_errors, snapshot
 from seckill.wire import Outcome
 
 # Findings that are kept: the rest is only counted.

@@ -5,8 +5,6 @@ waits: a million orders are a matter of seconds.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from django.db import connection, transaction
@@ -101,15 +99,6 @@ class Counts:
             differing=self.differing,
             stored_once=self.stored_once,
         )
-
-
-@contextmanager
-def snapshot() -> Iterator[None]:
-    """A transaction for which PostgreSQL stands still from its first statement on."""
-    with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        yield
 
 
 def count(positions: dict[str, int]) -> Counts:

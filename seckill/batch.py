@@ -15,6 +15,7 @@ import msgspec
 from seckill.decode import Request, decode_all
 from seckill.errors import Poison
 from seckill.keys import BOARD_STRING
+from seckill.letter import Invalid
 from seckill.wire import DEFAULT_ACTIVITY
 
 # Above this an entry of the packed requests is a number of requests that travel as counts.
@@ -36,15 +37,6 @@ class Known:
 NOTHING_KNOWN: Mapping[int, Known] = {}
 NOTHING_GONE: frozenset[int] = frozenset()
 NO_TRACES: Mapping[int, str] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class Invalid:
-    """A message that is no request: to be parked with its reason."""
-
-    offset: int
-    value: bytes | None
-    reason: str
 
 
 @dataclass(slots=True, eq=False)

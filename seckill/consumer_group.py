@@ -42,7 +42,8 @@ from seckill.shutdown import Shutdown, leave_ctrl_c_to_the_parent
 from seckill.stats import LaneStatus, read_lane
 from seckill.status_line import status_line
 from seckill.strangers import Strangers
-from seckill.tracing import TracedEngine, open_tracing
+from seckill.traced_engine import TracedEngine
+from seckill.tracing import open_tracing
 from seckill.workers import LETTERS_LOST, Heart, Kind, worker_id
 from seckill_project.config import Server
 

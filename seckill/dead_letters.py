@@ -11,12 +11,11 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
-from seckill.batch import Batch
 from seckill.broker.producer import Producer
 from seckill.broker.topics import Topics
 from seckill.errors import BrokerAway
 from seckill.events import event
-from seckill.letter import Letter, failed, kind
+from seckill.letter import Decided, Letter, failed, kind
 from seckill.wire import Unreadable
 from seckill_project.config import KafkaSection
 
@@ -89,7 +88,7 @@ class DeadLetters:
         """More waits than should: flush before going on."""
         return self._bytes > MAX_PENDING_BYTES
 
-    def park(self, batch: Batch) -> None:
+    def park(self, batch: Decided) -> None:
         """Take over the invalid messages of a batch that was decided."""
         for invalid in batch.invalid:
             headers = [

@@ -13,6 +13,7 @@ import psycopg
 import redis
 
 from seckill.broker import Position
+from seckill.claims import claim_of_lane, write_claim
 from seckill.errors import BrokerAway, PostgresAway, RedisAway
 from seckill.events import event
 from seckill.fence import REWOUND, TORN, fence
@@ -20,7 +21,7 @@ from seckill.keys import Lane, position_field
 from seckill.lease import Claim, LaneLost, RedisOlder
 from seckill.lease_keeper import ANSWER_S, LeaseKeeper
 from seckill.postgres import connect, limit, postgres_errors
-from seckill.redis_client import redis_errors, run_script
+from seckill.redis_client import redis_errors
 from seckill.stats import LaneStatus, read_lane
 from seckill.witness import Steered, last_rows, lost_acts, steered, undecided
 
@@ -145,20 +146,6 @@ class Guard:
 
     def _write_claim(self, claim: Claim) -> None:
         write_claim(self._client, self._lane, claim)
-
-
-def write_claim(client: "redis.Redis", lane: Lane, claim: Claim) -> None:
-    """Have Redis say what it is. Raises RedisAway."""
-    args: list[str | int | bytes] = [claim.identity, claim.term, claim.generation]
-    if not run_script(client, "claim_lane", [lane.state], args):
-        raise RedisAway("it was replaced by another one just now: trying again")
-
-
-def claim_of_lane(lane: LaneStatus) -> Claim:
-    """What a Redis that was looked at says of itself."""
-    return Claim(
-        lane.identity, lane.generation, lane.term, empty=not lane.loaded and not lane.positions
-    )
 
 
 def _uncommitted(lane: LaneStatus, source: str, committed: Mapping[int, Position]) -> str:

@@ -15,7 +15,6 @@ from typing import Any
 from django.db import (
     DatabaseError,
     IntegrityError,
-    InterfaceError,
     OperationalError,
     connection,
     transaction,
@@ -23,10 +22,10 @@ from django.db import (
 from django.utils.translation import gettext as _
 
 from seckill.act_script import ActScripts, Seen, Turn, moved
-from seckill.errors import NoSuchActivity, PostgresAway, RedisAway, Refused, VersionMoved
+from seckill.errors import NoSuchActivity, RedisAway, Refused, VersionMoved
 from seckill.models import Activity, StockChange
-from seckill.postgres import judged
 from seckill.stats import ActivityStatus
+from seckill.through_django import postgres_errors
 from seckill.wire import MAX_ID
 
 # What an act did: (version after it, old values, new values).
@@ -71,22 +70,6 @@ class SomebodyElse(Refused):
 
 class UnderWay(Refused):
     """The first call with this idempotency key has not ended yet."""
-
-
-@contextmanager
-def postgres_errors() -> Iterator[None]:
-    """PostgreSQL's ways of not answering, through Django. Raises PostgresAway, or the error
-    itself.
-    """
-    try:
-        yield
-    except DatabaseError as error:
-        meaning = judged(error.__cause__ or error)
-        if isinstance(meaning, PostgresAway):
-            raise meaning from None
-        raise
-    except InterfaceError as away:
-        raise PostgresAway(str(away).strip().splitlines()[0]) from None
 
 
 class Journal:

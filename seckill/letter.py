@@ -4,6 +4,27 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Invalid:
+    """A message that is no request: to be parked with its reason."""
+
+    offset: int
+    value: bytes | None
+    reason: str
+
+
+class Decided(Protocol):
+    """What a consumer has from one partition and Redis has decided."""
+
+    @property
+    def source(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def invalid(self) -> Sequence[Invalid]: ...
 
 
 @dataclass(slots=True)

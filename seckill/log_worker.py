@@ -19,14 +19,15 @@ from typing import Any
 
 import redis
 
+from seckill.claims import write_claim
 from seckill.dead_records import Dead, Kind, place_in_list
 from seckill.errors import Poison, PostgresAway, RedisAway
 from seckill.events import event
-from seckill.guard import write_claim
 from seckill.keys import Lane, position_field
 from seckill.lease import CLAIM_FIELDS, Claim, LaneLost, NotLeading, claim_of
 from seckill.old_letters import adopt
-from seckill.records import WireRecord, parse, scan
+from seckill.record_list import scan
+from seckill.records import WireRecord, parse
 from seckill.redis_client import redis_errors, run_script
 from seckill.shutdown import Shutdown
 from seckill.storage import Storage, Stored

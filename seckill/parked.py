@@ -25,6 +25,9 @@ from seckill.printable import is_printable, preview
 from seckill.redis_client import redis_errors
 from seckill_project.config import KafkaSection
 
+# Parked records above this are told as an alarm. They are accepted orders: none is ever dropped.
+MANY_DEAD = 10_000
+
 REQUEST, RECORD = "request", "record"
 # Different reasons that are told apart; the rest is counted together.
 MOST_REASONS = 200

@@ -5,10 +5,9 @@ from typing import Any
 
 from rich.markup import escape
 
-from seckill.audit import MANY_DEAD
 from seckill.console import Console
 from seckill.dead_letters import MAX_VALUE_BYTES, RETENTION_BYTES, SEGMENT_BYTES, dead_topic
-from seckill.parked import Letter, Pile
+from seckill.parked import MANY_DEAD, Letter, Pile
 from seckill.printable import preview, printable
 
 # Reasons that are printed; --json has more of them.

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import redis
 from django.db import connection
 
-from seckill.control import postgres_errors
 from seckill.errors import PostgresAway, RedisAway
 from seckill.keys import Lane
 from seckill.stats import read_lane
+from seckill.through_django import postgres_errors
 from seckill.workers import Kind, Worker, read_workers
 
 

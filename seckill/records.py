@@ -3,20 +3,14 @@
 Owns the record's form for readers. Records are written by decide_batch.lua alone.
 """
 
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Annotated
 from uuid import UUID
 
 import msgspec
-import redis
 
 from seckill.errors import Poison
-from seckill.keys import Lane
 from seckill.wire import MAX_ID
-
-# Records read in one go. More would hold up Redis's one thread.
-CHUNK = 5_000
 
 Id = Annotated[int, msgspec.Meta(ge=1, le=MAX_ID)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_ID)]
@@ -72,18 +66,3 @@ def parse(raw: bytes) -> WireRecord:
         return record
     except (msgspec.MsgspecError, ValueError, RecursionError) as wrong:
         raise Poison(str(wrong)[:300]) from None
-
-
-def scan(client: "redis.Redis", lane: Lane) -> Iterator[list[bytes]]:
-    """All records that the list holds now, in chunks, while it is being pushed to and trimmed.
-
-    Counted from the tail, so that what is pushed meanwhile is not looked at. A trim shifts records
-    towards the tail: one may come twice then and none is passed over; what was trimmed before it
-    was read is in PostgreSQL, or parked.
-    """
-    left = client.llen(lane.list)
-    while left > 0:
-        end = CHUNK - left - 1 if left > CHUNK else -1
-        chunk: list[bytes] = client.lrange(lane.list, -left, end)  # type: ignore[assignment]
-        yield chunk
-        left -= CHUNK

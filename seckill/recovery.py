@@ -20,10 +20,10 @@ from seckill import board, buyers, dead_records, lease, restore, sold
 from seckill.act_script import ActScripts
 from seckill.audit import Report, audit
 from seckill.broker.reader import TopicReader
+from seckill.claims import claim_of_lane
 from seckill.dead_records import Dead
 from seckill.errors import Refused
 from seckill.fence import RECOVERING, FenceToken, fence, lift, new_token
-from seckill.guard import claim_of_lane
 from seckill.journal import Journal, moment
 from seckill.keys import Lane
 from seckill.last_audit import write_last_audit

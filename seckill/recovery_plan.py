@@ -14,12 +14,12 @@ from django.db import connection, transaction
 from django.db.models import Max
 
 from seckill import lease, restore, sold
-from seckill.audit_totals import snapshot
-from seckill.guard import claim_of_lane
+from seckill.claims import claim_of_lane
 from seckill.keys import Lane, position_field
 from seckill.loading import held_state, state_of
 from seckill.models import Activity, Item, StockChange
 from seckill.stats import LaneStatus, read_lane
+from seckill.through_django import snapshot
 from seckill.wire import Outcome
 from seckill.witness import last_rows, lost_rows
 

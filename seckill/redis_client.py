@@ -118,3 +118,9 @@ def run_script(
                 # After a failover the name leads to another server: not to the one of this socket.
                 client.connection_pool.disconnect()
             raise
+
+
+def ping(client: "redis.Redis") -> None:
+    """Raises RedisAway unless Redis answers and takes our password."""
+    with redis_errors():
+        client.ping()

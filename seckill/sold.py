@@ -16,7 +16,8 @@ from django.db import connection
 
 from seckill.errors import Poison
 from seckill.keys import Lane
-from seckill.records import parse, scan, source_id
+from seckill.record_list import scan
+from seckill.records import parse, source_id
 from seckill.redis_client import redis_errors
 
 # Examples of what is wrong that are kept: the rest is only counted.

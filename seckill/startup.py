@@ -4,10 +4,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-import redis
-
 from seckill.errors import ServiceAway
-from seckill.redis_client import redis_errors
 from seckill.shutdown import Shutdown
 
 T = TypeVar("T")
@@ -38,9 +35,3 @@ def wait_for(
         if shutdown.wait(min(pause, max(deadline - time.monotonic(), 0.01))):
             raise Stopped
         pause = min(pause * 2, LONGEST_PAUSE_S)
-
-
-def ping(client: "redis.Redis") -> None:
-    """Raises RedisAway unless Redis answers and takes our password."""
-    with redis_errors():
-        client.ping()

@@ -10,16 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from seckill.batch import Batch
 from seckill.broker.producer import Done, Producer
 from seckill.broker.traces import HEADER
-from seckill.dead_records import Dead
-from seckill.engine import Engine, Reply
-from seckill.errors import RedisAway, ServiceAway
-from seckill.keys import DEFAULT_LIST
-from seckill.lease import Claim
-from seckill.records import WireRecord
-from seckill.storage import Storage, Stored
 from seckill_project.config import Client, ConfigError
 
 if TYPE_CHECKING:
@@ -166,107 +158,4 @@ class TracedProducer:
     def close(self) -> None:
         """Also sends the spans that are left."""
         self._producer.close()
-        self._tracing.close()
-
-
-class TracedEngine(Engine):
-    """An engine whose batches and script calls are spans."""
-
-    def __init__(self, tracing: Tracing, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._tracing = tracing
-        self._spans: list[tuple[Span, Span]] = []
-
-    def submit(self, batches: Sequence[Batch]) -> None:
-        """See `Engine`."""
-        if not self._spans:
-            self._spans = [self._begin(batch) for batch in batches]
-        try:
-            super().submit(batches)
-        except RedisAway as away:
-            self._fail(away)
-            raise
-
-    def collect(self) -> list[Reply]:
-        """See `Engine`."""
-        try:
-            replies = super().collect()
-        except RedisAway as away:
-            self._fail(away)
-            raise
-        # Where Redis did not know the script, the second attempt has ended them.
-        for (batch, script), reply in zip(self._spans, replies if self._spans else (), strict=True):
-            script.set_attribute("seckill.status", reply.status.name)
-            script.end()
-            batch.end()
-        self._spans = []
-        return replies
-
-    def close(self) -> None:
-        """Also sends the spans that are left."""
-        super().close()
-        self._tracing.close()
-
-    def _begin(self, batch: Batch) -> "tuple[Span, Span]":
-        attributes = {
-            "messaging.system": "kafka",
-            "messaging.destination.partition.id": str(batch.partition),
-            "messaging.batch.message_count": batch.requests,
-            "seckill.from": batch.start,
-            "seckill.to": batch.end,
-        }
-        outer = self._tracing.begin("batch", "CONSUMER", attributes, links=batch.traces.values())
-        return outer, self._tracing.begin("script", "CLIENT", {"db.system": "redis"}, below=outer)
-
-    def _fail(self, away: RedisAway) -> None:
-        for batch, script in self._spans:
-            self._tracing.failed(script, away)
-            self._tracing.failed(batch, away)
-        self._spans = []
-
-
-class TracedStorage(Storage):
-    """A storage whose transactions are spans, each sampled row one below its request."""
-
-    def __init__(self, tracing: Tracing, dsn: str, lane: str = DEFAULT_LIST) -> None:
-        super().__init__(dsn, lane)
-        self._tracing = tracing
-
-    def store(
-        self,
-        claim: Claim,
-        records: Sequence[WireRecord],
-        texts: Sequence[bytes],
-        dead: Sequence[Dead] = (),
-        stored: Mapping[str, int] | None = None,
-    ) -> Stored:
-        """See `Storage`."""
-        traced = [record for record in records if record.trace is not None]
-        span = self._tracing.begin(
-            "store",
-            "CONSUMER",
-            {"db.system": "postgresql", "seckill.records": len(records)},
-            links={record.trace or "": None for record in traced},
-        )
-        try:
-            result = super().store(claim, records, texts, dead, stored)
-        except ServiceAway as away:
-            self._tracing.failed(span, away)
-            raise
-        span.set_attribute("seckill.stored", result.new)
-        span.end()
-        for record in traced:
-            attributes = {
-                "seckill.source": record.source,
-                "seckill.partition": record.partition,
-                "seckill.offset": record.offset,
-                "seckill.item": record.item_id,
-            }
-            with self._tracing.below(record.trace or "", "row", attributes):
-                pass
-        return result
-
-    def close(self) -> None:
-        """Also sends the spans that are left."""
-        super().close()
         self._tracing.close()

@@ -17,10 +17,10 @@ from pydantic import TypeAdapter, ValidationError
 from seckill import exit_codes
 from seckill.control import Act, Control, Once, Refused
 from seckill.errors import TablesMissing
-from seckill.journal import postgres_errors
 from seckill.management.arguments import add_connection_flags, readable_errors, use_database
 from seckill.printable import given, printable
 from seckill.redis_client import connect
+from seckill.through_django import postgres_errors
 from seckill.wire import DEFAULT_ACTIVITY, MAX_ID
 from seckill_project.config import ControlApi, Stock, load
 

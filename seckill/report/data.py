@@ -12,15 +12,16 @@ from django.db import connection
 
 from seckill.audit import CannotCheck, Report, audit
 from seckill.broker.topics import Topics
-from seckill.control import postgres_errors
 from seckill.decode import decode
 from seckill.errors import BrokerAway, NoSuchActivity, Poison
 from seckill.keys import Lane, position_field
-from seckill.records import parse, scan
+from seckill.record_list import scan
+from seckill.records import parse
 from seckill.report.arrivals import read_arrivals, shares
 from seckill.report.fairness import Fairness, Queue, judge
 from seckill.series import ActivitySample, Sample, read_series, sample_of
 from seckill.stats import ActivityStatus, ItemStatus, LaneStatus, read_lane
+from seckill.through_django import postgres_errors
 from seckill.wire import Outcome
 from seckill_project.config import Server
 

@@ -17,10 +17,10 @@ from django.db import connection, connections
 from devstack.endpoints import Endpoints
 from seckill import exit_codes
 from seckill.audit import audit
+from seckill.claims import claim_of_lane
 from seckill.control import Control, Refused
 from seckill.engine import Engine, Status
 from seckill.fence import RECOVERING, REWOUND, fence, new_token
-from seckill.guard import claim_of_lane
 from seckill.keys import Lane, position_field
 from seckill.log_worker import LogWorker
 from seckill.models import Activity, Item, Record, StockChange

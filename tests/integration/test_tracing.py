@@ -23,7 +23,9 @@ from seckill.log_worker import LogWorker
 from seckill.models import Record
 from seckill.shutdown import Shutdown
 from seckill.storage import Storage
-from seckill.tracing import TracedEngine, TracedProducer, TracedStorage, Tracing
+from seckill.traced_engine import TracedEngine
+from seckill.traced_storage import TracedStorage
+from seckill.tracing import TracedProducer, Tracing
 from seckill_project.config import BASE_DIR, Server
 from tests import sale
 from tests.conftest import wait_until

@@ -12,7 +12,6 @@ from rich.table import Table
 
 from seckill import exit_codes
 from seckill.audit import CannotCheck
-from seckill.audit_totals import snapshot
 from seckill.broker.reader import CannotRead, TopicReader
 from seckill.broker.topics import Topics
 from seckill.console import Console
@@ -31,6 +30,7 @@ from seckill.recovery import FROM_KAFKA, recover
 from seckill.recovery_plan import Plan, make_plan, postgres_state
 from seckill.redis_client import connect
 from seckill.stats import read_lane
+from seckill.through_django import snapshot
 from seckill_project.config import Server, load
 
 # Rows of a table that are printed; the others are summed up.

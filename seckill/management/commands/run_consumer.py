@@ -25,9 +25,9 @@ from seckill.management.arguments import (
     use_database,
 )
 from seckill.metrics import serve_metrics
-from seckill.redis_client import connect
+from seckill.redis_client import connect, ping
 from seckill.shutdown import Shutdown
-from seckill.startup import Stopped, ping, wait_for
+from seckill.startup import Stopped, wait_for
 from seckill.wire import DEFAULT_ACTIVITY
 from seckill_project.config import Server, load
 

@@ -26,9 +26,8 @@ from seckill.management.arguments import (
     use_database,
 )
 from seckill.metrics import serve_metrics
-from seckill.redis_client import connect
+from seckill.redis_client import connect, ping
 from seckill.shutdown import Shutdown
-from seckill.startup import ping
 from seckill.web_server import PortTaken, address_of, listen, serve
 from seckill_project.addresses import networks
 from seckill_project.config import ControlApi, load

@@ -17,11 +17,12 @@ from seckill.management.arguments import (
     section_flags,
 )
 from seckill.metrics import serve_metrics
-from seckill.redis_client import connect
+from seckill.redis_client import connect, ping
 from seckill.shutdown import Shutdown
-from seckill.startup import Stopped, ping, wait_for
+from seckill.startup import Stopped, wait_for
 from seckill.storage import Storage
-from seckill.tracing import TracedStorage, open_tracing
+from seckill.traced_storage import TracedStorage
+from seckill.tracing import open_tracing
 from seckill.workers import Heart, Kind
 from seckill_project.config import LogWorker as Section
 from seckill_project.config import load

@@ -1,0 +1,34 @@
+"""PostgreSQL for everything that runs in Django: what its errors mean, and one moment of it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import DatabaseError, InterfaceError, connection, transaction
+
+from seckill.errors import PostgresAway
+from seckill.postgres import judged
+
+
+@contextmanager
+def postgres_errors() -> Iterator[None]:
+    """PostgreSQL's ways of not answering, through Django. Raises PostgresAway, or the error
+    itself.
+    """
+    try:
+        yield
+    except DatabaseError as error:
+        meaning = judged(error.__cause__ or error)
+        if isinstance(meaning, PostgresAway):
+            raise meaning from None
+        raise
+    except InterfaceError as away:
+        raise PostgresAway(str(away).strip().splitlines()[0]) from None
+
+
+@contextmanager
+def snapshot() -> Iterator[None]:
+    """A transaction for which PostgreSQL stands still from its first statement on."""
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        yield

@@ -1,0 +1,68 @@
+"""The engine of a consumer that traces: each batch and each script call is a span."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from seckill.batch import Batch
+from seckill.engine import Engine, Reply
+from seckill.errors import RedisAway
+from seckill.tracing import Tracing
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
+
+class TracedEngine(Engine):
+    """An engine whose batches and script calls are spans."""
+
+    def __init__(self, tracing: Tracing, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._tracing = tracing
+        self._spans: list[tuple[Span, Span]] = []
+
+    def submit(self, batches: Sequence[Batch]) -> None:
+        """See `Engine`."""
+        if not self._spans:
+            self._spans = [self._begin(batch) for batch in batches]
+        try:
+            super().submit(batches)
+        except RedisAway as away:
+            self._fail(away)
+            raise
+
+    def collect(self) -> list[Reply]:
+        """See `Engine`."""
+        try:
+            replies = super().collect()
+        except RedisAway as away:
+            self._fail(away)
+            raise
+        # Where Redis did not know the script, the second attempt has ended them.
+        for (batch, script), reply in zip(self._spans, replies if self._spans else (), strict=True):
+            script.set_attribute("seckill.status", reply.status.name)
+            script.end()
+            batch.end()
+        self._spans = []
+        return replies
+
+    def close(self) -> None:
+        """Also sends the spans that are left."""
+        super().close()
+        self._tracing.close()
+
+    def _begin(self, batch: Batch) -> "tuple[Span, Span]":
+        attributes = {
+            "messaging.system": "kafka",
+            "messaging.destination.partition.id": str(batch.partition),
+            "messaging.batch.message_count": batch.requests,
+            "seckill.from": batch.start,
+            "seckill.to": batch.end,
+        }
+        outer = self._tracing.begin("batch", "CONSUMER", attributes, links=batch.traces.values())
+        return outer, self._tracing.begin("script", "CLIENT", {"db.system": "redis"}, below=outer)
+
+    def _fail(self, away: RedisAway) -> None:
+        for batch, script in self._spans:
+            self._tracing.failed(script, away)
+            self._tracing.failed(batch, away)
+        self._spans = []
