@@ -1,0 +1,1 @@
+"""The proof: what is promised, compared with what stands in Redis, PostgreSQL and Kafka."""

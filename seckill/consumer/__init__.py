@@ -1,0 +1,1 @@
+"""`run_consumer`: from a message in Kafka to an outcome in Redis."""

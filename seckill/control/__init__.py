@@ -1,0 +1,1 @@
+"""Acts of operators: checked, journalled, carried out by one script each."""

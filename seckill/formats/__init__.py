@@ -1,0 +1,1 @@
+"""What outsiders send and read: requests, records, outcomes. Knows no service."""

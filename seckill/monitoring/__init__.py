@@ -1,0 +1,1 @@
+"""What onlookers are shown: metrics, the status table, readiness."""

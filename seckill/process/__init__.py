@@ -1,0 +1,1 @@
+"""How a process starts, speaks and stops. Knows nothing of a sale."""

@@ -1,0 +1,1 @@
+"""What workers say while they work: heartbeats, history, lag, traces."""

@@ -1,0 +1,1 @@
+"""The doors: admin, API, and the server that holds them."""

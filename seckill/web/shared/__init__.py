@@ -1,0 +1,1 @@
+"""What more than one door needs. Knows none of them."""
