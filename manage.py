@@ -9,8 +9,8 @@ def main() -> None:
     """Run a management command; a wrong configuration is one line, not a traceback."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "seckill_project.settings")
     try:
-        from seckill.printable import printable
-        from seckill.terminal import Utility, prepare
+        from seckill.process.printable import printable
+        from seckill.process.terminal import Utility, prepare
         from seckill_project.config import ConfigError
     except ImportError as missing:
         sys.exit(

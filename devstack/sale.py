@@ -15,17 +15,17 @@ import redis
 
 from devstack.crew import Crew
 from devstack.endpoints import DevstackError
-from seckill.audit import Report, audit
+from seckill.audit.audit import Report, audit
+from seckill.audit.verdict import write_last_audit
 from seckill.broker.topics import Topics
-from seckill.control import Control
+from seckill.control.control import Control
 from seckill.errors import ServiceAway
-from seckill.keys import Lane, position_field
-from seckill.last_audit import write_last_audit
+from seckill.formats.outcomes import Outcome
+from seckill.lane.keys import Lane, position_field
+from seckill.lane.status import LaneStatus, read_lane
+from seckill.process.shutdown import Shutdown
 from seckill.report.data import collect
 from seckill.report.page import render
-from seckill.shutdown import Shutdown
-from seckill.stats import LaneStatus, read_lane
-from seckill.wire import Outcome
 from seckill_project.config import Server
 
 # Seconds between two looks at the running sale.

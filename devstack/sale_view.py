@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from devstack.sale import Moment, Plan, Result
-from seckill.audit_checks import INVARIANTS
+from seckill.audit.checks import INVARIANTS
 
 # Seconds between two plain lines where there is no terminal.
 LINE_S = 2.0

@@ -12,7 +12,7 @@ from itertools import accumulate
 from loadgen.malformed import MALFORMED
 from loadgen.profile import Profile
 from loadgen.shuffle import Shuffled
-from seckill.wire import DEFAULT_ACTIVITY
+from seckill.formats.outcomes import DEFAULT_ACTIVITY
 
 # Buyers that may click again: the latest so many.
 RECENT = 1024

@@ -1,12 +1,12 @@
 """Bodies that are no request: one of each way in which design.md section 4 can be broken.
 
-Owns the list only; whether a body is INVALID is for `seckill.decode` to say, and tests hold both
-together. Nothing here is random.
+Owns the list only; whether a body is INVALID is for `seckill.formats.request` to say, and tests
+hold both together. Nothing here is random.
 """
 
 from typing import NamedTuple
 
-from seckill.wire import MAX_ID, MAX_ITEMS, MAX_QUANTITY, MAX_REQUEST_ID, MAX_TIME_MS
+from seckill.formats.outcomes import MAX_ID, MAX_ITEMS, MAX_QUANTITY, MAX_REQUEST_ID, MAX_TIME_MS
 
 
 class Malformed(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from loadgen.malformed import MALFORMED
-from seckill.wire import DEFAULT_ACTIVITY, MAX_ID, MAX_ITEMS, MAX_QUANTITY
+from seckill.formats.outcomes import DEFAULT_ACTIVITY, MAX_ID, MAX_ITEMS, MAX_QUANTITY
 
 # What a request asks for where the profile does not say it: five items, one to five units.
 DEFAULT_ITEMS = dict.fromkeys(range(1001, 1006), 1.0)

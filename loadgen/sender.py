@@ -31,7 +31,7 @@ FLUSH_S, FLUSH_STOPPED_S = 60.0, 10.0
 
 
 class Stop(Protocol):
-    """What the loop needs of `seckill.shutdown.Shutdown`."""
+    """What the loop needs of `seckill.process.shutdown.Shutdown`."""
 
     @property
     def requested(self) -> bool:

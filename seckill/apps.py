@@ -13,6 +13,6 @@ class SeckillConfig(AppConfig):
 
     def ready(self) -> None:
         """Have the groups of operators and observers made with the tables."""
-        from seckill.roles import make_groups
+        from seckill.web.shared.roles import make_groups
 
         post_migrate.connect(make_groups, sender=self, dispatch_uid="seckill.roles")

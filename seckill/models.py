@@ -1,7 +1,7 @@
 """The tables: activities, items, records (orders), the journal of control acts, API keys.
 
 Owns the schema and the constraints that carry the invariants. `Record` rows and `Item.sold` are
-written by the log worker alone, in one transaction; everything else by `seckill.control`.
+written by the log worker alone, in one transaction; everything else by `seckill.control.control`.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from django.db.models import Q
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from seckill.wire import DEFAULT_ACTIVITY, MAX_REQUEST_ID, MAX_UNITS
+from seckill.formats.outcomes import DEFAULT_ACTIVITY, MAX_REQUEST_ID, MAX_UNITS
 
 
 class Activity(models.Model):
@@ -225,7 +225,9 @@ def act_text(act: str) -> str:
 
 
 class Lane(models.Model):
-    """A lane as PostgreSQL knows it: see `seckill.lease`, which alone reads and writes it."""
+    """A lane as PostgreSQL knows it: see `seckill.postgres.lease`, which alone reads and writes
+    it.
+    """
 
     # The name of its list in Redis.
     name = models.CharField(primary_key=True, max_length=200)
@@ -245,7 +247,7 @@ class Lane(models.Model):
 
 
 class Lease(models.Model):
-    """Who decides in a lane, on which Redis, until when: see `seckill.lease`."""
+    """Who decides in a lane, on which Redis, until when: see `seckill.postgres.lease`."""
 
     holder = models.CharField(primary_key=True, max_length=200)
     lane = models.CharField(max_length=200)
@@ -261,7 +263,7 @@ class Lease(models.Model):
 
 
 class DeadRecord(models.Model):
-    """An accepted record that could not become a row: see `seckill.dead_records`."""
+    """An accepted record that could not become a row: see `seckill.dead_letters.records`."""
 
     class Kind(models.TextChoices):
         """Why it is no row."""

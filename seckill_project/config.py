@@ -32,7 +32,7 @@ from pydantic_settings import (
 )
 
 from devstack.endpoints import read_endpoints
-from seckill.wire import MAX_ID, MAX_UNITS
+from seckill.formats.outcomes import MAX_ID, MAX_UNITS
 from seckill_project.addresses import (
     check_brokers,
     check_dsn,

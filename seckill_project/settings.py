@@ -13,8 +13,8 @@ from django.templatetags.static import static
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
-from seckill.csp import STRICT
-from seckill.redis_client import no_retry
+from seckill.lane.client import no_retry
+from seckill.web.shared.csp import STRICT
 from seckill_project.addresses import django_database
 from seckill_project.config import (
     BASE_DIR,
@@ -110,18 +110,18 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "seckill.probes.Probes",
+    "seckill.web.shared.probes.Probes",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "seckill.language.LanguageOfPeople",
+    "seckill.web.shared.language.LanguageOfPeople",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "seckill.csp.ContentPolicy",
-    "seckill.away_page.AwayPage",
+    "seckill.web.shared.csp.ContentPolicy",
+    "seckill.web.shared.away_page.AwayPage",
 ]
 
 ROOT_URLCONF = "seckill_project.urls"
@@ -163,7 +163,7 @@ CACHES = {
     }
 }
 
-# REST calls a second of one caller, and at once: see seckill.rate_limit.
+# REST calls a second of one caller, and at once: see seckill.web.shared.rate_limit.
 RATE_LIMIT, RATE_BURST = _api.rate_limit, _api.rate_burst
 
 AUTH_PASSWORD_VALIDATORS = [
@@ -189,7 +189,7 @@ WHITENOISE_AUTOREFRESH = False
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"()": "seckill.logs.formatter", "log_format": _api.log_format}},
+    "formatters": {"line": {"()": "seckill.process.logs.formatter", "log_format": _api.log_format}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
@@ -220,8 +220,8 @@ UNFOLD = {
     "SHOW_HISTORY": False,
     "SHOW_LANGUAGES": True,
     # The colours, which unfold would write into each page as an inline style.
-    "DASHBOARD_CALLBACK": "seckill.admin.overview.overview",
-    "GLOBAL_CALLBACK": "seckill.admin.frame.without_inline_style",
+    "DASHBOARD_CALLBACK": "seckill.web.admin.overview.overview",
+    "GLOBAL_CALLBACK": "seckill.web.admin.frame.without_inline_style",
     "STYLES": [lambda request: static("seckill/theme.css")],
     "SITE_FAVICONS": [
         {
@@ -231,7 +231,7 @@ UNFOLD = {
         }
     ],
     "SCRIPTS": [lambda request: static("seckill/keyboard.js")],
-    "LOGIN": {"form": "seckill.login.LoginForm"},
+    "LOGIN": {"form": "seckill.web.shared.login.LoginForm"},
     "SHOW_VIEW_ON_SITE": False,
     "SIDEBAR": {
         "show_search": False,

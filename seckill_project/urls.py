@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from seckill.api import api
+from seckill.web.api import api
 
 urlpatterns = [
     path("admin/", admin.site.urls),

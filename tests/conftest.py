@@ -25,8 +25,8 @@ from psycopg.conninfo import conninfo_to_dict
 from devstack.endpoints import HOST, Endpoints
 from devstack.stack import Stack
 from seckill.broker.topics import Topics
-from seckill.keys import Lane
-from seckill.redis_client import connect
+from seckill.lane.client import connect
+from seckill.lane.keys import Lane
 from seckill_project.config import BASE_DIR, Server, load
 from tests.other_services import pgbouncer, use_redis_server
 

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 from loadgen.malformed import MALFORMED
-from seckill.wire import MAX_ID, MAX_ITEMS, MAX_QUANTITY, MAX_REQUEST_ID, MAX_TIME_MS
+from seckill.formats.outcomes import MAX_ID, MAX_ITEMS, MAX_QUANTITY, MAX_REQUEST_ID, MAX_TIME_MS
 
 # Inputs of the short form; FUZZ=1000000 in the environment looks longer, FUZZ_SEED elsewhere.
 INPUTS = int(os.environ.get("FUZZ", "20000"))

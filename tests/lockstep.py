@@ -13,12 +13,12 @@ from typing import Any
 
 import redis
 
-from seckill.batch import NOTHING_KNOWN, Batch, Known, encode, skip
-from seckill.engine import OUTCOME_OF_DIGIT, Engine, Status
-from seckill.fence import RECOVERING, fence, lift, new_token
-from seckill.keys import BUYERS_MARK, Lane, position_field
-from seckill.stats import read_lane
-from seckill.wire import MAX_ID, Outcome
+from seckill.consumer.batch import NOTHING_KNOWN, Batch, Known, encode, skip
+from seckill.consumer.engine import OUTCOME_OF_DIGIT, Engine, Status
+from seckill.formats.outcomes import MAX_ID, Outcome
+from seckill.lane.fence import RECOVERING, fence, lift, new_token
+from seckill.lane.keys import BUYERS_MARK, Lane, position_field
+from seckill.lane.status import read_lane
 from tests.model import FOREVER, Model, Place, Sale, Wish
 from tests.sale import body, now_ms
 from tests.unit.test_stats import histogram

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from seckill.engine import Status
-from seckill.wire import Outcome
+from seckill.consumer.engine import Status
+from seckill.formats.outcomes import Outcome
 
 Place = tuple[str, int]
 FOREVER = float("inf")

@@ -12,11 +12,13 @@ from typing import Any
 import redis
 from django.db import connection, transaction
 
-from seckill import buyers, dead_records, scripts
-from seckill.batch import Batch, encode
-from seckill.dead_records import Dead, Kind
-from seckill.keys import BUYERS_MARK, CONTROL_CHANNEL, Lane, rate_bucket
-from seckill.redis_client import run_script
+from seckill.consumer.batch import Batch, encode
+from seckill.control import buyers
+from seckill.dead_letters import records as dead_records
+from seckill.dead_letters.records import Dead, Kind
+from seckill.lane import scripts
+from seckill.lane.client import run_script
+from seckill.lane.keys import BUYERS_MARK, CONTROL_CHANNEL, Lane, rate_bucket
 
 SOURCE = "0f9a2c51-6f0e-4b8e-9d0c-3a54f1f2a111"
 

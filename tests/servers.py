@@ -12,7 +12,7 @@ import redis
 
 from devstack import valkey
 from devstack.endpoints import HOST
-from seckill.redis_client import connect
+from seckill.lane.client import connect
 from tests.conftest import wait_until
 
 

@@ -6,15 +6,15 @@ from collections.abc import Callable
 import redis
 from django.db import connection
 
-from seckill.audit import audit
-from seckill.control import Control
-from seckill.engine import Engine
-from seckill.keys import Lane
-from seckill.log_worker import LogWorker
-from seckill.shutdown import Shutdown
-from seckill.stats import ActivityStatus
-from seckill.storage import Storage
-from seckill.wire import Outcome
+from seckill.audit.audit import audit
+from seckill.consumer.engine import Engine
+from seckill.control.control import Control
+from seckill.formats.outcomes import Outcome
+from seckill.lane.keys import Lane
+from seckill.lane.status import ActivityStatus
+from seckill.log_worker.storage import Storage
+from seckill.log_worker.worker import LogWorker
+from seckill.process.shutdown import Shutdown
 from tests.sale import batch, body
 
 LANE = Lane()

@@ -10,7 +10,7 @@ from devstack.bench.rig import CLIENTS, UNLIMITED, Rig
 from devstack.endpoints import DevstackError
 from seckill.broker.producer import open_producer
 from seckill.errors import BrokerAway
-from seckill.stats import read_lane
+from seckill.lane.status import read_lane
 from seckill_project.config import Client, load
 
 # Orders/s that are offered, above the goal: the end of the run has to be waited for too.

@@ -15,7 +15,7 @@ from devstack.bench.deciding import EVEN
 from devstack.bench.figures import Figure
 from devstack.bench.rig import CLIENTS, UNLIMITED, Rig
 from devstack.bench.storing import fill
-from seckill.keys import Lane
+from seckill.lane.keys import Lane
 
 # Of the fresh rate.
 GOAL = 0.9

@@ -13,7 +13,7 @@ from devstack.bench.rig import CLIENTS, LOOK_S, UNLIMITED, Rig
 from devstack.crew import Crew
 from devstack.sale import worker_environment
 from devstack.stack import Stack
-from seckill.redis_client import connect
+from seckill.lane.client import connect
 from seckill_project.config import BASE_DIR
 
 # (seconds, requests decided) of each look at a lane.

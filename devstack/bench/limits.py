@@ -14,12 +14,12 @@ from typing import Any
 import redis.asyncio
 from redis.exceptions import NoScriptError
 
-from seckill import garbage
-from seckill.batch import encode
 from seckill.broker import open_consumer
-from seckill.decode import decode
-from seckill.engine import Engine, Status
-from seckill.keys import Lane
+from seckill.consumer.batch import encode
+from seckill.consumer.engine import Engine, Status
+from seckill.formats.request import decode
+from seckill.lane.keys import Lane
+from seckill.process import garbage
 from seckill_project.config import Server
 
 # Partitions over which the script alone gets its batches: as many as a consumer's group of calls.

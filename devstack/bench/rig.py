@@ -23,11 +23,11 @@ from devstack.endpoints import NAMES, DevstackError
 from devstack.stack import Stack
 from loadgen.buyers import Buyers
 from loadgen.profile_file import parse_profile
-from seckill.audit import audit
+from seckill.audit.audit import audit
 from seckill.broker.topics import Topics
-from seckill.control import Control
-from seckill.keys import DEFAULT_LIST, Lane
-from seckill.stats import read_lane
+from seckill.control.control import Control
+from seckill.lane.keys import DEFAULT_LIST, Lane
+from seckill.lane.status import read_lane
 from seckill_project.config import Server
 
 # Seconds between two looks.

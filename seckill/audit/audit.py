@@ -2,8 +2,8 @@
 
 Reads everything, changes nothing; only commands and tests read it. It looks at one moment T: Redis
 in one transaction, then the lists, then one snapshot of PostgreSQL, in which only what was decided
-before T counts (see `seckill.sold`). What moved on meanwhile is therefore no finding, and what is
-found has to stand in two looks.
+before T counts (see `seckill.postgres.sold`). What moved on meanwhile is therefore no finding, and
+what is found has to stand in two looks.
 """
 
 import time
@@ -13,16 +13,16 @@ from typing import Any
 
 import redis
 
-from seckill import sold
-from seckill.audit_checks import Finding, Totals, all_checks
-from seckill.audit_ground import buyers_of, compared, forgotten, look_at_ground, server_of
-from seckill.audit_totals import begun_acts, count, locked_activities
-from seckill.keys import Lane
-from seckill.parked import MANY_DEAD
-from seckill.stats import LaneStatus, read_lane
-from seckill.through_django import postgres_errors, snapshot
-from seckill.wire import Outcome
-from seckill.witness import lost_acts, undecided
+from seckill.audit.checks import Finding, Totals, all_checks
+from seckill.audit.ground import buyers_of, compared, forgotten, look_at_ground, server_of
+from seckill.audit.totals import begun_acts, count, locked_activities
+from seckill.dead_letters.reader import MANY_DEAD
+from seckill.formats.outcomes import Outcome
+from seckill.lane.keys import Lane
+from seckill.lane.status import LaneStatus, read_lane
+from seckill.postgres import sold
+from seckill.postgres.through_django import postgres_errors, snapshot
+from seckill.postgres.witness import lost_acts, undecided
 
 # A finding is told when it stands in two looks; after so many it is told as it is.
 LOOKS = 4

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from seckill.printable import preview
-from seckill.sold import Waiting
-from seckill.stats import LaneStatus
-from seckill.wire import Outcome
+from seckill.formats.outcomes import Outcome
+from seckill.lane.status import LaneStatus
+from seckill.postgres.sold import Waiting
+from seckill.process.printable import preview
 
 NEVER_OVERSOLD = "never oversold"
 NEVER_LOST = "never lost"

@@ -11,16 +11,17 @@ from typing import Any
 import redis
 from django.db import connection
 
-from seckill import dead_records, lease, sold
-from seckill.audit_checks import Ground
-from seckill.claims import claim_of_lane
-from seckill.dead_records import Kind
+from seckill.audit.checks import Ground
+from seckill.dead_letters import records as dead_records
+from seckill.dead_letters.records import Kind
 from seckill.errors import PostgresAway, RedisAway
-from seckill.keys import Lane
-from seckill.lease import LaneRow, PostgresOlder
-from seckill.redis_client import redis_errors
-from seckill.stats import LaneStatus
-from seckill.witness import Steered, last_rows, lost_rows, steered
+from seckill.lane.client import redis_errors
+from seckill.lane.keys import Lane
+from seckill.lane.status import LaneStatus
+from seckill.postgres import lease, sold
+from seckill.postgres.claims import claim_of_lane
+from seckill.postgres.lease import LaneRow, PostgresOlder
+from seckill.postgres.witness import Steered, last_rows, lost_rows, steered
 
 # Buyers of an activity whose units are compared one by one.
 SAMPLE = 1_000

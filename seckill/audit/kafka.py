@@ -13,16 +13,16 @@ from typing import Any
 import redis
 from django.db import connection
 
-from seckill import sold
-from seckill.audit_checks import NEVER_DROPPED, NEVER_LOST, NEVER_TWICE, Finding
-from seckill.audit_totals import IDENTITY
+from seckill.audit.checks import NEVER_DROPPED, NEVER_LOST, NEVER_TWICE, Finding
+from seckill.audit.totals import IDENTITY
 from seckill.broker.reader import Messages, TopicReader
-from seckill.decode import Request, decode
 from seckill.errors import Poison
-from seckill.keys import Lane, position_field
-from seckill.stats import LaneStatus, read_lane
-from seckill.through_django import postgres_errors, snapshot
-from seckill.wire import Outcome
+from seckill.formats.outcomes import Outcome
+from seckill.formats.request import Request, decode
+from seckill.lane.keys import Lane, position_field
+from seckill.lane.status import LaneStatus, read_lane
+from seckill.postgres import sold
+from seckill.postgres.through_django import postgres_errors, snapshot
 
 # Findings that are kept: the rest is only counted.
 MOST_FINDINGS = 20

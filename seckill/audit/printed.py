@@ -4,9 +4,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from seckill.audit import Report
-from seckill.audit_checks import INVARIANTS
-from seckill.audit_kafka import KafkaReport
+from seckill.audit.audit import Report
+from seckill.audit.checks import INVARIANTS
+from seckill.audit.kafka import KafkaReport
 
 # Findings that are printed; --json has all.
 SHOWN = 10

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from django.db import connection, transaction
 
-from seckill.audit_checks import Totals
-from seckill.sold import limits_sql
+from seckill.audit.checks import Totals
+from seckill.postgres.sold import limits_sql
 
 IDENTITY = (
     "r.source = w.source AND r.partition = w.partition"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import redis
 
-from seckill.keys import Lane
-from seckill.redis_client import redis_errors
+from seckill.lane.client import redis_errors
+from seckill.lane.keys import Lane
 
 # Characters of the first finding that are kept.
 LONGEST_FINDING = 500

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from django.db import DatabaseError, close_old_connections
 
-from seckill.audit import CannotCheck, Report
+from seckill.audit.audit import CannotCheck, Report
 from seckill.errors import ServiceAway
-from seckill.shutdown import Shutdown
+from seckill.process.shutdown import Shutdown
 
 
 @dataclass

@@ -14,7 +14,7 @@ from seckill.broker.security import kafka_python_options
 from seckill.broker.topics import Topics
 from seckill.broker.unpack import Message, bound
 from seckill.errors import BrokerAway
-from seckill.wire import MAX_ID
+from seckill.formats.outcomes import MAX_ID
 from seckill_project.config import KafkaSection
 
 # Messages in one batch.

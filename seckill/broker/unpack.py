@@ -23,7 +23,7 @@ from kafka.record.legacy_records import LegacyRecordBatch
 from kafka.record.util import decode_varint
 
 from seckill.errors import Poison
-from seckill.wire import Unreadable
+from seckill.formats.outcomes import Unreadable
 
 # The form of batches since Kafka 0.11.
 FORMAT = 2

@@ -12,11 +12,11 @@ from itertools import chain
 
 import msgspec
 
-from seckill.decode import Request, decode_all
+from seckill.dead_letters.letter import Invalid
 from seckill.errors import Poison
-from seckill.keys import BOARD_STRING
-from seckill.letter import Invalid
-from seckill.wire import DEFAULT_ACTIVITY
+from seckill.formats.outcomes import DEFAULT_ACTIVITY
+from seckill.formats.request import Request, decode_all
+from seckill.lane.keys import BOARD_STRING
 
 # Above this an entry of the packed requests is a number of requests that travel as counts.
 COUNTED = 1000

@@ -12,15 +12,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from seckill import broker
-from seckill.batch import Batch, Known
 from seckill.broker import Position
-from seckill.dead_letters import DeadLetters
-from seckill.engine import Engine, Reply, Status
+from seckill.consumer.batch import Batch, Known
+from seckill.consumer.engine import Engine, Reply, Status
+from seckill.consumer.intake import Intake
+from seckill.consumer.time_units import TimeUnits
+from seckill.dead_letters.writer import DeadLetters
 from seckill.errors import BrokerAway, RedisAway
-from seckill.events import event
-from seckill.intake import Intake
-from seckill.shutdown import Shutdown
-from seckill.time_units import TimeUnits
+from seckill.process.events import event
+from seckill.process.shutdown import Shutdown
 
 log = logging.getLogger(__name__)
 

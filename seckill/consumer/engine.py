@@ -14,13 +14,13 @@ from typing import Any, NoReturn, Protocol
 import redis
 from redis.connection import AbstractConnection
 
-from seckill import scripts
-from seckill.batch import Batch, Known
+from seckill.consumer.batch import Batch, Known
 from seckill.errors import RedisAway
-from seckill.keys import Lane, position_field
-from seckill.lease import CLAIM_FIELDS, Claim, NotLeading, claim_of
-from seckill.redis_client import is_elsewhere, judged, no_retry
-from seckill.wire import Outcome
+from seckill.formats.outcomes import Outcome
+from seckill.lane import scripts
+from seckill.lane.client import is_elsewhere, judged, no_retry
+from seckill.lane.keys import Lane, position_field
+from seckill.postgres.lease import CLAIM_FIELDS, Claim, NotLeading, claim_of
 
 # Seconds that a script may take before the connection counts as lost and the call is repeated.
 SCRIPT_TIMEOUT_S = 30.0
@@ -74,7 +74,7 @@ class Reply:
 
 
 class Gatekeeper(Protocol):
-    """Who says whether a Redis may decide: see `seckill.guard`."""
+    """Who says whether a Redis may decide: see `seckill.consumer.guard`."""
 
     @property
     def problem(self) -> str:

@@ -17,34 +17,34 @@ from dataclasses import dataclass, field
 
 import redis
 
-from seckill import garbage
-from seckill.batch import skip
-from seckill.blocked import in_words
 from seckill.broker import BrokerAway, CannotUnpack, Position, open_consumer
 from seckill.broker.producer import open_producer
 from seckill.broker.source import Source, open_source
 from seckill.broker.topics import Topics
-from seckill.children import Children
-from seckill.consumer import Consumer
-from seckill.dead_letters import DeadLetters, dead_topic
-from seckill.engine import Engine, Status
+from seckill.consumer.batch import skip
+from seckill.consumer.children import Children
+from seckill.consumer.consumer import Consumer
+from seckill.consumer.engine import Engine, Status
+from seckill.consumer.guard import Guard
+from seckill.consumer.memory import MemoryLimit
+from seckill.consumer.status_line import status_line
+from seckill.consumer.strangers import Strangers
+from seckill.consumer.traced_engine import TracedEngine
+from seckill.dead_letters.writer import DeadLetters, dead_topic
 from seckill.errors import RedisAway, Refused
-from seckill.events import event
-from seckill.exit_codes import CANNOT_UNPACK, SECOND_SIGNAL, UNREACHABLE
-from seckill.guard import Guard
-from seckill.keys import Lane, position_field
-from seckill.lag import Ends, LagWatch, Tails, read_ends
-from seckill.logs import configure_logging
-from seckill.memory import MemoryLimit
-from seckill.redis_client import connect
-from seckill.sampler import Sampler
-from seckill.shutdown import Shutdown, leave_ctrl_c_to_the_parent
-from seckill.stats import LaneStatus, read_lane
-from seckill.status_line import status_line
-from seckill.strangers import Strangers
-from seckill.traced_engine import TracedEngine
-from seckill.tracing import open_tracing
-from seckill.workers import LETTERS_LOST, Heart, Kind, worker_id
+from seckill.lane.client import connect
+from seckill.lane.keys import Lane, position_field
+from seckill.lane.status import LaneStatus, read_lane
+from seckill.process import garbage
+from seckill.process.events import event
+from seckill.process.exit_codes import CANNOT_UNPACK, SECOND_SIGNAL, UNREACHABLE
+from seckill.process.logs import configure_logging
+from seckill.process.shutdown import Shutdown, leave_ctrl_c_to_the_parent
+from seckill.telemetry.blocked import in_words
+from seckill.telemetry.heartbeats import LETTERS_LOST, Heart, Kind, worker_id
+from seckill.telemetry.lag import Ends, LagWatch, Tails, read_ends
+from seckill.telemetry.sampler import Sampler
+from seckill.telemetry.tracing import open_tracing
 from seckill_project.config import Server
 
 log = logging.getLogger(__name__)

@@ -13,17 +13,17 @@ import psycopg
 import redis
 
 from seckill.broker import Position
-from seckill.claims import claim_of_lane, write_claim
+from seckill.consumer.lease_keeper import ANSWER_S, LeaseKeeper
 from seckill.errors import BrokerAway, PostgresAway, RedisAway
-from seckill.events import event
-from seckill.fence import REWOUND, TORN, fence
-from seckill.keys import Lane, position_field
-from seckill.lease import Claim, LaneLost, RedisOlder
-from seckill.lease_keeper import ANSWER_S, LeaseKeeper
-from seckill.postgres import connect, limit, postgres_errors
-from seckill.redis_client import redis_errors
-from seckill.stats import LaneStatus, read_lane
-from seckill.witness import Steered, last_rows, lost_acts, steered, undecided
+from seckill.lane.client import redis_errors
+from seckill.lane.fence import REWOUND, TORN, fence
+from seckill.lane.keys import Lane, position_field
+from seckill.lane.status import LaneStatus, read_lane
+from seckill.postgres.access import connect, limit, postgres_errors
+from seckill.postgres.claims import claim_of_lane, write_claim
+from seckill.postgres.lease import Claim, LaneLost, RedisOlder
+from seckill.postgres.witness import Steered, last_rows, lost_acts, steered, undecided
+from seckill.process.events import event
 
 log = logging.getLogger(__name__)
 

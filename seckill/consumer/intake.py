@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from seckill import broker
-from seckill.batch import Batch, Known, encode
-from seckill.engine import Look
+from seckill.consumer.batch import Batch, Known, encode
+from seckill.consumer.engine import Look
 from seckill.errors import BrokerAway, ServiceAway
-from seckill.events import event
-from seckill.shutdown import Shutdown
+from seckill.process.events import event
+from seckill.process.shutdown import Shutdown
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -15,9 +15,9 @@ import psycopg
 
 from seckill.broker import Position
 from seckill.errors import BrokerAway, PostgresAway, RedisAway
-from seckill.events import event
-from seckill.lease import RENEW_S, Claim, NotLeading, give_up, lead
-from seckill.postgres import connect, limit, postgres_errors
+from seckill.postgres.access import connect, limit, postgres_errors
+from seckill.postgres.lease import RENEW_S, Claim, NotLeading, give_up, lead
+from seckill.process.events import event
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """The status line of the consumers: one line for one activity, one more for each further one."""
 
-from seckill.stats import ActivityStatus, LaneStatus
-from seckill.wire import Outcome
+from seckill.formats.outcomes import Outcome
+from seckill.lane.status import ActivityStatus, LaneStatus
 
 # Items shown by number; of the others only the sum.
 ITEMS_SHOWN = 8

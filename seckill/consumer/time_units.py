@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from seckill.broker import Slice
-from seckill.decode import decode
 from seckill.errors import Poison
-from seckill.events import event
+from seckill.formats.request import decode
+from seckill.process.events import event
 
 log = logging.getLogger(__name__)
 

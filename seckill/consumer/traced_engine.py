@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from seckill.batch import Batch
-from seckill.engine import Engine, Reply
+from seckill.consumer.batch import Batch
+from seckill.consumer.engine import Engine, Reply
 from seckill.errors import RedisAway
-from seckill.tracing import Tracing
+from seckill.telemetry.tracing import Tracing
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span

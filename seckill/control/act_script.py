@@ -10,8 +10,8 @@ import redis
 from django.utils.translation import gettext as _
 
 from seckill.errors import Fenced, NoSuchActivity, Refused, VersionMoved
-from seckill.keys import CONTROL_CHANNEL, Lane
-from seckill.redis_client import read_together, run_script
+from seckill.lane.client import read_together, run_script
+from seckill.lane.keys import CONTROL_CHANNEL, Lane
 
 # What scripts answer when they refuse; each has changed nothing then.
 NOT_LOADED, MOVED, TOO_MANY, NOT_ON_SALE, FENCED, TORN = -1, -2, -3, -4, -5, -6

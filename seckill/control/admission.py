@@ -8,15 +8,22 @@ import redis
 from django.db import connection, transaction
 from django.utils.translation import gettext as _
 
-from seckill import lease
-from seckill.act_script import fenced
-from seckill.claims import claim_of_lane, write_claim
+from seckill.control.act_script import fenced
 from seckill.errors import Fenced, PostgresAway, Refused
-from seckill.keys import Lane
-from seckill.lease import Claim, ForeignLane, LaneLost, NotLeading, PostgresOlder, RedisOlder
-from seckill.redis_client import redis_errors
-from seckill.stats import LaneStatus, read_lane
-from seckill.witness import last_rows, lost_acts, lost_rows, steered, undecided
+from seckill.lane.client import redis_errors
+from seckill.lane.keys import Lane
+from seckill.lane.status import LaneStatus, read_lane
+from seckill.postgres import lease
+from seckill.postgres.claims import claim_of_lane, write_claim
+from seckill.postgres.lease import (
+    Claim,
+    ForeignLane,
+    LaneLost,
+    NotLeading,
+    PostgresOlder,
+    RedisOlder,
+)
+from seckill.postgres.witness import last_rows, lost_acts, lost_rows, steered, undecided
 
 
 def admit(client: "redis.Redis", lane: Lane) -> None:

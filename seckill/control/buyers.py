@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import redis
 
-from seckill.redis_client import run_script
+from seckill.lane.client import run_script
 
 # Buyers of one call: two values each, and Lua's unpack ends at about 8,000.
 CHUNK = 2_000

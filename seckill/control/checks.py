@@ -7,8 +7,8 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from seckill.errors import Refused
-from seckill.stats import ActivityStatus
-from seckill.wire import MAX_ID, MAX_UNITS
+from seckill.formats.outcomes import MAX_ID, MAX_UNITS
+from seckill.lane.status import ActivityStatus
 
 # Fields of an activity's row that operators may change.
 FIELDS = ("name", "opens_at", "closes_at", "user_limit", "timeout_ms")

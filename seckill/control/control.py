@@ -1,8 +1,8 @@
 """The acts of operators: stock, pause, end and reopening, window and limits, load, sync.
 
 Each act is one script that changes Redis, in its turn and with its row in the journal
-(`seckill.journal`). Only the script decides what holds. With `expected_version` it refuses, before
-its first write, if the activity has another version: VersionMoved tells both.
+(`seckill.control.journal`). Only the script decides what holds. With `expected_version` it refuses,
+before its first write, if the activity has another version: VersionMoved tells both.
 """
 
 from collections.abc import Mapping
@@ -11,9 +11,9 @@ from typing import Any
 import redis
 from django.utils.translation import gettext as _
 
-from seckill.act_script import ActScripts, Turn
-from seckill.admission import admit
-from seckill.checks import (
+from seckill.control.act_script import ActScripts, Turn
+from seckill.control.admission import admit
+from seckill.control.checks import (
     FIELDS,
     check_activity,
     check_stock,
@@ -21,8 +21,7 @@ from seckill.checks import (
     checked_fields,
     is_open,
 )
-from seckill.errors import NoSuchActivity, PostgresAway, RedisAway, Refused, VersionMoved
-from seckill.journal import (
+from seckill.control.journal import (
     PATIENCE_S,
     Act,
     Done,
@@ -35,10 +34,11 @@ from seckill.journal import (
     postgres_errors,
     shown_fields,
 )
-from seckill.keys import Lane
-from seckill.loading import Loader
+from seckill.control.loading import Loader
+from seckill.errors import NoSuchActivity, PostgresAway, RedisAway, Refused, VersionMoved
+from seckill.lane.keys import Lane
+from seckill.lane.status import LaneStatus, read_lane
 from seckill.models import Activity, Item
-from seckill.stats import LaneStatus, read_lane
 
 __all__ = [
     "ACTS",

@@ -21,12 +21,12 @@ from django.db import (
 )
 from django.utils.translation import gettext as _
 
-from seckill.act_script import ActScripts, Seen, Turn, moved
+from seckill.control.act_script import ActScripts, Seen, Turn, moved
 from seckill.errors import NoSuchActivity, RedisAway, Refused, VersionMoved
+from seckill.formats.outcomes import MAX_ID
+from seckill.lane.status import ActivityStatus
 from seckill.models import Activity, StockChange
-from seckill.stats import ActivityStatus
-from seckill.through_django import postgres_errors
-from seckill.wire import MAX_ID
+from seckill.postgres.through_django import postgres_errors
 
 # What an act did: (version after it, old values, new values).
 Done = tuple[int, dict[str, Any], dict[str, Any]]

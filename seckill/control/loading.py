@@ -1,8 +1,8 @@
 """Filling Redis: what an activity is loaded with, and its counts made right while it runs.
 
-Owns the scripts that bring state, stock and buyers to Redis. Called by `seckill.control` alone, in
-the transaction of an act: operators of one activity take turns. VersionMoved means that a script
-came between: the journal has the act begun again.
+Owns the scripts that bring state, stock and buyers to Redis. Called by `seckill.control.control`
+alone, in the transaction of an act: operators of one activity take turns. VersionMoved means that a
+script came between: the journal has the act begun again.
 """
 
 from collections.abc import Mapping
@@ -13,15 +13,16 @@ import redis
 from django.db.models import Max
 from django.utils.translation import gettext as _
 
-from seckill import buyers, sold
-from seckill.act_script import ActScripts, Turn, moved, not_loaded
-from seckill.admission import refuse_if_postgres_is_older
+from seckill.control import buyers
+from seckill.control.act_script import ActScripts, Turn, moved, not_loaded
+from seckill.control.admission import refuse_if_postgres_is_older
+from seckill.control.journal import Done, milliseconds
 from seckill.errors import Refused
-from seckill.journal import Done, milliseconds
-from seckill.keys import Lane
+from seckill.lane.client import run_script
+from seckill.lane.keys import Lane
+from seckill.lane.status import ActivityStatus, LaneStatus, read_lane
 from seckill.models import Activity, Item, StockChange
-from seckill.redis_client import run_script
-from seckill.stats import ActivityStatus, LaneStatus, read_lane
+from seckill.postgres import sold
 
 # A limit that limits nothing: buyers are counted from the moment that it is set.
 COUNT_ONLY = 10**15

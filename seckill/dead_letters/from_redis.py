@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 import redis
 
-from seckill.dead_records import Dead, Kind
+from seckill.dead_letters.records import Dead, Kind
 from seckill.errors import Poison
-from seckill.keys import Lane
-from seckill.records import parse
-from seckill.redis_client import redis_errors
+from seckill.formats.record import parse
+from seckill.lane.client import redis_errors
+from seckill.lane.keys import Lane
 
 
 def adopt(client: "redis.Redis", lane: Lane, keep: Callable[[Sequence[Dead]], None]) -> int:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from seckill.wire import MAX_ID
+from seckill.formats.outcomes import MAX_ID
 
 NO_REASON = "(no reason)"
 # Partitions are numbered in 32 bits.

@@ -5,10 +5,10 @@ from typing import Any
 
 from rich.markup import escape
 
-from seckill.console import Console
-from seckill.dead_letters import MAX_VALUE_BYTES, RETENTION_BYTES, SEGMENT_BYTES, dead_topic
-from seckill.parked import MANY_DEAD, Letter, Pile
-from seckill.printable import preview, printable
+from seckill.dead_letters.reader import MANY_DEAD, Letter, Pile
+from seckill.dead_letters.writer import MAX_VALUE_BYTES, RETENTION_BYTES, SEGMENT_BYTES, dead_topic
+from seckill.process.console import Console
+from seckill.process.printable import preview, printable
 
 # Reasons that are printed; --json has more of them.
 SHOWN_REASONS = 20

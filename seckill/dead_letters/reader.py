@@ -11,18 +11,18 @@ from typing import Any
 import redis
 from django.db import connection
 
-from seckill import dead_records
 from seckill.broker.reader import CannotRead, TopicReader
 from seckill.broker.topics import Topics
 from seckill.broker.unpack import Message
-from seckill.dead_letters import REPLAYED, dead_topic
-from seckill.dead_records import DeadRecord
-from seckill.decode import decode
+from seckill.dead_letters import records as dead_records
+from seckill.dead_letters.headers import read_headers
+from seckill.dead_letters.records import DeadRecord
+from seckill.dead_letters.writer import REPLAYED, dead_topic
 from seckill.errors import Poison
-from seckill.keys import Lane
-from seckill.letter_headers import read_headers
-from seckill.printable import is_printable, preview
-from seckill.redis_client import redis_errors
+from seckill.formats.request import decode
+from seckill.lane.client import redis_errors
+from seckill.lane.keys import Lane
+from seckill.process.printable import is_printable, preview
 from seckill_project.config import KafkaSection
 
 # Parked records above this are told as an alarm. They are accepted orders: none is ever dropped.

@@ -12,8 +12,8 @@ from enum import StrEnum
 from typing import Any
 
 from seckill.errors import Poison
-from seckill.lease import Claim, Cursor
-from seckill.records import WireRecord, parse
+from seckill.formats.record import WireRecord, parse
+from seckill.postgres.lease import Claim, Cursor
 
 INSERT = """
 INSERT INTO seckill_deadrecord (place, kind, reason, raw, source, partition, "offset", item_id,

@@ -17,14 +17,14 @@ from django.db import connection, transaction
 
 from seckill.broker.producer import Producer, open_producer
 from seckill.broker.reader import CannotRead, TopicReader
-from seckill.dead_letters import REPLAYED, dead_topic
-from seckill.dead_records import Kind
-from seckill.decode import decode
+from seckill.dead_letters.reader import REQUEST, Letter
+from seckill.dead_letters.records import Kind
+from seckill.dead_letters.writer import REPLAYED, dead_topic
 from seckill.errors import BrokerAway, Poison, Refused
-from seckill.keys import Lane
-from seckill.parked import REQUEST, Letter
-from seckill.records import WireRecord, parse
-from seckill.redis_client import run_script
+from seckill.formats.record import WireRecord, parse
+from seckill.formats.request import decode
+from seckill.lane.client import run_script
+from seckill.lane.keys import Lane
 from seckill_project.config import KafkaSection
 
 # Seconds for Kafka to acknowledge what is sent.

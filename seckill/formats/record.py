@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from seckill.errors import Poison
-from seckill.wire import MAX_ID
+from seckill.formats.outcomes import MAX_ID
 
 Id = Annotated[int, msgspec.Meta(ge=1, le=MAX_ID)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_ID)]

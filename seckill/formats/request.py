@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import msgspec
 
 from seckill.errors import Poison
-from seckill.wire import (
+from seckill.formats.outcomes import (
     DEFAULT_ACTIVITY,
     MAX_ID,
     MAX_ITEMS,

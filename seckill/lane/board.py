@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 
 import redis
 
-from seckill.keys import BOARD_STRING, Lane
-from seckill.redis_client import redis_errors
+from seckill.lane.client import redis_errors
+from seckill.lane.keys import BOARD_STRING, Lane
 
 ACCEPTED = ord("0")
 REFUSED_UNKNOWN = ord("R")

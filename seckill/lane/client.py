@@ -13,8 +13,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from seckill import scripts
 from seckill.errors import RedisAway, RedisRefuses
+from seckill.lane import scripts
 
 # What Redis says when it cannot do the work now, and may later: full, loading, read-only, no disk.
 TRANSIENT_REPLIES = (

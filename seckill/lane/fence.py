@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import redis
 
-from seckill.keys import Lane
-from seckill.redis_client import run_script
+from seckill.lane.client import run_script
+from seckill.lane.keys import Lane
 
 REWOUND = "REWOUND"
 RECOVERING = "RECOVERING"

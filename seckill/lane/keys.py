@@ -24,7 +24,7 @@ class ActivityKeys:
     loaded: str
     stats: str
     buyers: str
-    # Written by a count, until a script takes it in: see `seckill.buyers`.
+    # Written by a count, until a script takes it in: see `seckill.control.buyers`.
     new_buyers: str
 
 
@@ -63,7 +63,7 @@ class Lane:
 
     @property
     def audit(self) -> str:
-        """Hash: the verdict of the last audit, see `seckill.last_audit`."""
+        """Hash: the verdict of the last audit, see `seckill.audit.verdict`."""
         return f"{{{self.list}}}:audit"
 
     @property

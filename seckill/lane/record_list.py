@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import redis
 
-from seckill.keys import Lane
+from seckill.lane.keys import Lane
 
 # Records that are read at once. More would hold up Redis's one thread.
 CHUNK = 5_000

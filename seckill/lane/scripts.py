@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-FOLDER = Path(__file__).parent / "lua"
+FOLDER = Path(__file__).parent.parent / "lua"
 INCLUDE = re.compile(r"^-- include (\w+)$", re.MULTILINE)
 
 

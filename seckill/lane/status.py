@@ -6,9 +6,9 @@ from typing import Any
 
 import redis
 
-from seckill.keys import Lane
-from seckill.redis_client import pairs, read_together, redis_errors
-from seckill.wire import Outcome
+from seckill.formats.outcomes import Outcome
+from seckill.lane.client import pairs, read_together, redis_errors
+from seckill.lane.keys import Lane
 
 # A field with this prefix is the value at which a reset of the statistics set it to nought.
 BASELINE = "base:"

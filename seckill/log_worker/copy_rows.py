@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from struct import Struct
 
-from seckill.records import WireRecord, source_id
+from seckill.formats.record import WireRecord, source_id
 
 COLUMNS = {
     "user_id": "int8",

@@ -18,16 +18,17 @@ from dataclasses import dataclass, field
 import psycopg
 from psycopg.abc import RV, PQGen
 
-from seckill import dead_records, lease
-from seckill.copy_rows import COLUMNS, packed
-from seckill.dead_records import Dead
+from seckill.dead_letters import records as dead_records
+from seckill.dead_letters.records import Dead
 from seckill.errors import PostgresAway
-from seckill.events import event
-from seckill.keys import DEFAULT_LIST
-from seckill.lease import Claim, NotLeading, PostgresOlder
-from seckill.postgres import postgres_errors
-from seckill.records import WireRecord
-from seckill.witness import lost_rows
+from seckill.formats.record import WireRecord
+from seckill.lane.keys import DEFAULT_LIST
+from seckill.log_worker.copy_rows import COLUMNS, packed
+from seckill.postgres import lease
+from seckill.postgres.access import postgres_errors
+from seckill.postgres.lease import Claim, NotLeading, PostgresOlder
+from seckill.postgres.witness import lost_rows
+from seckill.process.events import event
 
 log = logging.getLogger(__name__)
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
-from seckill.dead_records import Dead
+from seckill.dead_letters.records import Dead
 from seckill.errors import ServiceAway
-from seckill.keys import DEFAULT_LIST
-from seckill.lease import Claim
-from seckill.records import WireRecord
-from seckill.storage import Storage, Stored
-from seckill.tracing import Tracing
+from seckill.formats.record import WireRecord
+from seckill.lane.keys import DEFAULT_LIST
+from seckill.log_worker.storage import Storage, Stored
+from seckill.postgres.lease import Claim
+from seckill.telemetry.tracing import Tracing
 
 
 class TracedStorage(Storage):

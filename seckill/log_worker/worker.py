@@ -4,9 +4,10 @@ Always: read without removing, store and count in one transaction, commit, and o
 trim takes the batch only if the tail still is that batch. So a worker killed anywhere, or two of
 them, do no harm: what is read twice is known again by its identity.
 With each batch it reads what Redis says of itself: identity, generation, term. Storing is refused
-where PostgreSQL knows another lane, a later generation or a later term (see `seckill.storage`).
-While PostgreSQL stores a batch, a thread reads and parses the next one, which lies before it in the
-list: it changes nothing, and is forgotten unless the batch before it was stored and trimmed.
+where PostgreSQL knows another lane, a later generation or a later term (see
+`seckill.log_worker.storage`). While PostgreSQL stores a batch, a thread reads and parses the next
+one, which lies before it in the list: it changes nothing, and is forgotten unless the batch before
+it was stored and trimmed.
 Never: a record dropped. One that cannot be read or stored is kept apart with its reason.
 """
 
@@ -19,18 +20,18 @@ from typing import Any
 
 import redis
 
-from seckill.claims import write_claim
-from seckill.dead_records import Dead, Kind, place_in_list
+from seckill.dead_letters.from_redis import adopt
+from seckill.dead_letters.records import Dead, Kind, place_in_list
 from seckill.errors import Poison, PostgresAway, RedisAway
-from seckill.events import event
-from seckill.keys import Lane, position_field
-from seckill.lease import CLAIM_FIELDS, Claim, LaneLost, NotLeading, claim_of
-from seckill.old_letters import adopt
-from seckill.record_list import scan
-from seckill.records import WireRecord, parse
-from seckill.redis_client import redis_errors, run_script
-from seckill.shutdown import Shutdown
-from seckill.storage import Storage, Stored
+from seckill.formats.record import WireRecord, parse
+from seckill.lane.client import redis_errors, run_script
+from seckill.lane.keys import Lane, position_field
+from seckill.lane.record_list import scan
+from seckill.log_worker.storage import Storage, Stored
+from seckill.postgres.claims import write_claim
+from seckill.postgres.lease import CLAIM_FIELDS, Claim, LaneLost, NotLeading, claim_of
+from seckill.process.events import event
+from seckill.process.shutdown import Shutdown
 
 log = logging.getLogger(__name__)
 

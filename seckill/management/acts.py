@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from pydantic import TypeAdapter, ValidationError
 
-from seckill import exit_codes
-from seckill.control import Act, Control, Once, Refused
+from seckill.control.control import Act, Control, Once, Refused
 from seckill.errors import TablesMissing
+from seckill.formats.outcomes import DEFAULT_ACTIVITY, MAX_ID
+from seckill.lane.client import connect
 from seckill.management.arguments import add_connection_flags, readable_errors, use_database
-from seckill.printable import given, printable
-from seckill.redis_client import connect
-from seckill.through_django import postgres_errors
-from seckill.wire import DEFAULT_ACTIVITY, MAX_ID
+from seckill.postgres.through_django import postgres_errors
+from seckill.process import exit_codes
+from seckill.process.printable import given, printable
 from seckill_project.config import ControlApi, Stock, load
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from django.db import connections
 
-from seckill import exit_codes
 from seckill.errors import ServiceAway
-from seckill.fitness import Unfit
+from seckill.monitoring.fitness import Unfit
+from seckill.process import exit_codes
 from seckill_project.addresses import django_database
 from seckill_project.config import ENV_PREFIX, ConfigError, Section
 

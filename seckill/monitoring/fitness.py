@@ -13,9 +13,9 @@ import msgspec
 import psycopg
 import redis
 
-from seckill.keys import CONTROL_CHANNEL, Lane, rate_bucket
-from seckill.postgres import connect, limit, postgres_errors
-from seckill.redis_client import redis_errors, run_script
+from seckill.lane.client import redis_errors, run_script
+from seckill.lane.keys import CONTROL_CHANNEL, Lane, rate_bucket
+from seckill.postgres.access import connect, limit, postgres_errors
 
 # The oldest versions that have what the scripts need: flags at the top of a script, and its
 # question for rights.

@@ -26,16 +26,16 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from seckill import metric_names as names
+from seckill.audit.verdict import LastAudit, read_last_audit
 from seckill.errors import RedisAway
-from seckill.events import event
-from seckill.keys import Lane
-from seckill.last_audit import LastAudit, read_last_audit
-from seckill.metric_names import METRICS, Metric
-from seckill.redis_client import connect, redis_errors
-from seckill.series import ITEMS_KEPT, fresh_sample, sample_of
-from seckill.stats import ActivityStatus, Histogram, LaneStatus, read_lane
-from seckill.workers import Kind, Worker, read_workers
+from seckill.lane.client import connect, redis_errors
+from seckill.lane.keys import Lane
+from seckill.lane.status import ActivityStatus, Histogram, LaneStatus, read_lane
+from seckill.monitoring import metric_names as names
+from seckill.monitoring.metric_names import METRICS, Metric
+from seckill.process.events import event
+from seckill.telemetry.heartbeats import Kind, Worker, read_workers
+from seckill.telemetry.history import ITEMS_KEPT, fresh_sample, sample_of
 from seckill_project.config import ConfigError
 
 log = logging.getLogger(__name__)

@@ -9,10 +9,10 @@ import redis
 from django.db import connection
 
 from seckill.errors import PostgresAway, RedisAway
-from seckill.keys import Lane
-from seckill.stats import read_lane
-from seckill.through_django import postgres_errors
-from seckill.workers import Kind, Worker, read_workers
+from seckill.lane.keys import Lane
+from seckill.lane.status import read_lane
+from seckill.postgres.through_django import postgres_errors
+from seckill.telemetry.heartbeats import Kind, Worker, read_workers
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from seckill.checks import is_open
-from seckill.keys import Lane
-from seckill.last_audit import LastAudit, read_last_audit
-from seckill.series import Sample, fresh_sample
-from seckill.stats import ActivityStatus, LaneStatus, read_lane
-from seckill.wire import Outcome
-from seckill.workers import LETTERS_LOST, Worker, read_workers
+from seckill.audit.verdict import LastAudit, read_last_audit
+from seckill.control.checks import is_open
+from seckill.formats.outcomes import Outcome
+from seckill.lane.keys import Lane
+from seckill.lane.status import ActivityStatus, LaneStatus, read_lane
+from seckill.telemetry.heartbeats import LETTERS_LOST, Worker, read_workers
+from seckill.telemetry.history import Sample, fresh_sample
 
 # Items shown by number; of the others only the sum.
 ITEMS_SHOWN = 10

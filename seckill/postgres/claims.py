@@ -3,10 +3,10 @@
 import redis
 
 from seckill.errors import RedisAway
-from seckill.keys import Lane
-from seckill.lease import Claim
-from seckill.redis_client import run_script
-from seckill.stats import LaneStatus
+from seckill.lane.client import run_script
+from seckill.lane.keys import Lane
+from seckill.lane.status import LaneStatus
+from seckill.postgres.lease import Claim
 
 
 def write_claim(client: "redis.Redis", lane: Lane, claim: Claim) -> None:

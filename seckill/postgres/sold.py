@@ -15,10 +15,10 @@ import redis
 from django.db import connection
 
 from seckill.errors import Poison
-from seckill.keys import Lane
-from seckill.record_list import scan
-from seckill.records import parse, source_id
-from seckill.redis_client import redis_errors
+from seckill.formats.record import parse, source_id
+from seckill.lane.client import redis_errors
+from seckill.lane.keys import Lane
+from seckill.lane.record_list import scan
 
 # Examples of what is wrong that are kept: the rest is only counted.
 EXAMPLES = 10

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from django.db import DatabaseError, InterfaceError, connection, transaction
 
 from seckill.errors import PostgresAway
-from seckill.postgres import judged
+from seckill.postgres.access import judged
 
 
 @contextmanager

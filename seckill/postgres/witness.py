@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from seckill.keys import position_field
-from seckill.lease import Cursor
-from seckill.stats import ActivityStatus, LaneStatus
+from seckill.lane.keys import position_field
+from seckill.lane.status import ActivityStatus, LaneStatus
+from seckill.postgres.lease import Cursor
 
 # The last stored record of each partition: a few descents of the identity's index for each of them.
 LAST_ROWS = """

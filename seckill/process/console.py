@@ -9,7 +9,7 @@ from rich.console import ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from seckill.printable import printable_lines
+from seckill.process.printable import printable_lines
 
 
 class Console(rich_console.Console):

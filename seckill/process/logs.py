@@ -13,7 +13,7 @@ from typing import Any
 
 from django.core.management.base import OutputWrapper
 
-from seckill.printable import json_text, printable, printable_lines
+from seckill.process.printable import json_text, printable, printable_lines
 
 TEXT = "%(asctime)s %(levelname)-7s %(event)s %(name)s[%(process)d]: %(message)s"
 CLOCK = "%H:%M:%S"

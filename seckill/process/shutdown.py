@@ -14,7 +14,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from types import FrameType, TracebackType
 
-from seckill.exit_codes import SECOND_SIGNAL
+from seckill.process.exit_codes import SECOND_SIGNAL
 
 STDIN = 0
 # Seconds between two looks at the parent process.

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from seckill.errors import ServiceAway
-from seckill.shutdown import Shutdown
+from seckill.process.shutdown import Shutdown
 
 T = TypeVar("T")
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0

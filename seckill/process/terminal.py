@@ -1,7 +1,7 @@
 """The way of every command to its terminal: nothing printed ends it, or steers the terminal.
 
 Owns the streams of a process, and Django's wrappers around them for commands of ours. rich's way is
-`seckill.console`, that of logs `seckill.logs`.
+`seckill.process.console`, that of logs `seckill.process.logs`.
 """
 
 import io
@@ -15,7 +15,7 @@ from typing import Any
 from django.core.management import ManagementUtility
 from django.core.management.base import BaseCommand, CommandParser, OutputWrapper
 
-from seckill.printable import given, printable, printable_lines
+from seckill.process.printable import given, printable, printable_lines
 from seckill_project.addresses import without_addresses
 
 OURS = ("seckill", "loadgen", "devstack")

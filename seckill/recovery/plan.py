@@ -13,15 +13,16 @@ import redis
 from django.db import connection, transaction
 from django.db.models import Max
 
-from seckill import lease, restore, sold
-from seckill.claims import claim_of_lane
-from seckill.keys import Lane, position_field
-from seckill.loading import held_state, state_of
+from seckill.control.loading import held_state, state_of
+from seckill.formats.outcomes import Outcome
+from seckill.lane.keys import Lane, position_field
+from seckill.lane.status import LaneStatus, read_lane
 from seckill.models import Activity, Item, StockChange
-from seckill.stats import LaneStatus, read_lane
-from seckill.through_django import snapshot
-from seckill.wire import Outcome
-from seckill.witness import last_rows, lost_rows
+from seckill.postgres import lease, sold
+from seckill.postgres.claims import claim_of_lane
+from seckill.postgres.through_django import snapshot
+from seckill.postgres.witness import last_rows, lost_rows
+from seckill.recovery import restore
 
 # The state of an activity of which nothing is left.
 SOLD_OUT = "sold_out"

@@ -16,23 +16,27 @@ import msgspec
 import redis
 from django.db import connection, transaction
 
-from seckill import board, buyers, dead_records, lease, restore, sold
-from seckill.act_script import ActScripts
-from seckill.audit import Report, audit
+from seckill.audit.audit import Report, audit
+from seckill.audit.verdict import write_last_audit
 from seckill.broker.reader import TopicReader
-from seckill.claims import claim_of_lane
-from seckill.dead_records import Dead
+from seckill.control import buyers
+from seckill.control.act_script import ActScripts
+from seckill.control.journal import Journal, moment
+from seckill.dead_letters import records as dead_records
+from seckill.dead_letters.from_redis import adopt
+from seckill.dead_letters.records import Dead
 from seckill.errors import Refused
-from seckill.fence import RECOVERING, FenceToken, fence, lift, new_token
-from seckill.journal import Journal, moment
-from seckill.keys import Lane
-from seckill.last_audit import write_last_audit
-from seckill.lease import Claim, ForeignLane, NotLeading
+from seckill.lane import board
+from seckill.lane.client import redis_errors, run_script
+from seckill.lane.fence import RECOVERING, FenceToken, fence, lift, new_token
+from seckill.lane.keys import Lane
+from seckill.lane.status import LaneStatus, read_lane
 from seckill.models import Activity, Item, StockChange
-from seckill.old_letters import adopt
-from seckill.recovery_plan import ActivityPlan, Plan, PostgresState, make_plan, postgres_state
-from seckill.redis_client import redis_errors, run_script
-from seckill.stats import LaneStatus, read_lane
+from seckill.postgres import lease, sold
+from seckill.postgres.claims import claim_of_lane
+from seckill.postgres.lease import Claim, ForeignLane, NotLeading
+from seckill.recovery import restore
+from seckill.recovery.plan import ActivityPlan, Plan, PostgresState, make_plan, postgres_state
 
 # Seconds that a batch which is being stored is waited for: more than a log worker waits itself.
 STORING_LIMIT_S = 90

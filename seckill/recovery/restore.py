@@ -14,13 +14,14 @@ import redis
 from django.db import connection, transaction
 from django.db.models import F
 
-from seckill import board, sold
 from seckill.broker.reader import TopicReader
-from seckill.decode import decode
 from seckill.errors import Poison, Refused
-from seckill.keys import Lane
+from seckill.formats.request import decode
+from seckill.lane import board
+from seckill.lane.keys import Lane
+from seckill.lane.status import LaneStatus
 from seckill.models import Activity, Item, Record
-from seckill.stats import LaneStatus
+from seckill.postgres import sold
 
 # One restoring at a time: any number that nothing else uses.
 RESTORING = 7_351_002

@@ -10,19 +10,19 @@ from dataclasses import dataclass, field, replace
 import redis
 from django.db import connection
 
-from seckill.audit import CannotCheck, Report, audit
+from seckill.audit.audit import CannotCheck, Report, audit
 from seckill.broker.topics import Topics
-from seckill.decode import decode
 from seckill.errors import BrokerAway, NoSuchActivity, Poison
-from seckill.keys import Lane, position_field
-from seckill.record_list import scan
-from seckill.records import parse
+from seckill.formats.outcomes import Outcome
+from seckill.formats.record import parse
+from seckill.formats.request import decode
+from seckill.lane.keys import Lane, position_field
+from seckill.lane.record_list import scan
+from seckill.lane.status import ActivityStatus, ItemStatus, LaneStatus, read_lane
+from seckill.postgres.through_django import postgres_errors
 from seckill.report.arrivals import read_arrivals, shares
 from seckill.report.fairness import Fairness, Queue, judge
-from seckill.series import ActivitySample, Sample, read_series, sample_of
-from seckill.stats import ActivityStatus, ItemStatus, LaneStatus, read_lane
-from seckill.through_django import postgres_errors
-from seckill.wire import Outcome
+from seckill.telemetry.history import ActivitySample, Sample, read_series, sample_of
 from seckill_project.config import Server
 
 # Messages of the topic that are read to judge the order of the winners, at most.

@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 from html import escape
 from itertools import pairwise
 
-from seckill.audit_checks import INVARIANTS
+from seckill.audit.checks import INVARIANTS
+from seckill.formats.outcomes import Outcome
+from seckill.lane.status import Histogram
 from seckill.report import charts
 from seckill.report.charts import Line, number
 from seckill.report.data import SaleReport, outcomes
-from seckill.series import ActivitySample, Sample
-from seckill.stats import Histogram
-from seckill.wire import Outcome
+from seckill.telemetry.history import ActivitySample, Sample
 
 # Items that have their own line; the others are one together.
 LINES = 7

@@ -16,9 +16,9 @@ import msgspec
 import redis
 
 from seckill.errors import RedisAway
-from seckill.events import event
-from seckill.keys import Lane
-from seckill.redis_client import no_retry, pairs, read_together, run_script
+from seckill.lane.client import no_retry, pairs, read_together, run_script
+from seckill.lane.keys import Lane
+from seckill.process.events import event
 
 log = logging.getLogger(__name__)
 

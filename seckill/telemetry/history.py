@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 import msgspec
 import redis
 
-from seckill.blocked import Blocked, in_words
-from seckill.keys import Lane
-from seckill.redis_client import redis_errors, run_script
-from seckill.stats import ActivityStatus, LaneStatus
+from seckill.lane.client import redis_errors, run_script
+from seckill.lane.keys import Lane
+from seckill.lane.status import ActivityStatus, LaneStatus
+from seckill.telemetry.blocked import Blocked, in_words
 
 # An hour of seconds in which something moved.
 SAMPLES_KEPT = 3600

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from seckill.blocked import Blocked, Transactions
 from seckill.broker.reader import Reader
 from seckill.broker.topics import Topics
 from seckill.errors import BrokerAway
-from seckill.events import event
-from seckill.keys import position_field
+from seckill.lane.keys import position_field
+from seckill.process.events import event
+from seckill.telemetry.blocked import Blocked, Transactions
 from seckill_project.config import KafkaSection
 
 log = logging.getLogger(__name__)

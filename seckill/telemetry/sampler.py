@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 import redis
 
 from seckill.errors import RedisAway
-from seckill.events import event
-from seckill.keys import Lane
-from seckill.lag import LagWatch
-from seckill.series import append_sample, sample_of
-from seckill.stats import read_lane
+from seckill.lane.keys import Lane
+from seckill.lane.status import read_lane
+from seckill.process.events import event
+from seckill.telemetry.history import append_sample, sample_of
+from seckill.telemetry.lag import LagWatch
 
 log = logging.getLogger(__name__)
 

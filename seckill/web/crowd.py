@@ -20,7 +20,7 @@ from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer
 from waitress.task import ThreadedTaskDispatcher
 
-from seckill.events import event
+from seckill.process.events import event
 from seckill_project.addresses import Network
 
 log = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ from typing import Any
 
 from waitress import wasyncore
 
-from seckill.shutdown import Shutdown
-from seckill.web_crowd import Server
+from seckill.process.shutdown import Shutdown
+from seckill.web.crowd import Server
 from seckill_project.addresses import Network
 
 # Seconds between looks at the request to stop; an idle process wakes so often and no more.

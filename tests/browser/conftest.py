@@ -175,7 +175,7 @@ def people(transactional_db: None) -> None:
     from django.apps import apps
     from django.contrib.auth.models import User
 
-    from seckill.roles import make_groups
+    from seckill.web.shared.roles import make_groups
 
     make_groups(apps.get_app_config("seckill"), "default")
     for name, group in (("olga", "operators"), ("otto", "observers")):

@@ -8,9 +8,9 @@ from django.db import connection
 from playwright.sync_api import Page, expect
 
 from devstack.stack import Stack
-from seckill.control import Control
+from seckill.control.control import Control
+from seckill.lane.status import read_lane
 from seckill.models import StockChange
-from seckill.stats import read_lane
 from seckill_project.config import Server
 from tests.browser.conftest import SHOTS, Site, VisitorMaker
 from tests.conftest import Manage, wait_until

@@ -6,7 +6,7 @@ import pytest
 import redis
 from playwright.sync_api import Page, expect
 
-from seckill.control import Control
+from seckill.control.control import Control
 from tests.browser.conftest import Visitor, VisitorMaker
 from tests.integration.web.pages import seed
 

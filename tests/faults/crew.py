@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from signal import SIGKILL
 
-from seckill.accounts import make_api_key
+from seckill.web.shared.accounts import make_api_key
 from tests.conftest import wait_until
 from tests.faults.command import Command
 from tests.faults.harness import SCARCE, Sale

@@ -13,18 +13,18 @@ from typing import Any
 
 import psycopg
 
-from seckill import scripts
 from seckill.broker import open_consumer
 from seckill.broker.producer import open_producer
 from seckill.broker.topics import Topics
-from seckill.consumer import Consumer
-from seckill.dead_letters import DeadLetters, dead_topic
-from seckill.engine import Engine
-from seckill.keys import Lane
-from seckill.log_worker import LogWorker
-from seckill.redis_client import connect
-from seckill.shutdown import Shutdown
-from seckill.storage import Storage
+from seckill.consumer.consumer import Consumer
+from seckill.consumer.engine import Engine
+from seckill.dead_letters.writer import DeadLetters, dead_topic
+from seckill.lane import scripts
+from seckill.lane.client import connect
+from seckill.lane.keys import Lane
+from seckill.log_worker.storage import Storage
+from seckill.log_worker.worker import LogWorker
+from seckill.process.shutdown import Shutdown
 from seckill_project.config import LogWorker as LogWorkerSection
 from seckill_project.config import Server, load
 

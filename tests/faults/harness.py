@@ -10,15 +10,15 @@ import redis
 from django.db import connection
 
 from devstack.stack import Stack
-from seckill.audit import Report, audit
-from seckill.control import Control
+from seckill.audit.audit import Report, audit
+from seckill.control.control import Control
 from seckill.errors import RedisAway
-from seckill.keys import position_field
-from seckill.log_worker import LogWorker
+from seckill.lane.keys import position_field
+from seckill.lane.status import LaneStatus, read_lane
+from seckill.log_worker.storage import Storage
+from seckill.log_worker.worker import LogWorker
 from seckill.models import Record
-from seckill.shutdown import Shutdown
-from seckill.stats import LaneStatus, read_lane
-from seckill.storage import Storage
+from seckill.process.shutdown import Shutdown
 from seckill_project.config import BASE_DIR, Server
 from tests.conftest import Manage, wait_until
 from tests.faults.buyers import MALFORMED_EACH, Buyers

@@ -9,9 +9,9 @@ import sys
 import time
 
 from seckill.broker.topics import Topics
-from seckill.engine import Engine
-from seckill.keys import Lane
-from seckill.shutdown import Shutdown
+from seckill.consumer.engine import Engine
+from seckill.lane.keys import Lane
+from seckill.process.shutdown import Shutdown
 from seckill_project.config import Server, load
 from tests.faults.dying import build, log_as_a_consumer
 

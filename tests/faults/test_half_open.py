@@ -11,11 +11,11 @@ from contextlib import contextmanager
 import pytest
 
 from seckill.broker.topics import Topics
-from seckill.engine import Engine
-from seckill.keys import Lane
-from seckill.log_worker import LogWorker
-from seckill.shutdown import Shutdown
-from seckill.storage import Storage
+from seckill.consumer.engine import Engine
+from seckill.lane.keys import Lane
+from seckill.log_worker.storage import Storage
+from seckill.log_worker.worker import LogWorker
+from seckill.process.shutdown import Shutdown
 from tests.conftest import wait_until
 from tests.faults.dying import build
 from tests.faults.harness import Sale
@@ -40,7 +40,7 @@ def in_background(work: Callable[[], None], shutdown: Shutdown) -> Iterator[None
 
 
 def test_a_line_to_valkey_dies(sale: Sale, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seckill.engine.SCRIPT_TIMEOUT_S", LIMIT_S)
+    monkeypatch.setattr("seckill.consumer.engine.SCRIPT_TIMEOUT_S", LIMIT_S)
     sale.load_stock()
     server = sale.server.model_copy(update={"batch_size": 100})
     with Proxy(port_of(server.redis_url)) as line, Topics(server) as topics:

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from seckill.audit import audit
+from seckill.audit.audit import audit
 from tests.faults.crew import RECOVERED_S, Crew
 from tests.faults.harness import Sale
 from tests.faults.seed import seed

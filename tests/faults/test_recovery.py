@@ -10,7 +10,7 @@ import signal
 import pytest
 
 from devstack.stack import Stack
-from seckill.audit import audit
+from seckill.audit.audit import audit
 from seckill.models import Record
 from tests.conftest import wait_until
 from tests.faults.harness import Sale

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from seckill.exit_codes import SECOND_SIGNAL
+from seckill.process.exit_codes import SECOND_SIGNAL
 from seckill_project.config import BASE_DIR
 from tests.conftest import wait_until
 from tests.faults.command import Command
@@ -85,7 +85,7 @@ def test_second_signal(sale: Sale, number: signal.Signals) -> None:
 
 
 SPINNING = """
-from seckill.shutdown import Shutdown
+from seckill.process.shutdown import Shutdown
 with Shutdown() as shutdown:
     print("ready", flush=True)
     while not shutdown.wait(0):
@@ -93,7 +93,7 @@ with Shutdown() as shutdown:
 """
 CHILD = """
 import os, signal
-from seckill.shutdown import Shutdown
+from seckill.process.shutdown import Shutdown
 with Shutdown(signal.SIGTERM, second_exits=False) as shutdown:
     for _ in range(2):
         os.kill(os.getpid(), signal.SIGTERM)

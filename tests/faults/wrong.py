@@ -10,13 +10,13 @@ import time
 from collections.abc import Sequence
 
 from seckill.broker.topics import Topics
-from seckill.engine import Batch, Engine, Look, Reply
-from seckill.keys import Lane
-from seckill.log_worker import LogWorker
-from seckill.redis_client import connect
-from seckill.scripts import Script, load
-from seckill.shutdown import Shutdown
-from seckill.storage import Storage
+from seckill.consumer.engine import Batch, Engine, Look, Reply
+from seckill.lane.client import connect
+from seckill.lane.keys import Lane
+from seckill.lane.scripts import Script, load
+from seckill.log_worker.storage import Storage
+from seckill.log_worker.worker import LogWorker
+from seckill.process.shutdown import Shutdown
 from seckill_project.config import LogWorker as LogWorkerSection
 from seckill_project.config import Server
 from seckill_project.config import load as load_section

@@ -17,7 +17,7 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 
 from devstack.endpoints import Endpoints
-from seckill.keys import Lane
+from seckill.lane.keys import Lane
 from seckill.models import Activity, Item, StockChange
 from seckill_project.config import BASE_DIR
 from tests import sale

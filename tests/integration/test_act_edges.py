@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 import redis
 
-from seckill.control import Control, Refused, VersionMoved
-from seckill.journal import ATTEMPTS
-from seckill.keys import Lane
+from seckill.control.control import Control, Refused, VersionMoved
+from seckill.control.journal import ATTEMPTS
+from seckill.lane.client import no_retry
+from seckill.lane.keys import Lane
 from seckill.models import StockChange
-from seckill.redis_client import no_retry
 from tests.sale import everything, load_scripts, only_reads
 from tests.shop import Shop
 

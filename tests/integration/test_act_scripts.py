@@ -1,7 +1,7 @@
 """The scripts of acts, each by itself: what they refuse, in which words, and that nothing changes.
 
-`seckill.control` looks at most of it before it calls them. The scripts are what holds for a call
-that arrives late, and for one that comes from anywhere else.
+`seckill.control.control` looks at most of it before it calls them. The scripts are what holds for a
+call that arrives late, and for one that comes from anywhere else.
 """
 
 from collections.abc import Iterator
@@ -11,10 +11,10 @@ import pytest
 import redis
 
 from devstack.endpoints import Endpoints
-from seckill.act_script import ActScripts, Seen, Turn
+from seckill.control.act_script import ActScripts, Seen, Turn
 from seckill.errors import Fenced, NoSuchActivity, RedisRefuses, Refused, VersionMoved
-from seckill.keys import BUYERS_MARK, CONTROL_CHANNEL, Lane
-from seckill.redis_client import connect, run_script
+from seckill.lane.client import connect, run_script
+from seckill.lane.keys import BUYERS_MARK, CONTROL_CHANNEL, Lane
 from tests.integration.test_script_rights import CALLS, KEYS, TOKEN, Call
 from tests.sale import everything, put_on_sale
 
@@ -153,7 +153,7 @@ class TestTheLastUnit:
 
 
 class TestWhatItMeans:
-    """The same answers, as `seckill.act_script` tells them."""
+    """The same answers, as `seckill.control.act_script` tells them."""
 
     TURN = Turn(1, "olga")
 

@@ -11,13 +11,13 @@ import pytest
 import redis
 from django.db import DatabaseError, connection, transaction
 
-from seckill.control import ACTS, Act, Control, KeyReused, Once, SomebodyElse, UnderWay
+from seckill.control.control import ACTS, Act, Control, KeyReused, Once, SomebodyElse, UnderWay
 from seckill.errors import NoSuchActivity, PostgresAway, RedisAway, Refused, VersionMoved
-from seckill.keys import CONTROL_CHANNEL
+from seckill.formats.outcomes import MAX_UNITS
+from seckill.lane.client import no_retry
+from seckill.lane.keys import CONTROL_CHANNEL
 from seckill.models import Activity, Item, Record, StockChange
-from seckill.recovery import recover
-from seckill.redis_client import no_retry
-from seckill.wire import MAX_UNITS
+from seckill.recovery.rebuild import recover
 from tests.integration.test_log_worker import Lossy
 from tests.sale import SOURCE, body, everything, holds_no_sale, load_scripts, only_reads
 from tests.shop import LANE, Busy, Shop

@@ -12,29 +12,29 @@ import redis
 from django.db import connection
 
 from devstack.endpoints import Endpoints
-from seckill import records
-from seckill.audit import CannotCheck, Report, audit
-from seckill.audit_checks import (
+from seckill.audit.audit import CannotCheck, Report, audit
+from seckill.audit.checks import (
     FOUNDATIONS,
     NEVER_DROPPED,
     NEVER_LOST,
     NEVER_OVERSOLD,
     NEVER_TWICE,
 )
-from seckill.audit_watch import Watch
-from seckill.batch import encode
-from seckill.control import Control
-from seckill.dead_records import Kind
-from seckill.engine import Engine
+from seckill.audit.verdict import read_last_audit
+from seckill.audit.watch import Watch
+from seckill.consumer.batch import encode
+from seckill.consumer.engine import Engine
+from seckill.control.control import Control
+from seckill.dead_letters.records import Kind
 from seckill.errors import RedisAway, Refused
-from seckill.keys import Lane
-from seckill.last_audit import read_last_audit
-from seckill.log_worker import LogWorker
+from seckill.formats import record as records
+from seckill.lane.keys import Lane
+from seckill.lane.status import read_lane
+from seckill.log_worker.storage import Storage
+from seckill.log_worker.worker import LogWorker
 from seckill.models import Item
-from seckill.recovery import recover
-from seckill.shutdown import Shutdown
-from seckill.stats import read_lane
-from seckill.storage import Storage
+from seckill.process.shutdown import Shutdown
+from seckill.recovery.rebuild import recover
 from tests.conftest import Manage
 from tests.sale import body, keep_dead, new_source, now_ms
 

@@ -13,21 +13,21 @@ from confluent_kafka.admin import AdminClient
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from seckill.audit_checks import NEVER_DROPPED, NEVER_LOST, NEVER_TWICE
-from seckill.audit_kafka import KafkaAudit, KafkaReport
-from seckill.batch import encode, skip
+from seckill.audit.checks import NEVER_DROPPED, NEVER_LOST, NEVER_TWICE
+from seckill.audit.kafka import KafkaAudit, KafkaReport
+from seckill.audit.verdict import read_last_audit
 from seckill.broker import reader
 from seckill.broker.reader import CannotRead, TopicReader
 from seckill.broker.topics import Topics
-from seckill.control import Control
-from seckill.engine import Engine
-from seckill.keys import Lane, position_field
-from seckill.last_audit import read_last_audit
-from seckill.log_worker import LogWorker
-from seckill.shutdown import Shutdown
-from seckill.stats import read_lane
-from seckill.storage import Storage
-from seckill.wire import Outcome
+from seckill.consumer.batch import encode, skip
+from seckill.consumer.engine import Engine
+from seckill.control.control import Control
+from seckill.formats.outcomes import Outcome
+from seckill.lane.keys import Lane, position_field
+from seckill.lane.status import read_lane
+from seckill.log_worker.storage import Storage
+from seckill.log_worker.worker import LogWorker
+from seckill.process.shutdown import Shutdown
 from seckill_project.config import Server
 from tests.messages import send
 from tests.sale import body

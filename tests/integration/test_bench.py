@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from seckill.exit_codes import FAILED
+from seckill.process.exit_codes import FAILED
 from seckill_project.config import BASE_DIR
 
 # Two scenarios on the bench's own services: of the second one a unit goes missing.
@@ -15,7 +15,7 @@ django.setup()
 from devstack.bench.figures import Figure
 from devstack.management.commands import bench
 from django.core.management import execute_from_command_line
-from seckill.keys import Lane
+from seckill.lane.keys import Lane
 
 def honest(rig):
     rig.clean({1001: 10})

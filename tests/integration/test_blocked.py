@@ -10,18 +10,18 @@ import redis
 from confluent_kafka import Producer
 from kafka.errors import TopicAuthorizationFailedError
 
-from seckill.blocked import Blocked, in_words
 from seckill.broker.topics import Topics
 from seckill.broker.transactions import Open, find_open, quoted
-from seckill.consumer_group import ConsumerGroup
-from seckill.exit_codes import NOT_DRAINED, OK
-from seckill.keys import Lane
-from seckill.lag import LagWatch, Tails
-from seckill.sampler import Sampler
-from seckill.series import fresh_sample
-from seckill.shutdown import Shutdown
-from seckill.stats import read_lane
-from seckill.status_table import look
+from seckill.consumer.group import ConsumerGroup
+from seckill.lane.keys import Lane
+from seckill.lane.status import read_lane
+from seckill.monitoring.status_table import look
+from seckill.process.exit_codes import NOT_DRAINED, OK
+from seckill.process.shutdown import Shutdown
+from seckill.telemetry.blocked import Blocked, in_words
+from seckill.telemetry.history import fresh_sample
+from seckill.telemetry.lag import LagWatch, Tails
+from seckill.telemetry.sampler import Sampler
 from seckill_project.config import Server
 from tests.conftest import Manage, wait_until
 from tests.integration.test_consumer import SOON_S, Node, node
@@ -58,7 +58,7 @@ def transaction(server: Server) -> Iterator[Callable[[int], Producer]]:
 def test_what_is_hidden_is_lag_and_told(
     node: Node, transaction: Callable[[int], Producer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("seckill.blocked.TOLERATED_S", 0.0)
+    monkeypatch.setattr("seckill.telemetry.blocked.TOLERATED_S", 0.0)
     put_on_sale(node.client, {1001: 10_000})
     node.send([body(n) for n in range(1, 51)], 0)
     consumer = node.consumer()

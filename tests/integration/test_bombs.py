@@ -14,12 +14,12 @@ import pytest
 import redis
 
 from devstack.stack import Stack
-from seckill.audit_kafka import KafkaAudit
+from seckill.audit.kafka import KafkaAudit
 from seckill.broker.reader import TopicReader
 from seckill.broker.topics import Topics
-from seckill.dead_letters import dead_topic
-from seckill.keys import Lane
-from seckill.stats import read_lane
+from seckill.dead_letters.writer import dead_topic
+from seckill.lane.keys import Lane
+from seckill.lane.status import read_lane
 from seckill_project.config import BASE_DIR, Server
 from tests import bombs
 from tests.integration.test_consumer import Node, node

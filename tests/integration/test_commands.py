@@ -10,7 +10,7 @@ import redis
 
 from devstack.endpoints import Endpoints
 from devstack.stack import Stack
-from seckill.exit_codes import UNREACHABLE, USAGE
+from seckill.process.exit_codes import UNREACHABLE, USAGE
 from seckill_project.config import LogWorker, Section, Server
 from tests.conftest import Manage, wait_until
 from tests.faults.buyers import MALFORMED_EACH

@@ -9,20 +9,20 @@ from typing import Any
 import pytest
 import redis
 
-from seckill.batch import Batch, encode
 from seckill.broker import Position, open_consumer
 from seckill.broker.producer import Producer, open_producer
 from seckill.broker.topics import Topics
-from seckill.consumer import Consumer
-from seckill.consumer_group import ConsumerGroup
-from seckill.dead_letters import DeadLetters, dead_topic
-from seckill.engine import Engine, Reply
+from seckill.consumer.batch import Batch, encode
+from seckill.consumer.consumer import Consumer
+from seckill.consumer.engine import Engine, Reply
+from seckill.consumer.group import ConsumerGroup
+from seckill.consumer.guard import Guard
+from seckill.dead_letters.writer import DeadLetters, dead_topic
 from seckill.errors import BrokerAway, RedisAway, Refused
-from seckill.guard import Guard
-from seckill.keys import Lane, position_field
-from seckill.shutdown import Shutdown
-from seckill.stats import LaneStatus, read_lane
-from seckill.wire import Outcome
+from seckill.formats.outcomes import Outcome
+from seckill.lane.keys import Lane, position_field
+from seckill.lane.status import LaneStatus, read_lane
+from seckill.process.shutdown import Shutdown
 from seckill_project.config import Server
 from tests.conftest import wait_until
 from tests.messages import headers, read, send

@@ -5,15 +5,15 @@ from collections.abc import Callable
 
 import pytest
 
-from seckill import consumer_group
 from seckill.broker import Consumer, open_consumer
 from seckill.broker.topics import Topics
-from seckill.dead_letters import DeadLetters
-from seckill.engine import Engine
+from seckill.consumer import group as consumer_group
+from seckill.consumer.engine import Engine
+from seckill.dead_letters.writer import DeadLetters
 from seckill.errors import BrokerAway
-from seckill.exit_codes import UNREACHABLE
-from seckill.keys import Lane
-from seckill.shutdown import Shutdown
+from seckill.lane.keys import Lane
+from seckill.process.exit_codes import UNREACHABLE
+from seckill.process.shutdown import Shutdown
 from seckill_project.config import Server
 from tests.conftest import wait_until
 

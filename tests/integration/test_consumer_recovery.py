@@ -5,18 +5,18 @@ from collections.abc import Mapping
 import pytest
 import redis
 
-from seckill.audit import audit
+from seckill.audit.audit import audit
 from seckill.broker import Position
-from seckill.control import Control
-from seckill.engine import Engine
-from seckill.guard import Guard
-from seckill.keys import Lane, position_field
-from seckill.log_worker import LogWorker
+from seckill.consumer.engine import Engine
+from seckill.consumer.guard import Guard
+from seckill.control.control import Control
+from seckill.lane.keys import Lane, position_field
+from seckill.lane.status import read_lane
+from seckill.log_worker.storage import Storage
+from seckill.log_worker.worker import LogWorker
 from seckill.models import Record
-from seckill.recovery import recover
-from seckill.shutdown import Shutdown
-from seckill.stats import read_lane
-from seckill.storage import Storage
+from seckill.process.shutdown import Shutdown
+from seckill.recovery.rebuild import recover
 from tests.conftest import wait_until
 from tests.integration.test_consumer import SOON_S, Node, node, running
 from tests.integration.test_recovery import set_back, snapshot

@@ -10,16 +10,16 @@ import redis
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from seckill.audit import audit
-from seckill.control import Control
+from seckill.audit.audit import audit
+from seckill.control.control import Control
 from seckill.errors import Fenced, NoSuchActivity, RedisAway, Refused
-from seckill.keys import CONTROL_CHANNEL
+from seckill.formats.outcomes import MAX_ID, MAX_UNITS
+from seckill.lane.client import no_retry
+from seckill.lane.keys import CONTROL_CHANNEL
+from seckill.lane.status import LaneStatus
 from seckill.models import Activity, Item, Record, StockChange
 from seckill.models import Lane as LaneRow
-from seckill.recovery import recover
-from seckill.redis_client import no_retry
-from seckill.stats import LaneStatus
-from seckill.wire import MAX_ID, MAX_UNITS
+from seckill.recovery.rebuild import recover
 from tests.integration.test_log_worker import Lossy
 from tests.sale import SOURCE, body, buyers_of, everything, holds_no_sale, stock, waiting
 from tests.shop import LANE, Busy, Shop

@@ -16,7 +16,7 @@ import redis
 from django.contrib.auth import authenticate
 
 from devstack.endpoints import Endpoints
-from seckill.keys import CONTROL_CHANNEL
+from seckill.lane.keys import CONTROL_CHANNEL
 from seckill.models import Activity, ApiKey, Item, StockChange
 from seckill_project.config import BASE_DIR
 from tests import sale

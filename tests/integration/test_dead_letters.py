@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 from confluent_kafka.admin import AdminClient, ConfigResource
 
-from seckill.batch import Batch
 from seckill.broker.producer import Done, Producer, open_producer
 from seckill.broker.topics import Topics
-from seckill.dead_letters import (
+from seckill.consumer.batch import Batch
+from seckill.dead_letters.writer import (
     MAX_PENDING_BYTES,
     MAX_VALUE_BYTES,
     TOPIC_CONFIGS,
@@ -123,7 +123,7 @@ def test_a_late_acknowledgement_sends_nothing_twice(
     parked: Parked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The time to wait was over; what the producer has is not given to it again."""
-    monkeypatch.setattr("seckill.dead_letters.FLUSH_S", 0.3)
+    monkeypatch.setattr("seckill.dead_letters.writer.FLUSH_S", 0.3)
     heard = threading.Event()
 
     answers: list[Callable[[], None]] = []
@@ -301,7 +301,7 @@ def test_what_is_never_acknowledged_is_given_up(
     impatient: Parked, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As of a topic without a leader. What comes after that has a producer of its own."""
-    monkeypatch.setattr("seckill.dead_letters.FLUSH_S", 0.3)
+    monkeypatch.setattr("seckill.dead_letters.writer.FLUSH_S", 0.3)
 
     def mute(producer: Producer) -> None:
         """It takes all, and nobody hears of it again."""
@@ -314,7 +314,7 @@ def test_what_is_never_acknowledged_is_given_up(
     assert impatient.letters.lost == 1
     assert "Kafka has not acknowledged all of them" in caplog.text
     impatient.bend = lambda producer: None
-    monkeypatch.setattr("seckill.dead_letters.FLUSH_S", 60.0)
+    monkeypatch.setattr("seckill.dead_letters.writer.FLUSH_S", 60.0)
     impatient.letters.park(bad(10, b"}"))
     wait_until(impatient.letters.flush, 60, "the next one is parked")
     assert [said["offset"] for _, said in impatient.read(1)] == ["11"]
@@ -328,7 +328,7 @@ def test_while_nothing_of_kafka_answers_nothing_is_lost(
         raise BrokerAway("not now")
 
     with monkeypatch.context() as broken:
-        broken.setattr("seckill.dead_letters.Topics", away)
+        broken.setattr("seckill.dead_letters.writer.Topics", away)
         impatient.letters.park(bad(0, b"{"))
         for _ in range(3):
             assert not impatient.letters.flush()

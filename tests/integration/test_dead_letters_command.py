@@ -11,18 +11,18 @@ import pytest
 import redis
 from django.core.management import CommandError, call_command
 
-from seckill.batch import encode
 from seckill.broker.producer import open_producer
 from seckill.broker.topics import Topics
-from seckill.dead_letters import MAX_VALUE_BYTES, DeadLetters, dead_topic
-from seckill.dead_records import Kind
-from seckill.keys import Lane
-from seckill.log_worker import LogWorker
+from seckill.consumer.batch import encode
+from seckill.dead_letters.reader import dump, read_records
+from seckill.dead_letters.records import Kind
+from seckill.dead_letters.replay import REPLAYING
+from seckill.dead_letters.writer import MAX_VALUE_BYTES, DeadLetters, dead_topic
+from seckill.lane.keys import Lane
+from seckill.log_worker.storage import Storage
+from seckill.log_worker.worker import LogWorker
 from seckill.models import DeadRecord, Record
-from seckill.parked import dump, read_records
-from seckill.replay import REPLAYING
-from seckill.shutdown import Shutdown
-from seckill.storage import Storage
+from seckill.process.shutdown import Shutdown
 from seckill_project.config import Server
 from tests.messages import headers, read, send
 from tests.sale import body, keep_dead

@@ -6,8 +6,8 @@ import pytest
 import redis
 
 from devstack.endpoints import Endpoints
-from seckill.fitness import Unfit, _check_version, check_redis
-from seckill.keys import Lane
+from seckill.lane.keys import Lane
+from seckill.monitoring.fitness import Unfit, _check_version, check_redis
 from tests.conftest import Manage
 
 LANE = Lane()

@@ -7,14 +7,14 @@ import redis
 
 from devstack.endpoints import Endpoints
 from seckill.broker import Position
-from seckill.engine import Engine, Status
+from seckill.consumer.engine import Engine, Status
+from seckill.consumer.guard import Guard
 from seckill.errors import BrokerAway, RedisAway
-from seckill.guard import Guard
-from seckill.keys import Lane
-from seckill.log_worker import LogWorker
-from seckill.shutdown import Shutdown
-from seckill.stats import read_lane
-from seckill.storage import Storage
+from seckill.lane.keys import Lane
+from seckill.lane.status import read_lane
+from seckill.log_worker.storage import Storage
+from seckill.log_worker.worker import LogWorker
+from seckill.process.shutdown import Shutdown
 from tests.sale import SOURCE, batch, body, put_on_sale, waiting
 
 LANE = Lane()

@@ -9,13 +9,13 @@ import pytest
 import redis
 
 from devstack.stack import Stack
-from seckill.audit_kafka import KafkaAudit
+from seckill.audit.kafka import KafkaAudit
 from seckill.broker.reader import TopicReader
 from seckill.broker.topics import Topics
-from seckill.control import Control
+from seckill.control.control import Control
 from seckill.errors import BrokerAway
+from seckill.formats.outcomes import Outcome
 from seckill.models import Activity, Record
-from seckill.wire import Outcome
 from seckill_project.config import Server
 from tests.conftest import Manage, wait_until
 from tests.faults.harness import Sale

@@ -11,14 +11,14 @@ from kafka import KafkaAdminClient
 from kafka import TopicPartition as KafkaPlace
 
 from seckill import broker
-from seckill.batch import Batch
 from seckill.broker import Position, open_consumer
 from seckill.broker.producer import open_producer
-from seckill.dead_letters import DeadLetters, dead_topic
-from seckill.engine import Engine, Reply
+from seckill.consumer.batch import Batch
+from seckill.consumer.engine import Engine, Reply
+from seckill.consumer.intake import LONGEST_POLL_S
+from seckill.dead_letters.writer import DeadLetters, dead_topic
 from seckill.errors import RedisAway
-from seckill.intake import LONGEST_POLL_S
-from seckill.keys import Lane, position_field
+from seckill.lane.keys import Lane, position_field
 from tests.conftest import wait_until
 from tests.integration.test_consumer import SOON_S, Node, node, running
 from tests.messages import read
@@ -81,7 +81,7 @@ def test_a_rebalance_moves_no_partition_whose_answers_are_awaited(
     node: Node, monkeypatch: pytest.MonkeyPatch, commit: int
 ) -> None:
     """As after a recovery: the group's commit is another one than what this consumer has read."""
-    monkeypatch.setattr("seckill.consumer.LONGEST_PAUSE_S", 0.1)
+    monkeypatch.setattr("seckill.consumer.consumer.LONGEST_PAUSE_S", 0.1)
     # Short heartbeats: members hear of each other soon.
     node.server = node.server.model_copy(update={"session_timeout": 10_000})
     put_on_sale(node.client, {1001: 1000})
@@ -118,7 +118,7 @@ def test_what_was_taken_away_in_a_hold_is_read_when_it_comes_back_after_it(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client may know it as paused all that time."""
-    monkeypatch.setattr("seckill.consumer.LONGEST_PAUSE_S", 0.1)
+    monkeypatch.setattr("seckill.consumer.consumer.LONGEST_PAUSE_S", 0.1)
     node.server = node.server.model_copy(update={"session_timeout": 10_000})
     put_on_sale(node.client, {1001: 1000})
     for partition in (0, 1):

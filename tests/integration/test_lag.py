@@ -3,9 +3,9 @@
 from confluent_kafka import Producer
 
 from seckill.broker.topics import Topics
-from seckill.consumer_group import ConsumerGroup
-from seckill.lag import LagWatch, Tails
-from seckill.shutdown import Shutdown
+from seckill.consumer.group import ConsumerGroup
+from seckill.process.shutdown import Shutdown
+from seckill.telemetry.lag import LagWatch, Tails
 from tests.conftest import wait_until
 from tests.integration.test_consumer import SOON_S, Node, node
 from tests.sale import body, put_on_sale

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import redis
 
-from seckill.keys import Lane
-from seckill.redis_client import run_script
+from seckill.lane.client import run_script
+from seckill.lane.keys import Lane
 from tests.sale import everything
 
 LANE = Lane()

@@ -14,23 +14,23 @@ import redis
 from django.db import connection
 
 from devstack.endpoints import Endpoints
-from seckill import lease
-from seckill.audit import audit
-from seckill.audit_checks import NEVER_LOST, NEVER_OVERSOLD
-from seckill.control import Control
-from seckill.dead_records import Kind
-from seckill.engine import Status
+from seckill.audit.audit import audit
+from seckill.audit.checks import NEVER_LOST, NEVER_OVERSOLD
+from seckill.consumer.engine import Status
+from seckill.consumer.guard import Guard
+from seckill.control.control import Control
+from seckill.dead_letters.records import Kind
 from seckill.errors import Fenced, PostgresAway
-from seckill.fence import REWOUND, fence
-from seckill.guard import Guard
-from seckill.keys import Lane, position_field
-from seckill.lease import Claim, LaneLost, NotLeading, RedisOlder
-from seckill.log_worker import LogWorker
+from seckill.lane.fence import REWOUND, fence
+from seckill.lane.keys import Lane, position_field
+from seckill.lane.status import read_lane
+from seckill.log_worker.storage import Storage
+from seckill.log_worker.worker import LogWorker
 from seckill.models import DeadRecord, Item, Record
 from seckill.models import Lane as LaneRow
-from seckill.shutdown import Shutdown
-from seckill.stats import read_lane
-from seckill.storage import Storage
+from seckill.postgres import lease
+from seckill.postgres.lease import Claim, LaneLost, NotLeading, RedisOlder
+from seckill.process.shutdown import Shutdown
 from tests.integration.test_recovery import Shop, set_back, snapshot
 from tests.sale import SOURCE, body, everything
 

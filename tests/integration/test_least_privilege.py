@@ -14,7 +14,7 @@ from psycopg import sql
 
 from devstack.endpoints import Endpoints
 from devstack.stack import Stack
-from seckill.audit import audit
+from seckill.audit.audit import audit
 from seckill_project.config import BASE_DIR, Server
 from tests.conftest import Manage
 from tests.faults.harness import Sale

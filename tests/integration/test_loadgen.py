@@ -23,7 +23,7 @@ from seckill.broker import producer as producers
 from seckill.broker.producer import Producer, open_producer
 from seckill.broker.topics import Topics, ensure_topic
 from seckill.errors import BrokerAway
-from seckill.shutdown import Shutdown
+from seckill.process.shutdown import Shutdown
 from seckill_project.config import Client, load
 from tests.conftest import Manage, wait_until
 

@@ -7,11 +7,11 @@ import pytest
 import redis
 from django.db import transaction
 
-from seckill.act_script import Turn
+from seckill.control.act_script import Turn
+from seckill.control.loading import Loader
 from seckill.errors import RedisAway, VersionMoved
-from seckill.loading import Loader
+from seckill.lane.client import no_retry
 from seckill.models import Activity
-from seckill.redis_client import no_retry
 from tests.sale import body, buyers_of, load_scripts, only_reads
 from tests.shop import LANE, Shop
 

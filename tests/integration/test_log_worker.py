@@ -9,14 +9,14 @@ import pytest
 import redis
 
 from devstack.endpoints import Endpoints
-from seckill.engine import Engine
+from seckill.consumer.engine import Engine
 from seckill.errors import PostgresAway, RedisAway
-from seckill.keys import Lane
-from seckill.log_worker import LogWorker
+from seckill.lane.client import no_retry
+from seckill.lane.keys import Lane
+from seckill.log_worker.storage import Storage, Stored
+from seckill.log_worker.worker import LogWorker
 from seckill.models import DeadRecord, Item, Record
-from seckill.redis_client import no_retry
-from seckill.shutdown import Shutdown
-from seckill.storage import Storage, Stored
+from seckill.process.shutdown import Shutdown
 from tests.conftest import wait_until
 from tests.integration.test_storage import cut_all_others
 from tests.sale import batch, body, new_source, only_reads, put_on_sale, waiting

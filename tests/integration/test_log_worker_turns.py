@@ -8,12 +8,12 @@ import redis
 from django.utils import timezone
 
 from devstack.endpoints import Endpoints
-from seckill.keys import Lane
-from seckill.lease import NotLeading
-from seckill.log_worker import FIRST_PAUSE_S, LONGEST_PAUSE_S, LogWorker
+from seckill.lane.keys import Lane
+from seckill.log_worker.storage import Storage, Stored
+from seckill.log_worker.worker import FIRST_PAUSE_S, LONGEST_PAUSE_S, LogWorker
 from seckill.models import DeadRecord
-from seckill.shutdown import Shutdown
-from seckill.storage import Storage, Stored
+from seckill.postgres.lease import NotLeading
+from seckill.process.shutdown import Shutdown
 from tests.integration.test_log_worker import Sale, all_stored_once
 
 LANE = Lane()

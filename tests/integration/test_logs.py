@@ -13,10 +13,10 @@ from psycopg.conninfo import conninfo_to_dict
 from redis.connection import parse_url
 
 from devstack.endpoints import Endpoints
-from seckill.accounts import make_api_key
-from seckill.events import EVENTS
-from seckill.keys import Lane
-from seckill.stats import read_lane
+from seckill.lane.keys import Lane
+from seckill.lane.status import read_lane
+from seckill.process.events import EVENTS
+from seckill.web.shared.accounts import make_api_key
 from seckill_project.config import Server
 from tests import sale
 from tests.conftest import Manage, wait_until

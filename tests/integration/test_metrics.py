@@ -9,14 +9,14 @@ import pytest
 import redis
 from prometheus_client.parser import text_string_to_metric_families
 
-from seckill import metric_names
-from seckill.engine import Engine
-from seckill.keys import Lane
-from seckill.last_audit import write_last_audit
-from seckill.metrics import serve_metrics
-from seckill.series import append_sample, sample_of
-from seckill.stats import read_lane
-from seckill.workers import Heart, Kind, worker_id
+from seckill.audit.verdict import write_last_audit
+from seckill.consumer.engine import Engine
+from seckill.lane.keys import Lane
+from seckill.lane.status import read_lane
+from seckill.monitoring import metric_names
+from seckill.monitoring.metrics import serve_metrics
+from seckill.telemetry.heartbeats import Heart, Kind, worker_id
+from seckill.telemetry.history import append_sample, sample_of
 from seckill_project.config import ConfigError, Server
 from tests import sale
 from tests.conftest import Manage, wait_until

@@ -17,13 +17,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from devstack.endpoints import Endpoints
-from seckill.audit import audit
-from seckill.control import Control
-from seckill.log_worker import LogWorker
+from seckill.audit.audit import audit
+from seckill.control.control import Control
+from seckill.formats.outcomes import MAX_ID
+from seckill.log_worker.storage import Storage
+from seckill.log_worker.worker import LogWorker
 from seckill.models import Activity, Record
-from seckill.shutdown import Shutdown
-from seckill.storage import Storage
-from seckill.wire import MAX_ID
+from seckill.process.shutdown import Shutdown
 from tests.lockstep import ACTIVITIES, HOLE, HOUR_MS, ITEMS, PLACES, Ask, Lockstep
 from tests.model import FOREVER, Sale
 from tests.sale import now_ms

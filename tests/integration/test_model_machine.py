@@ -23,9 +23,9 @@ from hypothesis.stateful import (
 )
 
 from devstack.endpoints import Endpoints
-from seckill.keys import CONTROL_CHANNEL, Lane
-from seckill.redis_client import run_script
-from seckill.wire import MAX_ID, Outcome
+from seckill.formats.outcomes import MAX_ID, Outcome
+from seckill.lane.client import run_script
+from seckill.lane.keys import CONTROL_CHANNEL, Lane
 from tests.lockstep import ACTIVITIES, HOLE, HOUR_MS, ITEMS, PLACES, Ask, Lockstep
 from tests.model import FOREVER, Sale
 from tests.sale import now_ms, put_on_sale

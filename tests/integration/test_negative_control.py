@@ -11,20 +11,20 @@ import pytest
 import redis
 
 from devstack.endpoints import Endpoints
-from seckill import scripts
-from seckill.audit import Report, audit
-from seckill.audit_checks import NEVER_DROPPED, NEVER_LOST, NEVER_OVERSOLD, NEVER_TWICE
-from seckill.batch import Batch
-from seckill.control import Control
-from seckill.engine import Engine, Reply, Status
-from seckill.keys import Lane, position_field
-from seckill.lease import PostgresOlder
-from seckill.log_worker import LogWorker
-from seckill.redis_client import connect
-from seckill.scripts import Script
-from seckill.shutdown import Shutdown
-from seckill.storage import Storage, Stored
-from seckill.wire import Outcome
+from seckill.audit.audit import Report, audit
+from seckill.audit.checks import NEVER_DROPPED, NEVER_LOST, NEVER_OVERSOLD, NEVER_TWICE
+from seckill.consumer.batch import Batch
+from seckill.consumer.engine import Engine, Reply, Status
+from seckill.control.control import Control
+from seckill.formats.outcomes import Outcome
+from seckill.lane import scripts
+from seckill.lane.client import connect
+from seckill.lane.keys import Lane, position_field
+from seckill.lane.scripts import Script
+from seckill.log_worker.storage import Storage, Stored
+from seckill.log_worker.worker import LogWorker
+from seckill.postgres.lease import PostgresOlder
+from seckill.process.shutdown import Shutdown
 from tests.sale import batch, body, now_ms, stock, waiting
 
 LANE = Lane()

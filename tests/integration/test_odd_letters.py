@@ -13,7 +13,7 @@ from django.core.management import CommandError, call_command
 from kafka import KafkaProducer
 
 from seckill.broker.topics import Topics
-from seckill.dead_letters import REPLAYED, dead_topic
+from seckill.dead_letters.writer import REPLAYED, dead_topic
 from seckill_project.config import Server
 from tests import sale
 

@@ -9,14 +9,14 @@ import pytest
 import redis
 
 from devstack.endpoints import Endpoints
+from seckill.audit.verdict import write_last_audit
 from seckill.broker.producer import open_producer
 from seckill.broker.topics import Topics
-from seckill.dead_letters import REPLAYED, dead_topic
-from seckill.keys import Lane
-from seckill.last_audit import write_last_audit
+from seckill.dead_letters.writer import REPLAYED, dead_topic
+from seckill.lane.keys import Lane
 from seckill.models import Activity, StockChange
-from seckill.printable import is_printable
-from seckill.workers import Heart, Kind
+from seckill.process.printable import is_printable
+from seckill.telemetry.heartbeats import Heart, Kind
 from seckill_project.config import Server
 from tests import sale
 from tests.conftest import Manage

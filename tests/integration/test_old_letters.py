@@ -7,14 +7,14 @@ import msgspec
 import pytest
 import redis
 
-from seckill.dead_records import Kind
+from seckill.dead_letters.from_redis import adopt
+from seckill.dead_letters.records import Kind
 from seckill.errors import PostgresAway
-from seckill.keys import Lane
-from seckill.log_worker import LogWorker
+from seckill.lane.keys import Lane
+from seckill.log_worker.storage import Storage
+from seckill.log_worker.worker import LogWorker
 from seckill.models import DeadRecord
-from seckill.old_letters import adopt
-from seckill.shutdown import Shutdown
-from seckill.storage import Storage
+from seckill.process.shutdown import Shutdown
 from tests.integration.test_storage import record
 
 LANE = Lane()

@@ -15,26 +15,26 @@ from confluent_kafka.admin import AdminClient
 from django.db import connection
 
 from devstack.endpoints import Endpoints
-from seckill.audit import audit
-from seckill.audit_checks import NEVER_LOST, NEVER_OVERSOLD
-from seckill.audit_kafka import KafkaAudit
-from seckill.batch import encode
+from seckill.audit.audit import audit
+from seckill.audit.checks import NEVER_LOST, NEVER_OVERSOLD
+from seckill.audit.kafka import KafkaAudit
 from seckill.broker.reader import TopicReader
 from seckill.broker.topics import Topics
-from seckill.control import Control
-from seckill.engine import Engine, Reply
+from seckill.consumer.batch import encode
+from seckill.consumer.engine import Engine, Reply
+from seckill.control.control import Control
 from seckill.errors import PostgresAway, Refused
-from seckill.fence import REWOUND, fence
-from seckill.keys import Lane
-from seckill.lease import PostgresOlder
-from seckill.log_worker import LogWorker
+from seckill.lane.fence import REWOUND, fence
+from seckill.lane.keys import Lane
+from seckill.lane.status import read_lane
+from seckill.log_worker.storage import Storage
+from seckill.log_worker.worker import LogWorker
 from seckill.models import Activity, Item, Record, StockChange
 from seckill.models import Lane as LaneRow
-from seckill.recovery import Done, recover
-from seckill.recovery_plan import make_plan, postgres_state
-from seckill.shutdown import Shutdown
-from seckill.stats import read_lane
-from seckill.storage import Storage
+from seckill.postgres.lease import PostgresOlder
+from seckill.process.shutdown import Shutdown
+from seckill.recovery.plan import make_plan, postgres_state
+from seckill.recovery.rebuild import Done, recover
 from seckill_project.config import Server
 from tests.messages import send
 from tests.sale import body, everything

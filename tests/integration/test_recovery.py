@@ -15,22 +15,22 @@ from django.core.management import CommandError, call_command
 from django.db import connection, connections
 
 from devstack.endpoints import Endpoints
-from seckill import exit_codes
-from seckill.audit import audit
-from seckill.claims import claim_of_lane
-from seckill.control import Control, Refused
-from seckill.engine import Engine, Status
-from seckill.fence import RECOVERING, REWOUND, fence, new_token
-from seckill.keys import Lane, position_field
-from seckill.log_worker import LogWorker
+from seckill.audit.audit import audit
+from seckill.consumer.engine import Engine, Status
+from seckill.control.control import Control, Refused
+from seckill.formats.outcomes import Outcome
+from seckill.lane.client import run_script
+from seckill.lane.fence import RECOVERING, REWOUND, fence, new_token
+from seckill.lane.keys import Lane, position_field
+from seckill.lane.status import read_lane
+from seckill.log_worker.storage import Storage
+from seckill.log_worker.worker import LogWorker
 from seckill.models import Activity, Item, Record, StockChange
-from seckill.recovery import Done, rebuild, recover
-from seckill.recovery_plan import ItemPlan, make_plan
-from seckill.redis_client import run_script
-from seckill.shutdown import Shutdown
-from seckill.stats import read_lane
-from seckill.storage import Storage
-from seckill.wire import Outcome
+from seckill.postgres.claims import claim_of_lane
+from seckill.process import exit_codes
+from seckill.process.shutdown import Shutdown
+from seckill.recovery.plan import ItemPlan, make_plan
+from seckill.recovery.rebuild import Done, rebuild, recover
 from tests.conftest import Manage, wait_until
 from tests.faults.dying import DyingStorage
 from tests.sale import SOURCE, batch, body, everything

@@ -7,10 +7,10 @@ import redis
 from confluent_kafka import Producer
 
 from seckill.broker.topics import Topics
-from seckill.engine import Engine
-from seckill.keys import Lane
-from seckill.series import append_sample, sample_of
-from seckill.stats import read_lane
+from seckill.consumer.engine import Engine
+from seckill.lane.keys import Lane
+from seckill.lane.status import read_lane
+from seckill.telemetry.history import append_sample, sample_of
 from seckill_project.config import Server
 from tests import sale
 from tests.conftest import Manage

@@ -8,13 +8,13 @@ import pytest
 import redis
 
 from devstack.endpoints import Endpoints
-from seckill import scripts
-from seckill.batch import skip
-from seckill.engine import Engine, Reply, Status
+from seckill.consumer.batch import skip
+from seckill.consumer.engine import Engine, Reply, Status
 from seckill.errors import RedisAway
-from seckill.keys import Lane, position_field
-from seckill.stats import read_lane
-from seckill.wire import MAX_ID, MAX_ITEMS, MAX_QUANTITY, Outcome
+from seckill.formats.outcomes import MAX_ID, MAX_ITEMS, MAX_QUANTITY, Outcome
+from seckill.lane import scripts
+from seckill.lane.keys import Lane, position_field
+from seckill.lane.status import read_lane
 from tests.sale import SOURCE, batch, body, everything, now_ms, put_on_sale, stock, waiting
 from tests.unit.test_stats import bucket
 

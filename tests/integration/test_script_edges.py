@@ -12,11 +12,11 @@ import pytest
 import redis
 
 from devstack.endpoints import Endpoints
-from seckill.batch import NOTHING_KNOWN, Known, encode
-from seckill.engine import Engine, Status
-from seckill.keys import Lane
-from seckill.stats import read_lane
-from seckill.wire import Outcome
+from seckill.consumer.batch import NOTHING_KNOWN, Known, encode
+from seckill.consumer.engine import Engine, Status
+from seckill.formats.outcomes import Outcome
+from seckill.lane.keys import Lane
+from seckill.lane.status import read_lane
 from tests.conftest import wait_until
 from tests.sale import SOURCE, batch, body, now_ms, put_on_sale
 from tests.unit.test_stats import bucket
@@ -107,7 +107,7 @@ def test_clocks_may_differ_by_exactly_a_minute(
     put_on_sale(redis_client, {1001: 5})
     sent, real = batch([body(1)]), time.time_ns
     behind_ns = CLOCK_BOUND_MS * 1_000_000
-    monkeypatch.setattr("seckill.engine.time.time_ns", lambda: real() - behind_ns)
+    monkeypatch.setattr("seckill.consumer.engine.time.time_ns", lambda: real() - behind_ns)
     wait_until(
         lambda: engine.decide([sent])[0].status is Status.DECIDED, 5, "a call in the same ms"
     )

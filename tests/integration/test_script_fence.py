@@ -8,14 +8,14 @@ import pytest
 import redis
 
 from devstack.endpoints import Endpoints
-from seckill.batch import Batch, Known, encode, skip
-from seckill.engine import Engine, Open, Status
+from seckill.consumer.batch import Batch, Known, encode, skip
+from seckill.consumer.engine import Engine, Open, Status
 from seckill.errors import RedisAway
-from seckill.fence import RECOVERING, REWOUND, fence, lift, new_token
-from seckill.keys import Lane, position_field
-from seckill.lease import Claim
-from seckill.stats import read_lane
-from seckill.wire import Outcome
+from seckill.formats.outcomes import Outcome
+from seckill.lane.fence import RECOVERING, REWOUND, fence, lift, new_token
+from seckill.lane.keys import Lane, position_field
+from seckill.lane.status import read_lane
+from seckill.postgres.lease import Claim
 from tests.sale import SOURCE, batch, body, everything, now_ms, put_on_sale, stock, waiting
 
 LANE = Lane()

@@ -11,17 +11,17 @@ import pytest
 import redis
 
 from devstack.endpoints import Endpoints
-from seckill import buyers
-from seckill.batch import encode
-from seckill.control import Control
-from seckill.engine import Engine, Open, Status
+from seckill.consumer.batch import encode
+from seckill.consumer.engine import Engine, Open, Status
+from seckill.control import buyers
+from seckill.control.control import Control
 from seckill.errors import Fenced, RedisRefuses
-from seckill.fitness import missing_rights
-from seckill.keys import BOARD_STRING, CONTROL_CHANNEL, Lane
-from seckill.lease import Claim
-from seckill.redis_client import connect, run_script
-from seckill.stats import read_lane
-from seckill.wire import Outcome
+from seckill.formats.outcomes import Outcome
+from seckill.lane.client import connect, run_script
+from seckill.lane.keys import BOARD_STRING, CONTROL_CHANNEL, Lane
+from seckill.lane.status import read_lane
+from seckill.monitoring.fitness import missing_rights
+from seckill.postgres.lease import Claim
 from tests.sale import (
     SOURCE,
     batch,
@@ -303,7 +303,9 @@ class TestClock:
         put_on_sale(redis_client, {1001: 20}, timeout=5_000)
         before = everything(redis_client)
         real = now_ms()
-        monkeypatch.setattr("seckill.engine.time.time_ns", lambda: (real + wrong_by) * 1_000_000)
+        monkeypatch.setattr(
+            "seckill.consumer.engine.time.time_ns", lambda: (real + wrong_by) * 1_000_000
+        )
         reply = engine.decide([batch([body(1)])])[0]
         assert reply.status is Status.CLOCK
         assert ("behind" if wrong_by > 0 else "ahead of") in reply.why

@@ -7,10 +7,10 @@ import pytest
 import redis
 
 from devstack.endpoints import Endpoints
-from seckill.batch import Batch, Known, encode
-from seckill.engine import Engine, Status
-from seckill.keys import Lane, position_field
-from seckill.lease import Claim
+from seckill.consumer.batch import Batch, Known, encode
+from seckill.consumer.engine import Engine, Status
+from seckill.lane.keys import Lane, position_field
+from seckill.postgres.lease import Claim
 from tests.sale import SOURCE, body, put_on_sale
 
 LANE = Lane()

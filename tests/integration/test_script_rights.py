@@ -12,11 +12,11 @@ import pytest
 import redis
 
 from devstack.endpoints import Endpoints
-from seckill.engine import Engine
+from seckill.consumer.engine import Engine
 from seckill.errors import RedisRefuses
-from seckill.keys import BUYERS_MARK, CONTROL_CHANNEL, Lane
-from seckill.redis_client import connect, run_script
-from seckill.wire import Outcome
+from seckill.formats.outcomes import Outcome
+from seckill.lane.client import connect, run_script
+from seckill.lane.keys import BUYERS_MARK, CONTROL_CHANNEL, Lane
 from tests.sale import SOURCE, batch, body, everything, load_scripts, put_on_sale
 
 LANE = Lane()

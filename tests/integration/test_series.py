@@ -6,11 +6,11 @@ import msgspec
 import pytest
 import redis
 
-from seckill import series
-from seckill.engine import Engine
-from seckill.keys import Lane
-from seckill.series import append_sample, read_series, sample_of
-from seckill.stats import read_lane
+from seckill.consumer.engine import Engine
+from seckill.lane.keys import Lane
+from seckill.lane.status import read_lane
+from seckill.telemetry import history as series
+from seckill.telemetry.history import append_sample, read_series, sample_of
 from tests import sale
 from tests.conftest import wait_until
 

@@ -9,10 +9,10 @@ import pytest
 import redis
 from django.db import connection, transaction
 
-from seckill import sold
-from seckill.dead_records import Kind
-from seckill.keys import Lane
-from seckill.records import WireRecord
+from seckill.dead_letters.records import Kind
+from seckill.formats.record import WireRecord
+from seckill.lane.keys import Lane
+from seckill.postgres import sold
 from tests.integration.test_storage import Books, record
 from tests.sale import SOURCE, keep_dead, new_source
 

@@ -12,13 +12,13 @@ import pytest
 from django.db import connection
 from django.db.models import Sum
 
-from seckill.dead_records import Dead, Kind
+from seckill.dead_letters.records import Dead, Kind
 from seckill.errors import PostgresAway
-from seckill.lease import Claim, NotLeading, PostgresOlder
+from seckill.formats.outcomes import MAX_ID
+from seckill.formats.record import WireRecord, parse
+from seckill.log_worker.storage import Storage, _Line
 from seckill.models import Activity, DeadRecord, Item, Record
-from seckill.records import WireRecord, parse
-from seckill.storage import Storage, _Line
-from seckill.wire import MAX_ID
+from seckill.postgres.lease import Claim, NotLeading, PostgresOlder
 from tests.sale import SOURCE
 
 

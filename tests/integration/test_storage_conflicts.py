@@ -11,12 +11,12 @@ import pytest
 from django.db import connection
 from psycopg.conninfo import make_conninfo
 
+from seckill.consumer.guard import Guard
 from seckill.errors import PostgresAway, PostgresRefuses
-from seckill.fitness import Unfit, check_postgres
-from seckill.guard import Guard
-from seckill.keys import Lane
+from seckill.lane.keys import Lane
 from seckill.models import DeadRecord, Item, Record
-from seckill.postgres import connect
+from seckill.monitoring.fitness import Unfit, check_postgres
+from seckill.postgres.access import connect
 from tests.integration.test_storage import Books, record, sold
 from tests.sale import put_on_sale
 

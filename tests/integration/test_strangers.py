@@ -9,10 +9,10 @@ from confluent_kafka import Consumer
 
 from seckill.broker import open_consumer
 from seckill.broker.topics import Topics
-from seckill.exit_codes import OK
-from seckill.keys import Lane
-from seckill.stats import read_lane
-from seckill.strangers import Strangers
+from seckill.consumer.strangers import Strangers
+from seckill.lane.keys import Lane
+from seckill.lane.status import read_lane
+from seckill.process.exit_codes import OK
 from seckill_project.config import Server
 from tests.conftest import Manage, wait_until
 from tests.integration.test_consumer import SOON_S
@@ -97,7 +97,7 @@ def test_a_stranger_is_named_and_told_again(
     told = len(caplog.messages)
     strangers.run_once()
     assert len(caplog.messages) == told
-    monkeypatch.setattr("seckill.strangers.TELL_AGAIN_S", 0.0)
+    monkeypatch.setattr("seckill.consumer.strangers.TELL_AGAIN_S", 0.0)
     strangers.run_once()
     assert len(caplog.messages) == told + 1
 

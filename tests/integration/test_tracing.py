@@ -10,22 +10,22 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from seckill.batch import encode
 from seckill.broker import open_consumer
 from seckill.broker.producer import open_producer
 from seckill.broker.topics import Topics
 from seckill.broker.traces import TRACES_A_POLL, traces_of
-from seckill.consumer import Consumer
-from seckill.dead_letters import DeadLetters, dead_topic
-from seckill.engine import Engine
-from seckill.keys import Lane
-from seckill.log_worker import LogWorker
+from seckill.consumer.batch import encode
+from seckill.consumer.consumer import Consumer
+from seckill.consumer.engine import Engine
+from seckill.consumer.traced_engine import TracedEngine
+from seckill.dead_letters.writer import DeadLetters, dead_topic
+from seckill.lane.keys import Lane
+from seckill.log_worker.storage import Storage
+from seckill.log_worker.traced_storage import TracedStorage
+from seckill.log_worker.worker import LogWorker
 from seckill.models import Record
-from seckill.shutdown import Shutdown
-from seckill.storage import Storage
-from seckill.traced_engine import TracedEngine
-from seckill.traced_storage import TracedStorage
-from seckill.tracing import TracedProducer, Tracing
+from seckill.process.shutdown import Shutdown
+from seckill.telemetry.tracing import TracedProducer, Tracing
 from seckill_project.config import BASE_DIR, Server
 from tests import sale
 from tests.conftest import wait_until
@@ -155,8 +155,8 @@ def test_only_well_formed_and_sampled_headers_are_taken() -> None:
 
 def test_nothing_of_it_is_imported_where_it_is_off() -> None:
     program = (
-        "import sys, seckill.tracing, seckill.log_worker, seckill.consumer\n"
-        "from seckill.tracing import open_tracing\n"
+        "import sys, seckill.telemetry.tracing, seckill.log_worker.worker, "
+        "seckill.consumer.consumer\n from seckill.telemetry.tracing import open_tracing\n"
         "assert open_tracing('x', None) is None\n"
         # redis-py imports what counts for it, wherever that is installed.
         "ours = ('opentelemetry.sdk.trace', 'opentelemetry.exporter')\n"

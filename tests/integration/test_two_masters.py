@@ -12,25 +12,25 @@ import pytest
 import redis
 
 from devstack.endpoints import Endpoints
-from seckill import lease_keeper
-from seckill.audit import audit
-from seckill.audit_checks import FOUNDATIONS, NEVER_LOST
+from seckill.audit.audit import audit
+from seckill.audit.checks import FOUNDATIONS, NEVER_LOST
 from seckill.broker import Position
-from seckill.control import Control
-from seckill.dead_records import Kind
-from seckill.engine import Engine
+from seckill.consumer import lease_keeper
+from seckill.consumer.engine import Engine
+from seckill.consumer.guard import Guard
+from seckill.control.control import Control
+from seckill.dead_letters.records import Kind
 from seckill.errors import Fenced
-from seckill.guard import Guard
-from seckill.keys import Lane
-from seckill.lease import NotLeading
-from seckill.log_worker import LogWorker
+from seckill.formats.outcomes import Outcome
+from seckill.lane.client import connect
+from seckill.lane.keys import Lane
+from seckill.lane.status import read_lane
+from seckill.log_worker.storage import Storage
+from seckill.log_worker.worker import LogWorker
 from seckill.models import DeadRecord, Lease, Record
 from seckill.models import Lane as LaneRow
-from seckill.redis_client import connect
-from seckill.shutdown import Shutdown
-from seckill.stats import read_lane
-from seckill.storage import Storage
-from seckill.wire import Outcome
+from seckill.postgres.lease import NotLeading
+from seckill.process.shutdown import Shutdown
 from tests.conftest import wait_until
 from tests.sale import SOURCE, batch, body
 from tests.servers import own_valkey, promote

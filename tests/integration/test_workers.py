@@ -8,10 +8,18 @@ from collections.abc import Callable
 import pytest
 import redis
 
-from seckill.keys import Lane
-from seckill.series import read_series
-from seckill.stats import read_lane
-from seckill.workers import FORGET_MS, GONE_S, Heart, Kind, Worker, read_workers, worker_id
+from seckill.lane.keys import Lane
+from seckill.lane.status import read_lane
+from seckill.telemetry.heartbeats import (
+    FORGET_MS,
+    GONE_S,
+    Heart,
+    Kind,
+    Worker,
+    read_workers,
+    worker_id,
+)
+from seckill.telemetry.history import read_series
 from seckill_project.config import Server
 from tests import sale
 from tests.conftest import Manage, wait_until

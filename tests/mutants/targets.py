@@ -59,37 +59,37 @@ _LUA: dict[str, tuple[str, ...]] = {
     "replay_dead": (_LANE, _RIGHTS, f"{_I}test_dead_letters_command.py"),
 }  # fmt: skip
 _PYTHON: dict[str, tuple[str, ...]] = {
-    "sold": (
+    "postgres/sold": (
         f"{_I}test_sold.py", f"{_CONTROL}::TestSync", f"{_CONTROL}::TestConfigure",
         f"{_LATE}::TestParkedOrders", _RECOVERY, f"{_I}test_audit.py",
     ),
-    "recovery": _RECOVERING,
-    "recovery_plan": _RECOVERING,
-    "restore": (_BOARD, _OLDER),
-    "storage": (
+    "recovery/rebuild": _RECOVERING,
+    "recovery/plan": _RECOVERING,
+    "recovery/restore": (_BOARD, _OLDER),
+    "log_worker/storage": (
         f"{_I}test_storage.py", f"{_I}test_storage_conflicts.py", f"{_LATE}::TestLateStore",
     ),
-    "intake": (
+    "consumer/intake": (
         "tests/unit/test_intake_stash.py", f"{_I}test_intake.py", f"{_I}test_consumer.py",
         f"{_I}test_consumer_recovery.py",
     ),
-    "log_worker": (
+    "log_worker/worker": (
         f"{_I}test_log_worker_turns.py", f"{_I}test_old_letters.py", _WORKER,
         f"{_LATE}::TestForeignRecords", _MASTERS,
     ),
-    "old_letters": (f"{_I}test_old_letters.py",),
-    "act_script": (_ACT_SCRIPTS, *_ALL_ACTS),
-    "control": _ALL_ACTS,
-    "journal": ("tests/unit/test_journal_errors.py", *_ALL_ACTS),
-    "loading": (_LOADING, _CONTROL, f"{_ACTS}::TestAfterALossOfRedis", f"{_ACTS}::TestFields"),
-    "witness": (_WITNESS, f"{_LATE}::TestLostActs", _OLDER, f"{_I}test_consumer_recovery.py"),
-    "admission": (f"{_LATE}::TestFencedLane", f"{_LATE}::TestTwoRedisOnePostgres", _OLDER),
-    "lease": (_WITNESS, f"{_LATE}::TestLease", f"{_LATE}::TestTwoRedisOnePostgres", _MASTERS),
-    "guard": (
+    "dead_letters/from_redis": (f"{_I}test_old_letters.py",),
+    "control/act_script": (_ACT_SCRIPTS, *_ALL_ACTS),
+    "control/control": _ALL_ACTS,
+    "control/journal": ("tests/unit/test_journal_errors.py", *_ALL_ACTS),
+    "control/loading": (_LOADING, _CONTROL, f"{_ACTS}::TestAfterALossOfRedis", f"{_ACTS}::TestFields"),
+    "postgres/witness": (_WITNESS, f"{_LATE}::TestLostActs", _OLDER, f"{_I}test_consumer_recovery.py"),
+    "control/admission": (f"{_LATE}::TestFencedLane", f"{_LATE}::TestTwoRedisOnePostgres", _OLDER),
+    "postgres/lease": (_WITNESS, f"{_LATE}::TestLease", f"{_LATE}::TestTwoRedisOnePostgres", _MASTERS),
+    "consumer/guard": (
         f"{_I}test_guard.py", f"{_I}test_consumer_recovery.py", f"{_LATE}::TestLostActs", _MASTERS
     ),
-    "fence": (_FENCE, _RECOVERY),
-    "board": (_BOARD, _OLDER, f"{_GROUND}::TestBoard"),
+    "lane/fence": (_FENCE, _RECOVERY),
+    "lane/board": (_BOARD, _OLDER, f"{_GROUND}::TestBoard"),
 }  # fmt: skip
 TARGETS = {
     **{f"seckill/lua/{name}.lua": tests for name, tests in _LUA.items()},

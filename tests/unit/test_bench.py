@@ -9,7 +9,7 @@ from rich.console import Console
 from devstack.bench.deciding import DEMAND, REALISTIC
 from devstack.bench.figures import Figure, tables
 from devstack.bench.rig import rate_of
-from seckill.stats import Histogram
+from seckill.lane.status import Histogram
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seckill.board import without
-from seckill.restore import NAMED, Missing
+from seckill.lane.board import without
+from seckill.recovery.restore import NAMED, Missing
 
 offsets = st.sets(st.integers(0, 30)).map(sorted)
 

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seckill.decode import Request, decode
 from seckill.errors import Poison
-from seckill.wire import (
+from seckill.formats.outcomes import (
     DEFAULT_ACTIVITY,
     MAX_ID,
     MAX_ITEMS,
@@ -17,6 +16,7 @@ from seckill.wire import (
     MAX_REQUEST_ID,
     MAX_TIME_MS,
 )
+from seckill.formats.request import Request, decode
 
 GOOD = {"user_id": 564, "items": {"1001": 2, "1002": 1}, "request_initiation_time": 1795448539792}
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from seckill.admin.desk_look import Look
-from seckill.admin.desk_points import MAX_POINTS, points
-from seckill.series import ActivitySample, Sample
-from seckill.stats import LaneStatus
+from seckill.lane.status import LaneStatus
+from seckill.telemetry.history import ActivitySample, Sample
+from seckill.web.admin.desk_look import Look
+from seckill.web.admin.desk_points import MAX_POINTS, points
 
 START_MS = 1_795_000_000_000
 LANE = LaneStatus(

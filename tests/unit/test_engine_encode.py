@@ -8,11 +8,11 @@ import msgspec
 import pytest
 import redis
 
-from seckill.batch import Batch, Known, encode, skip
-from seckill.engine import Reply, Status
+from seckill.consumer.batch import Batch, Known, encode, skip
+from seckill.consumer.engine import Reply, Status
 from seckill.errors import RedisAway, RedisRefuses
-from seckill.redis_client import judged
-from seckill.wire import MAX_ID, Outcome
+from seckill.formats.outcomes import MAX_ID, Outcome
+from seckill.lane.client import judged
 from tests.sale import SOURCE, body
 
 decode_blob = msgspec.msgpack.Decoder(list[Any]).decode

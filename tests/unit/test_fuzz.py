@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from seckill.decode import UNSET, decode, decode_all
 from seckill.errors import Poison
+from seckill.formats.request import UNSET, decode, decode_all
 from seckill_project.config import BASE_DIR, SECTIONS, ConfigError, Section, load, read_file
 from tests.fuzzing import INPUTS, SEED, VALID, Fuzz, NoRequest, Read, inputs, reference
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from seckill.broker import Slice
+from seckill.consumer.intake import AGAIN_S, Held, Intake
 from seckill.errors import BrokerAway
-from seckill.intake import AGAIN_S, Held, Intake
-from seckill.shutdown import Shutdown
+from seckill.process.shutdown import Shutdown
 
 NOBODY: Any = None
 

@@ -5,7 +5,7 @@ import psycopg
 import pytest
 
 from seckill.errors import PostgresAway, PostgresRefuses
-from seckill.through_django import postgres_errors
+from seckill.postgres.through_django import postgres_errors
 
 CUT = psycopg.OperationalError("server closed the connection\n\tThis probably means the server")
 

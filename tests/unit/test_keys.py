@@ -2,7 +2,7 @@
 
 import pytest
 
-from seckill.keys import CONTROL_CHANNEL, ActivityKeys, Lane, position_field
+from seckill.lane.keys import CONTROL_CHANNEL, ActivityKeys, Lane, position_field
 
 
 def test_the_names_of_the_default_lane() -> None:

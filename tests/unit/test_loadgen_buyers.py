@@ -16,8 +16,8 @@ from loadgen.malformed import MALFORMED
 from loadgen.profile import Profile
 from loadgen.profile_file import names, parse_profile, read_profile
 from loadgen.shuffle import Shuffled
-from seckill.decode import decode
 from seckill.errors import Poison
+from seckill.formats.request import decode
 
 NOW = 1_795_448_539_792
 MIXED = {

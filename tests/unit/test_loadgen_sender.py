@@ -18,7 +18,7 @@ from loadgen.progress import Lines, display_for
 from loadgen.report import Lateness, Report, Tally, report_of
 from loadgen.sender import CHUNK, Progress, run, send
 from seckill.broker.producer import Done
-from seckill.shutdown import Shutdown
+from seckill.process.shutdown import Shutdown
 from seckill_project.config import Client
 
 

@@ -7,8 +7,8 @@ import re
 import sys
 from collections.abc import Iterator
 
-from seckill.events import EVENTS, event
-from seckill.logs import formatter
+from seckill.process.events import EVENTS, event
+from seckill.process.logs import formatter
 from seckill_project.config import BASE_DIR
 
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}

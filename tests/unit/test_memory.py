@@ -9,7 +9,7 @@ from multiprocessing.process import BaseProcess
 
 import pytest
 
-from seckill.memory import (
+from seckill.consumer.memory import (
     LIMIT_MB,
     MB,
     OWN_STACK,
@@ -94,6 +94,6 @@ def test_threads_do_not_count_for_much() -> None:
 
 
 def test_an_abort_is_a_code_that_the_parent_knows() -> None:
-    from seckill.children import CANNOT_UNPACK_CODES
+    from seckill.consumer.children import CANNOT_UNPACK_CODES
 
     assert -signal.SIGABRT in CANNOT_UNPACK_CODES

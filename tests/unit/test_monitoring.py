@@ -9,10 +9,10 @@ from typing import Any
 
 import yaml
 
-from seckill import metric_names
-from seckill.metric_names import METRICS
-from seckill.metrics import BOUNDS_MS, cumulative
-from seckill.stats import Histogram
+from seckill.lane.status import Histogram
+from seckill.monitoring import metric_names
+from seckill.monitoring.metric_names import METRICS
+from seckill.monitoring.metrics import BOUNDS_MS, cumulative
 from seckill_project.config import BASE_DIR
 from tests.unit.compose_file import MONITORING, WORKERS, dotenv, environment, service
 

@@ -98,7 +98,7 @@ def test_mutants_of_sql() -> None:
     }
 
 
-@pytest.mark.parametrize("file", ["seckill/lua/decide_batch.lua", "seckill/guard.py"])
+@pytest.mark.parametrize("file", ["seckill/lua/decide_batch.lua", "seckill/consumer/guard.py"])
 def test_each_mutant_is_one_change_that_can_run(file: str) -> None:
     for site in sites_of(file)[::25]:
         found = site.mutant()
@@ -112,7 +112,7 @@ def test_each_mutant_is_one_change_that_can_run(file: str) -> None:
 
 
 def test_a_seed_chooses_the_same_ones_and_passes_over_what_is_known() -> None:
-    files = ["seckill/lua/trim_batch.lua", "seckill/fence.py"]
+    files = ["seckill/lua/trim_batch.lua", "seckill/lane/fence.py"]
     first = choose(files, 10, 7, [])
     assert (len(first), first) == (10, choose(files, 10, 7, []))
     assert first != choose(files, 10, 8, [])
@@ -126,7 +126,7 @@ def test_a_seed_chooses_the_same_ones_and_passes_over_what_is_known() -> None:
 
 
 def test_an_entry_of_which_the_code_has_changed_is_told() -> None:
-    gone = Equivalent("seckill/fence.py", "if there_is_no_such_line:", "pass", "-")
+    gone = Equivalent("seckill/lane/fence.py", "if there_is_no_such_line:", "pass", "-")
     other = Equivalent("seckill/lua/finish.lua", "if refused then return refused end", "-", "-")
     assert stale([gone, other]) == [gone, other]
 

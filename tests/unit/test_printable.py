@@ -8,10 +8,17 @@ from typing import Any
 
 import pytest
 
-from seckill.console import Console
-from seckill.logs import formatter
-from seckill.printable import given, is_printable, json_text, preview, printable, printable_lines
-from seckill.terminal import Output
+from seckill.process.console import Console
+from seckill.process.logs import formatter
+from seckill.process.printable import (
+    given,
+    is_printable,
+    json_text,
+    preview,
+    printable,
+    printable_lines,
+)
+from seckill.process.terminal import Output
 
 TITLE, RED = "\x1b]0;x\x07", "\x9b31m"
 

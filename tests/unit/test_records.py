@@ -7,8 +7,8 @@ from uuid import UUID
 import pytest
 
 from seckill.errors import Poison
-from seckill.records import parse
-from seckill.wire import MAX_ID
+from seckill.formats.outcomes import MAX_ID
+from seckill.formats.record import parse
 
 SOURCE = "0f9a2c51-6f0e-4b8e-9d0c-3a54f1f2a111"
 # A record as the script writes it.

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from seckill.recovery_plan import (
+from seckill.lane.status import Fence, LaneStatus
+from seckill.recovery.plan import (
     ActivityPlan,
     ItemPlan,
     PartitionPlan,
@@ -13,7 +14,6 @@ from seckill.recovery_plan import (
     _changes,
     _partitions,
 )
-from seckill.stats import Fence, LaneStatus
 from tests.unit.test_stats import activity
 
 LANE = LaneStatus(

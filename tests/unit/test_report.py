@@ -6,17 +6,17 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seckill.audit import Report
-from seckill.audit_checks import INVARIANTS, Finding
+from seckill.audit.audit import Report
+from seckill.audit.checks import INVARIANTS, Finding
+from seckill.formats.outcomes import Outcome
+from seckill.lane.status import ActivityStatus, Histogram, ItemStatus, LaneStatus
 from seckill.report import charts
 from seckill.report.arrivals import shares
 from seckill.report.charts import Line, thinned, ticks
 from seckill.report.data import ItemStory, SaleReport, sale_moments, without_quiet
 from seckill.report.fairness import Fairness, Queue, judge
 from seckill.report.page import render
-from seckill.series import ActivitySample, Sample
-from seckill.stats import ActivityStatus, Histogram, ItemStatus, LaneStatus
-from seckill.wire import Outcome
+from seckill.telemetry.history import ActivitySample, Sample
 
 NOTHING = {o: 0 for o in Outcome if o > Outcome.NO_SUCH_ACTIVITY}
 BEGAN = 1_700_000_000_000

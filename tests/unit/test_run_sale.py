@@ -3,7 +3,7 @@
 import pytest
 from django.core.management import CommandError, call_command
 
-from seckill import exit_codes
+from seckill.process import exit_codes
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from seckill.exit_codes import SECOND_SIGNAL
-from seckill.shutdown import Shutdown
+from seckill.process.exit_codes import SECOND_SIGNAL
+from seckill.process.shutdown import Shutdown
 from seckill_project.config import BASE_DIR
 
 
@@ -52,7 +52,7 @@ def test_a_request_without_a_signal_ends_a_wait() -> None:
 
 PROGRAM = """
 import sys
-from seckill.shutdown import Shutdown
+from seckill.process.shutdown import Shutdown
 with Shutdown() as shutdown:
     print("ready", flush=True)
     shutdown.wait(120)
@@ -93,7 +93,7 @@ def test_a_second_signal_ends_a_process_that_is_stuck(second: signal.Signals) ->
 
 
 WATCHING = """
-from seckill.shutdown import Shutdown
+from seckill.process.shutdown import Shutdown
 with Shutdown() as shutdown:
     shutdown.watch_parent()
     print("ready", flush=True)

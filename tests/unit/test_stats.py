@@ -5,8 +5,8 @@ import math
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from seckill.stats import ActivityStatus, Histogram, ItemStatus, LaneStatus, _width
-from seckill.wire import Outcome
+from seckill.formats.outcomes import Outcome
+from seckill.lane.status import ActivityStatus, Histogram, ItemStatus, LaneStatus, _width
 
 # The longest latency there can be: a request of 1970, in ms.
 LONGEST_MS = 2**41

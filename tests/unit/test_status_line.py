@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from seckill.stats import ActivityStatus, Histogram, ItemStatus, LaneStatus
-from seckill.status_line import status_line
-from seckill.wire import Outcome
+from seckill.consumer.status_line import status_line
+from seckill.formats.outcomes import Outcome
+from seckill.lane.status import ActivityStatus, Histogram, ItemStatus, LaneStatus
 
 EMPTY = LaneStatus(
     loaded=False, activities={}, invalid=0, no_such_activity=0, skipped=0, positions={}, waiting=0,

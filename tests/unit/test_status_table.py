@@ -4,9 +4,9 @@ from io import StringIO
 
 from rich.console import Console
 
-from seckill.series import Sample
-from seckill.status_table import Look, table
-from seckill.workers import LETTERS_LOST, Kind, Worker
+from seckill.monitoring.status_table import Look, table
+from seckill.telemetry.heartbeats import LETTERS_LOST, Kind, Worker
+from seckill.telemetry.history import Sample
 from tests.unit.test_status_line import EMPTY
 
 

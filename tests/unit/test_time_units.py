@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import pytest
 
 from seckill.broker import Slice
-from seckill.decode import decode
-from seckill.time_units import SAMPLES, TELL_AGAIN_S, TimeUnits, unit_of
-from seckill.wire import MAX_TIME_MS
+from seckill.consumer.time_units import SAMPLES, TELL_AGAIN_S, TimeUnits, unit_of
+from seckill.formats.outcomes import MAX_TIME_MS
+from seckill.formats.request import decode
 from tests.sale import body, now_ms
 
 NOW_MS = 1_795_448_539_792
@@ -38,7 +38,7 @@ def part(values: Sequence[bytes | None], first: int = 100) -> Slice:
 
 @pytest.fixture
 def told(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    caplog.set_level(logging.WARNING, "seckill.time_units")
+    caplog.set_level(logging.WARNING, "seckill.consumer.time_units")
     return caplog
 
 
@@ -74,7 +74,7 @@ def test_what_is_no_request_is_passed(told: pytest.LogCaptureFixture) -> None:
 def test_few_are_looked_at_and_others_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """One client among many is found by and by; a slice costs the same, however long it is."""
     seen: list[bytes | None] = []
-    monkeypatch.setattr("seckill.time_units.decode", lambda v: seen.append(v) or decode(v))
+    monkeypatch.setattr("seckill.consumer.time_units.decode", lambda v: seen.append(v) or decode(v))
     for length in (1, 2, 5, 40):
         values = [body(user) for user in range(1, length + 1)]
         units = TimeUnits()

@@ -10,7 +10,7 @@ from kafka.record import MemoryRecords
 
 from seckill.broker import unpack
 from seckill.broker.unpack import Budget, Message
-from seckill.wire import Unreadable
+from seckill.formats.outcomes import Unreadable
 from tests import bombs
 from tests.bombs import CRC_AT, CRC_FROM, HEADER, LENGTH_AT
 

@@ -4,9 +4,16 @@ import re
 
 import pytest
 
-from seckill import scripts
-from seckill.engine import OUTCOME_OF_DIGIT, Status
-from seckill.wire import MAX_ID, MAX_ITEMS, MAX_QUANTITY, MAX_TIME_MS, MAX_UNITS, Outcome
+from seckill.consumer.engine import OUTCOME_OF_DIGIT, Status
+from seckill.formats.outcomes import (
+    MAX_ID,
+    MAX_ITEMS,
+    MAX_QUANTITY,
+    MAX_TIME_MS,
+    MAX_UNITS,
+    Outcome,
+)
+from seckill.lane import scripts
 
 NAME_AND_NUMBER = re.compile(r"\b([A-Z][A-Z_]+) (-?\d+)\b")
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from seckill.lease import (
+from seckill.lane.status import ActivityStatus, LaneStatus
+from seckill.postgres.lease import (
     Claim,
     ForeignLane,
     LaneLost,
@@ -15,8 +16,7 @@ from seckill.lease import (
     claim_of,
     compare,
 )
-from seckill.stats import ActivityStatus, LaneStatus
-from seckill.witness import Steered, differing, lost_acts, undecided
+from seckill.postgres.witness import Steered, differing, lost_acts, undecided
 from tests.unit.test_stats import activity
 
 # An activity that was steered up to version 5, and the same in PostgreSQL.

@@ -22,11 +22,11 @@ from devstack.crew import Crew
 from devstack.endpoints import DevstackError
 from devstack.sale import worker_environment
 from devstack.stack import Stack
-from seckill import exit_codes
 from seckill.broker.topics import Topics
-from seckill.console import Console
+from seckill.lane.client import connect
 from seckill.management.arguments import positive, readable_errors, use_database
-from seckill.redis_client import connect
+from seckill.process import exit_codes
+from seckill.process.console import Console
 from seckill_project.config import BASE_DIR, Server, load
 
 SCENARIOS: dict[str, Callable[[Rig], list[Figure]]] = {

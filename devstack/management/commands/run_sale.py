@@ -18,15 +18,15 @@ from devstack.sale_view import Addresses, print_result, view_for
 from devstack.stack import Stack
 from loadgen.plan import make_load
 from loadgen.profile_file import read_profile
-from seckill import exit_codes
-from seckill.accounts import Unusable, make_admin, make_api_key
 from seckill.broker.topics import Topics
-from seckill.console import Console
 from seckill.errors import ServiceAway
+from seckill.lane.client import connect
 from seckill.management.arguments import positive, readable_errors, use_database
 from seckill.models import ApiKey
-from seckill.redis_client import connect
-from seckill.shutdown import Shutdown
+from seckill.process import exit_codes
+from seckill.process.console import Console
+from seckill.process.shutdown import Shutdown
+from seckill.web.shared.accounts import Unusable, make_admin, make_api_key
 from seckill_project.config import (
     BASE_DIR,
     ENV_PREFIX,

@@ -13,22 +13,22 @@ from loadgen.profile import MAX_REQUESTS
 from loadgen.profile_file import names, read_profile
 from loadgen.progress import display_for
 from loadgen.sender import LEAD_S, run
-from seckill import exit_codes
 from seckill.broker.producer import CONNECT_S, Producer, open_producer
 from seckill.broker.topics import DEFAULT_PARTITIONS, Topics
-from seckill.console import Console, console_on
 from seckill.errors import BrokerAway
-from seckill.logs import configure_logging, speaker
+from seckill.formats.outcomes import MAX_ID
 from seckill.management.arguments import (
     add_section_flags,
     add_supervision_flag,
     readable_errors,
     section_flags,
 )
-from seckill.shutdown import Shutdown
-from seckill.startup import Stopped, wait_for
-from seckill.tracing import traced_producer
-from seckill.wire import MAX_ID
+from seckill.process import exit_codes
+from seckill.process.console import Console, console_on
+from seckill.process.logs import configure_logging, speaker
+from seckill.process.shutdown import Shutdown
+from seckill.process.startup import Stopped, wait_for
+from seckill.telemetry.tracing import traced_producer
 from seckill_project.config import Client
 from seckill_project.config import load as load_section
 

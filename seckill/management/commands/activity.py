@@ -6,9 +6,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from seckill import exit_codes
-from seckill.checks import FIELDS
-from seckill.control import Control, NoSuchActivity
+from seckill.control.checks import FIELDS
+from seckill.control.control import Control, NoSuchActivity
+from seckill.lane.client import connect
+from seckill.lane.status import ActivityStatus
 from seckill.management.acts import (
     CODES,
     activity_number,
@@ -22,9 +23,8 @@ from seckill.management.acts import (
 )
 from seckill.management.arguments import add_connection_flags, readable_errors
 from seckill.models import Activity
-from seckill.redis_client import connect
-from seckill.stats import ActivityStatus
-from seckill.status_table import state_text
+from seckill.monitoring.status_table import state_text
+from seckill.process import exit_codes
 
 # What a flag says to remove a value.
 NONE = "none"

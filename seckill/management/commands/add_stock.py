@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from seckill.control import Act, Control
+from seckill.control.control import Act, Control
 from seckill.management.acts import CODES, ActCommand, stock_of
 
 

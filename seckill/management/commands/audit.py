@@ -11,21 +11,21 @@ import redis
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
-from seckill import exit_codes
-from seckill.audit import CannotCheck, Report, audit
-from seckill.audit_kafka import KafkaAudit, KafkaReport, Progress
-from seckill.audit_report import print_kafka_report, print_report
-from seckill.audit_watch import Watch, watch_line
+from seckill.audit.audit import CannotCheck, Report, audit
+from seckill.audit.kafka import KafkaAudit, KafkaReport, Progress
+from seckill.audit.printed import print_kafka_report, print_report
+from seckill.audit.verdict import write_last_audit
+from seckill.audit.watch import Watch, watch_line
 from seckill.broker.reader import CannotRead, TopicReader
-from seckill.console import Console
 from seckill.errors import RedisAway, ServiceAway
-from seckill.keys import Lane
-from seckill.last_audit import write_last_audit
+from seckill.lane.client import connect
+from seckill.lane.keys import Lane
 from seckill.management.acts import shell_actor
 from seckill.management.arguments import readable_errors, use_database
-from seckill.printable import json_text
-from seckill.redis_client import connect
-from seckill.shutdown import Shutdown
+from seckill.process import exit_codes
+from seckill.process.console import Console
+from seckill.process.printable import json_text
+from seckill.process.shutdown import Shutdown
 from seckill_project.config import Server, load
 
 # Seconds between two looks of --watch, unless told otherwise.

@@ -4,10 +4,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from seckill import exit_codes
-from seckill.accounts import Unusable, make_api_key
 from seckill.management.acts import addresses, database_errors
 from seckill.management.arguments import add_connection_flags, readable_errors
+from seckill.process import exit_codes
+from seckill.web.shared.accounts import Unusable, make_api_key
 
 
 class Command(BaseCommand):

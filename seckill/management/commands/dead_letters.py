@@ -10,15 +10,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from seckill import exit_codes
-from seckill.console import Console
-from seckill.dead_records import Kind
-from seckill.errors import Refused
-from seckill.keys import Lane
-from seckill.management.acts import database_errors, refusals, shell_actor
-from seckill.management.arguments import readable_errors, use_database
-from seckill.models import DeadRecord
-from seckill.parked import (
+from seckill.dead_letters.printed import origin_text, piles_json, print_piles, when_text
+from seckill.dead_letters.reader import (
     REQUEST,
     Letter,
     Requests,
@@ -29,10 +22,17 @@ from seckill.parked import (
     read_records,
     tell_parked,
 )
-from seckill.parked_report import origin_text, piles_json, print_piles, when_text
-from seckill.printable import json_text, printable
-from seckill.redis_client import connect
-from seckill.replay import Replay, one_at_a_time
+from seckill.dead_letters.records import Kind
+from seckill.dead_letters.replay import Replay, one_at_a_time
+from seckill.errors import Refused
+from seckill.lane.client import connect
+from seckill.lane.keys import Lane
+from seckill.management.acts import database_errors, refusals, shell_actor
+from seckill.management.arguments import readable_errors, use_database
+from seckill.models import DeadRecord
+from seckill.process import exit_codes
+from seckill.process.console import Console
+from seckill.process.printable import json_text, printable
 from seckill_project.config import Server, load
 
 # Letters that are shown of each kind, unless told otherwise.

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from seckill.control import Act, Control
+from seckill.control.control import Act, Control
 from seckill.management.acts import CODES, ActCommand
 
 

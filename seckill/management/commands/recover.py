@@ -10,13 +10,13 @@ import redis
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.table import Table
 
-from seckill import exit_codes
-from seckill.audit import CannotCheck
+from seckill.audit.audit import CannotCheck
 from seckill.broker.reader import CannotRead, TopicReader
 from seckill.broker.topics import Topics
-from seckill.console import Console
 from seckill.errors import BrokerAway, Refused
-from seckill.keys import Lane
+from seckill.lane.client import connect
+from seckill.lane.keys import Lane
+from seckill.lane.status import read_lane
 from seckill.management.acts import database_errors, shell_actor
 from seckill.management.arguments import (
     add_section_flags,
@@ -25,12 +25,12 @@ from seckill.management.arguments import (
     use_database,
 )
 from seckill.management.commands.audit import print_report
-from seckill.printable import json_text
-from seckill.recovery import FROM_KAFKA, recover
-from seckill.recovery_plan import Plan, make_plan, postgres_state
-from seckill.redis_client import connect
-from seckill.stats import read_lane
-from seckill.through_django import snapshot
+from seckill.postgres.through_django import snapshot
+from seckill.process import exit_codes
+from seckill.process.console import Console
+from seckill.process.printable import json_text
+from seckill.recovery.plan import Plan, make_plan, postgres_state
+from seckill.recovery.rebuild import FROM_KAFKA, recover
 from seckill_project.config import Server, load
 
 # Rows of a table that are printed; the others are summed up.

@@ -8,14 +8,14 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from seckill import exit_codes
 from seckill.errors import NoSuchActivity
+from seckill.formats.outcomes import DEFAULT_ACTIVITY
+from seckill.lane.client import connect
 from seckill.management.acts import activity_number, database_errors
 from seckill.management.arguments import add_connection_flags, readable_errors, use_database
-from seckill.redis_client import connect
+from seckill.process import exit_codes
 from seckill.report.data import MESSAGES, collect
 from seckill.report.page import render
-from seckill.wire import DEFAULT_ACTIVITY
 from seckill_project.config import Server, load
 
 

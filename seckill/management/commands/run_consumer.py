@@ -8,14 +8,13 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from seckill import exit_codes
 from seckill.broker.topics import Topics
-from seckill.consumer_group import ConsumerGroup
-from seckill.control import Control
+from seckill.consumer.group import ConsumerGroup
+from seckill.control.control import Control
 from seckill.errors import PostgresAway, Refused
-from seckill.fitness import check_postgres, check_redis
-from seckill.keys import Lane
-from seckill.logs import configure_logging, speaker
+from seckill.formats.outcomes import DEFAULT_ACTIVITY
+from seckill.lane.client import connect, ping
+from seckill.lane.keys import Lane
 from seckill.management.acts import activity_number, database_errors
 from seckill.management.arguments import (
     add_section_flags,
@@ -24,11 +23,12 @@ from seckill.management.arguments import (
     section_flags,
     use_database,
 )
-from seckill.metrics import serve_metrics
-from seckill.redis_client import connect, ping
-from seckill.shutdown import Shutdown
-from seckill.startup import Stopped, wait_for
-from seckill.wire import DEFAULT_ACTIVITY
+from seckill.monitoring.fitness import check_postgres, check_redis
+from seckill.monitoring.metrics import serve_metrics
+from seckill.process import exit_codes
+from seckill.process.logs import configure_logging, speaker
+from seckill.process.shutdown import Shutdown
+from seckill.process.startup import Stopped, wait_for
 from seckill_project.config import Server, load
 
 # Seconds of one attempt to reach Kafka.

@@ -13,10 +13,9 @@ from django.core.wsgi import get_wsgi_application
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from seckill import exit_codes
 from seckill.errors import PostgresAway, RedisAway
-from seckill.keys import Lane
-from seckill.logs import configure_logging, speaker
+from seckill.lane.client import connect, ping
+from seckill.lane.keys import Lane
 from seckill.management.acts import NO_TABLES, database_errors
 from seckill.management.arguments import (
     add_section_flags,
@@ -25,10 +24,11 @@ from seckill.management.arguments import (
     section_flags,
     use_database,
 )
-from seckill.metrics import serve_metrics
-from seckill.redis_client import connect, ping
-from seckill.shutdown import Shutdown
-from seckill.web_server import PortTaken, address_of, listen, serve
+from seckill.monitoring.metrics import serve_metrics
+from seckill.process import exit_codes
+from seckill.process.logs import configure_logging, speaker
+from seckill.process.shutdown import Shutdown
+from seckill.web.server import PortTaken, address_of, listen, serve
 from seckill_project.addresses import networks
 from seckill_project.config import ControlApi, load
 

@@ -6,24 +6,24 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from seckill.fitness import check_postgres, check_redis
-from seckill.keys import Lane
-from seckill.log_worker import LogWorker
-from seckill.logs import configure_logging, speaker
+from seckill.lane.client import connect, ping
+from seckill.lane.keys import Lane
+from seckill.log_worker.storage import Storage
+from seckill.log_worker.traced_storage import TracedStorage
+from seckill.log_worker.worker import LogWorker
 from seckill.management.arguments import (
     add_section_flags,
     add_supervision_flag,
     readable_errors,
     section_flags,
 )
-from seckill.metrics import serve_metrics
-from seckill.redis_client import connect, ping
-from seckill.shutdown import Shutdown
-from seckill.startup import Stopped, wait_for
-from seckill.storage import Storage
-from seckill.traced_storage import TracedStorage
-from seckill.tracing import open_tracing
-from seckill.workers import Heart, Kind
+from seckill.monitoring.fitness import check_postgres, check_redis
+from seckill.monitoring.metrics import serve_metrics
+from seckill.process.logs import configure_logging, speaker
+from seckill.process.shutdown import Shutdown
+from seckill.process.startup import Stopped, wait_for
+from seckill.telemetry.heartbeats import Heart, Kind
+from seckill.telemetry.tracing import open_tracing
 from seckill_project.config import LogWorker as Section
 from seckill_project.config import load
 

@@ -11,13 +11,13 @@ from rich.console import RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from seckill.api.v1.schemas import StateOut
-from seckill.console import Console
 from seckill.errors import RedisAway
+from seckill.lane.client import connect
 from seckill.management.arguments import readable_errors
-from seckill.redis_client import connect
-from seckill.shutdown import Shutdown
-from seckill.status_table import Look, look, table
+from seckill.monitoring.status_table import Look, look, table
+from seckill.process.console import Console
+from seckill.process.shutdown import Shutdown
+from seckill.web.api.v1.schemas import StateOut
 from seckill_project.config import ControlApi, load
 
 # Columns where there is no terminal to ask.

@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 
-from seckill.admin import (
+from seckill.web.admin import (
     activities,
     api_keys,
     dead_records,

@@ -20,15 +20,15 @@ from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action, display
 from unfold.views import ChangeList
 
-from seckill import auth, web
-from seckill.admin import desk, desk_acts, sentences
-from seckill.admin.base import LINK, UNKNOWN, SeckillAdmin, clock
-from seckill.admin.live import STATES, LiveChangeList, attach, look, state_of
-from seckill.control import Refused
+from seckill.control.control import Refused
 from seckill.errors import ServiceAway
+from seckill.formats.outcomes import DEFAULT_ACTIVITY
+from seckill.lane.status import ActivityStatus
 from seckill.models import Activity
-from seckill.stats import ActivityStatus
-from seckill.wire import DEFAULT_ACTIVITY
+from seckill.web.admin import desk, desk_acts, sentences
+from seckill.web.admin.base import LINK, UNKNOWN, SeckillAdmin, clock
+from seckill.web.admin.live import STATES, LiveChangeList, attach, look, state_of
+from seckill.web.shared import auth, services
 
 
 class ActivityForm(forms.ModelForm):
@@ -137,7 +137,7 @@ class ActivityAdmin(SeckillAdmin):
 
     def _store(self, request: HttpRequest, row: Activity, *, change: bool) -> None:
         """Through Control, for the journal. Of one that exists the form has the name alone."""
-        control = web.control(auth.actor_of_user(request.user))
+        control = services.control(auth.actor_of_user(request.user))
         if not change:
             control.configure(row)
         elif Activity.objects.filter(pk=row.pk).exclude(name=row.name).exists():

@@ -12,9 +12,9 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action, display
 
-from seckill.admin import steering
-from seckill.admin.base import SeckillAdmin, clock
 from seckill.models import ApiKey
+from seckill.web.admin import steering
+from seckill.web.admin.base import SeckillAdmin, clock
 
 
 @admin.register(ApiKey)

@@ -1,6 +1,6 @@
 """What the admin's pages have in common: read-only lists, strict look-ups, plain times.
 
-Owns no page. Each page's file says what it shows; acts are in `seckill.admin.steering`.
+Owns no page. Each page's file says what it shows; acts are in `seckill.web.admin.steering`.
 """
 
 from collections.abc import Iterable
@@ -15,8 +15,8 @@ from django.utils.text import capfirst
 from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
 
-from seckill import auth
-from seckill.paginator import CappedPaginator
+from seckill.web.shared import auth
+from seckill.web.shared.paginator import CappedPaginator
 
 # What is shown where a number is not known.
 UNKNOWN = "–"

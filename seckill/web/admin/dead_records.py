@@ -8,12 +8,12 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
-from seckill.admin.base import UNKNOWN, ReadOnlyAdmin, clock
-from seckill.admin.export import CsvExport
-from seckill.admin.filters import ActivityFilter
-from seckill.admin.journal import ActFilter
 from seckill.models import DeadRecord, Record
-from seckill.printable import preview
+from seckill.process.printable import preview
+from seckill.web.admin.base import UNKNOWN, ReadOnlyAdmin, clock
+from seckill.web.admin.export import CsvExport
+from seckill.web.admin.filters import ActivityFilter
+from seckill.web.admin.journal import ActFilter
 
 # Bytes of the text that are shown.
 SHOWN = 2_000

@@ -13,18 +13,18 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from seckill import auth, web
-from seckill.admin import desk_acts, desk_data
-from seckill.admin.desk_look import Look
-from seckill.admin.desk_texts import outcome_text, script_texts
+from seckill.audit.verdict import read_last_audit
 from seckill.errors import RedisAway
-from seckill.keys import Lane
-from seckill.last_audit import read_last_audit
+from seckill.formats.outcomes import DEFAULT_ACTIVITY, Outcome
+from seckill.lane.keys import Lane
+from seckill.lane.status import read_lane
 from seckill.models import Activity, Item
-from seckill.series import read_series
-from seckill.stats import read_lane
-from seckill.wire import DEFAULT_ACTIVITY, Outcome
-from seckill.workers import read_workers
+from seckill.telemetry.heartbeats import read_workers
+from seckill.telemetry.history import read_series
+from seckill.web.admin import desk_acts, desk_data
+from seckill.web.admin.desk_look import Look
+from seckill.web.admin.desk_texts import outcome_text, script_texts
+from seckill.web.shared import auth, services
 
 # Seconds that the charts can show; 0 is all of the history.
 WINDOWS = (60, 300, 900, 3600, 0)
@@ -38,7 +38,7 @@ def home(request: HttpRequest, *, admin: ModelAdmin) -> HttpResponse:
         raise PermissionDenied
     number = Activity.objects.order_by("-pk").values_list("pk", flat=True).first()
     try:
-        loaded = web.lane_status().activities
+        loaded = services.lane_status().activities
     except RedisAway:
         loaded = {}
     selling = [pk for pk, status in sorted(loaded.items()) if not status.over]
@@ -88,9 +88,9 @@ def data(request: HttpRequest, activity_id: int, *, admin: ModelAdmin) -> HttpRe
     if window_s not in WINDOWS:
         window_s = WINDOWS[1]
     since_ms = _number(request, "since", 0)
-    client, lane = web.redis_client(), Lane()
+    client, lane = services.redis_client(), Lane()
     try:
-        now_ms = web.redis_now_ms()
+        now_ms = services.redis_now_ms()
         oldest_ms = now_ms - window_s * 1000 if window_s else 0
         look = Look(
             now_ms=now_ms,

@@ -18,20 +18,20 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from seckill import auth, web
-from seckill.act_script import not_loaded
-from seckill.admin import sentences, steering
-from seckill.admin.desk_forms import LimitForm, MoreForm, NewItemForm, UnitsForm, WindowForm
-from seckill.admin.steering import Question
+from seckill.control.act_script import not_loaded
+from seckill.lane.status import ActivityStatus
 from seckill.models import Activity, Item
-from seckill.stats import ActivityStatus
+from seckill.web.admin import sentences, steering
+from seckill.web.admin.desk_forms import LimitForm, MoreForm, NewItemForm, UnitsForm, WindowForm
+from seckill.web.admin.steering import Question
+from seckill.web.shared import auth, services
 
 Status = ActivityStatus | None
 
 
 def _items(activity_id: int, loaded_only: bool) -> dict[int, str]:
     """{item: what it is called} of an activity: those in Redis, and those of the inventory."""
-    status = web.lane_status().activities.get(activity_id)
+    status = services.lane_status().activities.get(activity_id)
     if loaded_only:
         status = _loaded(activity_id, status)
     names = dict(Item.objects.filter(activity_id=activity_id).values_list("item_id", "name"))
@@ -269,7 +269,7 @@ def sync_many_page(
         )
 
     def view(activity_id: int) -> HttpResponse:
-        done = web.control(auth.actor_of_user(request.user)).sync_from_db(activity_id)
+        done = services.control(auth.actor_of_user(request.user)).sync_from_db(activity_id)
         messages.success(request, sentences.done_text(done))
         return HttpResponseRedirect(steering.list_of(admin))
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from seckill.admin.desk_look import Look, health_of, newest_blocked
-from seckill.stats import ActivityStatus
-from seckill.workers import Kind
+from seckill.lane.status import ActivityStatus
+from seckill.telemetry.heartbeats import Kind
+from seckill.web.admin.desk_look import Look, health_of, newest_blocked
 
 # Seconds by which clocks that are kept right never differ.
 CLOCKS_APART_S = 10

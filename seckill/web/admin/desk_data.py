@@ -8,13 +8,13 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from seckill.admin import desk_acts
-from seckill.admin.desk_alerts import alerts
-from seckill.admin.desk_look import Look, health_of, newest_lag, percentiles
-from seckill.admin.desk_points import points
-from seckill.admin.live import STATES, state_of
-from seckill.stats import ActivityStatus
-from seckill.workers import Kind, Worker
+from seckill.lane.status import ActivityStatus
+from seckill.telemetry.heartbeats import Kind, Worker
+from seckill.web.admin import desk_acts
+from seckill.web.admin.desk_alerts import alerts
+from seckill.web.admin.desk_look import Look, health_of, newest_lag, percentiles
+from seckill.web.admin.desk_points import points
+from seckill.web.admin.live import STATES, state_of
 
 # An audit older than this says little about now, ms.
 AUDIT_OLD_MS = 15 * 60_000

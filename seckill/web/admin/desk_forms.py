@@ -14,7 +14,7 @@ from unfold.widgets import (
     UnfoldAdminSplitDateTimeWidget,
 )
 
-from seckill.wire import DEFAULT_ACTIVITY, MAX_ID, MAX_UNITS
+from seckill.formats.outcomes import DEFAULT_ACTIVITY, MAX_ID, MAX_UNITS
 
 
 class UnitsForm(forms.Form):

@@ -6,10 +6,10 @@ Reads what it is given; asks nobody.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from seckill.last_audit import LastAudit
-from seckill.series import Sample
-from seckill.stats import Histogram, LaneStatus
-from seckill.workers import Kind, Worker
+from seckill.audit.verdict import LastAudit
+from seckill.lane.status import Histogram, LaneStatus
+from seckill.telemetry.heartbeats import Kind, Worker
+from seckill.telemetry.history import Sample
 
 # A worker with work to do and without progress for so long counts as stuck, ms.
 STUCK_MS = 15_000

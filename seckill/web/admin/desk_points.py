@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from seckill.admin.desk_look import HISTORY_LATE_MS, Look, percentiles
-from seckill.series import ActivitySample, Sample, sample_of
-from seckill.stats import Histogram
+from seckill.lane.status import Histogram
+from seckill.telemetry.history import ActivitySample, Sample, sample_of
+from seckill.web.admin.desk_look import HISTORY_LATE_MS, Look, percentiles
 
 # Points of a chart, about: more samples are thinned evenly, counters lose nothing by it.
 MAX_POINTS = 300

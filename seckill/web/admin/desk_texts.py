@@ -4,7 +4,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from seckill.away_page import POSTGRES, REDIS, what_it_means
+from seckill.web.shared.away_page import POSTGRES, REDIS, what_it_means
 
 
 def outcome_text(name: str) -> str:

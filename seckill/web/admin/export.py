@@ -30,7 +30,7 @@ from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect, Str
 from django.urls import URLPattern, path
 from django.utils import timezone
 
-from seckill.admin.base import SeckillAdmin
+from seckill.web.admin.base import SeckillAdmin
 
 # Rows of one query.
 PAGE_ROWS = 20_000

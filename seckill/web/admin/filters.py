@@ -12,8 +12,8 @@ from django.utils.dateparse import parse_date, parse_time
 from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import DropdownFilter, RangeDateTimeFilter
 
+from seckill.formats.outcomes import MAX_ID
 from seckill.models import Activity, Item
-from seckill.wire import MAX_ID
 
 # Choices that one filter offers; the URL takes any.
 MAX_CHOICES = 1_000

@@ -1,6 +1,6 @@
 """Inventory: what was put on sale, what is stored as sold, and what Redis has left now.
 
-One look at Redis a page. Names are edited here; units only through `seckill.admin.steering`.
+One look at Redis a page. Names are edited here; units only through `seckill.web.admin.steering`.
 """
 
 from collections.abc import Iterator
@@ -18,14 +18,14 @@ from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action, display
 from unfold.views import ChangeList
 
-from seckill.admin import desk_acts
-from seckill.admin.base import LINK, UNKNOWN, SeckillAdmin
-from seckill.admin.export import CsvExport, lines
-from seckill.admin.filters import ActivityFilter
-from seckill.admin.live import LiveChangeList, attach, look
+from seckill.formats.outcomes import MAX_ID
+from seckill.lane.status import ItemStatus
 from seckill.models import Item
-from seckill.stats import ItemStatus
-from seckill.wire import MAX_ID
+from seckill.web.admin import desk_acts
+from seckill.web.admin.base import LINK, UNKNOWN, SeckillAdmin
+from seckill.web.admin.export import CsvExport, lines
+from seckill.web.admin.filters import ActivityFilter
+from seckill.web.admin.live import LiveChangeList, attach, look
 
 
 @admin.register(Item)

@@ -9,17 +9,17 @@ from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
 
-from seckill.admin import sentences
-from seckill.admin.base import ReadOnlyAdmin, clock
-from seckill.admin.export import CsvExport
-from seckill.admin.filters import (
+from seckill.control.control import ACTS
+from seckill.models import StockChange, act_text
+from seckill.web.admin import sentences
+from seckill.web.admin.base import ReadOnlyAdmin, clock
+from seckill.web.admin.export import CsvExport
+from seckill.web.admin.filters import (
     ActivityFilter,
     LastMinutesFilter,
     PeriodFilter,
     period_parameters,
 )
-from seckill.control import ACTS
-from seckill.models import StockChange, act_text
 
 # Characters of a change that the list shows.
 SHOWN = 160

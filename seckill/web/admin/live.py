@@ -12,12 +12,12 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from seckill import web
-from seckill.admin.base import PlainChangeList
-from seckill.control import is_open
+from seckill.control.control import is_open
 from seckill.errors import RedisAway
+from seckill.lane.status import ActivityStatus, LaneStatus
 from seckill.models import Activity
-from seckill.stats import ActivityStatus, LaneStatus
+from seckill.web.admin.base import PlainChangeList
+from seckill.web.shared import services
 
 # State of an activity: (kind of label, text).
 STATES = {
@@ -34,7 +34,7 @@ STATES = {
 def look(request: HttpRequest) -> LaneStatus | None:
     """One look at Redis for this page; None and a message when it is away."""
     try:
-        return web.lane_status()
+        return services.lane_status()
     except RedisAway as away:
         messages.warning(
             request,

@@ -16,17 +16,17 @@ from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 from unfold.views import ChangeList
 
-from seckill.admin.base import LINK, UNKNOWN, PlainChangeList, ReadOnlyAdmin, clock
-from seckill.admin.export import CsvExport
-from seckill.admin.filters import (
+from seckill.formats.outcomes import MAX_ID, MAX_REQUEST_ID
+from seckill.models import Record
+from seckill.web.admin.base import LINK, UNKNOWN, PlainChangeList, ReadOnlyAdmin, clock
+from seckill.web.admin.export import CsvExport
+from seckill.web.admin.filters import (
     ActivityFilter,
     ItemFilter,
     LastMinutesFilter,
     PeriodFilter,
     period_parameters,
 )
-from seckill.models import Record
-from seckill.wire import MAX_ID, MAX_REQUEST_ID
 
 
 class OrderChangeList(PlainChangeList):

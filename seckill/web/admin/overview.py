@@ -4,10 +4,10 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from seckill.admin.base import clock
-from seckill.admin.live import STATES, attach, look, state_of
-from seckill.admin.sentences import changes_text
 from seckill.models import Activity, StockChange, act_text
+from seckill.web.admin.base import clock
+from seckill.web.admin.live import STATES, attach, look, state_of
+from seckill.web.admin.sentences import changes_text
 
 # Activities and acts that the page shows, the newest first.
 SALES, ACTS = 12, 10

@@ -1,4 +1,6 @@
-"""Users and groups, in the same clothes as the rest. Groups come from `seckill.roles`."""
+"""Users and groups, in the same clothes as the rest. Groups come from
+`seckill.web.shared.roles`.
+"""
 
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin

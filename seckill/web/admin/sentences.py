@@ -10,11 +10,11 @@ from typing import Any
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from seckill.admin.base import clock
-from seckill.control import Act
+from seckill.control.control import Act
 from seckill.errors import ServiceAway
+from seckill.lane.status import ActivityStatus
 from seckill.models import Item, StockChange, act_text
-from seckill.stats import ActivityStatus
+from seckill.web.admin.base import clock
 
 # Acts that a page names which was overtaken.
 MOVED_SHOWN = 10

@@ -18,11 +18,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from seckill import auth, web
-from seckill.admin import sentences
-from seckill.control import Act, Control, Refused, VersionMoved
+from seckill.control.control import Act, Control, Refused, VersionMoved
 from seckill.errors import ServiceAway
-from seckill.stats import ActivityStatus
+from seckill.lane.status import ActivityStatus
+from seckill.web.admin import sentences
+from seckill.web.shared import auth, services
 
 # The field that says: I have read what will happen.
 CONFIRMED = "confirmed"
@@ -65,17 +65,17 @@ def confirmed_act(
 
     `ask` words the question for the activity as it is now. Raises Refused and ServiceAway.
     """
-    status = web.lane_status().activities.get(activity_id)
+    status = services.lane_status().activities.get(activity_id)
     seen = _number(request.POST.get(SEEN))
     sent = request.method == "POST" and request.POST.get(CONFIRMED) == "yes"
     if sent and seen == _version(status):
         note = request.POST.get(NOTE, "").strip()
-        control = web.control(auth.actor_of_user(request.user), note)
+        control = services.control(auth.actor_of_user(request.user), note)
         try:
             done = ask(status).act(control, seen)
         except VersionMoved:
             # Somebody acted between the look above and the act.
-            status = web.lane_status().activities.get(activity_id)
+            status = services.lane_status().activities.get(activity_id)
         except ServiceAway as away:
             messages.error(request, sentences.away_text(away))
             return HttpResponseRedirect(back or list_of(admin))

@@ -1,6 +1,7 @@
 """The control API: REST below /v1 and at the paths of the original. Its documentation is at /docs.
 
-Owns how the parts are put together. Knows nothing of Redis or PostgreSQL: `seckill.control` does.
+Owns how the parts are put together. Knows nothing of Redis or PostgreSQL: `seckill.control.control`
+does.
 """
 
 from http import HTTPStatus
@@ -8,9 +9,9 @@ from typing import Any
 
 from ninja import NinjaAPI, Swagger
 
-from seckill.api import gate, health, problems, v1
-from seckill.api.operations import LOOK, router
-from seckill.api.strict import StrictParser
+from seckill.web.api import gate, health, problems, v1
+from seckill.web.api.operations import LOOK, router
+from seckill.web.api.strict import StrictParser
 
 DESCRIPTION = """\
 Steers a running flash sale. Every act is atomic, is journalled with its actor, and raises the

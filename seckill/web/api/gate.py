@@ -12,9 +12,9 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from seckill import rate_limit, web
-from seckill.api.problems import problem
-from seckill.api.strict import check_query
+from seckill.web.api.problems import problem
+from seckill.web.api.strict import check_query
+from seckill.web.shared import rate_limit, services
 
 # Characters of a hash that name a caller's credential.
 CALLER = 32
@@ -72,11 +72,11 @@ def callers(request: HttpRequest) -> list[str]:
         or request.headers.get("Authorization")
         or request.COOKIES.get(settings.SESSION_COOKIE_NAME)
     )
-    found = [f"address:{web.address_of(request)}"]
+    found = [f"address:{services.address_of(request)}"]
     if key:
         found.append("key:" + hashlib.sha256(key.encode()).hexdigest()[:CALLER])
     return found
 
 
 def _count(request: HttpRequest) -> rate_limit.Verdict | None:
-    return web.count_call(callers(request), settings.RATE_LIMIT, settings.RATE_BURST)
+    return services.count_call(callers(request), settings.RATE_LIMIT, settings.RATE_BURST)

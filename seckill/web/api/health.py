@@ -6,9 +6,10 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from ninja import Router
 
-from seckill import readiness, web
-from seckill.api.problems import Problem, problem
-from seckill.api.schemas import HealthOut, ReadyOut
+from seckill.monitoring import readiness
+from seckill.web.api.problems import Problem, problem
+from seckill.web.api.schemas import HealthOut, ReadyOut
+from seckill.web.shared import services
 
 router = Router(tags=["health"])
 
@@ -55,12 +56,12 @@ def _look(request: HttpRequest) -> readiness.Readiness:
 
     Its bucket is its own, so that probes and calls do not take from each other.
     """
-    bucket = f"probe:{web.address_of(request)}"
-    verdict = web.count_call([bucket], settings.RATE_LIMIT, settings.RATE_BURST)
+    bucket = f"probe:{services.address_of(request)}"
+    verdict = services.count_call([bucket], settings.RATE_LIMIT, settings.RATE_BURST)
     if verdict is not None and not verdict.allowed and _last:
         at, found = _last[0]
         if time.monotonic() - at < KEPT_S:
             return found
-    found = readiness.look(web.redis_client())
+    found = readiness.look(services.redis_client())
     _last[:] = [(time.monotonic(), found)]
     return found

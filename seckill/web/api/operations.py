@@ -6,13 +6,13 @@ from django.http import HttpRequest
 from ninja import Query, Router
 from pydantic import Field
 
-from seckill import web
-from seckill.api.problems import Problem
-from seckill.api.schemas import ActivityBody, ActOut, SetStockBody, StatusOut
-from seckill.api.strict import OptionalTextId
-from seckill.auth import credentials
-from seckill.control import NoSuchActivity, Refused
-from seckill.wire import DEFAULT_ACTIVITY
+from seckill.control.control import NoSuchActivity, Refused
+from seckill.formats.outcomes import DEFAULT_ACTIVITY
+from seckill.web.api.problems import Problem
+from seckill.web.api.schemas import ActivityBody, ActOut, SetStockBody, StatusOut
+from seckill.web.api.strict import OptionalTextId
+from seckill.web.shared import services
+from seckill.web.shared.auth import credentials
 
 LOOK = credentials(steer=False)
 STEER = credentials(steer=True)
@@ -40,7 +40,7 @@ def set_stock(
     An activity or an item that is not known is made.
     """
     chosen = choose(activity_id, body.activity_id)
-    return ActOut.of(web.control(actor(request)).set_stock(chosen, body.value))
+    return ActOut.of(services.control(actor(request)).set_stock(chosen, body.value))
 
 
 @router.post(
@@ -56,7 +56,7 @@ def finish_activity(
 ) -> ActOut:
     """Every request from now on is answered OVER, whatever is left. `set_stock` opens it again."""
     chosen = choose(activity_id, body.activity_id if body else None)
-    return ActOut.of(web.control(actor(request)).finish(chosen))
+    return ActOut.of(services.control(actor(request)).finish(chosen))
 
 
 @router.post(
@@ -75,7 +75,7 @@ def sync_from_db(
     Repeating it changes nothing, in the middle of a sale too.
     """
     chosen = choose(activity_id, body.activity_id if body else None)
-    return ActOut.of(web.control(actor(request)).sync_from_db(chosen))
+    return ActOut.of(services.control(actor(request)).sync_from_db(chosen))
 
 
 @router.get(
@@ -90,7 +90,7 @@ def status(request: HttpRequest, activity_id: ActivityQuery = Query(None)) -> St
     Without `activity_id`, `activities` holds all loaded ones too, and an activity 1 that is not
     loaded is no error: `loaded` is false then.
     """
-    lane = web.lane_status()
+    lane = services.lane_status()
     if activity_id is not None and activity_id not in lane.activities:
         raise NoSuchActivity(f"activity {activity_id} is not loaded in Redis", "activity_id")
     return StatusOut.of(lane, activity_id or DEFAULT_ACTIVITY, with_all=activity_id is None)

@@ -17,10 +17,10 @@ from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 from pydantic import BaseModel, Field
 
-from seckill.api.strict import SHOWN, Unreadable
-from seckill.control import NoSuchActivity, Refused, VersionMoved
+from seckill.control.control import NoSuchActivity, Refused, VersionMoved
 from seckill.errors import PostgresAway, ServiceAway
-from seckill.events import event
+from seckill.process.events import event
+from seckill.web.api.strict import SHOWN, Unreadable
 
 log = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from seckill.api.strict import Id, Stock
-from seckill.control import Act
-from seckill.stats import ActivityStatus, Histogram, LaneStatus
-from seckill.wire import Outcome
+from seckill.control.control import Act
+from seckill.formats.outcomes import Outcome
+from seckill.lane.status import ActivityStatus, Histogram, LaneStatus
+from seckill.web.api.strict import Id, Stock
 
 ACTIVITY_DOC = "The activity; 1 where it is named neither here nor in the query."
 

@@ -14,7 +14,7 @@ from ninja.parser import Parser
 from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic.config import JsonDict
 
-from seckill.wire import MAX_ID, MAX_UNITS
+from seckill.formats.outcomes import MAX_ID, MAX_UNITS
 
 # Items of one call: sums of their units stay exact in Lua.
 MAX_ITEMS_A_CALL = 1_000

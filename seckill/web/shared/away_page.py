@@ -12,7 +12,7 @@ from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
 
 from seckill.errors import ServiceAway
-from seckill.events import event
+from seckill.process.events import event
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 from unfold.forms import AuthenticationForm
 
-from seckill import web
+from seckill.web.shared import services
 
 # Tries a second of one address, and at once. Behind a proxy all people share them.
 RATE, BURST = 0.5, 20
@@ -21,7 +21,7 @@ class LoginForm(AuthenticationForm):
     def clean(self) -> dict[str, Any]:
         """The values, or why not."""
         assert self.request is not None
-        verdict = web.count_call([f"login:{web.address_of(self.request)}"], RATE, BURST)
+        verdict = services.count_call([f"login:{services.address_of(self.request)}"], RATE, BURST)
         if verdict is not None and not verdict.allowed:
             raise ValidationError(
                 _("Too many tries from your address; the next one in %(seconds)s s.")

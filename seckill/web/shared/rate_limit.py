@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import redis
 
-from seckill.keys import rate_bucket
-from seckill.redis_client import run_script
+from seckill.lane.client import run_script
+from seckill.lane.keys import rate_bucket
 
 
 @dataclass(frozen=True)

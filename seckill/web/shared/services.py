@@ -12,12 +12,12 @@ from django.conf import settings
 from django.http import HttpRequest
 from django_redis import get_redis_connection
 
-from seckill import rate_limit
-from seckill.control import Control, Once
+from seckill.control.control import Control, Once
 from seckill.errors import RedisAway
-from seckill.events import event
-from seckill.redis_client import redis_errors
-from seckill.stats import LaneStatus, read_lane
+from seckill.lane.client import redis_errors
+from seckill.lane.status import LaneStatus, read_lane
+from seckill.process.events import event
+from seckill.web.shared import rate_limit
 
 if TYPE_CHECKING:
     import redis

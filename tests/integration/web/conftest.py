@@ -9,8 +9,8 @@ import redis
 from django.contrib.auth.models import User
 from django.test import Client
 
-from seckill.accounts import make_api_key
-from seckill.control import Control
+from seckill.control.control import Control
+from seckill.web.shared.accounts import make_api_key
 from tests.integration.web.pages import DEAD_REDIS, logged_in, member
 
 

@@ -9,8 +9,8 @@ from django.db import connection
 from django.test import Client
 
 from devstack.endpoints import Endpoints
-from seckill.engine import Engine
-from seckill.keys import Lane
+from seckill.consumer.engine import Engine
+from seckill.lane.keys import Lane
 from seckill.models import Activity, Item, StockChange
 from tests import sale
 

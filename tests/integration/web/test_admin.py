@@ -8,9 +8,9 @@ from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 from django.urls import reverse
 
-from seckill.control import Control
+from seckill.control.control import Control
+from seckill.lane.status import read_lane
 from seckill.models import ApiKey, Item, StockChange
-from seckill.stats import read_lane
 from tests import sale
 from tests.integration.web.pages import (
     ACTIVITIES,

@@ -5,9 +5,9 @@ import redis
 from django.test import Client
 
 from devstack.endpoints import Endpoints
-from seckill.control import Control
+from seckill.control.control import Control
+from seckill.lane.status import read_lane
 from seckill.models import Activity, Item, StockChange
-from seckill.stats import read_lane
 from tests import sale
 from tests.integration.web.pages import (
     ACTIVITIES,

@@ -4,7 +4,7 @@ now.
 
 from django.test import Client
 
-from seckill.dead_records import Kind
+from seckill.dead_letters.records import Kind
 from seckill.models import DeadRecord, Record
 from tests.integration.web.pages import rows, text
 from tests.sale import SOURCE, keep_dead

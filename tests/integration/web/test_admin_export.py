@@ -10,9 +10,9 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from seckill.admin import export
-from seckill.control import Control
+from seckill.control.control import Control
 from seckill.models import Activity, Item, Record
+from seckill.web.admin import export
 from tests.integration.web.pages import INVENTORY, JOURNAL, ORDERS, SOURCE, seed
 
 pytestmark = pytest.mark.django_db

@@ -6,9 +6,9 @@ from django.test import Client
 from django.urls import reverse
 
 from devstack.endpoints import Endpoints
-from seckill.control import Control
+from seckill.control.control import Control
+from seckill.lane.status import read_lane
 from seckill.models import Activity, Item, StockChange
-from seckill.stats import read_lane
 from tests import sale
 from tests.integration.web.pages import (
     ACTIVITIES,

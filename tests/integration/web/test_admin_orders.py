@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from seckill.models import Activity, Item, Record
-from seckill.paginator import MAX_ROWS
+from seckill.web.shared.paginator import MAX_ROWS
 from tests.integration.web.pages import (
     ORDERS,
     SOURCE,

@@ -9,10 +9,10 @@ from django.test import Client
 from django.utils import timezone
 
 from devstack.endpoints import Endpoints
-from seckill.engine import Engine
-from seckill.keys import Lane
+from seckill.consumer.engine import Engine
+from seckill.formats.outcomes import MAX_ID, MAX_UNITS
+from seckill.lane.keys import Lane
 from seckill.models import Activity, StockChange
-from seckill.wire import MAX_ID, MAX_UNITS
 from tests import sale
 from tests.integration.web.pages import (
     STEERING,

@@ -8,11 +8,11 @@ import redis
 from django.db import connections
 from django.test import Client
 
-from seckill import rate_limit
-from seckill.control import Control
-from seckill.fence import fence, lift, new_token
-from seckill.keys import Lane, rate_bucket
-from seckill.workers import Heart, Kind
+from seckill.control.control import Control
+from seckill.lane.fence import fence, lift, new_token
+from seckill.lane.keys import Lane, rate_bucket
+from seckill.telemetry.heartbeats import Heart, Kind
+from seckill.web.shared import rate_limit
 from tests.conftest import wait_until
 
 pytestmark = pytest.mark.django_db
@@ -123,7 +123,7 @@ class TestReady:
         away = connections["default"].copy()
         away.settings_dict = {**away.settings_dict, "HOST": "127.0.0.1", "PORT": "1"}
         with monkeypatch.context() as patched:
-            patched.setattr("seckill.readiness.connection", away)
+            patched.setattr("seckill.monitoring.readiness.connection", away)
             assert list(self.parts(http)) == ["store.PostgreSQL"]
 
     def test_the_lane_is_fenced(

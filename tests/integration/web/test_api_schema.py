@@ -16,7 +16,7 @@ from schemathesis import GenerationMode
 from schemathesis.core.failures import FailureGroup
 
 from devstack.endpoints import Endpoints
-from seckill.control import Control
+from seckill.control.control import Control
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

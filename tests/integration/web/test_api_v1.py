@@ -10,12 +10,12 @@ import redis
 from django.test import Client
 
 from devstack.endpoints import Endpoints
-from seckill.control import Control
-from seckill.keys import Lane
-from seckill.last_audit import write_last_audit
+from seckill.audit.verdict import write_last_audit
+from seckill.control.control import Control
+from seckill.formats.outcomes import MAX_ID
+from seckill.lane.client import no_retry
+from seckill.lane.keys import Lane
 from seckill.models import Activity, Item, Record, StockChange
-from seckill.redis_client import no_retry
-from seckill.wire import MAX_ID
 from tests import sale
 from tests.integration.test_log_worker import Lossy
 from tests.integration.web.pages import DEAD_REDIS, seed, sell, state
@@ -160,7 +160,7 @@ class TestIdempotency:
         client.lose = "EVALSHA"
         settings.RATE_LIMIT = 0
         with monkeypatch.context() as lost:
-            lost.setattr("seckill.web.redis_client", lambda: client)
+            lost.setattr("seckill.web.shared.services.redis_client", lambda: client)
             answer = ask("POST", f"{ONE}/add_stock", ACTS["add_stock"], Idempotency_Key="k-1")
         assert answer.status_code == 503
         client.close()

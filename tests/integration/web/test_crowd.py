@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from seckill import web_crowd, web_server
-from seckill.shutdown import Shutdown
+from seckill.process.shutdown import Shutdown
+from seckill.web import crowd as web_crowd
+from seckill.web import server as web_server
 from seckill_project.addresses import networks
 from tests.conftest import wait_until
 

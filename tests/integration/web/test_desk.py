@@ -8,15 +8,15 @@ from django.test import Client
 from django.test.utils import override_settings
 
 from devstack.endpoints import Endpoints
-from seckill.blocked import Blocked
+from seckill.audit.verdict import write_last_audit
 from seckill.broker.transactions import Open
-from seckill.control import Control
-from seckill.keys import Lane
-from seckill.last_audit import write_last_audit
+from seckill.control.control import Control
+from seckill.lane.keys import Lane
+from seckill.lane.status import read_lane
 from seckill.models import Activity, Item, StockChange
-from seckill.series import append_sample, sample_of
-from seckill.stats import read_lane
-from seckill.workers import Heart, Kind
+from seckill.telemetry.blocked import Blocked
+from seckill.telemetry.heartbeats import Heart, Kind
+from seckill.telemetry.history import append_sample, sample_of
 from tests import sale
 from tests.conftest import wait_until
 from tests.integration.web.pages import (

@@ -8,8 +8,8 @@ import redis
 from django.contrib.auth.models import User
 from django.test import Client, RequestFactory
 
-from seckill.control import Control
-from seckill.keys import rate_bucket
+from seckill.control.control import Control
+from seckill.lane.keys import rate_bucket
 from tests.integration.web.pages import (
     ACTIVITIES,
     DEAD_REDIS,
@@ -71,8 +71,8 @@ def test_every_answer_has_the_headers(http: Client, page: str) -> None:
 def test_the_away_page_needs_nothing_inline(
     boss: Client, control: Control, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from seckill.admin.orders import RecordAdmin
     from seckill.errors import PostgresAway
+    from seckill.web.admin.orders import RecordAdmin
 
     def away(*args: Any, **kwargs: Any) -> Any:
         raise PostgresAway("gone")
@@ -89,7 +89,7 @@ def test_a_script_is_told_which_service_is_away(
 ) -> None:
     from django.db import OperationalError
 
-    from seckill.admin import desk
+    from seckill.web.admin import desk
 
     def away(*args: Any, **kwargs: Any) -> Any:
         raise OperationalError("gone from 10.0.0.1")

@@ -2,7 +2,7 @@
 
 from ninja import Router
 
-from seckill.api.v1 import activities, acts, lookups
+from seckill.web.api.v1 import activities, acts, lookups
 
 router = Router()
 router.add_router("", activities.router)

@@ -3,11 +3,13 @@
 from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router, Status
 
-from seckill import web
-from seckill.api.operations import LOOK, REFUSALS, STEER
-from seckill.api.problems import Problem
-from seckill.api.schemas import ActOut
-from seckill.api.v1.calls import (
+from seckill.control.checks import FIELDS
+from seckill.control.control import NoSuchActivity
+from seckill.models import Activity, Item
+from seckill.web.api.operations import LOOK, REFUSALS, STEER
+from seckill.web.api.problems import Problem
+from seckill.web.api.schemas import ActOut
+from seckill.web.api.v1.calls import (
     ACT_OPTIONS,
     LOOKS,
     MATCHING,
@@ -20,7 +22,7 @@ from seckill.api.v1.calls import (
     control,
     page,
 )
-from seckill.api.v1.schemas import (
+from seckill.web.api.v1.schemas import (
     DEFAULT_PAGE,
     ActivityPage,
     ActivityRow,
@@ -31,9 +33,7 @@ from seckill.api.v1.schemas import (
     ItemPage,
     Limit,
 )
-from seckill.checks import FIELDS
-from seckill.control import NoSuchActivity
-from seckill.models import Activity, Item
+from seckill.web.shared import services
 
 router = Router(tags=["activities"])
 
@@ -48,7 +48,7 @@ def list_activities(
     request: HttpRequest, after: Cursor = Query(None), limit: Limit = Query(DEFAULT_PAGE)
 ) -> ActivityPage:
     """A page of them, each with what Redis has of it now."""
-    lane = web.lane_status()
+    lane = services.lane_status()
     rows, following = page(
         Activity.objects.filter(pk__gt=after or 0).order_by("pk"), limit, lambda row: row.pk
     )
@@ -84,7 +84,7 @@ def show_activity(
     request: HttpRequest, response: HttpResponse, activity_id: ActivityPath
 ) -> ActivityRow:
     """Its row and what Redis has of it now; its version is in ETag too."""
-    lane = web.lane_status()
+    lane = services.lane_status()
     shown = ActivityRow.of(_row(activity_id), lane.activities.get(activity_id))
     response["ETag"] = f'"{shown.version}"'
     return shown
@@ -125,7 +125,7 @@ def list_items(
     limit: Limit = Query(DEFAULT_PAGE),
 ) -> ItemPage:
     """A page of them by number, each with what Redis has of it now."""
-    status = web.lane_status().activities.get(_row(activity_id).pk)
+    status = services.lane_status().activities.get(_row(activity_id).pk)
     rows, following = page(
         Item.objects.filter(activity_id=activity_id, item_id__gt=after or 0).order_by("item_id"),
         limit,

@@ -5,8 +5,8 @@ from typing import Annotated
 from django.http import HttpRequest, HttpResponse
 from ninja import Body, Router
 
-from seckill.api.schemas import ActOut
-from seckill.api.v1.calls import (
+from seckill.web.api.schemas import ActOut
+from seckill.web.api.v1.calls import (
     ACT_OPTIONS,
     MATCHING,
     NAMED,
@@ -15,7 +15,7 @@ from seckill.api.v1.calls import (
     IfMatch,
     act,
 )
-from seckill.api.v1.schemas import ActBody, AddBody, SetBody
+from seckill.web.api.v1.schemas import ActBody, AddBody, SetBody
 
 router = Router(tags=["acts"])
 PLACE = "/activities/{activity_id}"

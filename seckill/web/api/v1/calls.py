@@ -14,13 +14,13 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Header, Path
 from pydantic import BaseModel, WithJsonSchema
 
-from seckill import web
-from seckill.api.operations import REFUSALS, STEER, actor
-from seckill.api.problems import Problem
-from seckill.api.schemas import ActOut
-from seckill.api.strict import TextId
-from seckill.api.v1.schemas import ActBody, CreateBody
-from seckill.control import Act, Control, Once, Refused
+from seckill.control.control import Act, Control, Once, Refused
+from seckill.web.api.operations import REFUSALS, STEER, actor
+from seckill.web.api.problems import Problem
+from seckill.web.api.schemas import ActOut
+from seckill.web.api.strict import TextId
+from seckill.web.api.v1.schemas import ActBody, CreateBody
+from seckill.web.shared import services
 
 ActivityPath = Annotated[TextId, Path(description="The activity.")]
 KEY, VERSION = r"^[!-~]{1,100}$", r'^("[0-9]{1,15}")?$'
@@ -66,7 +66,7 @@ def act(
 def control(request: HttpRequest, body: ActBody | CreateBody | None, key: str | None) -> Control:
     """The acts of who asks, with the note and the name that the call gives them."""
     once = None if key is None else Once(key, _fingerprint(request, body))
-    return web.control(actor(request), note=body.note if body else "", once=once)
+    return services.control(actor(request), note=body.note if body else "", once=once)
 
 
 def answer(response: HttpResponse, done: Act) -> ActOut:

@@ -7,12 +7,16 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router
 from pydantic import Field
 
-from seckill import web
-from seckill.api.operations import LOOK
-from seckill.api.problems import Problem, problem
-from seckill.api.strict import OptionalTextId
-from seckill.api.v1.calls import LOOKS, page
-from seckill.api.v1.schemas import (
+from seckill.audit.verdict import read_last_audit
+from seckill.lane.keys import Lane
+from seckill.models import Record, StockChange
+from seckill.telemetry.heartbeats import read_workers
+from seckill.telemetry.history import fresh_sample
+from seckill.web.api.operations import LOOK
+from seckill.web.api.problems import Problem, problem
+from seckill.web.api.strict import OptionalTextId
+from seckill.web.api.v1.calls import LOOKS, page
+from seckill.web.api.v1.schemas import (
     DEFAULT_PAGE,
     AuditOut,
     Cursor,
@@ -24,11 +28,7 @@ from seckill.api.v1.schemas import (
     RequestId,
     StateOut,
 )
-from seckill.keys import Lane
-from seckill.last_audit import read_last_audit
-from seckill.models import Record, StockChange
-from seckill.series import fresh_sample
-from seckill.workers import read_workers
+from seckill.web.shared import services
 
 router = Router(tags=["lookups"])
 ActivityFilter = Annotated[OptionalTextId, Field(description="Only of this activity.")]
@@ -42,9 +42,9 @@ ActivityFilter = Annotated[OptionalTextId, Field(description="Only of this activ
 )
 def show_status(request: HttpRequest) -> StateOut:
     """The lane, all loaded activities, the workers that were heard of, the last audit."""
-    client = web.redis_client()
+    client = services.redis_client()
     return StateOut.of(
-        web.lane_status(),
+        services.lane_status(),
         read_workers(client, Lane()),
         read_last_audit(client),
         fresh_sample(client, Lane()),
@@ -109,7 +109,7 @@ def list_orders(
 )
 def show_audit(request: HttpRequest) -> AuditOut | HttpResponse:
     """What it said, and when: it was true then. 404 where none was run yet."""
-    verdict = read_last_audit(web.redis_client())
+    verdict = read_last_audit(services.redis_client())
     if verdict is None:
         return problem(404, "no audit was run yet: manage.py audit runs one")
     return AuditOut.of(verdict)

@@ -5,8 +5,15 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from seckill.api.schemas import ActivityOut, LaneOut, moment
-from seckill.api.strict import (
+from seckill.audit.verdict import LastAudit
+from seckill.control.checks import MAX_NAME, MAX_TIMEOUT_MS
+from seckill.formats.outcomes import MAX_REQUEST_ID, MAX_UNITS
+from seckill.lane.status import ActivityStatus, LaneStatus
+from seckill.models import Activity, Item, Record, StockChange
+from seckill.telemetry.heartbeats import Worker
+from seckill.telemetry.history import Sample
+from seckill.web.api.schemas import ActivityOut, LaneOut, moment
+from seckill.web.api.strict import (
     NO_NUL,
     Id,
     MoreStock,
@@ -17,13 +24,6 @@ from seckill.api.strict import (
     up_to,
     whole,
 )
-from seckill.checks import MAX_NAME, MAX_TIMEOUT_MS
-from seckill.last_audit import LastAudit
-from seckill.models import Activity, Item, Record, StockChange
-from seckill.series import Sample
-from seckill.stats import ActivityStatus, LaneStatus
-from seckill.wire import MAX_REQUEST_ID, MAX_UNITS
-from seckill.workers import Worker
 
 # Versions in JSON stay exact in every language.
 MAX_VERSION = 2**53 - 1
