@@ -81,10 +81,16 @@ _PYTHON: dict[str, tuple[str, ...]] = {
     "control/act_script": (_ACT_SCRIPTS, *_ALL_ACTS),
     "control/control": _ALL_ACTS,
     "control/journal": ("tests/unit/test_journal_errors.py", *_ALL_ACTS),
-    "control/loading": (_LOADING, _CONTROL, f"{_ACTS}::TestAfterALossOfRedis", f"{_ACTS}::TestFields"),
-    "postgres/witness": (_WITNESS, f"{_LATE}::TestLostActs", _OLDER, f"{_I}test_consumer_recovery.py"),
+    "control/loading": (
+        _LOADING, _CONTROL, f"{_ACTS}::TestAfterALossOfRedis", f"{_ACTS}::TestFields"
+    ),
+    "postgres/witness": (
+        _WITNESS, f"{_LATE}::TestLostActs", _OLDER, f"{_I}test_consumer_recovery.py"
+    ),
     "control/admission": (f"{_LATE}::TestFencedLane", f"{_LATE}::TestTwoRedisOnePostgres", _OLDER),
-    "postgres/lease": (_WITNESS, f"{_LATE}::TestLease", f"{_LATE}::TestTwoRedisOnePostgres", _MASTERS),
+    "postgres/lease": (
+        _WITNESS, f"{_LATE}::TestLease", f"{_LATE}::TestTwoRedisOnePostgres", _MASTERS
+    ),
     "consumer/guard": (
         f"{_I}test_guard.py", f"{_I}test_consumer_recovery.py", f"{_LATE}::TestLostActs", _MASTERS
     ),
