@@ -9,9 +9,9 @@ def main() -> None:
     """Run a management command; a wrong configuration is one line, not a traceback."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "seckill_project.settings")
     try:
+        from seckill.config.layers import ConfigError
         from seckill.process.printable import printable
         from seckill.process.terminal import Utility, prepare
-        from seckill_project.config import ConfigError
     except ImportError as missing:
         sys.exit(
             f"manage.py: {missing}. The dependencies are not installed in this Python:\n"

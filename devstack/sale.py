@@ -18,6 +18,7 @@ from devstack.endpoints import DevstackError
 from seckill.audit.audit import Report, audit
 from seckill.audit.verdict import write_last_audit
 from seckill.broker.topics import Topics
+from seckill.config.sections import Server
 from seckill.control.control import Control
 from seckill.errors import ServiceAway
 from seckill.formats.outcomes import Outcome
@@ -26,7 +27,6 @@ from seckill.lane.status import LaneStatus, read_lane
 from seckill.process.shutdown import Shutdown
 from seckill.report.data import collect
 from seckill.report.page import render
-from seckill_project.config import Server
 
 # Seconds between two looks at the running sale.
 LOOK_S = 0.25

@@ -10,10 +10,11 @@ import random
 import secrets
 import socket
 import threading
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from devstack.endpoints import HOST, STATE_FILE, DevstackError, Endpoints, endpoints_from
+from seckill.config import embedded
 
 # Below the range from which Linux and macOS take the ports of outgoing connections. Inside it, a
 # client that retries while its server is down may be given that very port, connect to itself, and
@@ -109,6 +110,10 @@ class State:
             "room": self.room,
         }
         write_private(self.folder / STATE_FILE, json.dumps(document, indent=1))
+        endpoints = self.endpoints()
+        if endpoints is not None:
+            # The configuration reads it, and knows nothing else of this folder.
+            write_private(self.folder / embedded.FILE, json.dumps(asdict(endpoints), indent=1))
 
 
 def identity(folder: Path) -> str:

@@ -21,11 +21,11 @@ from loadgen.plan import Load
 from loadgen.report import Lateness, Report, Tally, report_of
 from loadgen.sender import FLUSH_STOPPED_S, LEAD_S, PROGRESS_S, Progress, Stop, send
 from seckill.broker.producer import open_producer
+from seckill.config.sections import Client
 from seckill.errors import BrokerAway
 from seckill.process.exit_codes import SECOND_SIGNAL
 from seckill.process.shutdown import Shutdown, leave_ctrl_c_to_the_parent, start_child
 from seckill.telemetry.tracing import traced_producer
-from seckill_project.config import Client
 
 NOTHING = Progress(0.0, 0, 0, 0, 0, 0, False, "")
 READY = "ready"

@@ -11,8 +11,9 @@ from loadgen.buyers import Buyers
 from loadgen.pacer import Pacer, Segment, capped
 from loadgen.profile import MAX_USERS, Phase, Profile
 from loadgen.profile_file import parse_profile
+from seckill.config.layers import ConfigError
+from seckill.config.sections import Client
 from seckill.formats.outcomes import MAX_ID
-from seckill_project.config import Client, ConfigError
 
 # The name of a run that follows section `client` and no profile.
 NO_PROFILE = "client"

@@ -12,7 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from loadgen.profile import Bad, Hot, Keys, Multi, Phase, Profile, Repeated, Stale
-from seckill_project.config import ConfigError
+from seckill.config.layers import ConfigError
 
 FOLDER = Path(__file__).resolve().parent / "profiles"
 # The model behind each key that holds keys of its own.

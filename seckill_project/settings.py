@@ -1,4 +1,4 @@
-"""Django's settings, one file. Addresses and passwords come from `seckill_project.config`."""
+"""Django's settings, one file. Addresses and passwords come from `seckill.config`."""
 
 import contextlib
 import fcntl
@@ -13,16 +13,11 @@ from django.templatetags.static import static
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
+from seckill.config.addresses import django_database
+from seckill.config.layers import BASE_DIR, devstack_folder, load
+from seckill.config.sections import ENV_PREFIX, ControlApi
 from seckill.lane.client import no_retry
 from seckill.web.shared.csp import STRICT
-from seckill_project.addresses import django_database
-from seckill_project.config import (
-    BASE_DIR,
-    ENV_PREFIX,
-    ControlApi,
-    devstack_folder,
-    load,
-)
 
 _api = load(ControlApi)
 

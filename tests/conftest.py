@@ -25,9 +25,10 @@ from psycopg.conninfo import conninfo_to_dict
 from devstack.endpoints import HOST, Endpoints
 from devstack.stack import Stack
 from seckill.broker.topics import Topics
+from seckill.config.layers import BASE_DIR, load
+from seckill.config.sections import Server
 from seckill.lane.client import connect
 from seckill.lane.keys import Lane
-from seckill_project.config import BASE_DIR, Server, load
 from tests.other_services import pgbouncer, use_redis_server
 
 PARTITIONS = 2

@@ -9,9 +9,10 @@ from devstack.bench.figures import Figure
 from devstack.bench.rig import CLIENTS, UNLIMITED, Rig
 from devstack.endpoints import DevstackError
 from seckill.broker.producer import open_producer
+from seckill.config.layers import load
+from seckill.config.sections import Client
 from seckill.errors import BrokerAway
 from seckill.lane.status import read_lane
-from seckill_project.config import Client, load
 
 # Orders/s that are offered, above the goal: the end of the run has to be waited for too.
 OFFERED, GOAL = 66_000, 60_000

@@ -13,8 +13,8 @@ from devstack.bench.rig import CLIENTS, LOOK_S, UNLIMITED, Rig
 from devstack.crew import Crew
 from devstack.sale import worker_environment
 from devstack.stack import Stack
+from seckill.config.layers import BASE_DIR
 from seckill.lane.client import connect
-from seckill_project.config import BASE_DIR
 
 # (seconds, requests decided) of each look at a lane.
 Looks = list[tuple[float, int]]

@@ -15,12 +15,12 @@ import redis.asyncio
 from redis.exceptions import NoScriptError
 
 from seckill.broker import open_consumer
+from seckill.config.sections import Server
 from seckill.consumer.batch import encode
 from seckill.consumer.engine import Engine, Status
 from seckill.formats.request import decode
 from seckill.lane.keys import Lane
 from seckill.process import garbage
-from seckill_project.config import Server
 
 # Partitions over which the script alone gets its batches: as many as a consumer's group of calls.
 PARTITIONS = 4

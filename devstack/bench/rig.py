@@ -25,10 +25,10 @@ from loadgen.buyers import Buyers
 from loadgen.profile_file import parse_profile
 from seckill.audit.audit import audit
 from seckill.broker.topics import Topics
+from seckill.config.sections import Server
 from seckill.control.control import Control
 from seckill.lane.keys import DEFAULT_LIST, Lane
 from seckill.lane.status import read_lane
-from seckill_project.config import Server
 
 # Seconds between two looks.
 LOOK_S = 0.02

@@ -12,9 +12,9 @@ from devstack.bench import limits
 from devstack.bench.deciding import EVEN
 from devstack.bench.figures import Figure
 from devstack.bench.rig import UNLIMITED, Rig
+from seckill.config.sections import LogWorker
 from seckill.lane.keys import DEFAULT_LIST
 from seckill.log_worker.storage import COPY_RECORDS
-from seckill_project.config import LogWorker
 
 GOAL = 110_000
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from seckill.errors import BrokerAway
 
 if TYPE_CHECKING:
-    from seckill_project.config import Server
+    from seckill.config.sections import Server
 
 __all__ = ["BrokerAway", "CannotUnpack", "Consumer", "Position", "Slice", "open_consumer"]
 

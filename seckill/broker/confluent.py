@@ -12,9 +12,9 @@ from seckill import broker
 from seckill.broker import CannotUnpack, Position, Slice
 from seckill.broker.security import confluent_options
 from seckill.broker.traces import traces_of
+from seckill.config.sections import Server
 from seckill.errors import BrokerAway
 from seckill.process.events import event
-from seckill_project.config import Server
 
 log = logging.getLogger(__name__)
 

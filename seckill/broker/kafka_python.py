@@ -16,8 +16,8 @@ from seckill.broker import Position, Slice
 from seckill.broker.security import kafka_python_options
 from seckill.broker.traces import traces_of
 from seckill.broker.unpack import bound
+from seckill.config.sections import Server
 from seckill.errors import BrokerAway
-from seckill_project.config import Server
 
 # The library has no wakeup: a stop is seen after this time at the latest.
 LONGEST_POLL_S = 0.5

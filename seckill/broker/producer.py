@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from seckill_project.config import KafkaSection
+    from seckill.config.sections import KafkaSection
 
 # Seconds for the first contact: whoever wants to wait longer opens again.
 CONNECT_S = 5.0

@@ -11,8 +11,8 @@ from confluent_kafka import Producer as LibraryProducer
 
 from seckill.broker import producer
 from seckill.broker.security import confluent_options
+from seckill.config.sections import KafkaSection
 from seckill.errors import BrokerAway
-from seckill_project.config import KafkaSection
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from kafka.partitioner import StickyPartitioner
 
 from seckill.broker import producer
 from seckill.broker.security import kafka_python_options
+from seckill.config.sections import KafkaSection
 from seckill.errors import BrokerAway
-from seckill_project.config import KafkaSection
 
 
 class KafkaPythonProducer:

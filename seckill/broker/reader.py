@@ -13,9 +13,9 @@ from kafka.errors import KafkaError
 from seckill.broker.security import kafka_python_options
 from seckill.broker.topics import Topics
 from seckill.broker.unpack import Message, bound
+from seckill.config.sections import KafkaSection
 from seckill.errors import BrokerAway
 from seckill.formats.outcomes import MAX_ID
-from seckill_project.config import KafkaSection
 
 # Messages in one batch.
 BATCH = 5_000

@@ -3,7 +3,7 @@
 from typing import Any
 
 from seckill.broker.sockets import CLOSING
-from seckill_project.config import KafkaSection
+from seckill.config.sections import KafkaSection
 
 
 def kafka_python_options(section: KafkaSection) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from uuid import UUID
 
 from seckill.broker.security import confluent_options
 from seckill.broker.topics import Topics
+from seckill.config.sections import KafkaSection
 from seckill.errors import BrokerAway
-from seckill_project.config import KafkaSection
 
 log = logging.getLogger(__name__)
 

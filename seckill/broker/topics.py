@@ -22,8 +22,8 @@ from kafka.structs import OffsetAndMetadata
 from seckill.broker import Position
 from seckill.broker.security import kafka_python_options
 from seckill.broker.transactions import Open, find_open
+from seckill.config.sections import KafkaSection
 from seckill.errors import BrokerAway
-from seckill_project.config import KafkaSection
 
 # Partitions of a topic that we make: room for as many consumers.
 DEFAULT_PARTITIONS = 4

@@ -111,3 +111,8 @@ def django_database(dsn: str) -> dict[str, Any]:
         else:
             options[key] = value
     return database
+
+
+def is_address(text: str) -> bool:
+    """Whether a value may be an address in the wrong place, with a password in it."""
+    return "@" in text or "://" in text

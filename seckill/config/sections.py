@@ -1,63 +1,34 @@
-"""The configuration: its sections, their parameters, and the order of the layers.
+"""The sections of the configuration: names, types, limits and defaults of every parameter."""
 
-Owns names, types, limits and defaults of every parameter. The first layer that has a value wins:
-command-line flag, environment (`SECKILL_` and the name), the section in config.yaml, embedded
-services, default. Where log_worker and control_api name no store, section server's counts.
-Nothing is read at import: `load` reads, once a process, and hands out frozen objects.
-"""
-
-import difflib
-import os
-import re
-import reprlib
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, ClassVar, Literal
 
-import yaml
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
-    ValidationError,
     ValidationInfo,
     field_validator,
 )
 from pydantic_settings import (
     BaseSettings,
-    EnvSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
-from devstack.endpoints import read_endpoints
-from seckill.formats.outcomes import MAX_ID, MAX_UNITS
-from seckill_project.addresses import (
+from seckill.config.addresses import (
     check_brokers,
     check_dsn,
     check_networks,
     check_redis_url,
     check_url,
+    is_address,
 )
-from seckill_project.kubernetes import without_injected
+from seckill.formats.outcomes import MAX_ID, MAX_UNITS
 
-BASE_DIR = Path(__file__).resolve().parent.parent
+# What the names of our environment variables begin with.
 ENV_PREFIX = "SECKILL_"
-# Environment variables of ours that are not parameters of a section.
-OTHER_VARIABLES = {
-    "CONFIG": "path of the configuration file",
-    "DEVSTACK": "folder of the embedded services",
-    "SECRET_KEY": "Django's secret key",
-    "ALLOWED_HOSTS": "host names that the web process answers to, with commas",
-    "TRUSTED_ORIGINS": "origins from which forms are taken, with commas",
-    "DEBUG": "1 shows Django's debug pages: never in production",
-    "ADMIN_PASSWORD": "password that create_admin gives to the first operator",
-}
-
-
-class ConfigError(Exception):
-    """A value or a key is wrong. The message is one line for a person: where, what, allowed."""
 
 
 def parse_stock(value: object) -> object:
@@ -68,7 +39,7 @@ def parse_stock(value: object) -> object:
         for pair in pairs:
             item, colon, units = pair.partition(":")
             if not colon or not item.strip().isdigit() or not units.strip().isdigit():
-                shown = "it" if _is_address(value) else repr(pair)
+                shown = "it" if is_address(value) else repr(pair)
                 raise ValueError(f"{shown} is not ITEM:UNITS; write 1001:10,1002:5")
             if item.strip() in stock:
                 raise ValueError(f"item {item.strip()} is named twice")
@@ -278,154 +249,7 @@ class ControlApi(Section):
     )
 
 
-# A few hundred bytes of YAML can name a value of gigabytes: what is given is shown in brief.
-_brief = reprlib.Repr()
-_brief.maxlevel = 3
-_brief.maxstring = _brief.maxlong = _brief.maxother = 200
-
 SECTIONS: tuple[type[Section], ...] = (Server, Client, LogWorker, ControlApi)
 # Sections that use section server's stores where they name none, as the original does.
 AS_THE_SERVER: tuple[type[Section], ...] = (LogWorker, ControlApi)
 STORES = ("redis_url", "pg_dsn")
-S = TypeVar("S", bound=Section)
-
-
-def read_config(environ: Mapping[str, str]) -> tuple[Path, dict[str, dict[str, Any]]]:
-    """The file in force, SECKILL_CONFIG or config.yaml of the project, and its sections.
-
-    The file that is named has to be there; /dev/null stands for none. Raises ConfigError.
-    """
-    variable = ENV_PREFIX + "CONFIG"
-    named = environ.get(variable)
-    path = Path(named or BASE_DIR / "config.yaml")
-    if named and not path.exists():
-        raise ConfigError(
-            f"{variable}: there is no file {path}; name one that is there, or /dev/null for none"
-        )
-    return path, read_file(path)
-
-
-def devstack_folder(environ: Mapping[str, str]) -> Path:
-    """Where the embedded services of this checkout live: SECKILL_DEVSTACK, or .devstack."""
-    return Path(environ.get(ENV_PREFIX + "DEVSTACK") or BASE_DIR / ".devstack")
-
-
-def load(
-    section: type[S],
-    flags: Mapping[str, Any] | None = None,
-    environ: Mapping[str, str] | None = None,
-) -> S:
-    """One section, all layers merged and validated. Flags that are None are absent.
-
-    Raises ConfigError, which names the layer, the key and what is allowed.
-    """
-    environ = without_injected(os.environ if environ is None else environ)
-    flags = {key: value for key, value in (flags or {}).items() if value is not None}
-    _check_variables(environ)
-    path, file = read_config(environ)
-    stores = {k: v for k, v in file.get(Server.name, {}).items() if k in STORES}
-    layers = [
-        ({f"{key}": value for key, value in flags.items()}, lambda k: f"--{k.replace('_', '-')}"),
-        (_from_environment(section, environ), lambda k: f"{ENV_PREFIX}{k.upper()}"),
-        (file.get(section.name, {}), lambda k: f"{path}: {section.name}.{k}"),
-        (stores if section in AS_THE_SERVER else {}, lambda k: f"{path}: {Server.name}.{k}"),
-        (_from_embedded(section, environ), lambda k: f"the embedded services' {k}"),
-    ]
-    merged: dict[str, Any] = {}
-    for values, _ in reversed(layers):
-        merged.update(values)
-    try:
-        return section.model_validate(merged)
-    except ValidationError as wrong:
-        first = wrong.errors()[0]
-        key = str(first["loc"][0])
-        place = next(label(key) for values, label in layers if key in values)
-        given = merged[key]
-        brief = _brief.repr(given)
-        hidden = _is_secret(section, key) or _is_address(given if type(given) is str else brief)
-        shown = "" if hidden else f" (given: {brief})"
-        reason = first["msg"].removeprefix("Value error, ")
-        field = section.model_fields.get(key)
-        meaning = f"; it is the {field.description}" if field and field.description else ""
-        raise ConfigError(f"{place}: {reason}{shown}{meaning}") from None
-
-
-def read_file(path: Path) -> dict[str, dict[str, Any]]:
-    """The file's sections as {section: {key: value}}; {} without a file. Raises ConfigError."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError) as wrong:
-        raise ConfigError(f"{path}: cannot be read: {wrong}") from None
-    try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as wrong:
-        mark = getattr(wrong, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        # Without the words that it quotes: a password may begin with `*` or `!`.
-        problem = getattr(wrong, "problem", None) or "no valid YAML"
-        problem = re.sub(r""" (?:'[^<'][^']+'|"[^"]{2,}")""", "", problem)
-        raise ConfigError(f"{path}{line}: {problem}") from None
-    if document is None:
-        return {}
-    known = {section.name: section for section in SECTIONS}
-    if not isinstance(document, dict):
-        raise ConfigError(f"{path}: must hold sections ({', '.join(known)})")
-    result: dict[str, dict[str, Any]] = {}
-    for name, values in document.items():
-        if name not in known:
-            raise ConfigError(f"{path}: unknown section {name!r}{_hint(str(name), list(known))}")
-        if values is None:
-            continue
-        if not isinstance(values, dict):
-            raise ConfigError(f"{path}: section {name} must hold `key: value` lines")
-        for key in values:
-            if key not in known[name].model_fields:
-                hint = _hint(str(key), list(known[name].model_fields))
-                raise ConfigError(f"{path}: unknown key {name}.{key}{hint}")
-        result[name] = {key: value for key, value in values.items() if value is not None}
-    return result
-
-
-def _from_environment(section: type[Section], environ: Mapping[str, str]) -> dict[str, Any]:
-    source = EnvSettingsSource(section, env_prefix=ENV_PREFIX)
-    source.env_vars = {key.lower(): value for key, value in environ.items()}
-    return source()
-
-
-def _from_embedded(section: type[Section], environ: Mapping[str, str]) -> dict[str, Any]:
-    endpoints = read_endpoints(devstack_folder(environ))
-    if endpoints is None:
-        return {}
-    known = {
-        "brokers": endpoints.brokers,
-        "redis_url": endpoints.redis_url,
-        "pg_dsn": endpoints.pg_dsn,
-    }
-    return {key: value for key, value in known.items() if key in section.model_fields}
-
-
-def _check_variables(environ: Mapping[str, str]) -> None:
-    known = set(OTHER_VARIABLES)
-    for section in SECTIONS:
-        known.update(key.upper() for key in section.model_fields)
-    for variable in environ:
-        if variable.startswith(ENV_PREFIX) and variable.removeprefix(ENV_PREFIX) not in known:
-            hint = _hint(variable, [ENV_PREFIX + key for key in known])
-            raise ConfigError(f"environment: unknown variable {variable}{hint}")
-
-
-def _is_secret(section: type[Section], key: str) -> bool:
-    field = section.model_fields.get(key)
-    return field is not None and not field.repr
-
-
-def _is_address(text: str) -> bool:
-    """Whether a value may be an address in the wrong place, with a password in it."""
-    return "@" in text or "://" in text
-
-
-def _hint(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(sorted(known))}"

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 
+from seckill.config.sections import Server
 from seckill.consumer.memory import LIMIT_MB, children_give_back, small_stacks
 from seckill.lane.keys import Lane
 from seckill.process.events import event
 from seckill.process.exit_codes import CANNOT_UNPACK, OK
 from seckill.process.shutdown import start_child
-from seckill_project.config import Server
 
 log = logging.getLogger(__name__)
 

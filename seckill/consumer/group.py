@@ -21,6 +21,7 @@ from seckill.broker import BrokerAway, CannotUnpack, Position, open_consumer
 from seckill.broker.producer import open_producer
 from seckill.broker.source import Source, open_source
 from seckill.broker.topics import Topics
+from seckill.config.sections import Server
 from seckill.consumer.batch import skip
 from seckill.consumer.children import Children
 from seckill.consumer.consumer import Consumer
@@ -45,7 +46,6 @@ from seckill.telemetry.heartbeats import LETTERS_LOST, Heart, Kind, worker_id
 from seckill.telemetry.lag import Ends, LagWatch, Tails, read_ends
 from seckill.telemetry.sampler import Sampler
 from seckill.telemetry.tracing import open_tracing
-from seckill_project.config import Server
 
 log = logging.getLogger(__name__)
 

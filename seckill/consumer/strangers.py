@@ -14,8 +14,8 @@ from confluent_kafka.admin import AdminClient
 from seckill.broker import CLIENT_ID
 from seckill.broker.security import confluent_options
 from seckill.broker.transactions import quoted
+from seckill.config.sections import Server
 from seckill.process.events import event
-from seckill_project.config import Server
 
 log = logging.getLogger(__name__)
 

@@ -14,6 +14,7 @@ from django.db import connection
 from seckill.broker.reader import CannotRead, TopicReader
 from seckill.broker.topics import Topics
 from seckill.broker.unpack import Message
+from seckill.config.sections import KafkaSection
 from seckill.dead_letters import records as dead_records
 from seckill.dead_letters.headers import read_headers
 from seckill.dead_letters.records import DeadRecord
@@ -23,7 +24,6 @@ from seckill.formats.request import decode
 from seckill.lane.client import redis_errors
 from seckill.lane.keys import Lane
 from seckill.process.printable import is_printable, preview
-from seckill_project.config import KafkaSection
 
 # Parked records above this are told as an alarm. They are accepted orders: none is ever dropped.
 MANY_DEAD = 10_000

@@ -17,6 +17,7 @@ from django.db import connection, transaction
 
 from seckill.broker.producer import Producer, open_producer
 from seckill.broker.reader import CannotRead, TopicReader
+from seckill.config.sections import KafkaSection
 from seckill.dead_letters.reader import REQUEST, Letter
 from seckill.dead_letters.records import Kind
 from seckill.dead_letters.writer import REPLAYED, dead_topic
@@ -25,7 +26,6 @@ from seckill.formats.record import WireRecord, parse
 from seckill.formats.request import decode
 from seckill.lane.client import run_script
 from seckill.lane.keys import Lane
-from seckill_project.config import KafkaSection
 
 # Seconds for Kafka to acknowledge what is sent.
 FLUSH_S = 30.0

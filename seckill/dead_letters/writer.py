@@ -13,11 +13,11 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from seckill.broker.producer import Producer
 from seckill.broker.topics import Topics
+from seckill.config.sections import KafkaSection
 from seckill.dead_letters.letter import Decided, Letter, failed, kind
 from seckill.errors import BrokerAway
 from seckill.formats.outcomes import Unreadable
 from seckill.process.events import event
-from seckill_project.config import KafkaSection
 
 log = logging.getLogger(__name__)
 

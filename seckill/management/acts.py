@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from pydantic import TypeAdapter, ValidationError
 
+from seckill.config.layers import load
+from seckill.config.sections import ControlApi, Stock
 from seckill.control.control import Act, Control, Once, Refused
 from seckill.errors import TablesMissing
 from seckill.formats.outcomes import DEFAULT_ACTIVITY, MAX_ID
@@ -22,7 +24,6 @@ from seckill.management.arguments import add_connection_flags, readable_errors, 
 from seckill.postgres.through_django import postgres_errors
 from seckill.process import exit_codes
 from seckill.process.printable import given, printable
-from seckill_project.config import ControlApi, Stock, load
 
 if TYPE_CHECKING:
     import redis

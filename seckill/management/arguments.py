@@ -9,11 +9,12 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from django.db import connections
 
+from seckill.config.addresses import django_database
+from seckill.config.layers import ConfigError
+from seckill.config.sections import ENV_PREFIX, Section
 from seckill.errors import ServiceAway
 from seckill.monitoring.fitness import Unfit
 from seckill.process import exit_codes
-from seckill_project.addresses import django_database
-from seckill_project.config import ENV_PREFIX, ConfigError, Section
 
 # The parameter that says where a service is.
 ADDRESSES = {"Kafka": "BROKERS", "Redis": "REDIS_URL", "PostgreSQL": "PG_DSN"}

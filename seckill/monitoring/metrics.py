@@ -27,6 +27,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from seckill.audit.verdict import LastAudit, read_last_audit
+from seckill.config.layers import ConfigError
 from seckill.errors import RedisAway
 from seckill.lane.client import connect, redis_errors
 from seckill.lane.keys import Lane
@@ -36,7 +37,6 @@ from seckill.monitoring.metric_names import METRICS, Metric
 from seckill.process.events import event
 from seckill.telemetry.heartbeats import Kind, Worker, read_workers
 from seckill.telemetry.history import ITEMS_KEPT, fresh_sample, sample_of
-from seckill_project.config import ConfigError
 
 log = logging.getLogger(__name__)
 

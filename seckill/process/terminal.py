@@ -15,8 +15,8 @@ from typing import Any
 from django.core.management import ManagementUtility
 from django.core.management.base import BaseCommand, CommandParser, OutputWrapper
 
+from seckill.config.addresses import without_addresses
 from seckill.process.printable import given, printable, printable_lines
-from seckill_project.addresses import without_addresses
 
 OURS = ("seckill", "loadgen", "devstack")
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from seckill.broker.reader import CannotRead, TopicReader
+from seckill.config.sections import KafkaSection
 from seckill.errors import BrokerAway
-from seckill_project.config import KafkaSection
 
 
 @dataclass(frozen=True)

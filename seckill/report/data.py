@@ -12,6 +12,7 @@ from django.db import connection
 
 from seckill.audit.audit import CannotCheck, Report, audit
 from seckill.broker.topics import Topics
+from seckill.config.sections import Server
 from seckill.errors import BrokerAway, NoSuchActivity, Poison
 from seckill.formats.outcomes import Outcome
 from seckill.formats.record import parse
@@ -23,7 +24,6 @@ from seckill.postgres.through_django import postgres_errors
 from seckill.report.arrivals import read_arrivals, shares
 from seckill.report.fairness import Fairness, Queue, judge
 from seckill.telemetry.history import ActivitySample, Sample, read_series, sample_of
-from seckill_project.config import Server
 
 # Messages of the topic that are read to judge the order of the winners, at most.
 MESSAGES = 1_000_000

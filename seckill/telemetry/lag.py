@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 from seckill.broker.reader import Reader
 from seckill.broker.topics import Topics
+from seckill.config.sections import KafkaSection
 from seckill.errors import BrokerAway
 from seckill.lane.keys import position_field
 from seckill.process.events import event
 from seckill.telemetry.blocked import Blocked, Transactions
-from seckill_project.config import KafkaSection
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from seckill.broker.producer import Done, Producer
 from seckill.broker.traces import HEADER
-from seckill_project.config import Client, ConfigError
+from seckill.config.layers import ConfigError
+from seckill.config.sections import Client
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider

@@ -20,8 +20,8 @@ from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer
 from waitress.task import ThreadedTaskDispatcher
 
+from seckill.config.addresses import Network
 from seckill.process.events import event
-from seckill_project.addresses import Network
 
 log = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from waitress import wasyncore
 
+from seckill.config.addresses import Network
 from seckill.process.shutdown import Shutdown
 from seckill.web.crowd import Server
-from seckill_project.addresses import Network
 
 # Seconds between looks at the request to stop; an idle process wakes so often and no more.
 TURN_S = 0.5

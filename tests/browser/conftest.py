@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from seckill_project.config import BASE_DIR
+from seckill.config.layers import BASE_DIR
 from tests.conftest import Manage, wait_until
 from tests.integration.web.pages import member
 

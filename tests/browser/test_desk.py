@@ -8,10 +8,10 @@ from django.db import connection
 from playwright.sync_api import Page, expect
 
 from devstack.stack import Stack
+from seckill.config.sections import Server
 from seckill.control.control import Control
 from seckill.lane.status import read_lane
 from seckill.models import StockChange
-from seckill_project.config import Server
 from tests.browser.conftest import SHOTS, Site, VisitorMaker
 from tests.conftest import Manage, wait_until
 

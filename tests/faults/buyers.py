@@ -10,8 +10,8 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from seckill.broker.topics import Topics
+from seckill.config.sections import Server
 from seckill.dead_letters.writer import dead_topic
-from seckill_project.config import Server
 
 # Every so many requests one is no request at all.
 MALFORMED_EACH = 701

@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from devstack.stack import Stack
-from seckill_project.config import Server
+from seckill.config.sections import Server
 from tests.conftest import Manage
 from tests.faults.harness import Sale
 from tests.faults.seed import rng_of, seed

@@ -16,6 +16,9 @@ import psycopg
 from seckill.broker import open_consumer
 from seckill.broker.producer import open_producer
 from seckill.broker.topics import Topics
+from seckill.config.layers import load
+from seckill.config.sections import LogWorker as LogWorkerSection
+from seckill.config.sections import Server
 from seckill.consumer.consumer import Consumer
 from seckill.consumer.engine import Engine
 from seckill.dead_letters.writer import DeadLetters, dead_topic
@@ -25,8 +28,6 @@ from seckill.lane.keys import Lane
 from seckill.log_worker.storage import Storage
 from seckill.log_worker.worker import LogWorker
 from seckill.process.shutdown import Shutdown
-from seckill_project.config import LogWorker as LogWorkerSection
-from seckill_project.config import Server, load
 
 DIED = 9
 CONSUMER_POINTS = (

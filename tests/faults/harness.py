@@ -11,6 +11,8 @@ from django.db import connection
 
 from devstack.stack import Stack
 from seckill.audit.audit import Report, audit
+from seckill.config.layers import BASE_DIR
+from seckill.config.sections import Server
 from seckill.control.control import Control
 from seckill.errors import RedisAway
 from seckill.lane.keys import position_field
@@ -19,7 +21,6 @@ from seckill.log_worker.storage import Storage
 from seckill.log_worker.worker import LogWorker
 from seckill.models import Record
 from seckill.process.shutdown import Shutdown
-from seckill_project.config import BASE_DIR, Server
 from tests.conftest import Manage, wait_until
 from tests.faults.buyers import MALFORMED_EACH, Buyers
 from tests.faults.command import Command

@@ -9,10 +9,11 @@ import sys
 import time
 
 from seckill.broker.topics import Topics
+from seckill.config.layers import load
+from seckill.config.sections import Server
 from seckill.consumer.engine import Engine
 from seckill.lane.keys import Lane
 from seckill.process.shutdown import Shutdown
-from seckill_project.config import Server, load
 from tests.faults.dying import build, log_as_a_consumer
 
 # Seconds of a life.

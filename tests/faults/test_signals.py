@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
+from seckill.config.layers import BASE_DIR
 from seckill.process.exit_codes import SECOND_SIGNAL
-from seckill_project.config import BASE_DIR
 from tests.conftest import wait_until
 from tests.faults.command import Command
 from tests.faults.harness import Sale

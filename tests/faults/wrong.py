@@ -10,6 +10,9 @@ import time
 from collections.abc import Sequence
 
 from seckill.broker.topics import Topics
+from seckill.config.layers import load as load_section
+from seckill.config.sections import LogWorker as LogWorkerSection
+from seckill.config.sections import Server
 from seckill.consumer.engine import Batch, Engine, Look, Reply
 from seckill.lane.client import connect
 from seckill.lane.keys import Lane
@@ -17,9 +20,6 @@ from seckill.lane.scripts import Script, load
 from seckill.log_worker.storage import Storage
 from seckill.log_worker.worker import LogWorker
 from seckill.process.shutdown import Shutdown
-from seckill_project.config import LogWorker as LogWorkerSection
-from seckill_project.config import Server
-from seckill_project.config import load as load_section
 from tests.faults.dying import DIED, build, log_as_a_consumer
 
 LANE = Lane()

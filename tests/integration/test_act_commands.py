@@ -17,9 +17,9 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 
 from devstack.endpoints import Endpoints
+from seckill.config.layers import BASE_DIR
 from seckill.lane.keys import Lane
 from seckill.models import Activity, Item, StockChange
-from seckill_project.config import BASE_DIR
 from tests import sale
 from tests.conftest import Manage, wait_until
 from tests.integration.test_control_commands import DEAD_REDIS, Ended

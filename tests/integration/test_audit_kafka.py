@@ -19,6 +19,7 @@ from seckill.audit.verdict import read_last_audit
 from seckill.broker import reader
 from seckill.broker.reader import CannotRead, TopicReader
 from seckill.broker.topics import Topics
+from seckill.config.sections import Server
 from seckill.consumer.batch import encode, skip
 from seckill.consumer.engine import Engine
 from seckill.control.control import Control
@@ -28,7 +29,6 @@ from seckill.lane.status import read_lane
 from seckill.log_worker.storage import Storage
 from seckill.log_worker.worker import LogWorker
 from seckill.process.shutdown import Shutdown
-from seckill_project.config import Server
 from tests.messages import send
 from tests.sale import body
 

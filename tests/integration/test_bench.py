@@ -4,8 +4,8 @@ import os
 import subprocess
 import sys
 
+from seckill.config.layers import BASE_DIR
 from seckill.process.exit_codes import FAILED
-from seckill_project.config import BASE_DIR
 
 # Two scenarios on the bench's own services: of the second one a unit goes missing.
 PROGRAM = """

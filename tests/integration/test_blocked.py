@@ -12,6 +12,7 @@ from kafka.errors import TopicAuthorizationFailedError
 
 from seckill.broker.topics import Topics
 from seckill.broker.transactions import Open, find_open, quoted
+from seckill.config.sections import Server
 from seckill.consumer.group import ConsumerGroup
 from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
@@ -22,7 +23,6 @@ from seckill.telemetry.blocked import Blocked, in_words
 from seckill.telemetry.history import fresh_sample
 from seckill.telemetry.lag import LagWatch, Tails
 from seckill.telemetry.sampler import Sampler
-from seckill_project.config import Server
 from tests.conftest import Manage, wait_until
 from tests.integration.test_consumer import SOON_S, Node, node
 from tests.messages import send

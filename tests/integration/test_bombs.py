@@ -17,10 +17,11 @@ from devstack.stack import Stack
 from seckill.audit.kafka import KafkaAudit
 from seckill.broker.reader import TopicReader
 from seckill.broker.topics import Topics
+from seckill.config.layers import BASE_DIR
+from seckill.config.sections import Server
 from seckill.dead_letters.writer import dead_topic
 from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
-from seckill_project.config import BASE_DIR, Server
 from tests import bombs
 from tests.integration.test_consumer import Node, node
 from tests.messages import headers, read

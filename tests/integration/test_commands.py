@@ -10,8 +10,8 @@ import redis
 
 from devstack.endpoints import Endpoints
 from devstack.stack import Stack
+from seckill.config.sections import LogWorker, Section, Server
 from seckill.process.exit_codes import UNREACHABLE, USAGE
-from seckill_project.config import LogWorker, Section, Server
 from tests.conftest import Manage, wait_until
 from tests.faults.buyers import MALFORMED_EACH
 from tests.faults.harness import PLENTY, SCARCE, Sale

@@ -12,6 +12,7 @@ import redis
 from seckill.broker import Position, open_consumer
 from seckill.broker.producer import Producer, open_producer
 from seckill.broker.topics import Topics
+from seckill.config.sections import Server
 from seckill.consumer.batch import Batch, encode
 from seckill.consumer.consumer import Consumer
 from seckill.consumer.engine import Engine, Reply
@@ -23,7 +24,6 @@ from seckill.formats.outcomes import Outcome
 from seckill.lane.keys import Lane, position_field
 from seckill.lane.status import LaneStatus, read_lane
 from seckill.process.shutdown import Shutdown
-from seckill_project.config import Server
 from tests.conftest import wait_until
 from tests.messages import headers, read, send
 from tests.sale import body, everything, now_ms, put_on_sale, stock, waiting

@@ -7,6 +7,7 @@ import pytest
 
 from seckill.broker import Consumer, open_consumer
 from seckill.broker.topics import Topics
+from seckill.config.sections import Server
 from seckill.consumer import group as consumer_group
 from seckill.consumer.engine import Engine
 from seckill.dead_letters.writer import DeadLetters
@@ -14,7 +15,6 @@ from seckill.errors import BrokerAway
 from seckill.lane.keys import Lane
 from seckill.process.exit_codes import UNREACHABLE
 from seckill.process.shutdown import Shutdown
-from seckill_project.config import Server
 from tests.conftest import wait_until
 
 LANE = Lane()

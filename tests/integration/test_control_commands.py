@@ -16,9 +16,9 @@ import redis
 from django.contrib.auth import authenticate
 
 from devstack.endpoints import Endpoints
+from seckill.config.layers import BASE_DIR
 from seckill.lane.keys import CONTROL_CHANNEL
 from seckill.models import Activity, ApiKey, Item, StockChange
-from seckill_project.config import BASE_DIR
 from tests import sale
 from tests.conftest import Manage
 

@@ -10,6 +10,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource
 
 from seckill.broker.producer import Done, Producer, open_producer
 from seckill.broker.topics import Topics
+from seckill.config.sections import Server
 from seckill.consumer.batch import Batch
 from seckill.dead_letters.writer import (
     MAX_PENDING_BYTES,
@@ -19,7 +20,6 @@ from seckill.dead_letters.writer import (
     dead_topic,
 )
 from seckill.errors import BrokerAway
-from seckill_project.config import Server
 from tests.conftest import wait_until
 from tests.messages import configure, headers, read
 from tests.sale import SOURCE, batch, body

@@ -13,6 +13,7 @@ from django.core.management import CommandError, call_command
 
 from seckill.broker.producer import open_producer
 from seckill.broker.topics import Topics
+from seckill.config.sections import Server
 from seckill.consumer.batch import encode
 from seckill.dead_letters.reader import dump, read_records
 from seckill.dead_letters.records import Kind
@@ -23,7 +24,6 @@ from seckill.log_worker.storage import Storage
 from seckill.log_worker.worker import LogWorker
 from seckill.models import DeadRecord, Record
 from seckill.process.shutdown import Shutdown
-from seckill_project.config import Server
 from tests.messages import headers, read, send
 from tests.sale import body, keep_dead
 

@@ -12,11 +12,11 @@ from devstack.stack import Stack
 from seckill.audit.kafka import KafkaAudit
 from seckill.broker.reader import TopicReader
 from seckill.broker.topics import Topics
+from seckill.config.sections import Server
 from seckill.control.control import Control
 from seckill.errors import BrokerAway
 from seckill.formats.outcomes import Outcome
 from seckill.models import Activity, Record
-from seckill_project.config import Server
 from tests.conftest import Manage, wait_until
 from tests.faults.harness import Sale
 from tests.messages import send

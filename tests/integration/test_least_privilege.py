@@ -15,7 +15,8 @@ from psycopg import sql
 from devstack.endpoints import Endpoints
 from devstack.stack import Stack
 from seckill.audit.audit import audit
-from seckill_project.config import BASE_DIR, Server
+from seckill.config.layers import BASE_DIR
+from seckill.config.sections import Server
 from tests.conftest import Manage
 from tests.faults.harness import Sale
 from tests.servers import free_port

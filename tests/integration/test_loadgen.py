@@ -22,9 +22,10 @@ from loadgen.sender import run
 from seckill.broker import producer as producers
 from seckill.broker.producer import Producer, open_producer
 from seckill.broker.topics import Topics, ensure_topic
+from seckill.config.layers import load
+from seckill.config.sections import Client
 from seckill.errors import BrokerAway
 from seckill.process.shutdown import Shutdown
-from seckill_project.config import Client, load
 from tests.conftest import Manage, wait_until
 
 # kafka-python leaves the sockets of refused connections to the garbage collector.

@@ -13,11 +13,11 @@ from psycopg.conninfo import conninfo_to_dict
 from redis.connection import parse_url
 
 from devstack.endpoints import Endpoints
+from seckill.config.sections import Server
 from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
 from seckill.process.events import EVENTS
 from seckill.web.shared.accounts import make_api_key
-from seckill_project.config import Server
 from tests import sale
 from tests.conftest import Manage, wait_until
 from tests.messages import send

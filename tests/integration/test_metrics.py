@@ -10,6 +10,8 @@ import redis
 from prometheus_client.parser import text_string_to_metric_families
 
 from seckill.audit.verdict import write_last_audit
+from seckill.config.layers import ConfigError
+from seckill.config.sections import Server
 from seckill.consumer.engine import Engine
 from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
@@ -17,7 +19,6 @@ from seckill.monitoring import metric_names
 from seckill.monitoring.metrics import serve_metrics
 from seckill.telemetry.heartbeats import Heart, Kind, worker_id
 from seckill.telemetry.history import append_sample, sample_of
-from seckill_project.config import ConfigError, Server
 from tests import sale
 from tests.conftest import Manage, wait_until
 

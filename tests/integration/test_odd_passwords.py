@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
-from seckill_project.config import BASE_DIR
+from seckill.config.layers import BASE_DIR
 
 # A library would take these for: a port; a host; a database; a host.
 PASSWORDS = ("7771#hunter2", "x@hunter2#y", "7771/hunter2", "x@hunter2?y")

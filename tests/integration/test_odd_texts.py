@@ -12,12 +12,12 @@ from devstack.endpoints import Endpoints
 from seckill.audit.verdict import write_last_audit
 from seckill.broker.producer import open_producer
 from seckill.broker.topics import Topics
+from seckill.config.sections import Server
 from seckill.dead_letters.writer import REPLAYED, dead_topic
 from seckill.lane.keys import Lane
 from seckill.models import Activity, StockChange
 from seckill.process.printable import is_printable
 from seckill.telemetry.heartbeats import Heart, Kind
-from seckill_project.config import Server
 from tests import sale
 from tests.conftest import Manage
 from tests.integration.test_control_commands import Ended, Web

@@ -20,6 +20,7 @@ from seckill.audit.checks import NEVER_LOST, NEVER_OVERSOLD
 from seckill.audit.kafka import KafkaAudit
 from seckill.broker.reader import TopicReader
 from seckill.broker.topics import Topics
+from seckill.config.sections import Server
 from seckill.consumer.batch import encode
 from seckill.consumer.engine import Engine, Reply
 from seckill.control.control import Control
@@ -35,7 +36,6 @@ from seckill.postgres.lease import PostgresOlder
 from seckill.process.shutdown import Shutdown
 from seckill.recovery.plan import make_plan, postgres_state
 from seckill.recovery.rebuild import Done, recover
-from seckill_project.config import Server
 from tests.messages import send
 from tests.sale import body, everything
 

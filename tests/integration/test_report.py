@@ -7,11 +7,11 @@ import redis
 from confluent_kafka import Producer
 
 from seckill.broker.topics import Topics
+from seckill.config.sections import Server
 from seckill.consumer.engine import Engine
 from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
 from seckill.telemetry.history import append_sample, sample_of
-from seckill_project.config import Server
 from tests import sale
 from tests.conftest import Manage
 

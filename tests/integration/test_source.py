@@ -8,8 +8,8 @@ import pytest
 from seckill.broker import source as sources
 from seckill.broker.source import open_source
 from seckill.broker.topics import Topics
+from seckill.config.sections import Server
 from seckill.errors import BrokerAway
-from seckill_project.config import Server
 from tests.conftest import wait_until
 
 

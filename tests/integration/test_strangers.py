@@ -9,11 +9,11 @@ from confluent_kafka import Consumer
 
 from seckill.broker import open_consumer
 from seckill.broker.topics import Topics
+from seckill.config.sections import Server
 from seckill.consumer.strangers import Strangers
 from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
 from seckill.process.exit_codes import OK
-from seckill_project.config import Server
 from tests.conftest import Manage, wait_until
 from tests.integration.test_consumer import SOON_S
 from tests.messages import send

@@ -14,6 +14,8 @@ from seckill.broker import open_consumer
 from seckill.broker.producer import open_producer
 from seckill.broker.topics import Topics
 from seckill.broker.traces import TRACES_A_POLL, traces_of
+from seckill.config.layers import BASE_DIR
+from seckill.config.sections import Server
 from seckill.consumer.batch import encode
 from seckill.consumer.consumer import Consumer
 from seckill.consumer.engine import Engine
@@ -26,7 +28,6 @@ from seckill.log_worker.worker import LogWorker
 from seckill.models import Record
 from seckill.process.shutdown import Shutdown
 from seckill.telemetry.tracing import TracedProducer, Tracing
-from seckill_project.config import BASE_DIR, Server
 from tests import sale
 from tests.conftest import wait_until
 

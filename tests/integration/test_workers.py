@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 import redis
 
+from seckill.config.sections import Server
 from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
 from seckill.telemetry.heartbeats import (
@@ -20,7 +21,6 @@ from seckill.telemetry.heartbeats import (
     worker_id,
 )
 from seckill.telemetry.history import read_series
-from seckill_project.config import Server
 from tests import sale
 from tests.conftest import Manage, wait_until
 from tests.messages import send

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from seckill_project.config import BASE_DIR
+from seckill.config.layers import BASE_DIR
 
 SERVERS = {"kafka", "valkey", "postgres"}
 WORKERS = {"web", "consumer", "log-worker"}

@@ -12,8 +12,9 @@ import pytest
 from django.core.management import get_commands, load_command_class
 
 from devstack import kafka, postgres, valkey
+from seckill.config.layers import BASE_DIR, ConfigError, load
+from seckill.config.sections import SECTIONS
 from seckill.consumer.children import STOP_S
-from seckill_project.config import BASE_DIR, SECTIONS, ConfigError, load
 from tests.unit.compose_file import (
     MONITORING,
     ONCE,

@@ -10,17 +10,18 @@ from urllib.parse import quote
 import pytest
 from redis.connection import parse_url
 
-from devstack.endpoints import STATE_FILE
-from seckill_project import config
-from seckill_project.addresses import django_database
-from seckill_project.config import (
+from devstack.state import State
+from seckill.config import embedded
+from seckill.config.addresses import django_database
+from seckill.config.layers import ConfigError, load
+from seckill.config.sections import (
+    DEFAULT_BROKERS,
+    DEFAULT_TOPIC,
     Client,
-    ConfigError,
     ControlApi,
     LogWorker,
     Section,
     Server,
-    load,
 )
 
 # As the program of the architecture document is configured: nothing may have to be changed.
@@ -83,11 +84,12 @@ class Layers:
 
     def embed(self) -> None:
         (self.folder / "devstack").mkdir()
-        state = {
-            "ports": {"kafka": 21001, "valkey": 21002, "postgres": 21003},
-            "passwords": {"valkey": "v", "postgres": "p"},
-        }
-        (self.folder / "devstack" / STATE_FILE).write_text(json.dumps(state))
+        State(
+            self.folder / "devstack",
+            {"kafka": 21001, "valkey": 21002, "postgres": 21003},
+            {"valkey": "v", "postgres": "p"},
+        ).save()
+        assert (self.folder / "devstack" / embedded.FILE).stat().st_mode & 0o077 == 0
 
 
 @pytest.fixture
@@ -96,7 +98,7 @@ def layers(tmp_path: Path) -> Layers:
 
 
 def test_a_layer_wins_over_all_below_it(layers: Layers) -> None:
-    assert layers.load().brokers == config.DEFAULT_BROKERS
+    assert layers.load().brokers == DEFAULT_BROKERS
     layers.embed()
     assert layers.load().brokers == "127.0.0.1:21001"
     file = "server: {brokers: 'file:1', topic: from-file, consumers: 2}"
@@ -119,7 +121,7 @@ def test_only_the_given_environment_counts(layers: Layers, monkeypatch: pytest.M
     monkeypatch.setenv("SECKILL_TOPIC", "somebody-elses")
     monkeypatch.setenv("SECKILL_CONSUMERS", "no number")
     settings = layers.load()
-    assert (settings.topic, settings.consumers) == (config.DEFAULT_TOPIC, 1)
+    assert (settings.topic, settings.consumers) == (DEFAULT_TOPIC, 1)
     with pytest.raises(ConfigError, match="SECKILL_CONSUMERS"):
         load(Server)
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from seckill_project.config import BASE_DIR, SECTIONS, Section, load, read_file
+from seckill.config.layers import BASE_DIR, load, read_file
+from seckill.config.sections import SECTIONS, Section
 from tests.unit.compose_file import read
 
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from seckill.config.layers import BASE_DIR, ConfigError, load, read_file
+from seckill.config.sections import SECTIONS, Section
 from seckill.errors import Poison
 from seckill.formats.request import UNSET, decode, decode_all
-from seckill_project.config import BASE_DIR, SECTIONS, ConfigError, Section, load, read_file
 from tests.fuzzing import INPUTS, SEED, VALID, Fuzz, NoRequest, Read, inputs, reference
 
 # Megabytes that memory may grow by over nine tenths of a run: noise of the allocator.

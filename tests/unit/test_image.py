@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, req
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from seckill_project.config import BASE_DIR
+from seckill.config.layers import BASE_DIR
 from tests.unit.compose_file import SECRET, read
 
 

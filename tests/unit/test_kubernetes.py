@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from seckill_project.config import ConfigError, ControlApi, load
-from seckill_project.kubernetes import is_injected, without_injected
+from seckill.config.kubernetes import is_injected, without_injected
+from seckill.config.layers import ConfigError, load
+from seckill.config.sections import ControlApi
 
 
 def injected(

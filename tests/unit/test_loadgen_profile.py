@@ -8,7 +8,8 @@ import yaml
 
 from loadgen.plan import make_load
 from loadgen.profile_file import names, parse_profile, read_profile
-from seckill_project.config import Client, ConfigError
+from seckill.config.layers import ConfigError
+from seckill.config.sections import Client
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({}, "rate is missing"),

@@ -18,8 +18,8 @@ from loadgen.progress import Lines, display_for
 from loadgen.report import Lateness, Report, Tally, report_of
 from loadgen.sender import CHUNK, Progress, run, send
 from seckill.broker.producer import Done
+from seckill.config.sections import Client
 from seckill.process.shutdown import Shutdown
-from seckill_project.config import Client
 
 
 class Keeper:

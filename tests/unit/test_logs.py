@@ -7,9 +7,9 @@ import re
 import sys
 from collections.abc import Iterator
 
+from seckill.config.layers import BASE_DIR
 from seckill.process.events import EVENTS, event
 from seckill.process.logs import formatter
-from seckill_project.config import BASE_DIR
 
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import yaml
 
+from seckill.config.layers import BASE_DIR
 from seckill.lane.status import Histogram
 from seckill.monitoring import metric_names
 from seckill.monitoring.metric_names import METRICS
 from seckill.monitoring.metrics import BOUNDS_MS, cumulative
-from seckill_project.config import BASE_DIR
 from tests.unit.compose_file import MONITORING, WORKERS, dotenv, environment, service
 
 DEPLOY = BASE_DIR / "deploy"

@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from seckill_project.config import BASE_DIR
+from seckill.config.layers import BASE_DIR
 from tests.mutants import lua, python
 from tests.mutants.__main__ import choose, sites_of, stale
 from tests.mutants.mutant import Equivalent, Site, equivalents

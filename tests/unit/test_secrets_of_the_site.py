@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from seckill.config.layers import BASE_DIR
 from seckill_project import settings
-from seckill_project.config import BASE_DIR
 
 
 @pytest.fixture

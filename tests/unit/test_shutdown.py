@@ -10,9 +10,9 @@ from contextlib import contextmanager
 
 import pytest
 
+from seckill.config.layers import BASE_DIR
 from seckill.process.exit_codes import SECOND_SIGNAL
 from seckill.process.shutdown import Shutdown
-from seckill_project.config import BASE_DIR
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -9,7 +9,7 @@ import polib
 import pytest
 from django.utils.translation.template import templatize
 
-from seckill_project.config import BASE_DIR
+from seckill.config.layers import BASE_DIR
 
 CATALOGUE = BASE_DIR / "seckill" / "locale" / "zh_Hans" / "LC_MESSAGES" / "django.po"
 CALLS = {"_", "gettext", "gettext_lazy", "gettext_noop", "ngettext"}

@@ -23,11 +23,12 @@ from devstack.endpoints import DevstackError
 from devstack.sale import worker_environment
 from devstack.stack import Stack
 from seckill.broker.topics import Topics
+from seckill.config.layers import BASE_DIR, load
+from seckill.config.sections import Server
 from seckill.lane.client import connect
 from seckill.management.arguments import positive, readable_errors, use_database
 from seckill.process import exit_codes
 from seckill.process.console import Console
-from seckill_project.config import BASE_DIR, Server, load
 
 SCENARIOS: dict[str, Callable[[Rig], list[Figure]]] = {
     "winners": deciding.winners,

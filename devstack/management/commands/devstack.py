@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from devstack.endpoints import NAMES, DevstackError
 from devstack.preflight import check_platform
-from seckill_project.config import devstack_folder
+from seckill.config.layers import devstack_folder
 
 if TYPE_CHECKING:
     from devstack.stack import Stack

@@ -19,6 +19,8 @@ from devstack.stack import Stack
 from loadgen.plan import make_load
 from loadgen.profile_file import read_profile
 from seckill.broker.topics import Topics
+from seckill.config.layers import BASE_DIR, ConfigError, devstack_folder, load
+from seckill.config.sections import ENV_PREFIX, Client, ControlApi, Server, parse_stock
 from seckill.errors import ServiceAway
 from seckill.lane.client import connect
 from seckill.management.arguments import positive, readable_errors, use_database
@@ -27,17 +29,6 @@ from seckill.process import exit_codes
 from seckill.process.console import Console
 from seckill.process.shutdown import Shutdown
 from seckill.web.shared.accounts import Unusable, make_admin, make_api_key
-from seckill_project.config import (
-    BASE_DIR,
-    ENV_PREFIX,
-    Client,
-    ConfigError,
-    ControlApi,
-    Server,
-    devstack_folder,
-    load,
-    parse_stock,
-)
 
 STOCK = "1001:30000,1002:20000,1003:20000,1004:15000,1005:15000"
 ADMIN = "admin"

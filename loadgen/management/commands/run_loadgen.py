@@ -15,6 +15,8 @@ from loadgen.progress import display_for
 from loadgen.sender import LEAD_S, run
 from seckill.broker.producer import CONNECT_S, Producer, open_producer
 from seckill.broker.topics import DEFAULT_PARTITIONS, Topics
+from seckill.config.layers import load as load_section
+from seckill.config.sections import Client
 from seckill.errors import BrokerAway
 from seckill.formats.outcomes import MAX_ID
 from seckill.management.arguments import (
@@ -29,8 +31,6 @@ from seckill.process.logs import configure_logging, speaker
 from seckill.process.shutdown import Shutdown
 from seckill.process.startup import Stopped, wait_for
 from seckill.telemetry.tracing import traced_producer
-from seckill_project.config import Client
-from seckill_project.config import load as load_section
 
 # Characters of a body that --dry-run shows.
 SHOWN = 300

@@ -17,6 +17,8 @@ from seckill.audit.printed import print_kafka_report, print_report
 from seckill.audit.verdict import write_last_audit
 from seckill.audit.watch import Watch, watch_line
 from seckill.broker.reader import CannotRead, TopicReader
+from seckill.config.layers import load
+from seckill.config.sections import Server
 from seckill.errors import RedisAway, ServiceAway
 from seckill.lane.client import connect
 from seckill.lane.keys import Lane
@@ -26,7 +28,6 @@ from seckill.process import exit_codes
 from seckill.process.console import Console
 from seckill.process.printable import json_text
 from seckill.process.shutdown import Shutdown
-from seckill_project.config import Server, load
 
 # Seconds between two looks of --watch, unless told otherwise.
 WATCH_S = 5.0

@@ -5,11 +5,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from seckill.config.sections import ENV_PREFIX
 from seckill.management.acts import addresses, database_errors
 from seckill.management.arguments import add_connection_flags, readable_errors
 from seckill.process import exit_codes
 from seckill.web.shared.accounts import Unusable, make_admin
-from seckill_project.config import ENV_PREFIX
 
 PASSWORD_VARIABLE = ENV_PREFIX + "ADMIN_PASSWORD"
 

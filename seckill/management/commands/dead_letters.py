@@ -10,6 +10,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from seckill.config.layers import load
+from seckill.config.sections import Server
 from seckill.dead_letters.printed import origin_text, piles_json, print_piles, when_text
 from seckill.dead_letters.reader import (
     REQUEST,
@@ -33,7 +35,6 @@ from seckill.models import DeadRecord
 from seckill.process import exit_codes
 from seckill.process.console import Console
 from seckill.process.printable import json_text, printable
-from seckill_project.config import Server, load
 
 # Letters that are shown of each kind, unless told otherwise.
 NEWEST = 10

@@ -13,6 +13,8 @@ from rich.table import Table
 from seckill.audit.audit import CannotCheck
 from seckill.broker.reader import CannotRead, TopicReader
 from seckill.broker.topics import Topics
+from seckill.config.layers import load
+from seckill.config.sections import Server
 from seckill.errors import BrokerAway, Refused
 from seckill.lane.client import connect
 from seckill.lane.keys import Lane
@@ -31,7 +33,6 @@ from seckill.process.console import Console
 from seckill.process.printable import json_text
 from seckill.recovery.plan import Plan, make_plan, postgres_state
 from seckill.recovery.rebuild import FROM_KAFKA, recover
-from seckill_project.config import Server, load
 
 # Rows of a table that are printed; the others are summed up.
 ROWS = 30

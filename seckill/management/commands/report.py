@@ -8,6 +8,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from seckill.config.layers import load
+from seckill.config.sections import Server
 from seckill.errors import NoSuchActivity
 from seckill.formats.outcomes import DEFAULT_ACTIVITY
 from seckill.lane.client import connect
@@ -16,7 +18,6 @@ from seckill.management.arguments import add_connection_flags, readable_errors, 
 from seckill.process import exit_codes
 from seckill.report.data import MESSAGES, collect
 from seckill.report.page import render
-from seckill_project.config import Server, load
 
 
 class Command(BaseCommand):

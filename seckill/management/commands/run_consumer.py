@@ -9,6 +9,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from seckill.broker.topics import Topics
+from seckill.config.layers import load
+from seckill.config.sections import Server
 from seckill.consumer.group import ConsumerGroup
 from seckill.control.control import Control
 from seckill.errors import PostgresAway, Refused
@@ -29,7 +31,6 @@ from seckill.process import exit_codes
 from seckill.process.logs import configure_logging, speaker
 from seckill.process.shutdown import Shutdown
 from seckill.process.startup import Stopped, wait_for
-from seckill_project.config import Server, load
 
 # Seconds of one attempt to reach Kafka.
 KAFKA_ATTEMPT_S = 5.0

@@ -13,6 +13,9 @@ from django.core.wsgi import get_wsgi_application
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
+from seckill.config.addresses import networks
+from seckill.config.layers import load
+from seckill.config.sections import ControlApi
 from seckill.errors import PostgresAway, RedisAway
 from seckill.lane.client import connect, ping
 from seckill.lane.keys import Lane
@@ -29,8 +32,6 @@ from seckill.process import exit_codes
 from seckill.process.logs import configure_logging, speaker
 from seckill.process.shutdown import Shutdown
 from seckill.web.server import PortTaken, address_of, listen, serve
-from seckill_project.addresses import networks
-from seckill_project.config import ControlApi, load
 
 DEFAULT_THREADS = 8
 

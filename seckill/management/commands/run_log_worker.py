@@ -6,6 +6,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from seckill.config.layers import load
+from seckill.config.sections import LogWorker as Section
 from seckill.lane.client import connect, ping
 from seckill.lane.keys import Lane
 from seckill.log_worker.storage import Storage
@@ -24,8 +26,6 @@ from seckill.process.shutdown import Shutdown
 from seckill.process.startup import Stopped, wait_for
 from seckill.telemetry.heartbeats import Heart, Kind
 from seckill.telemetry.tracing import open_tracing
-from seckill_project.config import LogWorker as Section
-from seckill_project.config import load
 
 
 class Command(BaseCommand):

@@ -11,6 +11,8 @@ from rich.console import RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from seckill.config.layers import load
+from seckill.config.sections import ControlApi
 from seckill.errors import RedisAway
 from seckill.lane.client import connect
 from seckill.management.arguments import readable_errors
@@ -18,7 +20,6 @@ from seckill.monitoring.status_table import Look, look, table
 from seckill.process.console import Console
 from seckill.process.shutdown import Shutdown
 from seckill.web.api.v1.schemas import StateOut
-from seckill_project.config import ControlApi, load
 
 # Columns where there is no terminal to ask.
 PLAIN_WIDTH = 160

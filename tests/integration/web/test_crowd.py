@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from seckill.config.addresses import networks
 from seckill.process.shutdown import Shutdown
 from seckill.web import crowd as web_crowd
 from seckill.web import server as web_server
-from seckill_project.addresses import networks
 from tests.conftest import wait_until
 
 HALF = b"GET / HTTP/1.1\r\nHost: x\r\n"

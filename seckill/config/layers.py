@@ -1,0 +1,176 @@
+"""The layers of the configuration. The first one that has a value wins: command-line flag,
+environment (`SECKILL_` and the name), the section in config.yaml, embedded services, default.
+
+Where log_worker and control_api name no store, section server's counts. Nothing is read at import:
+`load` reads, once a process, and hands out frozen objects.
+"""
+
+import difflib
+import os
+import re
+import reprlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import ValidationError
+from pydantic_settings import EnvSettingsSource
+
+from seckill.config import embedded
+from seckill.config.addresses import is_address
+from seckill.config.kubernetes import without_injected
+from seckill.config.sections import AS_THE_SERVER, ENV_PREFIX, SECTIONS, STORES, Section, Server
+
+BASE_DIR = Path(__file__).resolve().parents[2]
+# Environment variables of ours that are not parameters of a section.
+OTHER_VARIABLES = {
+    "CONFIG": "path of the configuration file",
+    "DEVSTACK": "folder of the embedded services",
+    "SECRET_KEY": "Django's secret key",
+    "ALLOWED_HOSTS": "host names that the web process answers to, with commas",
+    "TRUSTED_ORIGINS": "origins from which forms are taken, with commas",
+    "DEBUG": "1 shows Django's debug pages: never in production",
+    "ADMIN_PASSWORD": "password that create_admin gives to the first operator",
+}
+# A few hundred bytes of YAML can name a value of gigabytes: what is given is shown in brief.
+_brief = reprlib.Repr()
+_brief.maxlevel = 3
+_brief.maxstring = _brief.maxlong = _brief.maxother = 200
+S = TypeVar("S", bound=Section)
+
+
+class ConfigError(Exception):
+    """A value or a key is wrong. The message is one line for a person: where, what, allowed."""
+
+
+def read_config(environ: Mapping[str, str]) -> tuple[Path, dict[str, dict[str, Any]]]:
+    """The file in force, SECKILL_CONFIG or config.yaml of the project, and its sections.
+
+    The file that is named has to be there; /dev/null stands for none. Raises ConfigError.
+    """
+    variable = ENV_PREFIX + "CONFIG"
+    named = environ.get(variable)
+    path = Path(named or BASE_DIR / "config.yaml")
+    if named and not path.exists():
+        raise ConfigError(
+            f"{variable}: there is no file {path}; name one that is there, or /dev/null for none"
+        )
+    return path, read_file(path)
+
+
+def devstack_folder(environ: Mapping[str, str]) -> Path:
+    """Where the embedded services of this checkout live: SECKILL_DEVSTACK, or .devstack."""
+    return Path(environ.get(ENV_PREFIX + "DEVSTACK") or BASE_DIR / ".devstack")
+
+
+def load(
+    section: type[S],
+    flags: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> S:
+    """One section, all layers merged and validated. Flags that are None are absent.
+
+    Raises ConfigError, which names the layer, the key and what is allowed.
+    """
+    environ = without_injected(os.environ if environ is None else environ)
+    flags = {key: value for key, value in (flags or {}).items() if value is not None}
+    _check_variables(environ)
+    path, file = read_config(environ)
+    stores = {k: v for k, v in file.get(Server.name, {}).items() if k in STORES}
+    services = embedded.read(devstack_folder(environ))
+    layers = [
+        ({f"{key}": value for key, value in flags.items()}, lambda k: f"--{k.replace('_', '-')}"),
+        (_from_environment(section, environ), lambda k: f"{ENV_PREFIX}{k.upper()}"),
+        (file.get(section.name, {}), lambda k: f"{path}: {section.name}.{k}"),
+        (stores if section in AS_THE_SERVER else {}, lambda k: f"{path}: {Server.name}.{k}"),
+        (
+            _only(section, embedded.read(devstack_folder(environ))),
+            lambda k: f"the embedded services' {k}",
+        ),
+    ]
+    merged: dict[str, Any] = {}
+    for values, _ in reversed(layers):
+        merged.update(values)
+    try:
+        return section.model_validate(merged)
+    except ValidationError as wrong:
+        first = wrong.errors()[0]
+        key = str(first["loc"][0])
+        place = next(label(key) for values, label in layers if key in values)
+        given = merged[key]
+        brief = _brief.repr(given)
+        hidden = _is_secret(section, key) or is_address(given if type(given) is str else brief)
+        shown = "" if hidden else f" (given: {brief})"
+        reason = first["msg"].removeprefix("Value error, ")
+        field = section.model_fields.get(key)
+        meaning = f"; it is the {field.description}" if field and field.description else ""
+        raise ConfigError(f"{place}: {reason}{shown}{meaning}") from None
+
+
+def read_file(path: Path) -> dict[str, dict[str, Any]]:
+    """The file's sections as {section: {key: value}}; {} without a file. Raises ConfigError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as wrong:
+        raise ConfigError(f"{path}: cannot be read: {wrong}") from None
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as wrong:
+        mark = getattr(wrong, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        # Without the words that it quotes: a password may begin with `*` or `!`.
+        problem = getattr(wrong, "problem", None) or "no valid YAML"
+        problem = re.sub(r""" (?:'[^<'][^']+'|"[^"]{2,}")""", "", problem)
+        raise ConfigError(f"{path}{line}: {problem}") from None
+    if document is None:
+        return {}
+    known = {section.name: section for section in SECTIONS}
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path}: must hold sections ({', '.join(known)})")
+    result: dict[str, dict[str, Any]] = {}
+    for name, values in document.items():
+        if name not in known:
+            raise ConfigError(f"{path}: unknown section {name!r}{_hint(str(name), list(known))}")
+        if values is None:
+            continue
+        if not isinstance(values, dict):
+            raise ConfigError(f"{path}: section {name} must hold `key: value` lines")
+        for key in values:
+            if key not in known[name].model_fields:
+                hint = _hint(str(key), list(known[name].model_fields))
+                raise ConfigError(f"{path}: unknown key {name}.{key}{hint}")
+        result[name] = {key: value for key, value in values.items() if value is not None}
+    return result
+
+
+def _from_environment(section: type[Section], environ: Mapping[str, str]) -> dict[str, Any]:
+    source = EnvSettingsSource(section, env_prefix=ENV_PREFIX)
+    source.env_vars = {key.lower(): value for key, value in environ.items()}
+    return source()
+
+
+def _only(section: type[Section], values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key in section.model_fields}
+
+
+def _check_variables(environ: Mapping[str, str]) -> None:
+    known = set(OTHER_VARIABLES)
+    for section in SECTIONS:
+        known.update(key.upper() for key in section.model_fields)
+    for variable in environ:
+        if variable.startswith(ENV_PREFIX) and variable.removeprefix(ENV_PREFIX) not in known:
+            hint = _hint(variable, [ENV_PREFIX + key for key in known])
+            raise ConfigError(f"environment: unknown variable {variable}{hint}")
+
+
+def _is_secret(section: type[Section], key: str) -> bool:
+    field = section.model_fields.get(key)
+    return field is not None and not field.repr
+
+
+def _hint(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(sorted(known))}"
