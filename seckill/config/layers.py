@@ -84,10 +84,7 @@ def load(
         (_from_environment(section, environ), lambda k: f"{ENV_PREFIX}{k.upper()}"),
         (file.get(section.name, {}), lambda k: f"{path}: {section.name}.{k}"),
         (stores if section in AS_THE_SERVER else {}, lambda k: f"{path}: {Server.name}.{k}"),
-        (
-            _only(section, embedded.read(devstack_folder(environ))),
-            lambda k: f"the embedded services' {k}",
-        ),
+        (_only(section, services), lambda k: f"the embedded services' {k}"),
     ]
     merged: dict[str, Any] = {}
     for values, _ in reversed(layers):
