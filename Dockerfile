@@ -1,4 +1,5 @@
-# One image for every process of ours; what it runs is a management command:
+# One image for every process of a sale; what it runs is a management command. The load generator is
+# an image of its own (`--target loadgen`):
 #     docker run --rm IMAGE audit --json
 # The servers are not in it: docker-compose.yml has them.
 
@@ -18,11 +19,11 @@ RUN python -m venv --without-pip /venv \
         playwright greenlet polib \
         cosmic-ray aiohttp aiohappyeyeballs aiosignal frozenlist multidict propcache yarl anybadge attrs \
         decorator exit-codes gitpython gitdb smmap parso sqlalchemy stevedore toml yattag \
-        ruff mypy ast-serialize librt mypy-extensions pathspec \
+        ruff import-linter grimp mypy ast-serialize librt mypy-extensions pathspec \
         django-stubs django-stubs-ext types-PyYAML types-psutil uv \
     && pip --python /venv check
 
-FROM python:3.13-slim
+FROM python:3.13-slim AS common
 ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1
@@ -30,10 +31,20 @@ RUN groupadd --gid 10001 seckill \
     && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin seckill
 COPY --from=dependencies /venv /venv
 WORKDIR /app
-COPY . .
+COPY manage.py config.yaml ./
+COPY seckill_project seckill_project
+COPY seckill seckill
 # Compiled now: the file system is read-only later. Readable whatever the umask of the checkout was.
 RUN python -m compileall -q . && chmod -R a+rX .
 USER 10001:10001
 EXPOSE 3000
 ENTRYPOINT ["python", "manage.py"]
 CMD ["help"]
+
+FROM common AS loadgen
+USER 0:0
+COPY loadgen loadgen
+RUN python -m compileall -q loadgen && chmod -R a+rX loadgen
+USER 10001:10001
+
+FROM common AS sale

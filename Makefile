@@ -49,10 +49,11 @@ faults: setup    ## real processes, killed; RUNS=200 kills so often in one sale,
 mutants: setup   ## small faults in a copy of the code, which tests must notice; N=100, SEED=n, ONLY=lua
 	@N=$(N) SEED=$(SEED) ONLY=$(ONLY) nice -n 10 $(PY) -m tests.mutants
 
-lint: setup      ## style, types, migrations
+lint: setup      ## style, types, imports, migrations
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
+	@.venv/bin/lint-imports --no-logo
 	@SECKILL_CONFIG=/dev/null $(PY) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
 
 rules:           ## alert rules, checked and tested by promtool (Debian's package prometheus)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
-from devstack.bench import limits
-from devstack.bench.figures import Figure
-from devstack.bench.rig import CLIENTS, UNLIMITED, Rig
+from bench import limits
+from bench.figures import Figure
+from bench.rig import CLIENTS, UNLIMITED, Rig
 
 # One unit of each: sold out with the first few requests, and the activity over.
 NOTHING_LEFT = dict.fromkeys(range(1001, 1006), 1)

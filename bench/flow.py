@@ -4,11 +4,11 @@ import json
 import time
 from typing import Any
 
-from devstack.bench.deciding import EVEN
-from devstack.bench.figures import Figure
-from devstack.bench.rig import CLIENTS, UNLIMITED, Rig
+from bench.deciding import EVEN
+from bench.figures import Figure
+from bench.rig import CLIENTS, UNLIMITED, Rig
 from devstack.endpoints import DevstackError
-from seckill.broker.producer import open_producer
+from seckill.broker.opening import open_producer
 from seckill.config.layers import load
 from seckill.config.sections import Client
 from seckill.errors import BrokerAway

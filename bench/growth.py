@@ -10,11 +10,11 @@ from uuid import uuid4
 
 import psycopg
 
-from devstack.bench import limits
-from devstack.bench.deciding import EVEN
-from devstack.bench.figures import Figure
-from devstack.bench.rig import CLIENTS, UNLIMITED, Rig
-from devstack.bench.storing import fill
+from bench import limits
+from bench.deciding import EVEN
+from bench.figures import Figure
+from bench.rig import CLIENTS, UNLIMITED, Rig
+from bench.storing import fill
 from seckill.lane.keys import Lane
 
 # Of the fresh rate.

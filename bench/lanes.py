@@ -7,11 +7,10 @@ from dataclasses import replace
 from os import getpid
 from pathlib import Path
 
-from devstack.bench.deciding import EVEN
-from devstack.bench.figures import Figure
-from devstack.bench.rig import CLIENTS, LOOK_S, UNLIMITED, Rig
-from devstack.crew import Crew
-from devstack.sale import worker_environment
+from bench.deciding import EVEN
+from bench.figures import Figure
+from bench.rig import CLIENTS, LOOK_S, UNLIMITED, Rig
+from devstack.crew import Crew, worker_environment
 from devstack.stack import Stack
 from seckill.config.layers import BASE_DIR
 from seckill.lane.client import connect

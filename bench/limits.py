@@ -14,7 +14,7 @@ from typing import Any
 import redis.asyncio
 from redis.exceptions import NoScriptError
 
-from seckill.broker import open_consumer
+from seckill.broker.opening import open_consumer
 from seckill.config.sections import Server
 from seckill.consumer.batch import encode
 from seckill.consumer.engine import Engine, Status

@@ -17,7 +17,7 @@ import psycopg
 import redis
 import yaml
 
-from devstack.bench.figures import AuditFailed
+from bench.figures import AuditFailed
 from devstack.crew import Crew
 from devstack.endpoints import NAMES, DevstackError
 from devstack.stack import Stack

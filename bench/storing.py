@@ -8,10 +8,10 @@ from uuid import uuid4
 
 import psycopg
 
-from devstack.bench import limits
-from devstack.bench.deciding import EVEN
-from devstack.bench.figures import Figure
-from devstack.bench.rig import UNLIMITED, Rig
+from bench import limits
+from bench.deciding import EVEN
+from bench.figures import Figure
+from bench.rig import UNLIMITED, Rig
 from seckill.config.sections import LogWorker
 from seckill.lane.keys import DEFAULT_LIST
 from seckill.log_worker.storage import COPY_RECORDS

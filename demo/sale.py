@@ -4,7 +4,6 @@ Owns the order of things: services, tables, stock, workers, load, drain, result.
 ordinary command that anybody can run alone; nothing here decides or stores anything.
 """
 
-import os
 import socket
 import time
 from collections.abc import Callable
@@ -272,8 +271,3 @@ def _listens(port: int) -> bool:
 def logs_folder(folder: Path) -> Path:
     """Where the workers' output goes."""
     return folder / "logs"
-
-
-def worker_environment(endpoints: dict[str, str]) -> dict[str, str]:
-    """This process's environment with the embedded services' addresses."""
-    return {**os.environ, **endpoints, "PYTHONUNBUFFERED": "1"}

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from devstack.sale import Moment, Plan, Result
+from demo.sale import Moment, Plan, Result
 from seckill.audit.checks import INVARIANTS
 
 # Seconds between two plain lines where there is no terminal.

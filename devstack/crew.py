@@ -6,6 +6,7 @@ gone, however that ended. Knows nothing of what the workers do.
 """
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -79,3 +80,8 @@ class Crew:
             if worker.stdin is not None:
                 worker.stdin.close()
             del self._workers[name]
+
+
+def worker_environment(endpoints: dict[str, str]) -> dict[str, str]:
+    """This process's environment with the embedded services' addresses."""
+    return {**os.environ, **endpoints, "PYTHONUNBUFFERED": "1"}

@@ -20,7 +20,7 @@ from loadgen.buyers import Kind
 from loadgen.plan import Load
 from loadgen.report import Lateness, Report, Tally, report_of
 from loadgen.sender import FLUSH_STOPPED_S, LEAD_S, PROGRESS_S, Progress, Stop, send
-from seckill.broker.producer import open_producer
+from seckill.broker.opening import open_producer
 from seckill.config.sections import Client
 from seckill.errors import BrokerAway
 from seckill.process.exit_codes import SECOND_SIGNAL

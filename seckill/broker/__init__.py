@@ -1,11 +1,11 @@
 """Kafka, behind one narrow module. Owns what the consumer may ask of a Kafka client.
 
-Two clients fulfil it, chosen by `kafka_client` in the configuration; both pass the same tests.
-The libraries are imported only when chosen: nothing here knows which one that is.
+Two clients fulfil it, chosen by `kafka_client` in the configuration (`opening`); both pass the same
+tests. Nothing here knows which one that is.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -14,7 +14,7 @@ from seckill.errors import BrokerAway
 if TYPE_CHECKING:
     from seckill.config.sections import Server
 
-__all__ = ["BrokerAway", "CannotUnpack", "Consumer", "Position", "Slice", "open_consumer"]
+__all__ = ["BrokerAway", "CannotUnpack", "Consumer", "Position", "Slice"]
 
 METADATA = re.compile(r"(?P<source>[^:]+):(?P<generation>[0-9]+)(?::(?P<term>[0-9]+))?")
 # What the sale's consumers call themselves in their group: who is called otherwise is a stranger.
@@ -117,17 +117,3 @@ class Consumer(Protocol):
 def max_poll_interval_ms(server: "Server") -> int:
     """Longest time between two polls; no client takes one that is shorter than the session."""
     return max(MAX_POLL_INTERVAL_MS, server.session_timeout)
-
-
-def open_consumer(server: "Server", assigned: Callable[[], None] = lambda: None) -> Consumer:
-    """A consumer of `server.topic` in group `server.group_id`. Raises BrokerAway.
-
-    `assigned` is called before anything is fetched, by the client that CannotUnpack is of.
-    """
-    if server.kafka_client == "confluent-kafka":
-        from seckill.broker.confluent import ConfluentConsumer
-
-        return ConfluentConsumer(server, assigned)
-    from seckill.broker.kafka_python import KafkaPythonConsumer
-
-    return KafkaPythonConsumer(server)

@@ -1,15 +1,14 @@
 """Sending to Kafka, behind one narrow interface. Owns what the project may ask of a producer.
 
 Two clients fulfil it, chosen by `kafka_client`; both pass the same tests. Each waits for all
-replicas, numbers its records so that a retry writes nothing twice, and compresses with lz4. The
-library is imported when it is chosen, never before.
+replicas, numbers its records so that a retry writes nothing twice, and compresses with lz4.
 """
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from seckill.config.sections import KafkaSection
+    pass
 
 # Seconds for the first contact: whoever wants to wait longer opens again.
 CONNECT_S = 5.0
@@ -73,23 +72,3 @@ class Producer(Protocol):
 
     def close(self) -> None:
         """Give up what is not acknowledged, end the connections. Flush before."""
-
-
-def open_producer(
-    settings: "KafkaSection",
-    topic: str,
-    *,
-    linger_ms: int = 5,
-    max_in_flight: int = 20_000,
-) -> Producer:
-    """A producer that has seen the topic. Raises BrokerAway after CONNECT_S, never later.
-
-    `max_in_flight` bounds the memory: records that are not acknowledged, of 4 KB at most each.
-    """
-    if settings.kafka_client == "confluent-kafka":
-        from seckill.broker.producer_confluent import ConfluentProducer
-
-        return ConfluentProducer(settings, topic, linger_ms, max_in_flight)
-    from seckill.broker.producer_kafka_python import KafkaPythonProducer
-
-    return KafkaPythonProducer(settings, topic, linger_ms, max_in_flight)

@@ -9,6 +9,9 @@ from base64 import urlsafe_b64decode
 from typing import Protocol
 from uuid import UUID
 
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient
+
 from seckill.broker.security import confluent_options
 from seckill.broker.topics import Topics
 from seckill.config.sections import KafkaSection
@@ -34,15 +37,11 @@ class ConfluentSource:
     """`Source` on confluent-kafka."""
 
     def __init__(self, section: KafkaSection) -> None:
-        from confluent_kafka.admin import AdminClient
-
         options = {"client.id": "seckill-source", "log_level": 2, **confluent_options(section)}
         self._admin = AdminClient(options, logger=log)
 
     def source(self, topic: str) -> str | None:
         """See `Source`."""
-        from confluent_kafka import KafkaError, KafkaException, TopicCollection
-
         asked = self._admin.describe_topics(TopicCollection([topic]), request_timeout=ASK_S)
         try:
             described = asked[topic].result()

@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 
 import redis
 
-from seckill.broker import BrokerAway, CannotUnpack, Position, open_consumer
-from seckill.broker.producer import open_producer
+from seckill.broker import BrokerAway, CannotUnpack, Position
+from seckill.broker.opening import open_consumer, open_producer
 from seckill.broker.source import Source, open_source
+from seckill.broker.strangers import Strangers
 from seckill.broker.topics import Topics
 from seckill.config.sections import Server
 from seckill.consumer.batch import skip
@@ -29,7 +30,6 @@ from seckill.consumer.engine import Engine, Status
 from seckill.consumer.guard import Guard
 from seckill.consumer.memory import MemoryLimit
 from seckill.consumer.status_line import status_line
-from seckill.consumer.strangers import Strangers
 from seckill.consumer.traced_engine import TracedEngine
 from seckill.dead_letters.writer import DeadLetters, dead_topic
 from seckill.errors import RedisAway, Refused

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import redis
 from django.db import connection, transaction
 
-from seckill.broker.producer import Producer, open_producer
+from seckill.broker.opening import open_producer
+from seckill.broker.producer import Producer
 from seckill.broker.reader import CannotRead, TopicReader
 from seckill.config.sections import KafkaSection
 from seckill.dead_letters.reader import REQUEST, Letter

@@ -9,9 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
-
-from django.core.management.base import OutputWrapper
+from typing import Any, Protocol
 
 from seckill.process.printable import json_text, printable, printable_lines
 
@@ -85,7 +83,17 @@ def configure_logging(log_format: str) -> None:
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
 
 
-def speaker(out: OutputWrapper, log_format: str, command: str) -> Callable[[str], None]:
+class Out(Protocol):
+    """Where a command writes its lines: Django's `self.stdout`."""
+
+    def write(self, msg: str = "") -> object:
+        """Write a line."""
+
+    def flush(self) -> object:
+        """Have it seen."""
+
+
+def speaker(out: Out, log_format: str, command: str) -> Callable[[str], None]:
     """How a command says its lines: as they are, or as JSON with the event `said`."""
 
     def say(line: str) -> None:

@@ -6,6 +6,7 @@ as \\x1b or \\u202e, and all that can be read stays as it is, in any language.
 """
 
 import json
+import re
 import sys
 import unicodedata
 from typing import Any
@@ -78,3 +79,8 @@ def _is_narrow() -> bool:
         not str(getattr(stream, "encoding", None) or "utf-8").lower().startswith("utf")
         for stream in (sys.stdout, sys.stderr)
     )
+
+
+def without_addresses(text: str) -> str:
+    """A text for people, in which each word that is an address is left out."""
+    return re.sub(r"\S*(://|@)\S*", "(an address)", text)

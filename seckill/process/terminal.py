@@ -15,8 +15,7 @@ from typing import Any
 from django.core.management import ManagementUtility
 from django.core.management.base import BaseCommand, CommandParser, OutputWrapper
 
-from seckill.config.addresses import without_addresses
-from seckill.process.printable import given, printable, printable_lines
+from seckill.process.printable import given, printable, printable_lines, without_addresses
 
 OURS = ("seckill", "loadgen", "devstack")
 

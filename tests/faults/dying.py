@@ -13,8 +13,7 @@ from typing import Any
 
 import psycopg
 
-from seckill.broker import open_consumer
-from seckill.broker.producer import open_producer
+from seckill.broker.opening import open_consumer, open_producer
 from seckill.broker.topics import Topics
 from seckill.config.layers import load
 from seckill.config.sections import LogWorker as LogWorkerSection

@@ -12,8 +12,8 @@ PROGRAM = """
 import sys
 import django
 django.setup()
-from devstack.bench.figures import Figure
-from devstack.management.commands import bench
+from bench.figures import Figure
+from bench.management.commands import bench
 from django.core.management import execute_from_command_line
 from seckill.lane.keys import Lane
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import redis
 
-from seckill.broker import Position, open_consumer
-from seckill.broker.producer import Producer, open_producer
+from seckill.broker import Position
+from seckill.broker.opening import open_consumer, open_producer
+from seckill.broker.producer import Producer
 from seckill.broker.topics import Topics
 from seckill.config.sections import Server
 from seckill.consumer.batch import Batch, encode

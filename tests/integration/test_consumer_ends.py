@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from seckill.broker import Consumer, open_consumer
+from seckill.broker import Consumer
+from seckill.broker.opening import open_consumer
 from seckill.broker.topics import Topics
 from seckill.config.sections import Server
 from seckill.consumer import group as consumer_group

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 from confluent_kafka.admin import AdminClient, ConfigResource
 
-from seckill.broker.producer import Done, Producer, open_producer
+from seckill.broker.opening import open_producer
+from seckill.broker.producer import Done, Producer
 from seckill.broker.topics import Topics
 from seckill.config.sections import Server
 from seckill.consumer.batch import Batch

@@ -11,7 +11,7 @@ import pytest
 import redis
 from django.core.management import CommandError, call_command
 
-from seckill.broker.producer import open_producer
+from seckill.broker.opening import open_producer
 from seckill.broker.topics import Topics
 from seckill.config.sections import Server
 from seckill.consumer.batch import encode

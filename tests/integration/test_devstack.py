@@ -403,7 +403,7 @@ def test_endpoints_of_a_folder_that_has_none(tmp_path: Path) -> None:
 
 def test_core_needs_no_django() -> None:
     program = (
-        "import sys, devstack.stack, devstack.watch\n"
+        "import sys, devstack.stack, devstack.watcher\n"
         "assert not [name for name in sys.modules if name.split('.')[0] == 'django']\n"
     )
     subprocess.run([sys.executable, "-c", program], cwd=PROJECT, check=True)

@@ -11,8 +11,8 @@ from kafka import KafkaAdminClient
 from kafka import TopicPartition as KafkaPlace
 
 from seckill import broker
-from seckill.broker import Position, open_consumer
-from seckill.broker.producer import open_producer
+from seckill.broker import Position
+from seckill.broker.opening import open_consumer, open_producer
 from seckill.consumer.batch import Batch
 from seckill.consumer.engine import Engine, Reply
 from seckill.consumer.intake import LONGEST_POLL_S

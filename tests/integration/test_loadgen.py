@@ -20,7 +20,8 @@ from loadgen.plan import make_load
 from loadgen.profile_file import read_profile
 from loadgen.sender import run
 from seckill.broker import producer as producers
-from seckill.broker.producer import Producer, open_producer
+from seckill.broker.opening import open_producer
+from seckill.broker.producer import Producer
 from seckill.broker.topics import Topics, ensure_topic
 from seckill.config.layers import load
 from seckill.config.sections import Client

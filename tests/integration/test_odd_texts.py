@@ -10,7 +10,7 @@ import redis
 
 from devstack.endpoints import Endpoints
 from seckill.audit.verdict import write_last_audit
-from seckill.broker.producer import open_producer
+from seckill.broker.opening import open_producer
 from seckill.broker.topics import Topics
 from seckill.config.sections import Server
 from seckill.dead_letters.writer import REPLAYED, dead_topic

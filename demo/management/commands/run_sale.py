@@ -10,11 +10,11 @@ from typing import Any
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from devstack.crew import Crew
+from demo.sale import Plan, Sale, logs_folder
+from demo.view import Addresses, print_result, view_for
+from devstack.crew import Crew, worker_environment
 from devstack.endpoints import DevstackError
 from devstack.process import own_process
-from devstack.sale import Plan, Sale, logs_folder, worker_environment
-from devstack.sale_view import Addresses, print_result, view_for
 from devstack.stack import Stack
 from loadgen.plan import make_load
 from loadgen.profile_file import read_profile

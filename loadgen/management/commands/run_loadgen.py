@@ -13,7 +13,8 @@ from loadgen.profile import MAX_REQUESTS
 from loadgen.profile_file import names, read_profile
 from loadgen.progress import display_for
 from loadgen.sender import LEAD_S, run
-from seckill.broker.producer import CONNECT_S, Producer, open_producer
+from seckill.broker.opening import open_producer
+from seckill.broker.producer import CONNECT_S, Producer
 from seckill.broker.topics import DEFAULT_PARTITIONS, Topics
 from seckill.config.layers import load as load_section
 from seckill.config.sections import Client

@@ -1,0 +1,37 @@
+"""Which Kafka client it is: the one of the configuration, for consumers and producers."""
+
+from collections.abc import Callable
+
+from seckill.broker import Consumer
+from seckill.broker.confluent import ConfluentConsumer
+from seckill.broker.kafka_python import KafkaPythonConsumer
+from seckill.broker.producer import Producer
+from seckill.broker.producer_confluent import ConfluentProducer
+from seckill.broker.producer_kafka_python import KafkaPythonProducer
+from seckill.config.sections import KafkaSection, Server
+
+
+def open_consumer(server: Server, assigned: Callable[[], None] = lambda: None) -> Consumer:
+    """A consumer of `server.topic` in group `server.group_id`. Raises BrokerAway.
+
+    `assigned` is called before anything is fetched, by the client that CannotUnpack is of.
+    """
+    if server.kafka_client == "confluent-kafka":
+        return ConfluentConsumer(server, assigned)
+    return KafkaPythonConsumer(server)
+
+
+def open_producer(
+    settings: KafkaSection,
+    topic: str,
+    *,
+    linger_ms: int = 5,
+    max_in_flight: int = 20_000,
+) -> Producer:
+    """A producer that has seen the topic. Raises BrokerAway after CONNECT_S, never later.
+
+    `max_in_flight` bounds the memory: records that are not acknowledged, of 4 KB at most each.
+    """
+    if settings.kafka_client == "confluent-kafka":
+        return ConfluentProducer(settings, topic, linger_ms, max_in_flight)
+    return KafkaPythonProducer(settings, topic, linger_ms, max_in_flight)
