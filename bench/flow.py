@@ -12,6 +12,7 @@ from seckill.broker.opening import open_producer
 from seckill.config.layers import load
 from seckill.config.sections import Client
 from seckill.errors import BrokerAway
+from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
 
 # Orders/s that are offered, above the goal: the end of the run has to be waited for too.
@@ -35,7 +36,7 @@ def all_at_once(rig: Rig) -> list[Figure]:
         stored_at: list[tuple[float, int]] = []
         while not stored_at or stored_at[-1][1] < total:
             time.sleep(LOOK_S)
-            lane = read_lane(rig.client)
+            lane = read_lane(rig.client, Lane())
             records = sum(activity.total_records for activity in lane.activities.values())
             stored_at.append((time.time(), records - lane.waiting))
             most_waiting = max(most_waiting, lane.waiting)
@@ -66,11 +67,11 @@ def latency(rig: Rig) -> list[Figure]:
         topic = _open(rig, "latency")
         _offer(rig, topic, WARM_UP_RATE * WARM_UP_S, WARM_UP_RATE)
         _until_decided(rig, WARM_UP_RATE * WARM_UP_S)
-        before = read_lane(rig.client)
+        before = read_lane(rig.client, Lane())
         total = int(LATENCY_RATE * rig.size.latency_s)
         _offer(rig, topic, total, LATENCY_RATE)
         _until_decided(rig, before.decided + total)
-        after = read_lane(rig.client).activities[1].latency
+        after = read_lane(rig.client, Lane()).activities[1].latency
         during = after.minus(before.activities[1].latency)
         p50.append(float(during.percentile(0.5) or 0))
         p99.append(float(during.percentile(0.99) or 0))

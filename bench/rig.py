@@ -117,14 +117,14 @@ class Rig:
                 " CASCADE"
             )
             database.execute("CHECKPOINT")
-        control = Control(self.client, "bench")
+        control = Control(self.client, "bench", Lane())
         control.set_stock(1, stock)
         if fields:
             control.configure_fields(1, **fields)
 
     def audit(self) -> None:
         """Raises AuditFailed."""
-        report = audit(self.client)
+        report = audit(self.client, Lane())
         if not report.clean:
             raise AuditFailed(f"{report.findings[0].invariant}: {report.findings[0].explanation}")
 
@@ -217,7 +217,7 @@ class Rig:
 
     def decided(self) -> int:
         """All outcomes so far."""
-        return read_lane(self.client).decided
+        return read_lane(self.client, Lane()).decided
 
     @contextmanager
     def busy(self) -> Iterator["Busy"]:

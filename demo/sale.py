@@ -99,7 +99,7 @@ class Sale:
         """Topic, stock, workers; whatever an earlier run left in the topic is decided first."""
         self.topics.ensure(self.server.topic)
         self._source = str(self.topics.source(self.server.topic))
-        Control(self.client, "run_sale").set_stock(self.plan.activity_id, self.plan.stock)
+        Control(self.client, "run_sale", Lane()).set_stock(self.plan.activity_id, self.plan.stock)
         gone = self._members()
         self.crew.start(
             "run_consumer",
@@ -114,13 +114,15 @@ class Sale:
             raise DevstackError(
                 f"the workers do not decide what an earlier run left; see {self.crew.folder}"
             )
-        act = Control(self.client, "run_sale").set_stock(self.plan.activity_id, self.plan.stock)
+        act = Control(self.client, "run_sale", Lane()).set_stock(
+            self.plan.activity_id, self.plan.stock
+        )
         self.say(f"on sale, activity {self.plan.activity_id}: {act.new}")
 
     def play(self) -> Result:
         """Send the load, watch it being decided and stored, and audit."""
         plan = self.plan
-        self._before = read_lane(self.client)
+        self._before = read_lane(self.client, Lane())
         self._sent_before = sum(self.topics.end_offsets(self.server.topic).values())
         # The faster client leaves the machine's two cores to what is watched.
         load = ["run_loadgen", "--profile", plan.profile, "--seed", str(plan.seed), "--quiet"]
@@ -130,7 +132,7 @@ class Sale:
         began = time.monotonic()
         self.crew.start("run_loadgen", *load)
         stuck = not self._drain(self.show, began=began, load=True)
-        lane = read_lane(self.client)
+        lane = read_lane(self.client, Lane())
         activity = lane.activities[plan.activity_id]
         outcomes = {o: n for o, n in activity.outcomes.items() if n}
         for outcome, now, before in (
@@ -158,7 +160,7 @@ class Sale:
         )
 
     def _audit(self) -> Report:
-        report = audit(self.client)
+        report = audit(self.client, Lane())
         first = report.findings[0] if report.findings else None
         finding = f"{first.invariant}: {first.culprit}: {first.explanation}" if first else ""
         write_last_audit(self.client, report.clean, report.checks, finding, "run_sale", Lane())
@@ -166,7 +168,7 @@ class Sale:
 
     def draw(self, result: Result, file: Path) -> None:
         """Write the picture of the sale. Raises ServiceAway."""
-        report = collect(self.client, self.server, self.plan.activity_id, with_audit=False)
+        report = collect(self.client, self.server, self.plan.activity_id, Lane(), with_audit=False)
         report.audit = result.audit
         file.write_text(render(report), encoding="utf-8")
 
@@ -207,7 +209,7 @@ class Sale:
             loading = load and "run_loadgen" in self.crew.running()
             self._restart_ended()
             try:
-                lane = read_lane(self.client)
+                lane = read_lane(self.client, Lane())
                 ends = self.topics.end_offsets(self.server.topic)
             except ServiceAway as away:
                 self.say(str(away))

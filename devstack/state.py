@@ -116,6 +116,12 @@ class State:
             write_private(self.folder / embedded.FILE, json.dumps(asdict(endpoints), indent=1))
 
 
+def keep_site_key(folder: Path) -> None:
+    """Make Django's secret key, where the folder has none yet. Whoever calls it holds the lock."""
+    if not embedded.site_key(folder):
+        write_private(folder / embedded.KEY_FILE, secrets.token_urlsafe(50))
+
+
 def identity(folder: Path) -> str:
     """Tells a folder from its copies, and knows it again after it was moved."""
     stat = folder.stat()

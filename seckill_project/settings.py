@@ -1,19 +1,16 @@
 """Django's settings, one file. Addresses and passwords come from `seckill.config`."""
 
-import contextlib
-import fcntl
 import os
 import secrets
-import tempfile
 from collections.abc import Callable
 from importlib.util import find_spec
-from pathlib import Path
 
 from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
+from seckill.config import embedded
 from seckill.config.addresses import django_database
 from seckill.config.layers import BASE_DIR, devstack_folder, load
 from seckill.config.sections import ENV_PREFIX, ControlApi
@@ -28,52 +25,12 @@ def _words(variable: str, default: str) -> list[str]:
     return [word.strip() for word in given.split(",") if word.strip()]
 
 
-def _secret_key() -> str:
-    """SECKILL_SECRET_KEY, or one that is made once and kept in the embedded services' folder."""
-    given = os.environ.get(ENV_PREFIX + "SECRET_KEY")
-    if given:
-        return given
-    kept = devstack_folder(os.environ) / "secret_key"
-    # Another user's folder: this process gets a key of its own, and sessions end with it.
-    with contextlib.suppress(PermissionError):
-        known = kept.read_text().strip() if kept.exists() else ""
-        if known:
-            return known
-        if kept.parent.is_dir() and kept.parent.stat().st_uid == os.geteuid():
-            return _keep(kept)
-    return secrets.token_urlsafe(50)
-
-
-def _keep(kept: Path) -> str:
-    """A new key in this file, whole from its first moment; of processes that come at once, all
-    get the key of the one that was first."""
-    # Made with mode 0600.
-    descriptor, name = tempfile.mkstemp(dir=kept.parent, prefix="secret_key.")
-    os.close(descriptor)
-    made = Path(name)
-    try:
-        made.write_text(secrets.token_urlsafe(50))
-        try:
-            os.link(made, kept)
-        except FileExistsError:
-            _replace_empty(kept, made)
-    finally:
-        made.unlink(missing_ok=True)
-    return kept.read_text().strip()
-
-
-def _replace_empty(kept: Path, made: Path) -> None:
-    """In place of a file that was left empty, by a process that was killed: one of all who come."""
-    folder = os.open(kept.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        if not kept.read_text().strip():
-            made.replace(kept)
-    finally:
-        os.close(folder)
-
-
-SECRET_KEY = _secret_key()
+# Without one of the site's own, sessions end with this process.
+SECRET_KEY = (
+    os.environ.get(ENV_PREFIX + "SECRET_KEY")
+    or embedded.site_key(devstack_folder(os.environ))
+    or secrets.token_urlsafe(50)
+)
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 # Scripts never read them: the page's own token comes with the form.

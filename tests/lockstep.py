@@ -148,7 +148,7 @@ class Lockstep:
 
     def compare(self) -> None:
         """Stock, counters, positions, records, buyers."""
-        lane, model = read_lane(self.client), self.model
+        lane, model = read_lane(self.client, Lane()), self.model
         assert lane.loaded == bool(model.sales)
         assert lane.fence is None
         assert lane.positions == {

@@ -25,7 +25,7 @@ class Shop:
 
     def __init__(self, client: "redis.Redis", redis_url: str, dsn: str) -> None:
         self.client, self.redis_url, self.dsn = client, redis_url, dsn
-        self.control = Control(client, "olga")
+        self.control = Control(client, "olga", LANE)
         self.engine = Engine(redis_url, LANE)
         self.storage = Storage(dsn)
         self.worker = LogWorker(client, self.storage, Shutdown())
@@ -52,7 +52,7 @@ class Shop:
 
     def clean(self) -> None:
         """The audit has nothing to say, and allocation is what was loaded."""
-        assert audit(self.client).findings == []
+        assert audit(self.client, LANE).findings == []
 
     def close(self) -> None:
         self.engine.close()

@@ -60,9 +60,9 @@ class CannotCheck(Exception):
     """The audit cannot be made now. The message says why and what to do."""
 
 
-def audit(client: "redis.Redis", lane: Lane | None = None) -> Report:
+def audit(client: "redis.Redis", lane: Lane) -> Report:
     """Check all of a lane. Raises CannotCheck, RedisAway or PostgresAway."""
-    lane, began = lane or Lane(), time.monotonic()
+    began = time.monotonic()
     seen: set[tuple[str, str]] = set()
     for look in range(1, LOOKS + 1):
         report = _look(client, lane)

@@ -90,12 +90,12 @@ class KafkaAudit:
         self,
         client: "redis.Redis",
         topic: TopicReader,
-        lane: Lane | None = None,
+        lane: Lane,
         progress: Progress = lambda done, total: None,
     ) -> None:
         self._redis = client
         self._topic = topic
-        self._lane = lane or Lane()
+        self._lane = lane
         self._progress = progress
         self._named: Counter[int] = Counter()
         self._done = 0

@@ -46,9 +46,8 @@ def write_last_audit(
         client.hset(lane.audit, mapping=fields)  # type: ignore[arg-type]
 
 
-def read_last_audit(client: "redis.Redis", lane: Lane | None = None) -> LastAudit | None:
+def read_last_audit(client: "redis.Redis", lane: Lane) -> LastAudit | None:
     """The last verdict; None where no audit was ever kept. Raises RedisAway."""
-    lane = lane or Lane()
     with redis_errors():
         found: dict[bytes, bytes] = client.hgetall(lane.audit)  # type: ignore[assignment]
     if not found:

@@ -1,4 +1,5 @@
-"""The file in which the embedded services of a checkout leave their addresses, passwords included.
+"""What the embedded services of a checkout leave for others: addresses with passwords, a site's
+key.
 
 Read at every start of every command: imports nothing heavy.
 """
@@ -6,7 +7,7 @@ Read at every start of every command: imports nothing heavy.
 import json
 from pathlib import Path
 
-FILE = "addresses.json"
+FILE, KEY_FILE = "addresses.json", "secret_key"
 # In the words of the sections.
 NAMES = ("brokers", "redis_url", "pg_dsn")
 
@@ -20,3 +21,11 @@ def read(folder: Path) -> dict[str, str]:
         return {name: str(known[name]) for name in NAMES}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
+
+
+def site_key(folder: Path) -> str:
+    """Django's secret key; "" where there is none, or the file is another user's."""
+    try:
+        return (folder / KEY_FILE).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return ""

@@ -85,14 +85,14 @@ class Control:
         self,
         client: "redis.Redis",
         actor: str,
-        lane: Lane | None = None,
+        lane: Lane,
         *,
         note: str = "",
         once: Once | None = None,
         patience_s: float = PATIENCE_S,
     ) -> None:
         self._redis = client
-        self._lane = lane or Lane()
+        self._lane = lane
         self._scripts = ActScripts(client, self._lane)
         self._loader = Loader(client, self._lane)
         self._journal = Journal(

@@ -163,9 +163,8 @@ class LaneStatus:
         )
 
 
-def read_lane(client: "redis.Redis", lane: Lane | None = None) -> LaneStatus:
+def read_lane(client: "redis.Redis", lane: Lane) -> LaneStatus:
     """The lane at one moment, in one transaction. Raises RedisAway."""
-    lane = lane or Lane()
     with redis_errors():
         while True:
             known = sorted(int(member) for member in client.smembers(lane.activities))

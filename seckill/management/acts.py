@@ -20,6 +20,7 @@ from seckill.control.control import Act, Control, Once, Refused
 from seckill.errors import TablesMissing
 from seckill.formats.outcomes import DEFAULT_ACTIVITY, MAX_ID
 from seckill.lane.client import connect
+from seckill.lane.keys import Lane
 from seckill.management.arguments import add_connection_flags, readable_errors, use_database
 from seckill.postgres.through_django import postgres_errors
 from seckill.process import exit_codes
@@ -121,7 +122,7 @@ def control_of(client: "redis.Redis", options: dict[str, Any]) -> Control:
                 "--idempotency-key: 1 to 100 characters without spaces", returncode=exit_codes.USAGE
             )
         once = Once(key, hashlib.sha256(" ".join(sys.argv[1:]).encode()).hexdigest())
-    return Control(client, shell_actor(), note=options["note"], once=once)
+    return Control(client, shell_actor(), Lane(), note=options["note"], once=once)
 
 
 def stock_of(options: dict[str, Any]) -> dict[int, int]:

@@ -42,8 +42,6 @@ log = logging.getLogger(__name__)
 
 # Seconds that a scrape waits for Redis.
 SCRAPE_TIMEOUT_S = 3.0
-# A sample older than this says nothing of the lag now, ms.
-LAG_FRESH_MS = 5_000
 # Upper bounds of the latency's buckets: 1 ms to 65 s, each twice the one before, as the script's
 # buckets are cut: a bound never falls into the middle of one.
 BOUNDS_MS = [2**n for n in range(17)]
@@ -68,7 +66,7 @@ class Picture:
 def look(client: "redis.Redis", lane: Lane) -> Picture:
     """Read all of it. Raises RedisAway."""
     status = read_lane(client, lane)
-    newest = fresh_sample(client, lane, LAG_FRESH_MS)
+    newest = fresh_sample(client, lane)
     workers = read_workers(client, lane)
     audit = read_last_audit(client, lane)
     with redis_errors():

@@ -28,9 +28,8 @@ class Readiness:
         return not self.cannot_decide and not self.cannot_store
 
 
-def look(client: "redis.Redis", lane: Lane | None = None) -> Readiness:
+def look(client: "redis.Redis", lane: Lane) -> Readiness:
     """Look at all parts. Raises nothing for a service that is away: that is an answer."""
-    lane = lane or Lane()
     decide: dict[str, str] = {}
     store: dict[str, str] = {}
     try:

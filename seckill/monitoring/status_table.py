@@ -3,7 +3,6 @@
 Owns the words and their order. Looks at nothing itself: it shows what it is given.
 """
 
-import time
 from dataclasses import dataclass
 
 import redis
@@ -40,14 +39,14 @@ class Look:
         return None if lag is None else sum(lag.values())
 
 
-def look(client: "redis.Redis", lane: Lane | None = None) -> Look:
+def look(client: "redis.Redis", lane: Lane) -> Look:
     """One look at Redis. Raises RedisAway."""
-    lane = lane or Lane()
+    status = read_lane(client, lane)
     return Look(
-        lane=read_lane(client, lane),
+        lane=status,
         workers=read_workers(client, lane),
         audit=read_last_audit(client, lane),
-        now_ms=time.time_ns() // 1_000_000,
+        now_ms=status.now_ms,
         sample=fresh_sample(client, lane),
     )
 
@@ -80,13 +79,13 @@ def table(now: Look, before: Look | None = None) -> RenderableType:
     return Group(*parts)
 
 
-def state_text(status: ActivityStatus, now_ms: int | None = None) -> str:
+def state_text(status: ActivityStatus, now_ms: int) -> str:
     """Whether it sells now, and if not, why."""
     if status.over:
         return f"over ({status.over.replace('_', ' ')})"
     if status.paused:
         return "paused"
-    return "on sale" if is_open(status, now_ms or time.time_ns() // 1_000_000) else "not open"
+    return "on sale" if is_open(status, now_ms) else "not open"
 
 
 def _activities(lane: LaneStatus, now_ms: int) -> Table:

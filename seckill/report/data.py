@@ -3,7 +3,6 @@
 A sale is what happened in an activity since its statistics were last set to nought.
 """
 
-import time
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 
@@ -81,19 +80,18 @@ def collect(
     client: "redis.Redis",
     server: Server,
     activity_id: int,
-    lane: Lane | None = None,
+    lane: Lane,
     *,
     messages: int = MESSAGES,
     with_audit: bool = True,
 ) -> SaleReport:
     """The sale as it is now. Raises NoSuchActivity, RedisAway or PostgresAway."""
-    lane = lane or Lane()
     status = read_lane(client, lane)
     activity = status.activities.get(activity_id)
     if activity is None:
         known = ", ".join(map(str, status.activities)) or "none"
         raise NoSuchActivity(f"activity {activity_id} is not loaded in Redis; loaded: {known}")
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = status.now_ms
     moments = sale_moments(
         [*read_series(client, lane), sample_of(status, None, now_ms)], activity_id, activity
     )
@@ -289,11 +287,6 @@ def _stored_offsets(
             [source, partition, first, end, activity_id],
         )
         return {offset for (offset,) in cursor.fetchall()}
-
-
-def lost_sales(report: SaleReport) -> int:
-    """Requests that expired while stock was left."""
-    return report.activity.expired_with_stock
 
 
 def outcomes(report: SaleReport) -> dict[str, int]:

@@ -120,13 +120,13 @@ def last_sample(client: "redis.Redis", lane: Lane) -> Sample | None:
     return _sample(found[0]) if found else None
 
 
-def fresh_sample(client: "redis.Redis", lane: Lane, fresh_ms: int = FRESH_MS) -> Sample | None:
+def fresh_sample(client: "redis.Redis", lane: Lane) -> Sample | None:
     """The newest sample, where it says something of now. Raises RedisAway."""
     newest = last_sample(client, lane)
     with redis_errors():
         seconds, micros = client.time()
     now_ms = seconds * 1000 + micros // 1000
-    return newest if newest is not None and now_ms - newest.at_ms < fresh_ms else None
+    return newest if newest is not None and now_ms - newest.at_ms < FRESH_MS else None
 
 
 def _sample(text: bytes) -> Sample:

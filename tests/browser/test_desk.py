@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 from devstack.stack import Stack
 from seckill.config.sections import Server
 from seckill.control.control import Control
+from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
 from seckill.models import StockChange
 from tests.browser.conftest import SHOTS, Site, VisitorMaker
@@ -37,7 +38,7 @@ def test_a_sale_is_watched_and_steered(
     redis_client: "redis.Redis",
 ) -> None:
     # More than the load buys: nothing but the act finishes this sale.
-    Control(redis_client, "test").set_stock(1, {1001: 300_000, 1002: 400})
+    Control(redis_client, "test", Lane()).set_stock(1, {1001: 300_000, 1002: 400})
     kafka = ("--topic", kafka_topic)
     manage("run_consumer", *kafka, "--group-id", server.group_id)
     manage("run_log_worker")
@@ -75,14 +76,14 @@ def test_a_sale_is_watched_and_steered(
     expect(page.get_by_text("Add units, activity 1: 1002")).to_be_visible()
     live(page)
     assert number(page, "accepted") >= accepted
-    assert read_lane(redis_client).activities[1].items[1002].loaded == 900
+    assert read_lane(redis_client, Lane()).activities[1].items[1002].loaded == 900
 
     # Somebody else is faster: asked again, with what happened.
     page.get_by_role("link", name="Finish", exact=True).click()
-    Control(redis_client, "someone").add_stock(1, {1001: 1})
+    Control(redis_client, "someone", Lane()).add_stock(1, {1001: 1})
     page.get_by_role("button", name="Finish the sale").click()
     expect(page.get_by_role("alert")).to_contain_text("someone: Add units, 1001")
-    assert read_lane(redis_client).activities[1].over is None
+    assert read_lane(redis_client, Lane()).activities[1].over is None
     olga.shot("asked-again")
     page.get_by_role("button", name="Finish the sale").click()
     live(page)
@@ -104,7 +105,7 @@ def test_a_sale_is_watched_and_steered(
 def test_lost_services_are_said_and_come_back(
     visit: VisitorMaker, site: Site, redis_client: "redis.Redis", running_stack: Stack
 ) -> None:
-    Control(redis_client, "test").set_stock(1, {1001: 40})
+    Control(redis_client, "test", Lane()).set_stock(1, {1001: 40})
     olga = visit()
     page = olga.log_in("olga", DESK)
     live(page)
@@ -142,7 +143,7 @@ def test_postgresql_is_lost_and_comes_back_while_the_sale_goes_on(
     redis_client: "redis.Redis",
     running_stack: Stack,
 ) -> None:
-    Control(redis_client, "test").set_stock(1, {1001: 40_000})
+    Control(redis_client, "test", Lane()).set_stock(1, {1001: 40_000})
     kafka = ("--topic", kafka_topic)
     manage("run_consumer", *kafka, "--group-id", server.group_id)
     manage("run_log_worker")
@@ -160,7 +161,7 @@ def test_postgresql_is_lost_and_comes_back_while_the_sale_goes_on(
         expect(page.get_by_role("status")).to_contain_text("Nothing is lost")
         # It is true: requests are decided meanwhile, and orders wait.
         manage(*("run_loadgen", *kafka, "--requests", "300", "--user-count", "300", "--quiet"))
-        wait_until(lambda: read_lane(redis_client).waiting > 0, 30, "orders wait in Redis")
+        wait_until(lambda: read_lane(redis_client, Lane()).waiting > 0, 30, "orders wait in Redis")
         olga.shot("postgresql-away")
         # Another page, and an act: the same said, and it comes back by itself.
         other = olga.context.new_page()
@@ -181,7 +182,7 @@ def test_postgresql_is_lost_and_comes_back_while_the_sale_goes_on(
 
 
 def test_who_may_only_look_has_no_buttons(visit: VisitorMaker, redis_client: "redis.Redis") -> None:
-    Control(redis_client, "test").set_stock(1, {1001: 40})
+    Control(redis_client, "test", Lane()).set_stock(1, {1001: 40})
     otto = visit(phone=True, dark=True)
     otto.meets_refusals = True
     page = otto.log_in("otto", DESK)

@@ -7,6 +7,7 @@ import redis
 from playwright.sync_api import Page, expect
 
 from seckill.control.control import Control
+from seckill.lane.keys import Lane
 from tests.browser.conftest import Visitor, VisitorMaker
 from tests.integration.web.pages import seed
 
@@ -68,7 +69,7 @@ def order(redis_client: "redis.Redis") -> int:
     """A sale with orders; the number of one."""
     from seckill.models import Record
 
-    Control(redis_client, "test").set_stock(1, {1001: 40, 1002: 7})
+    Control(redis_client, "test", Lane()).set_stock(1, {1001: 40, 1002: 7})
     seed(30)
     return int(Record.objects.latest("id").pk)
 

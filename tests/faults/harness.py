@@ -15,7 +15,7 @@ from seckill.config.layers import BASE_DIR
 from seckill.config.sections import Server
 from seckill.control.control import Control
 from seckill.errors import RedisAway
-from seckill.lane.keys import position_field
+from seckill.lane.keys import Lane, position_field
 from seckill.lane.status import LaneStatus, read_lane
 from seckill.log_worker.storage import Storage
 from seckill.log_worker.worker import LogWorker
@@ -93,11 +93,11 @@ class Sale(Buyers):
 
     def load_stock(self) -> None:
         """Put on sale what `consumer` does, without one."""
-        Control(self.redis, "test").set_stock(1, STOCK)
+        Control(self.redis, "test", Lane()).set_stock(1, STOCK)
 
     def look(self) -> LaneStatus:
         """The lane now."""
-        return read_lane(self.redis)
+        return read_lane(self.redis, Lane())
 
     def decided(self) -> int:
         """Requests decided so far; 0 while Redis is away."""
@@ -174,7 +174,7 @@ class Sale(Buyers):
     def prove(self, skipped: int = 0) -> Report:
         """The end of every fault: the audit is clean, and every message has one outcome."""
         self.flush()
-        report = audit(self.redis)
+        report = audit(self.redis, Lane())
         assert report.clean, report.findings
         lane = self.look()
         assert lane.waiting == 0

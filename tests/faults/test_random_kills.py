@@ -11,6 +11,7 @@ import time
 import pytest
 
 from seckill.audit.audit import audit
+from seckill.lane.keys import Lane
 from tests.faults.crew import RECOVERED_S, Crew
 from tests.faults.harness import Sale
 from tests.faults.seed import seed
@@ -54,7 +55,7 @@ def test_random_kills(sale: Sale, rng: random.Random, capsys: pytest.CaptureFixt
             tell(f"  recovered in {crew.recovered():.1f} s")
             if number % AUDIT_EACH == 0 or number == len(order):
                 with crew.operator.turn:
-                    report = audit(sale.redis)
+                    report = audit(sale.redis, Lane())
                 assert report.clean, (f"FAULT_SEED={seed()}", report.findings)
                 tell(f"  audit: clean, {report.messages:,} requests")
     with crew.operator.turn:

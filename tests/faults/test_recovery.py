@@ -11,6 +11,7 @@ import pytest
 
 from devstack.stack import Stack
 from seckill.audit.audit import audit
+from seckill.lane.keys import Lane
 from seckill.models import Record
 from tests.conftest import wait_until
 from tests.faults.harness import Sale
@@ -35,7 +36,7 @@ def conclude(sale: Sale, before: dict[int, int]) -> None:
     """All decided and stored, the audit clean, and nobody who had bought has less or more."""
     sale.wait_all_decided()
     sale.wait_all_stored()
-    report = audit(sale.redis)
+    report = audit(sale.redis, Lane())
     assert report.clean, report.findings
     lane = sale.look()
     assert lane.fence is None

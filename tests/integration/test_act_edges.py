@@ -34,7 +34,7 @@ def test_as_many_units_as_lua_counts_exactly_and_not_one_more(shop: Shop, act: s
 
 def test_a_long_note_and_a_long_name_are_cut(shop: Shop) -> None:
     """As long as their columns, so that the act is done all the same."""
-    control = Control(shop.client, "o" * 200, note="n" * 600)
+    control = Control(shop.client, "o" * 200, LANE, note="n" * 600)
     act = control.set_stock(1, {1001: 3})
     row = StockChange.objects.get(pk=act.journal_id)
     assert (row.actor, row.note) == ("o" * 150, "n" * 500)
@@ -59,7 +59,7 @@ def test_an_act_that_is_overtaken_again_and_again(shop: Shop, times: int) -> Non
     load_scripts(shop.client)
     client = Overtaken.from_url(shop.redis_url, retry=no_retry())
     client.times = times
-    control = Control(client, "peter")
+    control = Control(client, "peter", LANE)
     if times < ATTEMPTS:
         assert control.pause(1).version == seen + times + 1
     else:

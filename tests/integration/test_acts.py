@@ -15,7 +15,7 @@ from seckill.control.control import ACTS, Act, Control, KeyReused, Once, Somebod
 from seckill.errors import NoSuchActivity, PostgresAway, RedisAway, Refused, VersionMoved
 from seckill.formats.outcomes import MAX_UNITS
 from seckill.lane.client import no_retry
-from seckill.lane.keys import CONTROL_CHANNEL
+from seckill.lane.keys import CONTROL_CHANNEL, Lane
 from seckill.models import Activity, Item, Record, StockChange
 from seckill.recovery.rebuild import recover
 from tests.integration.test_log_worker import Lossy
@@ -260,7 +260,7 @@ class TestVersions:
         CALLS[act](shop.control, expected_version=seen)
         before, rows = everything(shop.client), list(Item.objects.values())
         with pytest.raises(VersionMoved) as moved:
-            CALLS[act](Control(shop.client, "peter"), expected_version=seen)
+            CALLS[act](Control(shop.client, "peter", Lane()), expected_version=seen)
         found = shop.status().version
         assert (moved.value.expected, moved.value.found) == (seen, found)
         assert found > seen
@@ -288,10 +288,10 @@ class TestVersions:
         others: list[Any] = []
         client = Overtaken.from_url(shop.redis_url, retry=no_retry())
         with pytest.raises(VersionMoved):
-            CALLS[act](Control(client, "olga"), expected_version=seen)
+            CALLS[act](Control(client, "olga", Lane()), expected_version=seen)
         assert everything(shop.client) == others[0]
         client.lose = ""
-        CALLS[act](Control(client, "olga"))
+        CALLS[act](Control(client, "olga", Lane()))
         assert StockChange.objects.latest("id").version == shop.status().version
         client.close()
 
@@ -359,7 +359,7 @@ class TestOnce:
     """An act that was given a name is done once."""
 
     def named(self, shop: Shop, content: str = "a", client: Any = None) -> Control:
-        return Control(client or shop.client, "olga", once=Once("key-1", content))
+        return Control(client or shop.client, "olga", Lane(), once=Once("key-1", content))
 
     @every_act
     def test_a_repeat_has_the_first_answer(self, shop: Shop, act: str) -> None:
@@ -414,7 +414,7 @@ class TestOnce:
         assert refused.value.field == "Idempotency-Key"
         assert everything(shop.client) == before
         # Keys are an actor's own.
-        Control(shop.client, "peter", once=Once("key-1", "b")).add_stock(1, {1001: 6})
+        Control(shop.client, "peter", Lane(), once=Once("key-1", "b")).add_stock(1, {1001: 6})
         assert shop.item() == (16, 16)
 
     def test_a_repeat_while_the_first_is_under_way_is_refused(self, shop: Shop) -> None:
@@ -534,11 +534,11 @@ def test_a_lost_answer_is_settled_by_the_next_act_of_anybody(shop: Shop) -> None
     shop.control.set_stock(1, {1001: 5})
     client = lossy(shop)
     with pytest.raises(RedisAway):
-        Control(client, "olga").add_stock(1, {1001: 5})
+        Control(client, "olga", Lane()).add_stock(1, {1001: 5})
     client.close()
     lost = StockChange.objects.latest("id")
     assert (lost.state, Item.objects.get().allocation) == ("started", 5)
-    Control(shop.client, "peter").pause(1)
+    Control(shop.client, "peter", Lane()).pause(1)
     lost.refresh_from_db()
     assert (lost.state, lost.version, Item.objects.get().allocation) == ("applied", 2, 10)
     shop.clean()
@@ -565,11 +565,11 @@ def test_postgresql_lost_after_the_script_is_settled_by_the_next_act(
     client = Cutting.from_url(shop.redis_url, retry=no_retry())
     once = Once("key-1", "a")
     with pytest.raises(PostgresAway):
-        Control(client, "olga", once=once).add_stock(1, {1001: 5})
+        Control(client, "olga", Lane(), once=once).add_stock(1, {1001: 5})
     client.close()
     connection.close()
     assert (shop.item(), Item.objects.get().allocation) == ((10, 10), 5)
-    again = Control(shop.client, "olga", once=once).add_stock(1, {1001: 5})
+    again = Control(shop.client, "olga", Lane(), once=once).add_stock(1, {1001: 5})
     assert (again.repeated, again.version) == (True, 2)
     assert (shop.item(), Item.objects.get().allocation) == ((10, 10), 10)
     shop.clean()
@@ -590,7 +590,7 @@ def test_a_database_that_refuses_after_the_script_is_settled_by_the_next_act(sho
         once = Once("key-1", "a")
         try:
             with pytest.raises(DatabaseError, match="not today"):
-                Control(shop.client, "olga", once=once).add_stock(1, {1001: 5})
+                Control(shop.client, "olga", Lane(), once=once).add_stock(1, {1001: 5})
         finally:
             cursor.execute("DROP FUNCTION refuse CASCADE")
     lost = StockChange.objects.latest("id")
@@ -598,14 +598,14 @@ def test_a_database_that_refuses_after_the_script_is_settled_by_the_next_act(sho
     shop.control.pause(1)
     lost.refresh_from_db()
     assert (lost.state, lost.version, Item.objects.get().allocation) == ("applied", 2, 10)
-    assert Control(shop.client, "olga", once=once).add_stock(1, {1001: 5}).repeated
+    assert Control(shop.client, "olga", Lane(), once=once).add_stock(1, {1001: 5}).repeated
     shop.clean()
 
 
 def test_a_second_operator_is_told_that_somebody_acts(shop: Shop) -> None:
     shop.control.set_stock(1, {1001: 5})
     before = everything(shop.client)
-    peter = Control(shop.client, "peter", patience_s=0.1)
+    peter = Control(shop.client, "peter", Lane(), patience_s=0.1)
     refused = beside_another(lambda: peter.add_stock(1, {1001: 5}), SomebodyElse, 30)
     assert "somebody else is acting in activity 1" in str(refused[0])
     assert everything(shop.client) == before
@@ -633,7 +633,7 @@ class TestWhatIsRefusedMakesNothing:
     def test_where_the_end_is_not_known_it_stays(self, shop: Shop) -> None:
         client = lossy(shop)
         with pytest.raises(RedisAway):
-            Control(client, "olga").set_stock(7, {1001: 5})
+            Control(client, "olga", Lane()).set_stock(7, {1001: 5})
         client.close()
         assert Activity.objects.get().pk == 7
 
@@ -645,7 +645,7 @@ def test_every_act_is_published_and_journalled_with_its_note(shop: Shop, act: st
     listener.subscribe(CONTROL_CHANNEL)
     while listener.get_message(timeout=60) is not None:
         pass
-    done = CALLS[act](Control(shop.client, "key:till", note="the boss called"))
+    done = CALLS[act](Control(shop.client, "key:till", Lane(), note="the boss called"))
     heard: dict[str, Any] = {}
     while heard.get("version") != done.version:
         message = listener.get_message(timeout=60)

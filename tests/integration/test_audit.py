@@ -46,7 +46,7 @@ REQUESTS = 100
 @pytest.fixture
 def sale(redis_client: "redis.Redis", pg_dsn: str, stack: Endpoints) -> "redis.Redis":
     """A hundred accepted requests: sixty stored, forty waiting."""
-    Control(redis_client, "test").set_stock(1, {1001: 1_000})
+    Control(redis_client, "test", LANE).set_stock(1, {1001: 1_000})
     engine = Engine(stack.redis_url, LANE)
     values = [body() for _ in range(REQUESTS)]
     engine.decide([encode(new_source(), 0, 0, range(REQUESTS), values)])
@@ -54,7 +54,7 @@ def sale(redis_client: "redis.Redis", pg_dsn: str, stack: Endpoints) -> "redis.R
     storage = Storage(pg_dsn)
     LogWorker(redis_client, storage, Shutdown(), batch_size=60).run_once()
     storage.close()
-    report = audit(redis_client)
+    report = audit(redis_client, LANE)
     assert report.clean, report.findings
     assert (report.records_stored, report.records_waiting) == (60, 40)
     return redis_client
@@ -156,24 +156,24 @@ def future_row(client: "redis.Redis") -> None:
 
 def lost_field(client: "redis.Redis", field: str, act: str = "", **fields: int) -> None:
     """An act of an operator, of which Redis forgets the effect."""
-    control = Control(client, "test")
+    control = Control(client, "test", LANE)
     if act:
         getattr(control, act)(1)
     else:
         control.configure_fields(1, **fields)
-    assert audit(client).clean
+    assert audit(client, LANE).clean
     client.hdel(KEYS.state, field)
 
 
 def limited(client: "redis.Redis") -> None:
     """A limit per user: its buyers are counted."""
-    Control(client, "test").configure_fields(1, user_limit=1000)
-    assert audit(client).clean
+    Control(client, "test", LANE).configure_fields(1, user_limit=1000)
+    assert audit(client, LANE).clean
 
 
 def gone(client: "redis.Redis") -> None:
     """An activity that is not loaded any more."""
-    Control(client, "test").set_stock(2, {7: 5})
+    Control(client, "test", LANE).set_stock(2, {7: 5})
     client.srem(LANE.activities, "2")
 
 
@@ -181,7 +181,7 @@ def gone(client: "redis.Redis") -> None:
 def test_tampering_is_found(sale: "redis.Redis", name: str) -> None:
     tamper, invariant = TAMPERINGS[name]
     tamper(sale)
-    report = audit(sale)
+    report = audit(sale, LANE)
     assert not report.clean
     assert invariant in {finding.invariant for finding in report.findings}
 
@@ -192,12 +192,12 @@ def test_no_advice_sells_a_sold_unit(sale: "redis.Redis", name: str) -> None:
     tamper, _ = TAMPERINGS[name]
     tamper(sale)
     left = left_on_sale(sale)
-    advice = {finding.act for finding in audit(sale).findings}
+    advice = {finding.act for finding in audit(sale, LANE).findings}
     assert all(advice)
     for act in advice:
         if "sync_from_db" in act:
             with suppress(Refused):
-                Control(sale, "test").sync_from_db(1)
+                Control(sale, "test", LANE).sync_from_db(1)
         if "recover" in act:
             with suppress(Refused):
                 recover(sale, LANE, new_source(), [0], "test", lambda line: None)
@@ -208,7 +208,7 @@ def test_no_advice_sells_a_sold_unit(sale: "redis.Redis", name: str) -> None:
 
 def left_on_sale(client: "redis.Redis") -> int:
     """Units that can be sold now; none while nothing is decided."""
-    lane = read_lane(client)
+    lane = read_lane(client, LANE)
     if lane.fence is not None or 1 not in lane.activities:
         return 0
     return lane.activities[1].items[1001].left
@@ -223,7 +223,7 @@ def evicting(sale: "redis.Redis") -> Iterator[None]:
 
 
 def test_a_policy_that_evicts_is_found(sale: "redis.Redis", evicting: None) -> None:
-    findings = audit(sale).findings
+    findings = audit(sale, LANE).findings
     assert [(f.invariant, "volatile-lru" in f.explanation) for f in findings] == [
         (FOUNDATIONS, True)
     ]
@@ -233,21 +233,21 @@ def test_a_table_that_would_store_twice_is_found(sale: "redis.Redis") -> None:
     columns = '(source, partition, "offset", item_id)'
     sql("ALTER TABLE seckill_record DROP CONSTRAINT record_stored_once")
     try:
-        assert [f.culprit for f in audit(sale).findings] == ["table seckill_record"]
+        assert [f.culprit for f in audit(sale, LANE).findings] == ["table seckill_record"]
     finally:
         sql(f"ALTER TABLE seckill_record ADD CONSTRAINT record_stored_once UNIQUE {columns}")
-    assert audit(sale).clean
+    assert audit(sale, LANE).clean
 
 
 def test_an_empty_redis_cannot_be_checked(redis_client: "redis.Redis", pg_dsn: str) -> None:
     with pytest.raises(CannotCheck, match="holds no sale"):
-        audit(redis_client)
+        audit(redis_client, LANE)
 
 
 def test_it_never_cries_wolf_beside_a_running_sale(
     redis_client: "redis.Redis", pg_dsn: str, stack: Endpoints
 ) -> None:
-    Control(redis_client, "test").set_stock(1, {1001: 10**9})
+    Control(redis_client, "test", LANE).set_stock(1, {1001: 10**9})
     ended = threading.Event()
     source = new_source()
     decided = 0
@@ -274,7 +274,7 @@ def test_it_never_cries_wolf_beside_a_running_sale(
     seen = set()
     try:
         for _ in range(20):
-            report = audit(redis_client)
+            report = audit(redis_client, LANE)
             assert report.clean, report.findings
             seen.add(report.messages)
     finally:
@@ -283,7 +283,7 @@ def test_it_never_cries_wolf_beside_a_running_sale(
             thread.join()
     # It was a running sale, and not the same one twenty times.
     assert len(seen) > 5
-    assert audit(redis_client).messages == decided
+    assert audit(redis_client, LANE).messages == decided
 
 
 def park_oldest(client: "redis.Redis", reason: str = "refused") -> None:
@@ -296,13 +296,13 @@ def park_oldest(client: "redis.Redis", reason: str = "refused") -> None:
 def test_a_parked_record_stays_sold(sale: "redis.Redis") -> None:
     """Neither the audit nor sync_from_db takes it for unsold: its units are never given back."""
     park_oldest(sale)
-    report = audit(sale)
+    report = audit(sale, LANE)
     assert report.clean, report.findings
     assert (report.records_dead, report.units_sold) == (1, REQUESTS)
     assert "1 records are kept apart" in report.notes[0]
-    Control(sale, "test").sync_from_db(1)
-    assert read_lane(sale).activities[1].items[1001].sold == REQUESTS
-    report = audit(sale)
+    Control(sale, "test", LANE).sync_from_db(1)
+    assert read_lane(sale, LANE).activities[1].items[1001].sold == REQUESTS
+    report = audit(sale, LANE)
     assert report.clean, report.findings
 
 
@@ -310,13 +310,13 @@ def test_a_record_that_is_replayed_counts_once(sale: "redis.Redis", pg_dsn: str)
     """It is dead, and in the list again; and then it is dead, and a row."""
     newest: bytes = sale.lindex(LANE.list, 0)  # type: ignore[assignment]
     keep_dead(newest)
-    report = audit(sale)
+    report = audit(sale, LANE)
     assert report.clean, report.findings
     assert (report.records_dead, report.units_sold) == (1, REQUESTS)
     storage = Storage(pg_dsn)
     LogWorker(sale, storage, Shutdown()).run(drain=True)
     storage.close()
-    report = audit(sale)
+    report = audit(sale, LANE)
     assert report.clean, report.findings
     # Its row settles it.
     assert (report.records_dead, report.units_sold) == (0, REQUESTS)
@@ -347,12 +347,12 @@ def test_an_act_that_is_going_on_is_no_finding(sale: "redis.Redis") -> None:
     dsn.pop("context", None)
     with psycopg.connect(**dsn) as operator:
         operator.execute("SELECT 1 FROM seckill_activity WHERE id = 1 FOR UPDATE")
-        report = audit(sale)
+        report = audit(sale, LANE)
         assert report.clean, report.findings
         assert "activity 1 was being steered" in report.notes[0]
         operator.rollback()
     # The operator's process was killed: nobody holds the row, and it is a finding.
-    assert [f.invariant for f in audit(sale).findings] == [NEVER_OVERSOLD]
+    assert [f.invariant for f in audit(sale, LANE).findings] == [NEVER_OVERSOLD]
 
 
 def test_watch_tells_each_look_and_ends_at_a_violation(sale: "redis.Redis") -> None:
@@ -366,7 +366,7 @@ def test_watch_tells_each_look_and_ends_at_a_violation(sale: "redis.Redis") -> N
             raise turn
         if turn is not None:
             sale.hincrby(turn, "1001", 5)
-        return audit(sale)
+        return audit(sale, LANE)
 
     with Shutdown() as shutdown:
         watch = Watch(look, shutdown, 0.01, lambda report, why: told.append(why or "clean"))
@@ -386,7 +386,7 @@ def test_watch_as_a_command(sale: "redis.Redis", manage: Manage, end: str, code:
         assert re.match(r"\d\d:\d\d:\d\d clean \| messages 100 \| sold 100 of 1,000 \| ", line), (
             line
         )
-    kept = read_last_audit(sale)
+    kept = read_last_audit(sale, LANE)
     assert kept is not None
     assert kept.clean
     if end == "ctrl-c":
@@ -396,7 +396,7 @@ def test_watch_as_a_command(sale: "redis.Redis", manage: Manage, end: str, code:
     output, _ = process.communicate(timeout=240)
     assert process.returncode == code
     assert "Traceback" not in output
-    kept = read_last_audit(sale)
+    kept = read_last_audit(sale, LANE)
     assert kept is not None
     assert kept.clean is (code == 0)
     assert ("never oversold: activity 1, item 1001" in output) is (code == 1)

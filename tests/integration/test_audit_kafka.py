@@ -52,7 +52,7 @@ class Decided:
 
     def look(self) -> KafkaReport:
         with TopicReader(self.server) as topic:
-            return KafkaAudit(self.client, topic).run()
+            return KafkaAudit(self.client, topic, LANE).run()
 
     def origin(self, partition: int, offset: int) -> str:
         return f"{position_field(self.source, partition)}:{offset}"
@@ -62,7 +62,7 @@ class Decided:
 def decided(
     redis_client: "redis.Redis", pg_dsn: str, server: Server, topics: Topics, kafka_topic: str
 ) -> Decided:
-    Control(redis_client, "test").set_stock(1, {1001: 1_000, 1002: 1_000})
+    Control(redis_client, "test", LANE).set_stock(1, {1001: 1_000, 1002: 1_000})
     source = topics.source(kafka_topic)
     assert source is not None
     engine = Engine(server.redis_url, LANE)
@@ -100,7 +100,7 @@ def test_all_of_it_is_compared(decided: Decided, monkeypatch: pytest.MonkeyPatch
     ] == [(0, 10, 8, 2, 0, 0), (1, 10, 8, 2, 0, 0)]
     # Eight records each, stored and waiting, and the request of two items has two.
     assert [look.records for look in report.partitions] == [8, 8]
-    assert 0 < read_lane(decided.client).waiting < 16
+    assert 0 < read_lane(decided.client, LANE).waiting < 16
 
 
 # What is changed, the invariant that is violated, and the message that is named.
@@ -270,7 +270,7 @@ def test_the_keys_of_the_json_are_those_that_are_documented(decided: Decided) ->
     assert code == 1
     [finding] = json.loads(text)["findings"]
     assert set(finding) == {"invariant", "culprit", "explanation", "act"}
-    kept = read_last_audit(decided.client)
+    kept = read_last_audit(decided.client, LANE)
     assert kept is not None
     assert (kept.clean, kept.finding.split(":")[0]) == (False, NEVER_TWICE)
     assert kept.by.endswith("(audit --kafka)")
@@ -280,6 +280,6 @@ def test_a_topic_that_does_not_exist_cannot_be_checked(decided: Decided) -> None
     nowhere = Decided(decided.server.model_copy(update={"topic": "nowhere"}), decided.client, "")
     code, text = command(nowhere, "--kafka")
     assert (code, "topic nowhere does not exist" in text) == (2, True)
-    kept = read_last_audit(decided.client)
+    kept = read_last_audit(decided.client, LANE)
     assert kept is not None
     assert (kept.clean, "nowhere" in kept.finding) == (None, True)

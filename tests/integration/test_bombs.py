@@ -176,7 +176,7 @@ def test_the_name_of_a_header_is_nobodys_concern(
     node.decided(consumer, 2)
     assert (node.lane().invalid, node.lane().activities[1].success) == (0, 2)
     with TopicReader(node.server) as topic:
-        assert KafkaAudit(node.client, topic).run().sum("requests") == 2
+        assert KafkaAudit(node.client, topic, LANE).run().sum("requests") == 2
         [batch] = [batch for batch in topic.messages(0) if batch]
         assert batch[0].headers() == [("\udcff\udcfe", None)]
 

@@ -58,7 +58,7 @@ def shop(node: Node, pg_dsn: str) -> Node:
 def test_running_consumers_hold_and_go_on_after_the_recovery(
     shop: Node, pg_dsn: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    Control(shop.client, "test").set_stock(1, {1001: 100})
+    Control(shop.client, "test", LANE).set_stock(1, {1001: 100})
     shop.send([body(n) for n in range(1, 11)], 0)
     consumer = shop.consumer(guarded(shop))
     shop.decided(consumer, 10)
@@ -72,14 +72,14 @@ def test_running_consumers_hold_and_go_on_after_the_recovery(
     shop.send([body(n) for n in range(31, 36)], 1)
     with running(consumer):
         wait_until(lambda: "HOLD: REWOUND" in caplog.text, SOON_S, "the hold is told")
-        assert read_lane(shop.client).fence is not None
+        assert read_lane(shop.client, LANE).fence is not None
         source = shop.topics.source(shop.server.topic)
         assert recover(shop.client, LANE, source, [0, 1], "test", lambda line: None).lifted
         wait_until(lambda: shop.lane().activities[1].success == 35, SOON_S, "all are decided")
         assert consumer.hold == ""
     shop.consumers.clear()
     store(shop, pg_dsn)
-    report = audit(shop.client)
+    report = audit(shop.client, LANE)
     assert report.findings == []
     # Each buyer has one order: none was sold again, and none was taken away.
     assert sorted(Record.objects.values_list("user_id", flat=True)) == list(range(1, 36))
@@ -94,7 +94,7 @@ def test_running_consumers_hold_and_go_on_after_the_recovery(
 @pytest.mark.parametrize("who", ["who lives on", "who comes new"])
 def test_what_has_to_be_decided_again_is_decided_at_once(shop: Node, pg_dsn: str, who: str) -> None:
     """Nobody sends a new message: the consumers find the new generation by themselves."""
-    Control(shop.client, "test").set_stock(1, {1001: 100})
+    Control(shop.client, "test", LANE).set_stock(1, {1001: 100})
     shop.send([body(n) for n in range(1, 11)], 0)
     shop.send([body(n) for n in range(11, 16)], 1)
     consumer = shop.consumer(guarded(shop))
@@ -112,7 +112,7 @@ def test_what_has_to_be_decided_again_is_decided_at_once(shop: Node, pg_dsn: str
         consumer = shop.consumer(guarded(shop))
     shop.turns(consumer, lambda: shop.lane().decided == 15, "all of it is decided again")
     store(shop, pg_dsn)
-    report = audit(shop.client)
+    report = audit(shop.client, LANE)
     assert report.findings == []
     assert sorted(Record.objects.values_list("user_id", flat=True)) == list(range(1, 16))
 
@@ -141,7 +141,7 @@ class TestGuard:
         guard = Guard(client, LANE, pg_dsn, lambda: self.SOURCE, lambda: committed, "test")
         guard.admit(client.info("server")["run_id"])
         guard.close()
-        fence = read_lane(client).fence
+        fence = read_lane(client, LANE).fence
         return fence.why if fence else None
 
     def record(self, offset: int) -> None:

@@ -15,7 +15,7 @@ from seckill.control.control import Control
 from seckill.errors import Fenced, NoSuchActivity, RedisAway, Refused
 from seckill.formats.outcomes import MAX_ID, MAX_UNITS
 from seckill.lane.client import no_retry
-from seckill.lane.keys import CONTROL_CHANNEL
+from seckill.lane.keys import CONTROL_CHANNEL, Lane
 from seckill.lane.status import LaneStatus
 from seckill.models import Activity, Item, Record, StockChange
 from seckill.models import Lane as LaneRow
@@ -448,7 +448,7 @@ class TestJournal:
     def test_a_row_for_each_act(self, shop: Shop) -> None:
         shop.control.set_stock(1, {1001: 10})
         shop.buy(body(1))
-        Control(shop.client, "key:shop").set_stock(1, {1001: 20})
+        Control(shop.client, "key:shop", Lane()).set_stock(1, {1001: 20})
         shop.control.finish(1)
         TestConfigure().change(shop, user_limit=5)
         shop.control.sync_from_db(1)
@@ -468,7 +468,7 @@ class TestJournal:
     def test_redis_away_leaves_a_begun_row_and_changes_nothing(self, shop: Shop) -> None:
         nobody = redis.Redis.from_url("redis://127.0.0.1:1/0", retry=no_retry())
         with pytest.raises(RedisAway):
-            Control(nobody, "olga").set_stock(1, {1001: 10})
+            Control(nobody, "olga", Lane()).set_stock(1, {1001: 10})
         entry = StockChange.objects.get()
         assert (entry.state, entry.version, entry.new) == ("started", None, {"1001": 10})
         assert "Redis is away" in entry.detail
@@ -481,12 +481,12 @@ class TestJournal:
         client = Lossy.from_url(shop.redis_url, retry=no_retry())
         client.lose = "EVALSHA"
         with pytest.raises(RedisAway):
-            Control(client, "olga").set_stock(1, {1001: 30})
+            Control(client, "olga", Lane()).set_stock(1, {1001: 30})
         client.close()
         assert shop.item() == (30, 31)
         assert Item.objects.get().allocation == 10
         assert StockChange.objects.latest("id").state == "started"
-        report = audit(shop.client)
+        report = audit(shop.client, Lane())
         assert not report.clean
         assert "cut off" in report.findings[0].act
         assert any("journal" in note for note in report.notes)

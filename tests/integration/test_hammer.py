@@ -16,6 +16,7 @@ from seckill.config.sections import Server
 from seckill.control.control import Control
 from seckill.errors import BrokerAway
 from seckill.formats.outcomes import Outcome
+from seckill.lane.keys import Lane
 from seckill.models import Activity, Record
 from tests.conftest import Manage, wait_until
 from tests.faults.harness import Sale
@@ -41,7 +42,7 @@ def sale(
     sale = Sale(server, running_stack, redis_client, manage, environment)
     sale.open(partitions=PROCESSES)
     sale.kafka_client = "confluent-kafka"
-    control = Control(redis_client, "test")
+    control = Control(redis_client, "test", Lane())
     control.set_stock(1, {1001: UNITS})
     activity = Activity.objects.get(pk=1)
     activity.user_limit = 1
@@ -84,7 +85,7 @@ def test_exactly_a_thousand_go_each_to_one_buyer(sale: Sale) -> None:
     assert Record.objects.values("user_id").distinct().count() == UNITS
     assert set(Record.objects.values_list("quantity", flat=True)) == {1}
     with TopicReader(sale.server) as reader:
-        report = KafkaAudit(sale.redis, reader).run()
+        report = KafkaAudit(sale.redis, reader, Lane()).run()
     assert report.findings == []
     assert report.exact
     assert (report.sum("requests"), report.sum("records")) == (2 * BUYERS, UNITS)

@@ -65,7 +65,7 @@ class TestLateStore:
             late._store(batch)
         late.storage.close()
         assert Record.objects.count() == 100
-        report = audit(shop.client)
+        report = audit(shop.client, LANE)
         assert report.clean, report.findings
 
     def test_in_a_transaction_that_is_open_it_is_waited_for(self, shop: Shop, pg_dsn: str) -> None:
@@ -78,7 +78,7 @@ class TestLateStore:
         shop.client.flushall()
         shop.recover()
         assert LaneRow.objects.get().generation == 1
-        assert read_lane(shop.client).generation == 1
+        assert read_lane(shop.client, LANE).generation == 1
 
     def test_the_worker_itself_goes_on(self, shop: Shop) -> None:
         """Its read-ahead is of before: it reads again, and stores what the lane has now."""
@@ -94,7 +94,7 @@ class TestLateStore:
             shop.worker.run_once()
         shop.store()
         assert Record.objects.count() == 100
-        report = audit(shop.client)
+        report = audit(shop.client, LANE)
         assert report.clean, report.findings
 
 
@@ -164,7 +164,7 @@ class TestLostActs:
         guard = Guard(shop.client, LANE, pg_dsn, lambda: SOURCE, dict, "test")
         guard.admit(shop.client.info("server")["run_id"])
         guard.close()
-        found = read_lane(shop.client).fence
+        found = read_lane(shop.client, LANE).fence
         return found.why if found else ""
 
     @pytest.mark.parametrize("name", ACTS)
@@ -181,12 +181,12 @@ class TestLostActs:
         copy = snapshot(shop.client)
         ACTS[name](shop.control)
         set_back(shop.client, copy)
-        report = audit(shop.client)
+        report = audit(shop.client, LANE)
         assert not report.clean
         acts = [f for f in report.findings if f.culprit == "an operator's act"]
         assert "manage.py recover" in acts[0].act
         shop.recover()
-        status = read_lane(shop.client).activities[1]
+        status = read_lane(shop.client, LANE).activities[1]
         assert {
             "finish": status.over == "finished",
             "pause": status.paused,
@@ -201,11 +201,11 @@ class TestLostActs:
         shop.control.configure_fields(1, user_limit=5, closes_at=moment(2**42), timeout_ms=99)
         shop.control.pause(1)
         shop.control.finish(1)
-        assert audit(shop.client).clean
+        assert audit(shop.client, LANE).clean
         shop.client.hdel(LANE.activity(1).state, field)
-        assert not audit(shop.client).clean
+        assert not audit(shop.client, LANE).clean
         assert "is none in Redis" in self.guard(shop, pg_dsn) or "is false in Redis" in (
-            read_lane(shop.client).fence.why  # type: ignore[union-attr]
+            read_lane(shop.client, LANE).fence.why  # type: ignore[union-attr]
         )
 
     def test_an_activity_that_is_gone(self, shop: Shop, pg_dsn: str) -> None:
@@ -231,10 +231,10 @@ class TestParkedOrders:
         shop.client.flushall()
         shop.recover()
         assert shop.left() == {1001: 98}
-        lane = read_lane(shop.client)
+        lane = read_lane(shop.client, LANE)
         # It does not count as decided without an order.
         assert (lane.recovered, lane.activities[1].total_outcomes[1]) == (0, 2)  # type: ignore[index]
-        assert audit(shop.client).records_dead == 1
+        assert audit(shop.client, LANE).records_dead == 1
 
     def test_stored_and_parked_in_one_transaction(self, shop: Shop, pg_dsn: str) -> None:
         """Cut off after the row of the second: the first one would be lost with Redis."""
@@ -264,7 +264,7 @@ class TestParkedOrders:
         assert not shop.client.exists(LANE.dead)
         kinds = DeadRecord.objects.order_by("id").values_list("kind", "reason")
         assert [kind for kind, _ in kinds] == ["refused", "unreadable"]
-        assert audit(shop.client).units_sold == 1
+        assert audit(shop.client, LANE).units_sold == 1
 
 
 def _quoted(raw: bytes) -> bytes:
@@ -282,7 +282,7 @@ class TestFutureRows:
         Item.objects.update(sold=50)
         shop.buy(0, body(1))
         shop.store()
-        report = audit(shop.client)
+        report = audit(shop.client, LANE)
         assert any("have not decided" in f.explanation or "not decided" in f.explanation
                    for f in report.findings)  # fmt: skip
         # Then its offset is decided: the order is not what is stored under its identity.
@@ -291,7 +291,7 @@ class TestFutureRows:
         [dead] = DeadRecord.objects.all()
         assert (dead.user_id, dead.offset) == (4, 3)
         assert "another order is stored under its identity: user 9" in dead.reason
-        assert not audit(shop.client).clean
+        assert not audit(shop.client, LANE).clean
 
 
 class TestForeignRecords:
@@ -312,8 +312,8 @@ class TestForeignRecords:
         assert turns == 5
         assert Record.objects.count() == 10
         assert DeadRecord.objects.filter(kind=Kind.UNREADABLE).count() == 4000
-        assert read_lane(shop.client).dead == 4000
-        findings = audit(shop.client).findings
+        assert read_lane(shop.client, LANE).dead == 4000
+        findings = audit(shop.client, LANE).findings
         assert {f.invariant for f in findings} == {NEVER_LOST}
 
     def test_read_twice_they_are_kept_once(self, shop: Shop, pg_dsn: str) -> None:
@@ -399,7 +399,7 @@ class TestTwoRedisOnePostgres:
     def test_it_is_refused_everywhere(self, shop: Shop, other: "redis.Redis", pg_dsn: str) -> None:
         shop.buy(0, body(1))
         shop.store()
-        control = Control(other, "olga")
+        control = Control(other, "olga", LANE)
         for act in (
             lambda: control.set_stock(2, {7: 100}),
             lambda: control.sync_from_db(1),
@@ -412,7 +412,7 @@ class TestTwoRedisOnePostgres:
         other.hset(LANE.state, "identity", "00000000-0000-4000-8000-000000000001")
         with pytest.raises(Fenced, match="holds another lane"):
             control.sync_from_db(1)
-        findings = audit(other).findings
+        findings = audit(other, LANE).findings
         assert [f.culprit for f in findings] == ["the lane"]
         assert "holds another lane" in findings[0].explanation
         storage = Storage(pg_dsn)
@@ -424,7 +424,7 @@ class TestTwoRedisOnePostgres:
         with pytest.raises(Exception, match="holds another lane"):
             guard.admit(other.info("server")["run_id"])
         guard.close()
-        assert read_lane(other).fence is None
+        assert read_lane(other, LANE).fence is None
 
 
 def test_an_oversold_lane_stays_fenced(shop: Shop) -> None:
@@ -432,7 +432,9 @@ def test_an_oversold_lane_stays_fenced(shop: Shop) -> None:
     shop.buy(0, *[body(n) for n in range(1, 61)])
     shop.store()
     Item.objects.update(allocation=50)
-    found = [f for f in audit(shop.client).findings if "sold above the allocation" in f.explanation]
+    found = [
+        f for f in audit(shop.client, LANE).findings if "sold above the allocation" in f.explanation
+    ]
     assert [f.invariant for f in found] == [NEVER_OVERSOLD]
 
 
@@ -440,10 +442,10 @@ def test_positions_of_a_partition_alone(shop: Shop) -> None:
     """The hash of positions was deleted by hand: nobody decides from the start again."""
     shop.buy(0, body(1))
     shop.client.delete(LANE.positions)
-    assert position_field(SOURCE, 0) not in read_lane(shop.client).positions
-    assert not audit(shop.client).clean
+    assert position_field(SOURCE, 0) not in read_lane(shop.client, LANE).positions
+    assert not audit(shop.client, LANE).clean
     reply = shop.buy(1, body(2))
-    assert (reply.status, read_lane(shop.client).fence.word) == (Status.REWOUND, REWOUND)  # type: ignore[union-attr]
+    assert (reply.status, read_lane(shop.client, LANE).fence.word) == (Status.REWOUND, REWOUND)  # type: ignore[union-attr]
 
 
 def test_a_wrong_database_is_no_answer(shop: Shop, pg_dsn: str) -> None:

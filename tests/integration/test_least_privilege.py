@@ -17,6 +17,7 @@ from devstack.stack import Stack
 from seckill.audit.audit import audit
 from seckill.config.layers import BASE_DIR
 from seckill.config.sections import Server
+from seckill.lane.keys import Lane
 from tests.conftest import Manage
 from tests.faults.harness import Sale
 from tests.servers import free_port
@@ -151,4 +152,4 @@ def test_the_rights_of_the_document_are_enough(
         assert each.ended(30) == 0, each.output
     # Whether it writes to its disk is asked for, and done without.
     assert {entry["object"] for entry in redis_client.acl_log()} == {"config|get"}
-    assert audit(redis_client).clean
+    assert audit(redis_client, Lane()).clean

@@ -62,7 +62,7 @@ def test_every_line_of_a_sale_is_json(
     )  # fmt: skip
     storing = manage("run_log_worker", SECKILL_LOG_FORMAT="json")
     send(server.brokers, kafka_topic, [sale.body(n) for n in range(1, 10)] + [b"junk"])
-    wait_until(lambda: read_lane(redis_client).decided == 10, 60, "all is decided")
+    wait_until(lambda: read_lane(redis_client, Lane()).decided == 10, 60, "all is decided")
     # Nothing is loaded any more: the consumer holds, and says so.
     redis_client.delete(Lane().activities)
     send(server.brokers, kafka_topic, [sale.body(1)])

@@ -20,6 +20,7 @@ from devstack.endpoints import Endpoints
 from seckill.audit.audit import audit
 from seckill.control.control import Control
 from seckill.formats.outcomes import MAX_ID
+from seckill.lane.keys import Lane
 from seckill.log_worker.storage import Storage
 from seckill.log_worker.worker import LogWorker
 from seckill.models import Activity, Record
@@ -104,7 +105,7 @@ class Both(Lockstep):
             cursor.execute(
                 "TRUNCATE seckill_record, seckill_item, seckill_activity, seckill_stockchange"
             )
-        self.control = Control(client, "model")
+        self.control = Control(client, "model", Lane())
         self.storage = Storage(pg_dsn)
         self.worker = LogWorker(client, self.storage, Shutdown())
 
@@ -165,7 +166,7 @@ class Both(Lockstep):
             pass
         assert Record.objects.count() == len(self.model.records)
         if self.model.sales:
-            report = audit(self.client)
+            report = audit(self.client, Lane())
             assert report.findings == []
 
     def close(self) -> None:

@@ -35,7 +35,7 @@ WORKERS, ROUNDS, REQUESTS, UNITS = 5, 6, 20, 100
 @pytest.fixture
 def sale(redis_client: "redis.Redis", pg_dsn: str) -> "redis.Redis":
     """A hundred units, for which six hundred requests come."""
-    Control(redis_client, "test").set_stock(1, {1001: UNITS})
+    Control(redis_client, "test", LANE).set_stock(1, {1001: UNITS})
     return redis_client
 
 
@@ -131,7 +131,7 @@ def test_reading_first_and_writing_afterwards_oversells(
     sold = rush([ReadThenWrite(stack.redis_url, together) for _ in range(WORKERS)])
     assert sold > UNITS
     assert len(waiting(sale)) == sold
-    report = audit(sale)
+    report = audit(sale, LANE)
     assert broken(report) == {NEVER_OVERSOLD}
     assert report.findings[0].culprit == "activity 1, item 1001"
     assert f"sold in records {sold}" in report.findings[0].explanation
@@ -141,7 +141,7 @@ def test_the_script_under_the_same_rush_does_not(sale: "redis.Redis", stack: End
     sold = rush([Engine(stack.redis_url, LANE) for _ in range(WORKERS)])
     assert sold == UNITS == len(waiting(sale))
     assert stock(sale) == {1001: 0}
-    assert audit(sale).findings == []
+    assert audit(sale, LANE).findings == []
 
 
 def test_the_counterfeit_sells_rightly_when_it_is_alone(
@@ -149,7 +149,7 @@ def test_the_counterfeit_sells_rightly_when_it_is_alone(
 ) -> None:
     """So what the audit found above is the missing atomicity, and nothing else."""
     assert rush([ReadThenWrite(stack.redis_url, threading.Barrier(1))]) == UNITS
-    assert audit(sale).findings == []
+    assert audit(sale, LANE).findings == []
 
 
 class Forgetful(Engine):
@@ -179,10 +179,10 @@ def forgetful(stack: Endpoints) -> Iterator[Engine]:
 def test_ignoring_the_stored_position_is_caught(sale: "redis.Redis", forgetful: Engine) -> None:
     first = batch([body(n) for n in range(1, 11)])
     forgetful.decide([first])
-    assert audit(sale).findings == []
+    assert audit(sale, LANE).findings == []
     # Delivered again: the commit was lost.
     assert forgetful.decide([first])[0].count(Outcome.ACCEPTED) == 10
-    report = audit(sale)
+    report = audit(sale, LANE)
     assert not report.clean
     assert {NEVER_DROPPED, NEVER_LOST} <= broken(report)
     assert "outcomes to 20" in report.findings[-1].explanation
@@ -194,7 +194,7 @@ def test_a_record_that_differs_in_the_second_delivery_is_a_second_one(
     at = now_ms() - 1000
     forgetful.decide([batch([body(1, at=at)])])
     forgetful.decide([batch([body(1, at=at - 1000)])])
-    assert NEVER_TWICE in broken(audit(sale))
+    assert NEVER_TWICE in broken(audit(sale, LANE))
 
 
 class TrimsFirst(LogWorker):
@@ -218,11 +218,11 @@ def test_trimming_before_the_commit_is_caught(
     storage = Storage(pg_dsn)
     with pytest.raises(SystemExit):
         TrimsFirst(sale, storage, Shutdown(), batch_size=4).run_once()
-    report = audit(sale)
+    report = audit(sale, LANE)
     assert broken(report) == {NEVER_LOST}
     assert "was stored, and is not there any more" in report.findings[0].explanation
     # The right one after it stores nothing until somebody has brought back what is lost.
     with pytest.raises(PostgresOlder):
         LogWorker(sale, storage, Shutdown()).run_once()
     storage.close()
-    assert broken(audit(sale)) == {NEVER_LOST}
+    assert broken(audit(sale, LANE)) == {NEVER_LOST}

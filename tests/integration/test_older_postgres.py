@@ -50,7 +50,7 @@ class Shop:
     def __init__(self, server: Server, topics: Topics, client: "redis.Redis", dsn: str) -> None:
         self.server, self.client = server, client
         self.source = topics.source(server.topic) or ""
-        self.control = Control(client, "olga")
+        self.control = Control(client, "olga", LANE)
         self.engine = Engine(server.redis_url, LANE)
         self.storage = Storage(dsn)
         self.worker = LogWorker(client, self.storage, Shutdown())
@@ -84,7 +84,7 @@ class Shop:
             )
 
     def left(self) -> int:
-        return read_lane(self.client).activities[1].items[1001].left
+        return read_lane(self.client, LANE).activities[1].items[1001].left
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def shop(
     shop.buy(10, 1)
     shop.store()
     assert shop.left() == 100 - 48 - 8
-    assert audit(redis_client).clean
+    assert audit(redis_client, LANE).clean
     yield shop
     shop.engine.close()
     shop.storage.close()
@@ -133,7 +133,7 @@ def test_storing_stops_and_says_so(shop: Shop) -> None:
 def test_the_audit_names_it_and_no_advice_sells_a_sold_unit(shop: Shop) -> None:
     older()
     before = shop.left()
-    report = audit(shop.client)
+    report = audit(shop.client, LANE)
     lost = [f for f in report.findings if f.culprit == "PostgreSQL"]
     assert [f.invariant for f in lost] == [NEVER_LOST]
     assert all("--from-kafka" in f.act for f in lost)
@@ -173,10 +173,10 @@ def test_the_topic_brings_back_exactly_what_was_lost(shop: Shop) -> None:
     assert Item.objects.get().sold == Record.objects.count() == 60
     shop.buy(10, generation=1)
     shop.store()
-    report = audit(shop.client)
+    report = audit(shop.client, LANE)
     assert report.clean, report.findings
     with TopicReader(shop.server) as topic:
-        assert KafkaAudit(shop.client, topic).run().findings == []
+        assert KafkaAudit(shop.client, topic, LANE).run().findings == []
 
 
 def test_rows_from_the_middle_come_back_too(shop: Shop) -> None:
@@ -184,7 +184,7 @@ def test_rows_from_the_middle_come_back_too(shop: Shop) -> None:
     assert lost.count() == 3
     lost.delete()
     Item.objects.update(sold=53)
-    report = audit(shop.client)
+    report = audit(shop.client, LANE)
     assert not report.clean
     with pytest.raises(Refused, match="3 accepted records of activity 1 are neither"):
         shop.control.sync_from_db(1)
@@ -197,7 +197,7 @@ def test_a_list_that_was_evicted_comes_back_from_the_topic(shop: Shop) -> None:
     shop.buy(20)
     shop.client.delete(LANE.list)
     left = shop.left()
-    report = audit(shop.client)
+    report = audit(shop.client, LANE)
     assert {f.invariant for f in report.findings} == {NEVER_LOST}
     with pytest.raises(Refused, match="neither in the list nor"):
         shop.control.sync_from_db(1)
@@ -219,7 +219,7 @@ def test_acts_that_it_has_lost_are_what_redis_says(shop: Shop) -> None:
     older()
     done = shop.recover(from_kafka=True)
     assert done.lifted, done.report.findings
-    status = read_lane(shop.client).activities[1]
+    status = read_lane(shop.client, LANE).activities[1]
     assert (status.items[1001].loaded, status.paused, status.user_limit) == (150, True, 5)
     row = Activity.objects.get()
     assert (Item.objects.get().allocation, row.paused, row.user_limit) == (150, True, 5)
@@ -237,7 +237,7 @@ def test_a_database_of_before_the_lane(shop: Shop) -> None:
     assert done.lifted, done.report.findings
     assert done.restored == everything_lost
     shop.store()
-    assert audit(shop.client).clean
+    assert audit(shop.client, LANE).clean
 
 
 def test_what_kafka_has_deleted_cannot_come_back(shop: Shop) -> None:
@@ -249,7 +249,7 @@ def test_what_kafka_has_deleted_cannot_come_back(shop: Shop) -> None:
         shop.recover(from_kafka=True)
     # All or nothing; and the lane stays fenced, since something was begun.
     assert restored() == []
-    assert read_lane(shop.client).fence is not None
+    assert read_lane(shop.client, LANE).fence is not None
 
 
 def test_after_a_loss_of_redis_the_board_is_known_again(shop: Shop) -> None:
@@ -275,4 +275,4 @@ def test_nothing_is_lost_where_redis_alone_is_older(shop: Shop) -> None:
 
 def test_more_units_than_there_are_is_never_clean(shop: Shop) -> None:
     Item.objects.update(allocation=10)
-    assert NEVER_OVERSOLD in {f.invariant for f in audit(shop.client).findings}
+    assert NEVER_OVERSOLD in {f.invariant for f in audit(shop.client, LANE).findings}

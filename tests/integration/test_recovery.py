@@ -43,7 +43,7 @@ class Shop:
 
     def __init__(self, client: "redis.Redis", redis_url: str, dsn: str) -> None:
         self.client = client
-        self.control = Control(client, "olga")
+        self.control = Control(client, "olga", LANE)
         self.engine = Engine(redis_url, LANE)
         self.storage = Storage(dsn)
         self.worker = LogWorker(client, self.storage, Shutdown())
@@ -69,7 +69,7 @@ class Shop:
 
     def left(self, activity: int = 1) -> dict[int, int]:
         """{item: units left}."""
-        items = read_lane(self.client).activities[activity].items
+        items = read_lane(self.client, LANE).activities[activity].items
         return {number: item.left for number, item in items.items()}
 
 
@@ -115,7 +115,7 @@ def test_an_emptied_redis(shop: Shop) -> None:
 
     done = shop.recover()
     assert done.generation == 1
-    lane = read_lane(shop.client)
+    lane = read_lane(shop.client, LANE)
     assert lane.fence is None
     # Up to the last record of each partition; what came after it is decided again.
     assert lane.positions == {position_field(SOURCE, 0): 4, position_field(SOURCE, 1): 1}
@@ -128,9 +128,9 @@ def test_an_emptied_redis(shop: Shop) -> None:
     assert (moved.status, moved.position, moved.generation) == (Status.MOVED, 4, 1)
     again = shop.buy(4, body(8, {9999: 1}), b"bad", body(1), body(9), generation=1)
     assert again.outcomes == b"6840"
-    assert audit(shop.client).clean
+    assert audit(shop.client, LANE).clean
     shop.store()
-    assert audit(shop.client).clean
+    assert audit(shop.client, LANE).clean
     assert list(
         StockChange.objects.filter(act="recover").order_by("activity_id").values_list(
             "activity_id", "state", "new"
@@ -151,10 +151,10 @@ def test_an_older_redis_while_postgres_is_ahead(shop: Shop) -> None:
     # One partition finds out; another one, that knows nothing of it, is stopped as well.
     assert shop.buy(5, body(7)).status is Status.REWOUND
     assert shop.buy(0, body(7), partition=1).status is Status.FENCED
-    assert not audit(shop.client).clean
+    assert not audit(shop.client, LANE).clean
     done = shop.recover()
     assert [change for change in done.plan.activities[0].changes if "item 1002" in change]
-    lane = read_lane(shop.client)
+    lane = read_lane(shop.client, LANE)
     assert shop.left() == {1001: 5, 1002: 3}
     assert lane.positions == {position_field(SOURCE, 0): 5, position_field(SOURCE, 1): 1}
     # The rejected one left no record: it was decided, and what it was told went with the loss.
@@ -167,7 +167,7 @@ def test_an_older_redis_while_postgres_is_ahead(shop: Shop) -> None:
     assert shop.buy(2, body(3), body(4), body(5), generation=1).status is Status.DUPLICATE
     assert shop.buy(5, body(7), generation=1).count(Outcome.ACCEPTED) == 1
     shop.store()
-    report = audit(shop.client)
+    report = audit(shop.client, LANE)
     assert (report.findings, report.records_stored) == ([], 6)
 
 
@@ -204,8 +204,8 @@ def test_a_batch_that_is_being_stored_at_the_loss_counts(shop: Shop, pg_dsn: str
     assert [each.lifted for each in done] == [True]
     assert Record.objects.count() == 1
     assert shop.left() == {1001: 0}
-    assert read_lane(shop.client).positions[position_field(SOURCE, 0)] == 1
-    assert audit(shop.client).clean
+    assert read_lane(shop.client, LANE).positions[position_field(SOURCE, 0)] == 1
+    assert audit(shop.client, LANE).clean
 
 
 def waits_for_a_lock() -> bool:
@@ -225,7 +225,7 @@ def test_acts_of_after_the_copy_hold(shop: Shop) -> None:
     set_back(shop.client, copy)
     fence(shop.client, LANE, REWOUND, "test")
     shop.recover()
-    status = read_lane(shop.client).activities[1]
+    status = read_lane(shop.client, LANE).activities[1]
     assert shop.left() == {1001: 14}
     assert status.over == "finished"
     assert status.version > StockChange.objects.filter(act="finish_activity").get().version  # type: ignore[operator]
@@ -240,7 +240,7 @@ def test_an_act_that_postgres_has_not_heard_of_holds(shop: Shop) -> None:
     Activity.objects.filter(pk=1).update(finished=False)
     fence(shop.client, LANE, REWOUND, "test")
     shop.recover()
-    assert read_lane(shop.client).activities[1].over == "finished"
+    assert read_lane(shop.client, LANE).activities[1].over == "finished"
     row.refresh_from_db()
     assert row.state == "applied"
 
@@ -266,11 +266,11 @@ def test_records_in_the_list_and_parked_ones_count(shop: Shop) -> None:
     shop.client.delete(LANE.activities, LANE.positions, LANE.activity(1).stock)
     shop.recover()
     assert shop.left() == {1001: 5}
-    assert read_lane(shop.client).positions == {
+    assert read_lane(shop.client, LANE).positions == {
         position_field(SOURCE, 0): 3, position_field(SOURCE, 1): 0
     }  # fmt: skip
     assert shop.buy(0, body(1), generation=1).status is Status.DUPLICATE
-    assert audit(shop.client).clean
+    assert audit(shop.client, LANE).clean
 
 
 def test_an_item_of_which_the_list_alone_knows(shop: Shop) -> None:
@@ -313,7 +313,7 @@ def test_more_was_sold_than_postgres_allocates(shop: Shop) -> None:
     assert any("sold above the allocation: 6 of 4" in f.explanation for f in done.report.findings)
     assert any("6 sold of 4" in line for line in shop.said)
     assert Item.objects.get(item_id=1001).allocation == 4
-    assert read_lane(shop.client).fence is not None
+    assert read_lane(shop.client, LANE).fence is not None
 
     accepted = recover(
         shop.client, LANE, SOURCE, [0, 1], "test", shop.said.append, accept_oversell=True
@@ -321,7 +321,7 @@ def test_more_was_sold_than_postgres_allocates(shop: Shop) -> None:
     assert accepted.lifted
     assert shop.left() == {1001: 0}
     assert Item.objects.get(item_id=1001).allocation == 6
-    assert read_lane(shop.client).activities[1].over == "sold_out"
+    assert read_lane(shop.client, LANE).activities[1].over == "sold_out"
     assert "accepted by hand" in StockChange.objects.latest("id").detail
 
 
@@ -340,13 +340,13 @@ def test_cut_off_it_stays_fenced_and_can_be_repeated(shop: Shop) -> None:
 
     with pytest.raises(Cut):
         recover(shop.client, LANE, SOURCE, [0, 1], "test", cut)
-    lane = read_lane(shop.client)
+    lane = read_lane(shop.client, LANE)
     assert lane.fence is not None
     assert lane.fence.word == RECOVERING
     assert shop.buy(1, body(2)).status is Status.FENCED
     assert shop.recover().generation == 2
     assert shop.buy(1, body(2), generation=2).status is Status.DECIDED
-    assert audit(shop.client).clean
+    assert audit(shop.client, LANE).clean
 
 
 def test_an_operator_who_steers_meanwhile_is_not_overruled(shop: Shop) -> None:
@@ -388,7 +388,7 @@ def test_an_unclean_audit_keeps_the_fence(shop: Shop) -> None:
     done = recover(shop.client, LANE, SOURCE, [0, 1], "test", shop.said.append)
     assert not done.lifted
     assert not done.report.clean
-    assert read_lane(shop.client).fence is not None
+    assert read_lane(shop.client, LANE).fence is not None
 
 
 def test_nothing_to_recover(shop: Shop) -> None:

@@ -64,7 +64,7 @@ class TestOutcomes:
             "ACCEPTED", "SOLD_OUT", "LIMIT", "UNKNOWN_ITEM", "EXPIRED", "NOT_OPEN", "OVER",
             "NO_SUCH_ACTIVITY", "INVALID",
         ]  # fmt: skip
-        lane = read_lane(redis_client)
+        lane = read_lane(redis_client, LANE)
         assert (lane.decided, lane.invalid, lane.no_such_activity) == (9, 1, 1)
         assert lane.activities[1].units_sold == 3
         assert lane.activities[1].expired_with_stock == 1
@@ -146,7 +146,7 @@ class TestOutcomes:
         put_on_sale(redis_client, {1001: 100}, timeout=1)
         decide(engine, body(1, at=2**53), body(2, at=now_ms() + 10 * HOUR_MS))
         assert [record["cost_ms"] for record in waiting(redis_client)] == [0, 0]
-        assert read_lane(redis_client).activities[1].latency.buckets == {0: 2}
+        assert read_lane(redis_client, LANE).activities[1].latency.buckets == {0: 2}
 
     def test_expired_requests_after_the_end_are_no_lost_sales(
         self, engine: Engine, redis_client: "redis.Redis"
@@ -154,7 +154,7 @@ class TestOutcomes:
         put_on_sale(redis_client, {1001: 1}, timeout=60_000)
         old = body(1, at=now_ms() - HOUR_MS)
         assert decide(engine, old, body(2), old) == ["EXPIRED", "ACCEPTED", "EXPIRED"]
-        assert read_lane(redis_client).activities[1].expired_with_stock == 1
+        assert read_lane(redis_client, LANE).activities[1].expired_with_stock == 1
 
     @pytest.mark.parametrize(
         ("opens", "closes", "outcome"),
@@ -177,7 +177,7 @@ class TestOutcomes:
         assert decide(
             engine, body(1, {1001: 2}), body(2, {1001: 1}), body(3, {1002: 1}), body(4, {1002: 1})
         ) == ["ACCEPTED", "SOLD_OUT", "ACCEPTED", "OVER"]
-        activity = read_lane(redis_client).activities[1]
+        activity = read_lane(redis_client, LANE).activities[1]
         assert activity.over == "sold_out"
         assert decide(engine, body(5), start=4) == ["OVER"]
 
@@ -198,7 +198,7 @@ class TestOutcomes:
         assert [stock(redis_client, a) for a in (1, 2, MAX_ID)] == [
             {1001: 0}, {1001: 4, 1002: 4}, {1001: 4},
         ]  # fmt: skip
-        lane = read_lane(redis_client)
+        lane = read_lane(redis_client, LANE)
         assert {a: s.total for a, s in lane.activities.items()} == {1: 2, 2: 3, MAX_ID: 2}
 
 
@@ -235,7 +235,7 @@ class TestRecords:
         assert {r["activity_id"] for r in found} == {MAX_ID - 2}
         left = 10**12 - 2 * MAX_QUANTITY
         assert stock(redis_client, MAX_ID - 2) == {MAX_ID: left, MAX_ID - 1: left}
-        lane = read_lane(redis_client)
+        lane = read_lane(redis_client, LANE)
         assert lane.positions == {position_field(SOURCE, 0): 2**52 + 2}
         assert lane.skipped == 2**52
         assert lane.activities[MAX_ID - 2].units_sold == 4 * MAX_QUANTITY
@@ -251,7 +251,7 @@ class TestRecords:
         for age in ages:
             lower = bucket(reply.now_ms - now + age)
             expected[lower] = expected.get(lower, 0) + 1
-        assert read_lane(redis_client).activities[1].latency.buckets == expected
+        assert read_lane(redis_client, LANE).activities[1].latency.buckets == expected
 
 
 class TestOnce:
@@ -306,8 +306,8 @@ class TestOnce:
         decide(engine, body(1))
         for start, end, skipped in ((1, 10, 9), (5, 10, 9), (8, 20, 19), (0, 20, 19)):
             engine.decide([skip(SOURCE, 0, start, end)])
-            assert read_lane(redis_client).skipped == skipped
-        assert read_lane(redis_client).decided == 1
+            assert read_lane(redis_client, LANE).skipped == skipped
+        assert read_lane(redis_client, LANE).decided == 1
 
     def test_partitions_and_sources_have_positions_of_their_own(
         self, engine: Engine, redis_client: "redis.Redis"
@@ -414,7 +414,7 @@ class TestConnection:
             assert reply.position == end
         assert sorted(r["user_id"] for r in waiting(redis_client)) == [1, 2, 3, 4]
         assert stock(redis_client) == {1001: 96}
-        assert read_lane(redis_client).decided == 4
+        assert read_lane(redis_client, LANE).decided == 4
 
     def test_a_lost_answer_then_a_repeat(
         self, stack: Endpoints, engine: Engine, redis_client: "redis.Redis"
@@ -466,7 +466,7 @@ class TestSize:
         outcomes = decide(engine, *[body(n, items) for n in range(1, 501)])
         assert outcomes == ["ACCEPTED"] * 400 + ["OVER"] * 100
         assert redis_client.llen(LANE.list) == 400 * MAX_ITEMS
-        assert read_lane(redis_client).activities[1].units_sold == 400 * MAX_ITEMS * 2
+        assert read_lane(redis_client, LANE).activities[1].units_sold == 400 * MAX_ITEMS * 2
 
     def test_thousands_of_activities_that_do_not_exist(
         self, engine: Engine, redis_client: "redis.Redis"
@@ -474,7 +474,7 @@ class TestSize:
         put_on_sale(redis_client, {1001: 100})
         values = [body(1, activity_id=n) for n in range(1, 9001)]
         assert decide(engine, *values) == ["ACCEPTED"] + ["NO_SUCH_ACTIVITY"] * 8999
-        assert read_lane(redis_client).no_such_activity == 8999
+        assert read_lane(redis_client, LANE).no_such_activity == 8999
 
 
 def test_only_the_lanes_keys_are_touched(engine: Engine, redis_client: "redis.Redis") -> None:

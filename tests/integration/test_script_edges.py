@@ -67,7 +67,7 @@ def test_who_is_exactly_as_old_as_the_timeout_is_in_time(
     put_on_sale(redis_client, {1001: 0, 1002: 1}, timeout=TIMEOUT_MS)
     known = {1: Known(1, False, frozenset({1001}))} if counted else {}
     ages = decide_each_age(engine, TIMEOUT_MS, known)
-    found = read_lane(redis_client).activities[1].outcomes
+    found = read_lane(redis_client, LANE).activities[1].outcomes
     assert found[Outcome.SOLD_OUT] == sum(age <= TIMEOUT_MS for age in ages)
     assert found[Outcome.EXPIRED] == sum(age > TIMEOUT_MS for age in ages)
 
@@ -97,7 +97,7 @@ def test_each_millisecond_goes_into_its_bucket(engine: Engine, redis_client: "re
     put_on_sale(redis_client, {1001: 1_000_000})
     ages = [max(0, age) for age in decide_each_age(engine, 64)]
     assert set(range(64)) <= set(ages)
-    assert read_lane(redis_client).activities[1].latency.buckets == Counter(map(bucket, ages))
+    assert read_lane(redis_client, LANE).activities[1].latency.buckets == Counter(map(bucket, ages))
 
 
 def test_clocks_may_differ_by_exactly_a_minute(

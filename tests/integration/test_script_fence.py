@@ -45,7 +45,7 @@ class TestFence:
         assert "stands at 6" in reply.why
         assert "up to 9" in reply.why
         assert everything(redis_client) == before
-        found = read_lane(redis_client).fence
+        found = read_lane(redis_client, LANE).fence
         assert found is not None
         assert (found.word, found.why) == ("REWOUND", reply.why.removeprefix("REWOUND: "))
         # Nobody has the token of what the script fences: only a recovery goes over it.
@@ -60,7 +60,7 @@ class TestFence:
         assert not fence(redis_client, LANE, REWOUND, "second")
         token = new_token()
         assert fence(redis_client, LANE, RECOVERING, "on purpose", token=token, replace=True)
-        found = read_lane(redis_client).fence
+        found = read_lane(redis_client, LANE).fence
         assert found is not None
         assert (found.word, found.why) == ("RECOVERING", "on purpose")
         assert lift(redis_client, LANE, token)
@@ -73,7 +73,7 @@ class TestFence:
         assert fence(redis_client, LANE, RECOVERING, "the first", token=first, replace=True)
         assert fence(redis_client, LANE, RECOVERING, "the second", token=second, replace=True)
         assert not lift(redis_client, LANE, first)
-        assert read_lane(redis_client).fence is not None
+        assert read_lane(redis_client, LANE).fence is not None
         assert lift(redis_client, LANE, second)
 
     def test_a_late_fence_of_before_a_recovery_does_nothing(
@@ -81,7 +81,7 @@ class TestFence:
     ) -> None:
         redis_client.hset(LANE.state, "generation", 2)
         assert not fence(redis_client, LANE, REWOUND, "seen in the first", generation=1)
-        assert read_lane(redis_client).fence is None
+        assert read_lane(redis_client, LANE).fence is None
         assert fence(redis_client, LANE, REWOUND, "seen in the second", generation=2)
 
     def test_a_full_redis_can_be_fenced(self, redis_client: "redis.Redis") -> None:
@@ -120,14 +120,14 @@ class TestGeneration:
         late = batch([body(1)])
         late.generation = 1
         assert engine.decide([late])[0].status is Status.REWOUND
-        assert read_lane(redis_client).fence is not None
+        assert read_lane(redis_client, LANE).fence is not None
         assert stock(redis_client) == {1001: 10}
 
 
 def test_paused_is_not_open(engine: Engine, redis_client: "redis.Redis") -> None:
     put_on_sale(redis_client, {1001: 10}, paused=1)
     assert engine.decide([batch([body(1)])])[0].count(Outcome.NOT_OPEN) == 1
-    assert read_lane(redis_client).activities[1].paused
+    assert read_lane(redis_client, LANE).activities[1].paused
     redis_client.hdel(LANE.activity(1).state, "paused")
     assert engine.decide([batch([body(1)], 1)])[0].count(Outcome.ACCEPTED) == 1
 
@@ -208,7 +208,7 @@ class TestCounts:
                 reply = engine.decide([made])[0]
                 assert reply.status is Status.DECIDED
                 known = dict(reply.known)
-            lane = read_lane(redis_client)
+            lane = read_lane(redis_client, LANE)
             outcomes = {i: a.total_outcomes for i, a in lane.activities.items()}
             lost = {i: a.expired_with_stock for i, a in lane.activities.items()}
             counts = {i: a.latency.count for i, a in lane.activities.items()}
@@ -275,4 +275,4 @@ class TestCounts:
         with pytest.raises(redis.ResponseError, match="BADBATCH"):
             engine.decide([sent])
         assert everything(redis_client) == before
-        assert position_field(SOURCE, 0) not in read_lane(redis_client).positions
+        assert position_field(SOURCE, 0) not in read_lane(redis_client, LANE).positions

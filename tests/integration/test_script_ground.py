@@ -96,9 +96,9 @@ class TestRights:
         self, redis_client: "redis.Redis", user: Any, pg_dsn: str
     ) -> None:
         """Told as failed, the operator would add the units again and again."""
-        Control(redis_client, "olga").set_stock(1, {1001: 100})
+        Control(redis_client, "olga", LANE).set_stock(1, {1001: 100})
         narrow = connect(user("~*", "resetchannels", "+@all"))
-        act = Control(narrow, "olga").add_stock(1, {1001: 10})
+        act = Control(narrow, "olga", LANE).add_stock(1, {1001: 10})
         assert act.new == {"1001": 110}
         assert stock(redis_client) == {1001: 110}
         narrow.close()
@@ -110,12 +110,12 @@ class TestRights:
     def test_an_act_without_its_rights_changes_nothing(
         self, redis_client: "redis.Redis", user: Any, pg_dsn: str, act: str
     ) -> None:
-        Control(redis_client, "olga").set_stock(1, {1001: 100})
+        Control(redis_client, "olga", LANE).set_stock(1, {1001: 100})
         narrow = connect(user(*ALL, "-hset"))
         before = everything(redis_client)
         arguments = ({1001: 5},) if act.endswith("_stock") else ()
         with pytest.raises(RedisRefuses, match="HSET"):
-            getattr(Control(narrow, "olga"), act)(1, *arguments)
+            getattr(Control(narrow, "olga", LANE), act)(1, *arguments)
         assert everything(redis_client) == before
         narrow.close()
 
@@ -179,7 +179,7 @@ class TestTypesAndNumbers:
         self, redis_client: "redis.Redis", pg_dsn: str
     ) -> None:
         """Topics come and go: Lua's stack holds some eight thousand values."""
-        control = Control(redis_client, "olga")
+        control = Control(redis_client, "olga", LANE)
         control.set_stock(1, {1001: 5})
         pipe = redis_client.pipeline(transaction=False)
         for first in range(0, 100_000, 10_000):
@@ -187,7 +187,7 @@ class TestTypesAndNumbers:
             pipe.hset(LANE.positions, mapping=fields)
         pipe.execute()
         control.configure_fields(1, user_limit=2)
-        assert read_lane(redis_client).activities[1].user_limit == 2
+        assert read_lane(redis_client, LANE).activities[1].user_limit == 2
 
     def test_the_first_load_writes_no_minus_nought(self, redis_client: "redis.Redis") -> None:
         put_on_sale(redis_client, {1001: 5})
@@ -224,7 +224,7 @@ class TestTorn:
         self, redis_client: "redis.Redis", pg_dsn: str, missing: str
     ) -> None:
         """A set_stock would open the sale again, without the limit that it had."""
-        control = Control(redis_client, "olga")
+        control = Control(redis_client, "olga", LANE)
         control.set_stock(1, {1001: 20})
         redis_client.delete(getattr(KEYS, missing))
         with pytest.raises(Fenced, match="recover"):

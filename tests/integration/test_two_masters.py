@@ -92,7 +92,7 @@ def sides(
     too.
     """
     made = [Side(urls[0], pg_dsn, "consumer-a", commits)]
-    Control(made[0].client, "olga").set_stock(1, {1001: 100})
+    Control(made[0].client, "olga", LANE).set_stock(1, {1001: 100})
     assert made[0].buy(0, 20, 0) == 20
     made[0].commit(0, 20)
     made[0].store()
@@ -107,7 +107,7 @@ def sides(
 
 def synced(sides: list[Side]) -> bool:
     """Whether both hold the same."""
-    seen = [read_lane(side.client) for side in sides]
+    seen = [read_lane(side.client, LANE) for side in sides]
     return all((lane.positions, lane.waiting) == (seen[0].positions, 0) for lane in seen)
 
 
@@ -116,13 +116,13 @@ def test_the_one_that_was_promoted_waits_for_the_lease_of_the_other(sides: list[
     assert old.buy(20, 30, 0) == 30
     with pytest.raises(NotLeading, match="consumer-a"):
         new.buy(0, 80, 1)
-    assert read_lane(new.client).positions == {f"{SOURCE}:0": 20}
+    assert read_lane(new.client, LANE).positions == {f"{SOURCE}:0": 20}
     with pytest.raises(Fenced, match="another Redis leads"):
-        Control(new.client, "olga").add_stock(1, {1001: 1})
+        Control(new.client, "olga", LANE).add_stock(1, {1001: 1})
     # The old one goes on, and nothing is wrong.
     old.store()
-    assert audit(old.client).clean
-    findings = audit(new.client).findings
+    assert audit(old.client, LANE).clean
+    findings = audit(new.client, LANE).findings
     assert FOUNDATIONS in {f.invariant for f in findings}
 
 
@@ -138,7 +138,7 @@ def test_a_takeover_ends_the_deciding_of_the_one_before(
     # What the old one decided after the promotion is on no list of the new one, and was committed.
     old.commit(0, 50)
     new.buy(0, 1, 1)
-    assert read_lane(new.client).fence is not None
+    assert read_lane(new.client, LANE).fence is not None
     frozen.release()
     old.guard._keeper.run_once()
     with pytest.raises(NotLeading):
@@ -171,7 +171,7 @@ def test_in_an_overlap_nothing_is_oversold_in_postgresql_and_each_order_is_named
     assert Record.objects.count() == 100
     named = DeadRecord.objects.filter(kind=Kind.OVERLAP)
     assert sorted(named.values_list("offset", flat=True)) == list(range(20, 100))
-    report = audit(new.client)
+    report = audit(new.client, LANE)
     assert {f.invariant for f in report.findings} == {NEVER_LOST}
     assert report.findings[0].culprit == "80 orders"
     # The group's commits tell even a consumer without PostgreSQL that another one leads.
@@ -181,7 +181,7 @@ def test_in_an_overlap_nothing_is_oversold_in_postgresql_and_each_order_is_named
         old.buy(100, 1, 0)
     # A person has told the buyers.
     DeadRecord.objects.filter(kind=Kind.OVERLAP).update(dismissed_at="2026-01-01T00:00:00Z")
-    assert audit(new.client).clean
+    assert audit(new.client, LANE).clean
 
 
 def test_a_takeover_after_a_stop_is_at_once(sides: list[Side]) -> None:
@@ -189,15 +189,15 @@ def test_a_takeover_after_a_stop_is_at_once(sides: list[Side]) -> None:
     old, new = sides
     old.guard.close()
     assert new.buy(0, 80, 1) == 80
-    assert read_lane(new.client).term == 2
-    assert read_lane(old.client).term == 1
+    assert read_lane(new.client, LANE).term == 2
+    assert read_lane(old.client, LANE).term == 1
 
 
 def test_a_restart_of_redis_is_a_new_term_and_costs_no_wait(
     redis_client: "redis.Redis", stack: Endpoints, pg_dsn: str, commits: dict[int, Position]
 ) -> None:
     """Each of its consumers has left the process of before, and gives its lease there up."""
-    Control(redis_client, "olga").set_stock(1, {1001: 100})
+    Control(redis_client, "olga", LANE).set_stock(1, {1001: 100})
     one, two = (Side(stack.redis_url, pg_dsn, f"consumer-{n}", commits) for n in (1, 2))
     assert (one.buy(0, 1, 0), two.buy(0, 1, 1)) == (1, 1)
     # As after a start: the process has another id than the one that their leases name.
@@ -209,7 +209,7 @@ def test_a_restart_of_redis_is_a_new_term_and_costs_no_wait(
         one.buy(1, 1, 0)
     assert two.buy(1, 1, 1) == 1
     assert one.buy(1, 1, 0) == 1
-    assert read_lane(redis_client).term == 2
+    assert read_lane(redis_client, LANE).term == 2
     one.store()
     assert Record.objects.count() == 4
     for side in (one, two):
@@ -219,14 +219,14 @@ def test_a_restart_of_redis_is_a_new_term_and_costs_no_wait(
 def test_a_log_worker_alone_leads_a_redis_that_has_started_again(
     redis_client: "redis.Redis", stack: Endpoints, pg_dsn: str, commits: dict[int, Position]
 ) -> None:
-    Control(redis_client, "olga").set_stock(1, {1001: 100})
+    Control(redis_client, "olga", LANE).set_stock(1, {1001: 100})
     side = Side(stack.redis_url, pg_dsn, "consumer-a", commits)
     side.buy(0, 5, 0)
     side.guard.close()
     LaneRow.objects.update(master="the process of before", term=5)
     side.store()
     assert Record.objects.count() == 5
-    assert (read_lane(redis_client).term, LaneRow.objects.get().term) == (6, 6)
+    assert (read_lane(redis_client, LANE).term, LaneRow.objects.get().term) == (6, 6)
     side.close()
 
 
@@ -234,7 +234,7 @@ def test_without_postgresql_the_sale_goes_on(
     redis_client: "redis.Redis", stack: Endpoints, pg_dsn: str, commits: dict[int, Position],
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
-    Control(redis_client, "olga").set_stock(1, {1001: 100})
+    Control(redis_client, "olga", LANE).set_stock(1, {1001: 100})
     side = Side(stack.redis_url, AWAY, "consumer-a", commits)
     assert side.buy(0, 1, 0) == 1
     side.guard._keeper.run_once()
@@ -248,7 +248,7 @@ def test_the_lease_is_renewed_on_a_thread(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(lease_keeper, "RENEW_S", 0.05)
-    Control(redis_client, "olga").set_stock(1, {1001: 100})
+    Control(redis_client, "olga", LANE).set_stock(1, {1001: 100})
     side = Side(stack.redis_url, pg_dsn, "consumer-a", commits)
     side.buy(0, 1, 0)
     first = Lease.objects.get().until

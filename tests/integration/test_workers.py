@@ -155,4 +155,4 @@ def test_all_workers_of_a_sale_beat_and_its_history_grows(
     # A busy Redis is not waited for with such news.
     untold = any("no heartbeat can be written" in text for text in said)
     assert untold or read_workers(redis_client, LANE) == []
-    assert read_lane(redis_client).decided == 30
+    assert read_lane(redis_client, LANE).decided == 30

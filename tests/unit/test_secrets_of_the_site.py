@@ -3,59 +3,58 @@
 import os
 import subprocess
 import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from devstack.state import keep_site_key
+from seckill.config import embedded
 from seckill.config.layers import BASE_DIR
-from seckill_project import settings
+
+SHOW_KEY = "from seckill_project import settings; print(settings.SECRET_KEY)"
 
 
-@pytest.fixture
-def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the key is kept."""
-    monkeypatch.delenv("SECKILL_SECRET_KEY", raising=False)
-    monkeypatch.setenv("SECKILL_DEVSTACK", str(tmp_path))
-    return tmp_path / "secret_key"
+def key_of_a_process(folder: Path, **variables: str) -> str:
+    """What the settings have that a new process reads."""
+    environ = {**os.environ, "SECKILL_DEVSTACK": str(folder), **variables}
+    environ = {name: value for name, value in environ.items() if value}
+    return subprocess.run(
+        [sys.executable, "-c", SHOW_KEY],
+        cwd=BASE_DIR,
+        env=environ,
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout.strip()
 
 
-def test_a_key_is_made_once_and_for_its_owner_only(kept: Path) -> None:
-    made = settings._secret_key()
+def test_a_key_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:
+    kept = tmp_path / embedded.KEY_FILE
+    keep_site_key(tmp_path)
+    made = kept.read_text()
     assert len(made) > 50
-    assert settings._secret_key() == made == kept.read_text()
     assert kept.stat().st_mode & 0o777 == 0o600
-    assert list(kept.parent.iterdir()) == [kept]
+    keep_site_key(tmp_path)
+    assert kept.read_text() == made
+    assert list(tmp_path.iterdir()) == [kept]
+    assert key_of_a_process(tmp_path, SECKILL_SECRET_KEY="") == made
+    assert key_of_a_process(tmp_path, SECKILL_SECRET_KEY="given") == "given"
 
 
-def test_an_empty_file_is_no_key(kept: Path) -> None:
+def test_an_empty_file_is_no_key(tmp_path: Path) -> None:
+    kept = tmp_path / embedded.KEY_FILE
     kept.touch(mode=0o644)
-    made = settings._secret_key()
-    assert len(made) > 50
-    assert settings._secret_key() == made
+    keep_site_key(tmp_path)
+    assert len(embedded.site_key(tmp_path)) > 50
     assert kept.stat().st_mode & 0o777 == 0o600
 
 
-def test_all_who_find_it_empty_get_the_same_key(kept: Path) -> None:
-    for _ in range(40):
-        kept.write_text("")
-        together = threading.Barrier(8)
-
-        def make(together: threading.Barrier = together) -> str:
-            together.wait(30)
-            return settings._secret_key()
-
-        with ThreadPoolExecutor(8) as pool:
-            keys = {made.result() for made in [pool.submit(make) for _ in range(8)]}
-        assert keys == {kept.read_text()}
-    assert list(kept.parent.iterdir()) == [kept]
-
-
-def test_who_comes_second_takes_the_key_of_the_first(kept: Path) -> None:
-    kept.write_text("first")
-    assert settings._keep(kept) == "first"
-    assert list(kept.parent.iterdir()) == [kept]
+def test_settings_write_nothing(tmp_path: Path) -> None:
+    """Without a key each process has one of its own."""
+    first, second = (key_of_a_process(tmp_path, SECKILL_SECRET_KEY="") for _ in range(2))
+    assert len(first) > 50
+    assert first != second
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from seckill.control.checks import FIELDS
 from seckill.control.control import Control, NoSuchActivity
 from seckill.lane.client import connect
+from seckill.lane.keys import Lane
 from seckill.lane.status import ActivityStatus
 from seckill.management.acts import (
     CODES,
@@ -76,7 +77,9 @@ class Command(BaseCommand):
                     if options["what"] in ("create", "set"):
                         self._change(control_of(client, options), options)
                     else:
-                        self._show(Control(client, shell_actor()), options.get("activity_id"))
+                        self._show(
+                            Control(client, shell_actor(), Lane()), options.get("activity_id")
+                        )
             finally:
                 client.close()
 
@@ -105,7 +108,7 @@ class Command(BaseCommand):
             raise NoSuchActivity(f"activity {activity_id} is not known; activity list shows all")
         for row in found:
             status = lane.activities.get(row.pk)
-            self.stdout.write(_line(row, status))
+            self.stdout.write(_line(row, status, lane.now_ms))
             if activity_id is not None and status is not None:
                 for item in status.items.values():
                     self.stdout.write(
@@ -170,7 +173,7 @@ def _number(text: str) -> int | None:
     return int(text)
 
 
-def _line(row: Activity, status: ActivityStatus | None) -> str:
+def _line(row: Activity, status: ActivityStatus | None, now_ms: int) -> str:
     parts = [f"activity {row.pk}" + (f" {row.name!r}" if row.name else "")]
     if status is None:
         parts.append("not loaded in Redis")
@@ -178,7 +181,7 @@ def _line(row: Activity, status: ActivityStatus | None) -> str:
         left = sum(item.left for item in status.items.values())
         sold = sum(item.sold for item in status.items.values())
         parts += [
-            state_text(status),
+            state_text(status, now_ms),
             f"version {status.version}",
             f"left {left:,}",
             f"sold {sold:,}",

@@ -92,6 +92,7 @@ class Command(BaseCommand):
             use_database(section.pg_dsn)
         self.json = options["json"]
         self.console = Console(soft_wrap=True, highlight=False)
+        self.lane = Lane()
         with connect(section.redis_url) as self.client:
             if options["watch"]:
                 self._watch(options["watch"])
@@ -100,7 +101,7 @@ class Command(BaseCommand):
 
     def _look(self, section: Server, options: dict[str, Any]) -> None:
         try:
-            report = audit(self.client)
+            report = audit(self.client, self.lane)
             kafka = self._read_kafka(section) if options["kafka"] else None
         except (CannotCheck, CannotRead, ServiceAway, DatabaseError) as reason:
             self._could_not(str(reason).strip().splitlines()[0])
@@ -121,7 +122,7 @@ class Command(BaseCommand):
 
     def _read_kafka(self, section: Server) -> KafkaReport:
         with TopicReader(section) as topic, self._progress() as progress:
-            return KafkaAudit(self.client, topic, progress=progress).run()
+            return KafkaAudit(self.client, topic, self.lane, progress=progress).run()
 
     @contextmanager
     def _progress(self) -> Iterator[Progress]:
@@ -145,7 +146,9 @@ class Command(BaseCommand):
 
     def _watch(self, interval_s: float) -> None:
         with Shutdown() as shutdown:
-            watch = Watch(lambda: audit(self.client), shutdown, interval_s, self._tell_look)
+            watch = Watch(
+                lambda: audit(self.client, self.lane), shutdown, interval_s, self._tell_look
+            )
             watch.run()
         if watch.violated is not None:
             self._keep(watch.violated, "audit --watch")
@@ -183,7 +186,7 @@ class Command(BaseCommand):
     def _write(self, clean: bool | None, checks: int, finding: str, how: str) -> None:
         try:
             by = f"{shell_actor()} ({how})"
-            write_last_audit(self.client, clean, checks, finding, by, Lane())
+            write_last_audit(self.client, clean, checks, finding, by, self.lane)
         except (RedisAway, redis.RedisError) as away:
             self.stderr.write(f"the verdict is not kept for the desk: {away}")
 

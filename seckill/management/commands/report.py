@@ -13,6 +13,7 @@ from seckill.config.sections import Server
 from seckill.errors import NoSuchActivity
 from seckill.formats.outcomes import DEFAULT_ACTIVITY
 from seckill.lane.client import connect
+from seckill.lane.keys import Lane
 from seckill.management.acts import activity_number, database_errors
 from seckill.management.arguments import add_connection_flags, readable_errors, use_database
 from seckill.process import exit_codes
@@ -62,6 +63,7 @@ class Command(BaseCommand):
                         client,
                         server,
                         options["activity_id"],
+                        Lane(),
                         messages=max(0, options["messages"]),
                         with_audit=not options["no_audit"],
                     )

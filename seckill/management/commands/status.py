@@ -15,6 +15,7 @@ from seckill.config.layers import load
 from seckill.config.sections import ControlApi
 from seckill.errors import RedisAway
 from seckill.lane.client import connect
+from seckill.lane.keys import Lane
 from seckill.management.arguments import readable_errors
 from seckill.monitoring.status_table import Look, look, table
 from seckill.process.console import Console
@@ -54,32 +55,34 @@ class Command(BaseCommand):
         """Exit code as in the help."""
         with readable_errors():
             section = load(ControlApi, {"redis_url": options["redis_url"]})
-            client = connect(section.redis_url)
+            client, lane = connect(section.redis_url), Lane()
             console = Console(highlight=False)
             try:
                 if options["json"]:
-                    now = look(client)
+                    now = look(client, lane)
                     answer = StateOut.of(now.lane, now.workers, now.audit, now.sample)
                     self.stdout.write(json.dumps(answer.model_dump(mode="json"), indent=2))
                 elif console.is_terminal and not options["once"]:
                     with Shutdown() as shutdown:
-                        _live(client, console, options["interval"], shutdown)
+                        _live(client, lane, console, options["interval"], shutdown)
                 else:
                     if not console.is_terminal:
                         console = Console(highlight=False, width=PLAIN_WIDTH)
-                    console.print(table(look(client)))
+                    console.print(table(look(client, lane)))
             finally:
                 client.close()
 
 
-def _live(client: "redis.Redis", console: Console, interval_s: float, shutdown: Shutdown) -> None:
+def _live(
+    client: "redis.Redis", lane: Lane, console: Console, interval_s: float, shutdown: Shutdown
+) -> None:
     """The table, refreshed until a stop is asked for."""
     before: Look | None = None
     with Live(console=console, auto_refresh=False) as live:
         while not shutdown.requested:
             shown: RenderableType
             try:
-                now = look(client)
+                now = look(client, lane)
                 shown, before = table(now, before), now
             except RedisAway as away:
                 shown = Text(f"{away}. Nothing is decided; requests wait in Kafka.", "red")

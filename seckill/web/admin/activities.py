@@ -218,7 +218,7 @@ class ActivityAdmin(SeckillAdmin):
         """Whether it sells now, and if not, why."""
         if getattr(activity, "unknown", True):
             return UNKNOWN
-        key = state_of(activity.live)
+        key = state_of(activity.live, activity.now_ms)
         return key, str(STATES[key][1])
 
     @display(description=_("state"))

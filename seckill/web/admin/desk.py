@@ -16,7 +16,6 @@ from django.utils.translation import gettext as _
 from seckill.audit.verdict import read_last_audit
 from seckill.errors import RedisAway
 from seckill.formats.outcomes import DEFAULT_ACTIVITY, Outcome
-from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
 from seckill.models import Activity, Item
 from seckill.telemetry.heartbeats import read_workers
@@ -88,7 +87,7 @@ def data(request: HttpRequest, activity_id: int, *, admin: ModelAdmin) -> HttpRe
     if window_s not in WINDOWS:
         window_s = WINDOWS[1]
     since_ms = _number(request, "since", 0)
-    client, lane = services.redis_client(), Lane()
+    client, lane = services.redis_client(), services.lane()
     try:
         now_ms = services.redis_now_ms()
         oldest_ms = now_ms - window_s * 1000 if window_s else 0

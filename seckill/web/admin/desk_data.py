@@ -26,7 +26,7 @@ def answer(look: Look, activity_id: int) -> dict[str, Any]:
     lag = newest_lag(look)
     return {
         "now_ms": look.now_ms,
-        "activity": _activity(activity_id, status),
+        "activity": _activity(activity_id, status, look.now_ms),
         "items": _items(status, look.names),
         "outcomes": {o.name: n for o, n in status.outcomes.items()} if status else {},
         "latency": percentiles(status.latency) if status else None,
@@ -40,8 +40,8 @@ def answer(look: Look, activity_id: int) -> dict[str, Any]:
     }
 
 
-def _activity(activity_id: int, status: ActivityStatus | None) -> dict[str, Any]:
-    key = state_of(status)
+def _activity(activity_id: int, status: ActivityStatus | None, now_ms: int) -> dict[str, Any]:
+    key = state_of(status, now_ms)
     kind, text = STATES[key]
     return {
         "id": activity_id,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from seckill.audit.verdict import LastAudit
 from seckill.lane.status import Histogram, LaneStatus
 from seckill.telemetry.heartbeats import Kind, Worker
-from seckill.telemetry.history import Sample
+from seckill.telemetry.history import FRESH_MS, Sample
 
 # A worker with work to do and without progress for so long counts as stuck, ms.
 STUCK_MS = 15_000
@@ -35,7 +35,7 @@ class Look:
 def newest_lag(look: Look) -> dict[int, int] | None:
     """Requests that Kafka holds undecided, by partition; None where nobody has said it lately."""
     for sample in reversed(look.samples):
-        if look.now_ms - sample.at_ms > 5 * HISTORY_LATE_MS:
+        if look.now_ms - sample.at_ms > FRESH_MS:
             return None
         if sample.lag is not None:
             return sample.lag
@@ -44,7 +44,7 @@ def newest_lag(look: Look) -> dict[int, int] | None:
 
 def newest_blocked(look: Look) -> tuple[int, str]:
     """Requests that Kafka hides behind open transactions, and whose; (0, ""): none is known."""
-    if not look.samples or look.now_ms - look.samples[-1].at_ms > 5 * HISTORY_LATE_MS:
+    if not look.samples or look.now_ms - look.samples[-1].at_ms > FRESH_MS:
         return 0, ""
     return sum(look.samples[-1].blocked.values()), look.samples[-1].blocked_by
 

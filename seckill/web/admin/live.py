@@ -8,7 +8,6 @@ from typing import Any
 
 from django.contrib import messages
 from django.http import HttpRequest
-from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -56,6 +55,7 @@ def attach(rows: Iterable[Any], lane: LaneStatus | None) -> None:
         else:
             row.live = status.items.get(row.item_id)
         row.unknown = lane is None
+        row.now_ms = lane.now_ms if lane else 0
 
 
 class LiveChangeList(PlainChangeList):
@@ -69,15 +69,14 @@ class LiveChangeList(PlainChangeList):
         attach(self.result_list, self.lane)
 
 
-def state_of(status: ActivityStatus | None) -> str:
-    """A key of STATES."""
+def state_of(status: ActivityStatus | None, now_ms: int) -> str:
+    """A key of STATES, at this time of Redis's clock."""
     if status is None:
         return "not loaded"
     if status.over:
         return status.over if status.over in STATES else "finished"
     if status.paused:
         return "paused"
-    now_ms = int(timezone.now().timestamp() * 1000)
     if is_open(status, now_ms):
         return "open"
     return "waiting" if status.opens_at_ms and now_ms < status.opens_at_ms else "closed"

@@ -26,7 +26,7 @@ def _sales(request: HttpRequest) -> list[dict[str, Any]]:
     attach(rows, look(request))
     found = []
     for row in rows:
-        kind, state = ("default", "–") if row.unknown else STATES[state_of(row.live)]
+        kind, state = ("default", "–") if row.unknown else STATES[state_of(row.live, row.now_ms)]
         items = row.live.items.values() if row.live else ()
         found.append(
             {

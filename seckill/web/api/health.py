@@ -62,6 +62,6 @@ def _look(request: HttpRequest) -> readiness.Readiness:
         at, found = _last[0]
         if time.monotonic() - at < KEPT_S:
             return found
-    found = readiness.look(services.redis_client())
+    found = readiness.look(services.redis_client(), services.lane())
     _last[:] = [(time.monotonic(), found)]
     return found

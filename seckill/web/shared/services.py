@@ -15,6 +15,7 @@ from django_redis import get_redis_connection
 from seckill.control.control import Control, Once
 from seckill.errors import RedisAway
 from seckill.lane.client import redis_errors
+from seckill.lane.keys import Lane
 from seckill.lane.status import LaneStatus, read_lane
 from seckill.process.events import event
 from seckill.web.shared import rate_limit
@@ -53,7 +54,12 @@ def redis_client() -> "redis.Redis":
 
 def control(actor: str, note: str = "", once: Once | None = None) -> Control:
     """The acts of the default lane, journalled under this name; `note` says why."""
-    return Control(redis_client(), actor, note=note, once=once)
+    return Control(redis_client(), actor, lane(), note=note, once=once)
+
+
+def lane() -> Lane:
+    """The lane that requests are about."""
+    return Lane()
 
 
 def redis_now_ms() -> int:
@@ -64,5 +70,5 @@ def redis_now_ms() -> int:
 
 
 def lane_status() -> LaneStatus:
-    """The default lane as it is now. Raises RedisAway."""
-    return read_lane(redis_client())
+    """The lane as it is now. Raises RedisAway."""
+    return read_lane(redis_client(), lane())

@@ -10,6 +10,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from seckill.control.control import Control
+from seckill.lane.keys import Lane
 from seckill.web.shared.accounts import make_api_key
 from tests.integration.web.pages import DEAD_REDIS, logged_in, member
 
@@ -66,7 +67,7 @@ def observer(db: None) -> Client:
 @pytest.fixture
 def control(redis_client: "redis.Redis") -> Control:
     """Acts of a test, on an empty Redis."""
-    return Control(redis_client, "test")
+    return Control(redis_client, "test", Lane())
 
 
 @pytest.fixture

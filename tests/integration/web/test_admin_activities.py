@@ -6,6 +6,7 @@ from django.test import Client
 
 from devstack.endpoints import Endpoints
 from seckill.control.control import Control
+from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
 from seckill.models import Activity, Item, StockChange
 from tests import sale
@@ -42,11 +43,11 @@ def test_an_old_form_overwrites_nothing_that_was_steered(
     assert list(page.context["adminform"].form.fields) == ["name"]
     assert "manage.py activity set" in text(page)
     control.configure_fields(1, user_limit=3, timeout_ms=700)
-    before = read_lane(redis_client).activities[1]
+    before = read_lane(redis_client, Lane()).activities[1]
     values = {"name": "Night", "user_limit": "2", "timeout_ms": "900", "opens_at_0": "2031-01-02"}
     answer = operator.post(ACTIVITIES + "1/change/", {**values, "opens_at_1": "03:04:05"})
     assert answer.status_code == 302
-    assert read_lane(redis_client).activities[1] == before
+    assert read_lane(redis_client, Lane()).activities[1] == before
     row = Activity.objects.get()
     assert (row.name, row.user_limit, row.timeout_ms, row.opens_at) == ("Night", 3, 700, None)
 
@@ -107,11 +108,11 @@ def test_finish_asks_first(operator: Client, control: Control, redis_client: "re
     control.set_stock(1, {1001: 5})
     page = ACTIVITIES + "1/finish/"
     assert "5 units stay unsold" in text(operator.get(page))
-    assert read_lane(redis_client).activities[1].over is None
+    assert read_lane(redis_client, Lane()).activities[1].over is None
     operator.post(page, {"confirmed": "yes"})
-    assert read_lane(redis_client).activities[1].over is None
+    assert read_lane(redis_client, Lane()).activities[1].over is None
     confirm(operator, page)
-    assert read_lane(redis_client).activities[1].over == "finished"
+    assert read_lane(redis_client, Lane()).activities[1].over == "finished"
     assert "It is over already: finished" in text(operator.get(page))
     Activity.objects.create(pk=2)
     refused = operator.post(ACTIVITIES + "2/finish/", {"confirmed": "yes"}, follow=True)

@@ -7,6 +7,7 @@ from django.urls import reverse
 
 from devstack.endpoints import Endpoints
 from seckill.control.control import Control
+from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
 from seckill.models import Activity, Item, StockChange
 from tests import sale
@@ -109,7 +110,7 @@ def test_set_stock_asks_twice_and_acts_once(
 
     done = operator.post(page, {**values, "note": "more came"}, follow=True)
     assert "1001: 0 → 10; version 2" in messages(done)
-    item = read_lane(redis_client).activities[1].items[1001]
+    item = read_lane(redis_client, Lane()).activities[1].items[1001]
     assert (item.left, item.loaded) == (10, 14)
     assert Item.objects.get().allocation == 14
     change = StockChange.objects.latest("id")

@@ -75,7 +75,9 @@ def test_it_opens_with_history_and_goes_on_from_there(
 
     def take(lag: dict[int, int]) -> None:
         wait_until(
-            lambda: append_sample(redis_client, lane, sample_of(read_lane(redis_client), lag)),
+            lambda: append_sample(
+                redis_client, lane, sample_of(read_lane(redis_client, Lane()), lag)
+            ),
             5,
             "the next second",
         )
@@ -110,7 +112,7 @@ def test_a_long_history_is_thinned(
     observer: Client, control: Control, redis_client: "redis.Redis", lane: Lane
 ) -> None:
     control.set_stock(1, {1001: 5})
-    sample = sample_of(read_lane(redis_client), {})
+    sample = sample_of(read_lane(redis_client, Lane()), {})
     append_sample(redis_client, lane, sample)
     ((raw, at),) = redis_client.zrange(lane.series, 0, -1, withscores=True)
     body = raw.partition(b" ")[2]
@@ -167,7 +169,7 @@ def test_what_kafka_hides_is_said(
     control.set_stock(1, {1001: 5})
     blocked = (Blocked(0, 5, 1200, Open("'shop'", None)),)
     append_sample(
-        redis_client, lane, sample_of(read_lane(redis_client), {0: 1300}, blocked=blocked)
+        redis_client, lane, sample_of(read_lane(redis_client, Lane()), {0: 1300}, blocked=blocked)
     )
     title = "Kafka hides 1,200 requests behind an open transaction"
     [found] = [alert for alert in figures(observer)["alerts"] if alert["title"] == title]
@@ -246,7 +248,7 @@ def test_each_act_is_asked_done_and_journalled(
     control.set_stock(1, {1001: 5, 1002: 5})
 
     def status() -> Any:
-        return read_lane(redis_client).activities[1]
+        return read_lane(redis_client, Lane()).activities[1]
 
     for act, values, check in (
         ("add", {"item": "1001", "units": "3"}, lambda: status().items[1001].left == 8),
@@ -313,7 +315,7 @@ def test_an_act_that_is_overtaken_in_the_act_itself(
     shown = text(operator.post(page, seen))
     assert "was at version 1 when you looked, and is at 2" in shown
     assert "9 units stay unsold" in shown
-    assert read_lane(redis_client).activities[1].over is None
+    assert read_lane(redis_client, Lane()).activities[1].over is None
 
 
 def test_forms_refuse_what_cannot_be(operator: Client, control: Control) -> None:

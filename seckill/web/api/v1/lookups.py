@@ -8,7 +8,6 @@ from ninja import Query, Router
 from pydantic import Field
 
 from seckill.audit.verdict import read_last_audit
-from seckill.lane.keys import Lane
 from seckill.models import Record, StockChange
 from seckill.telemetry.heartbeats import read_workers
 from seckill.telemetry.history import fresh_sample
@@ -45,9 +44,9 @@ def show_status(request: HttpRequest) -> StateOut:
     client = services.redis_client()
     return StateOut.of(
         services.lane_status(),
-        read_workers(client, Lane()),
-        read_last_audit(client),
-        fresh_sample(client, Lane()),
+        read_workers(client, services.lane()),
+        read_last_audit(client, services.lane()),
+        fresh_sample(client, services.lane()),
     )
 
 
@@ -109,7 +108,7 @@ def list_orders(
 )
 def show_audit(request: HttpRequest) -> AuditOut | HttpResponse:
     """What it said, and when: it was true then. 404 where none was run yet."""
-    verdict = read_last_audit(services.redis_client())
+    verdict = read_last_audit(services.redis_client(), services.lane())
     if verdict is None:
         return problem(404, "no audit was run yet: manage.py audit runs one")
     return AuditOut.of(verdict)
