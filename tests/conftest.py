@@ -29,7 +29,7 @@ from seckill.config.layers import BASE_DIR, load
 from seckill.config.sections import Server
 from seckill.lane.client import connect
 from seckill.lane.keys import Lane
-from tests.other_services import pgbouncer, use_redis_server
+from tests.helpers.other_services import pgbouncer, use_redis_server
 
 PARTITIONS = 2
 # Tests name the time that a quiet machine needs at most. A busy one has so many times as long: a

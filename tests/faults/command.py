@@ -102,3 +102,12 @@ class Command:
             os.killpg(self.pid, signal.SIGKILL)
         self.process.wait()
         self._reader.join(10)
+
+
+def stop(*commands: Command) -> None:
+    """SIGTERM, and the end it must have."""
+    for command in commands:
+        command.tell(signal.SIGTERM)
+    for command in commands:
+        assert command.ended() == 0
+        assert "Traceback" not in command.output

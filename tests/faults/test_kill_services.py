@@ -1,19 +1,9 @@
 """kill -9 of the servers in mid-load: the workers hold, say so, and go on when they are back."""
 
-import signal
 import time
 
-from tests.faults.command import Command
+from tests.faults.command import stop
 from tests.faults.harness import Sale
-
-
-def stop(*commands: Command) -> None:
-    """SIGTERM, and the end it must have."""
-    for command in commands:
-        command.tell(signal.SIGTERM)
-    for command in commands:
-        assert command.ended() == 0
-        assert "Traceback" not in command.output
 
 
 def test_killed_valkey(sale: Sale, kafka_client: str) -> None:

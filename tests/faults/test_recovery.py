@@ -14,8 +14,8 @@ from seckill.audit.audit import audit
 from seckill.lane.keys import Lane
 from seckill.models import Record
 from tests.conftest import wait_until
+from tests.faults.command import stop
 from tests.faults.harness import Sale
-from tests.faults.test_kill_services import stop
 
 
 def buyers() -> dict[int, int]:

@@ -1,1 +1,1 @@
-"""What tests share: sales, services, messages, figures. No test is here, and no test imports another."""
+"""What tests share: sales, services, messages, figures. No test imports another test."""

@@ -14,7 +14,7 @@ from kafka.admin import KafkaAdminClient
 from kafka.protocol.producer import ProduceRequest
 from kafka.record.util import encode_varint
 
-from tests.sale import now_ms
+from tests.helpers.sale import now_ms
 
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 STEP = 1 << 20

@@ -19,9 +19,9 @@ from seckill.formats.outcomes import MAX_ID, Outcome
 from seckill.lane.fence import RECOVERING, fence, lift, new_token
 from seckill.lane.keys import BUYERS_MARK, Lane, position_field
 from seckill.lane.status import read_lane
-from tests.model import FOREVER, Model, Place, Sale, Wish
-from tests.sale import body, now_ms
-from tests.unit.test_stats import histogram
+from tests.helpers.figures import histogram
+from tests.helpers.model import FOREVER, Model, ModelSale, Place, Wish
+from tests.helpers.sale import body, now_ms
 
 TIMEOUT_MS = 60_000
 SOURCES = ("0f9a2c51-6f0e-4b8e-9d0c-3a54f1f2a111", "0f9a2c51-6f0e-4b8e-9d0c-3a54f1f2a222")
@@ -200,12 +200,12 @@ class Lockstep:
             counted_buyers = {int(user): int(units) for user, units in bought.items()}
             assert counted_buyers == dict(+model.sales[activity].buyers)
 
-    def some(self, number: int) -> tuple[int, Sale]:
+    def some(self, number: int) -> tuple[int, ModelSale]:
         """One of the activities that are loaded."""
         known = list(self.model.sales.items())
         return known[number % len(known)]
 
-    def acted(self, sale: Sale, version: int) -> None:
+    def acted(self, sale: ModelSale, version: int) -> None:
         """An act counts the version up."""
         assert version > sale.version
         sale.version = version

@@ -28,7 +28,7 @@ class Wish:
 
 
 @dataclass
-class Sale:
+class ModelSale:
     """An activity: `buyers` counts always, whether there is a limit or not."""
 
     stock: dict[int, int] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class Model:
     """All of a lane. `sales` empty means that nothing is loaded."""
 
     default_timeout: float = FOREVER
-    sales: dict[int, Sale] = field(default_factory=dict)
+    sales: dict[int, ModelSale] = field(default_factory=dict)
     positions: dict[Place, int] = field(default_factory=dict)
     records: list[dict[str, Any]] = field(default_factory=list)
     lane: Counter[Any] = field(default_factory=Counter)
@@ -110,7 +110,7 @@ class Model:
                 sale.over = "sold_out"
         return outcome
 
-    def _judge(self, sale: Sale, wish: Wish, now: int) -> Outcome:
+    def _judge(self, sale: ModelSale, wish: Wish, now: int) -> Outcome:
         timeout = self.default_timeout if sale.timeout is None else sale.timeout
         if now - wish.at > timeout:
             return Outcome.EXPIRED

@@ -1,7 +1,7 @@
 """Ten million orders: how long the admin's lists, filters, searches and the export take.
 
     eval "$(.venv/bin/python manage.py devstack env)"
-    .venv/bin/python -m tests.orders_at_scale --rows 10000000
+    .venv/bin/python -m tests.helpers.orders_at_scale --rows 10000000
 
 Makes a database of its own on the server of SECKILL_PG_DSN, fills it with one INSERT, asks the
 admin for its pages through Django's own client, prints the times, and drops the database.

@@ -15,7 +15,7 @@ from seckill.lane.status import ActivityStatus
 from seckill.log_worker.storage import Storage
 from seckill.log_worker.worker import LogWorker
 from seckill.process.shutdown import Shutdown
-from tests.sale import batch, body
+from tests.helpers.sale import batch, body
 
 LANE = Lane()
 

@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from devstack.endpoints import Endpoints
-from tests.shop import Shop
+from tests.helpers.shop import Shop
 
 
 @pytest.fixture(autouse=True)

@@ -20,10 +20,10 @@ from devstack.endpoints import Endpoints
 from seckill.config.layers import BASE_DIR
 from seckill.lane.keys import Lane
 from seckill.models import Activity, Item, StockChange
-from tests import sale
 from tests.conftest import Manage, wait_until
-from tests.integration.test_control_commands import DEAD_REDIS, Ended
-from tests.shop import Shop
+from tests.helpers import sale
+from tests.helpers.commands import DEAD_REDIS, Ended
+from tests.helpers.shop import Shop
 
 PATIENCE_S = 60.0
 

@@ -10,8 +10,8 @@ from seckill.control.journal import ATTEMPTS
 from seckill.lane.client import no_retry
 from seckill.lane.keys import Lane
 from seckill.models import StockChange
-from tests.sale import everything, load_scripts, only_reads
-from tests.shop import Shop
+from tests.helpers.sale import everything, load_scripts, only_reads
+from tests.helpers.shop import Shop
 
 LANE = Lane()
 # As many as Lua counts exactly, also as a sum over a thousand items.

@@ -15,8 +15,8 @@ from seckill.control.act_script import ActScripts, Seen, Turn
 from seckill.errors import Fenced, NoSuchActivity, RedisRefuses, Refused, VersionMoved
 from seckill.lane.client import connect, run_script
 from seckill.lane.keys import BUYERS_MARK, CONTROL_CHANNEL, Lane
-from tests.integration.test_script_rights import CALLS, KEYS, TOKEN, Call
-from tests.sale import everything, put_on_sale
+from tests.helpers.sale import everything, put_on_sale
+from tests.helpers.script_calls import CALLS, KEYS, TOKEN, Call
 
 LANE = Lane()
 ACTS = [call for call in CALLS if call.keys[:3] == [LANE.activities, LANE.state, KEYS.state]]

@@ -18,9 +18,9 @@ from seckill.lane.client import no_retry
 from seckill.lane.keys import CONTROL_CHANNEL, Lane
 from seckill.models import Activity, Item, Record, StockChange
 from seckill.recovery.rebuild import recover
-from tests.integration.test_log_worker import Lossy
-from tests.sale import SOURCE, body, everything, holds_no_sale, load_scripts, only_reads
-from tests.shop import LANE, Busy, Shop
+from tests.helpers.sale import SOURCE, body, everything, holds_no_sale, load_scripts, only_reads
+from tests.helpers.shop import LANE, Busy, Shop
+from tests.helpers.storing import Lossy
 
 # Each act on a loaded activity 1, as an operator would call it.
 CALLS: dict[str, Callable[..., Act]] = {

@@ -36,7 +36,7 @@ from seckill.models import Item
 from seckill.process.shutdown import Shutdown
 from seckill.recovery.rebuild import recover
 from tests.conftest import Manage
-from tests.sale import body, keep_dead, new_source, now_ms
+from tests.helpers.sale import body, keep_dead, new_source, now_ms
 
 LANE = Lane()
 KEYS = LANE.activity(1)

@@ -29,8 +29,8 @@ from seckill.lane.status import read_lane
 from seckill.log_worker.storage import Storage
 from seckill.log_worker.worker import LogWorker
 from seckill.process.shutdown import Shutdown
-from tests.messages import send
-from tests.sale import body
+from tests.helpers.messages import send
+from tests.helpers.sale import body
 
 LANE = Lane()
 KEYS = LANE.activity(1)

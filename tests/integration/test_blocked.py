@@ -24,9 +24,9 @@ from seckill.telemetry.history import fresh_sample
 from seckill.telemetry.lag import LagWatch, Tails
 from seckill.telemetry.sampler import Sampler
 from tests.conftest import Manage, wait_until
-from tests.integration.test_consumer import SOON_S, Node, node
-from tests.messages import send
-from tests.sale import body, put_on_sale
+from tests.helpers.messages import send
+from tests.helpers.node import SOON_S, Node, node
+from tests.helpers.sale import body, put_on_sale
 
 __all__ = ["node"]
 LANE = Lane()

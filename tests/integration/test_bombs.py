@@ -22,10 +22,10 @@ from seckill.config.sections import Server
 from seckill.dead_letters.writer import dead_topic
 from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
-from tests import bombs
-from tests.integration.test_consumer import Node, node
-from tests.messages import headers, read
-from tests.sale import body, put_on_sale
+from tests.helpers import bombs
+from tests.helpers.messages import headers, read
+from tests.helpers.node import Node, node
+from tests.helpers.sale import body, put_on_sale
 
 __all__ = ["node"]
 LANE = Lane()

@@ -20,9 +20,9 @@ from seckill.lane.status import LaneStatus
 from seckill.models import Activity, Item, Record, StockChange
 from seckill.models import Lane as LaneRow
 from seckill.recovery.rebuild import recover
-from tests.integration.test_log_worker import Lossy
-from tests.sale import SOURCE, body, buyers_of, everything, holds_no_sale, stock, waiting
-from tests.shop import LANE, Busy, Shop
+from tests.helpers.sale import SOURCE, body, buyers_of, everything, holds_no_sale, stock, waiting
+from tests.helpers.shop import LANE, Busy, Shop
+from tests.helpers.storing import Lossy
 
 
 class TestSetStock:

@@ -22,8 +22,8 @@ from seckill.dead_letters.writer import (
 )
 from seckill.errors import BrokerAway
 from tests.conftest import wait_until
-from tests.messages import configure, headers, read
-from tests.sale import SOURCE, batch, body
+from tests.helpers.messages import configure, headers, read
+from tests.helpers.sale import SOURCE, batch, body
 
 
 @pytest.fixture

@@ -24,8 +24,8 @@ from seckill.log_worker.storage import Storage
 from seckill.log_worker.worker import LogWorker
 from seckill.models import DeadRecord, Record
 from seckill.process.shutdown import Shutdown
-from tests.messages import headers, read, send
-from tests.sale import body, keep_dead
+from tests.helpers.messages import headers, read, send
+from tests.helpers.sale import body, keep_dead
 
 LANE = Lane()
 SOURCE = "0f9a2c51-6f0e-4b8e-9d0c-3a54f1f2a111"

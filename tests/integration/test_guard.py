@@ -15,7 +15,7 @@ from seckill.lane.status import read_lane
 from seckill.log_worker.storage import Storage
 from seckill.log_worker.worker import LogWorker
 from seckill.process.shutdown import Shutdown
-from tests.sale import SOURCE, batch, body, put_on_sale, waiting
+from tests.helpers.sale import SOURCE, batch, body, put_on_sale, waiting
 
 LANE = Lane()
 

@@ -20,8 +20,8 @@ from seckill.lane.keys import Lane
 from seckill.models import Activity, Record
 from tests.conftest import Manage, wait_until
 from tests.faults.harness import Sale
-from tests.messages import send
-from tests.sale import body
+from tests.helpers.messages import send
+from tests.helpers.sale import body
 
 PROCESSES = 8
 UNITS = 1_000

@@ -7,9 +7,9 @@ from seckill.broker.reader import Reader
 from seckill.broker.unpack import Message
 from seckill.errors import BrokerAway
 from tests.conftest import wait_until
-from tests.integration.test_consumer import SOON_S, Node, node
-from tests.messages import configure
-from tests.sale import body, put_on_sale
+from tests.helpers.messages import configure
+from tests.helpers.node import SOON_S, Node, node
+from tests.helpers.sale import body, put_on_sale
 
 __all__ = ["node"]
 COMPACTING = {

@@ -20,9 +20,9 @@ from seckill.dead_letters.writer import DeadLetters, dead_topic
 from seckill.errors import RedisAway
 from seckill.lane.keys import Lane, position_field
 from tests.conftest import wait_until
-from tests.integration.test_consumer import SOON_S, Node, node, running
-from tests.messages import read
-from tests.sale import body, put_on_sale, waiting
+from tests.helpers.messages import read
+from tests.helpers.node import SOON_S, Node, node, running
+from tests.helpers.sale import body, put_on_sale, waiting
 
 __all__ = ["node"]
 LANE = Lane()

@@ -7,8 +7,8 @@ from seckill.consumer.group import ConsumerGroup
 from seckill.process.shutdown import Shutdown
 from seckill.telemetry.lag import LagWatch, Tails
 from tests.conftest import wait_until
-from tests.integration.test_consumer import SOON_S, Node, node
-from tests.sale import body, put_on_sale
+from tests.helpers.node import SOON_S, Node, node
+from tests.helpers.sale import body, put_on_sale
 
 __all__ = ["node"]
 

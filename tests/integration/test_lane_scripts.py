@@ -7,7 +7,7 @@ import redis
 
 from seckill.lane.client import run_script
 from seckill.lane.keys import Lane
-from tests.sale import everything
+from tests.helpers.sale import everything
 
 LANE = Lane()
 NEW_BUYERS = LANE.activity(1).new_buyers

@@ -31,16 +31,16 @@ from seckill.models import Lane as LaneRow
 from seckill.postgres import lease
 from seckill.postgres.lease import Claim, LaneLost, NotLeading, RedisOlder
 from seckill.process.shutdown import Shutdown
-from tests.integration.test_recovery import Shop, set_back, snapshot
-from tests.sale import SOURCE, body, everything
+from tests.helpers.recovering import LostShop, set_back, snapshot
+from tests.helpers.sale import SOURCE, body, everything
 
 LANE = Lane()
 
 
 @pytest.fixture
-def shop(stack: Endpoints, redis_client: "redis.Redis", pg_dsn: str) -> Iterator[Shop]:
+def shop(stack: Endpoints, redis_client: "redis.Redis", pg_dsn: str) -> Iterator[LostShop]:
     """A hundred units of one item."""
-    shop = Shop(redis_client, stack.redis_url, pg_dsn)
+    shop = LostShop(redis_client, stack.redis_url, pg_dsn)
     shop.control.set_stock(1, {1001: 100})
     yield shop
     shop.engine.close()
@@ -49,7 +49,7 @@ def shop(stack: Endpoints, redis_client: "redis.Redis", pg_dsn: str) -> Iterator
 
 class TestLateStore:
     def test_a_batch_that_was_read_before_a_recovery_is_not_stored_after_it(
-        self, shop: Shop, pg_dsn: str
+        self, shop: LostShop, pg_dsn: str
     ) -> None:
         """Its units are sold to others by then: 150 rows of 100 units, and every audit clean."""
         shop.buy(0, *[body(n) for n in range(1, 51)])
@@ -68,7 +68,9 @@ class TestLateStore:
         report = audit(shop.client, LANE)
         assert report.clean, report.findings
 
-    def test_in_a_transaction_that_is_open_it_is_waited_for(self, shop: Shop, pg_dsn: str) -> None:
+    def test_in_a_transaction_that_is_open_it_is_waited_for(
+        self, shop: LostShop, pg_dsn: str
+    ) -> None:
         """See test_a_batch_that_is_being_stored_at_the_loss_counts: here the row's lock itself."""
         shop.buy(0, body(1))
         shop.store()
@@ -80,7 +82,7 @@ class TestLateStore:
         assert LaneRow.objects.get().generation == 1
         assert read_lane(shop.client, LANE).generation == 1
 
-    def test_the_worker_itself_goes_on(self, shop: Shop) -> None:
+    def test_the_worker_itself_goes_on(self, shop: LostShop) -> None:
         """Its read-ahead is of before: it reads again, and stores what the lane has now."""
         shop.worker.batch_size = 5
         shop.buy(0, *[body(n) for n in range(1, 16)])
@@ -114,7 +116,7 @@ class TestFencedLane:
         ],
         ids=["set", "add", "pause", "resume", "finish", "reopen", "configure", "sync", "another"],
     )
-    def test_no_act_changes_it(self, shop: Shop, act: Callable[[Control], Any]) -> None:
+    def test_no_act_changes_it(self, shop: LostShop, act: Callable[[Control], Any]) -> None:
         """An older Redis would give its stock to PostgreSQL, and the recovery would believe it."""
         shop.buy(0, *[body(n) for n in range(1, 41)])
         copy = snapshot(shop.client)
@@ -130,7 +132,7 @@ class TestFencedLane:
         shop.recover()
         assert shop.left() == {1001: 40}
 
-    def test_an_older_redis_refuses_acts_before_it_is_fenced(self, shop: Shop) -> None:
+    def test_an_older_redis_refuses_acts_before_it_is_fenced(self, shop: LostShop) -> None:
         """No consumer has looked yet: the act compares by itself."""
         shop.buy(0, body(1))
         copy = snapshot(shop.client)
@@ -159,7 +161,7 @@ def moment(ms: int) -> datetime:
 class TestLostActs:
     """Redis comes back without an operator's act, and nothing was sold in between."""
 
-    def guard(self, shop: Shop, pg_dsn: str) -> str:
+    def guard(self, shop: LostShop, pg_dsn: str) -> str:
         """Why the lane is fenced after a consumer's new connection; "" it is not."""
         guard = Guard(shop.client, LANE, pg_dsn, lambda: SOURCE, dict, "test")
         guard.admit(shop.client.info("server")["run_id"])
@@ -168,7 +170,7 @@ class TestLostActs:
         return found.why if found else ""
 
     @pytest.mark.parametrize("name", ACTS)
-    def test_the_guard_finds_it(self, shop: Shop, pg_dsn: str, name: str) -> None:
+    def test_the_guard_finds_it(self, shop: LostShop, pg_dsn: str, name: str) -> None:
         assert self.guard(shop, pg_dsn) == ""
         copy = snapshot(shop.client)
         ACTS[name](shop.control)
@@ -177,7 +179,9 @@ class TestLostActs:
         assert "the journal has acts up to version" in self.guard(shop, pg_dsn)
 
     @pytest.mark.parametrize("name", ACTS)
-    def test_the_audit_finds_it_and_its_advice_brings_it_back(self, shop: Shop, name: str) -> None:
+    def test_the_audit_finds_it_and_its_advice_brings_it_back(
+        self, shop: LostShop, name: str
+    ) -> None:
         copy = snapshot(shop.client)
         ACTS[name](shop.control)
         set_back(shop.client, copy)
@@ -196,7 +200,7 @@ class TestLostActs:
         }[name]
 
     @pytest.mark.parametrize("field", ["paused", "user_limit", "closes_at", "timeout", "over"])
-    def test_a_field_that_was_lost_alone(self, shop: Shop, pg_dsn: str, field: str) -> None:
+    def test_a_field_that_was_lost_alone(self, shop: LostShop, pg_dsn: str, field: str) -> None:
         """The version is the same: somebody has changed the hash by hand, or restored a part."""
         shop.control.configure_fields(1, user_limit=5, closes_at=moment(2**42), timeout_ms=99)
         shop.control.pause(1)
@@ -208,7 +212,7 @@ class TestLostActs:
             read_lane(shop.client, LANE).fence.why  # type: ignore[union-attr]
         )
 
-    def test_an_activity_that_is_gone(self, shop: Shop, pg_dsn: str) -> None:
+    def test_an_activity_that_is_gone(self, shop: LostShop, pg_dsn: str) -> None:
         shop.control.set_stock(2, {7: 5})
         shop.client.srem(LANE.activities, "2")
         assert "activity 2 was put on sale" in self.guard(shop, pg_dsn)
@@ -217,14 +221,14 @@ class TestLostActs:
 class TestParkedOrders:
     """A record that PostgreSQL refuses is an accepted order: it outlives Redis."""
 
-    def refuse(self, shop: Shop) -> None:
+    def refuse(self, shop: LostShop) -> None:
         """Two orders, the first of which PostgreSQL refuses."""
         shop.buy(0, body(1), body(2))
         newest, oldest = shop.client.lrange(LANE.list, 0, -1)
         shop.client.delete(LANE.list)
         shop.client.rpush(LANE.list, newest, oldest.replace(b'"success"', b'"a\\u0000b"'))
 
-    def test_its_unit_is_not_sold_again(self, shop: Shop) -> None:
+    def test_its_unit_is_not_sold_again(self, shop: LostShop) -> None:
         self.refuse(shop)
         shop.store()
         assert (Record.objects.count(), DeadRecord.objects.count()) == (1, 1)
@@ -236,7 +240,7 @@ class TestParkedOrders:
         assert (lane.recovered, lane.activities[1].total_outcomes[1]) == (0, 2)  # type: ignore[index]
         assert audit(shop.client, LANE).records_dead == 1
 
-    def test_stored_and_parked_in_one_transaction(self, shop: Shop, pg_dsn: str) -> None:
+    def test_stored_and_parked_in_one_transaction(self, shop: LostShop, pg_dsn: str) -> None:
         """Cut off after the row of the second: the first one would be lost with Redis."""
         self.refuse(shop)
 
@@ -255,7 +259,7 @@ class TestParkedOrders:
         shop.recover()
         assert shop.left() == {1001: 98}
 
-    def test_the_list_of_earlier_versions_is_moved(self, shop: Shop) -> None:
+    def test_the_list_of_earlier_versions_is_moved(self, shop: LostShop) -> None:
         shop.buy(0, body(1))
         record: bytes = shop.client.rpop(LANE.list)  # type: ignore[assignment]
         letters = [b'{"reason":"old","record":%s}' % _quoted(record), b"no letter"]
@@ -274,7 +278,7 @@ def _quoted(raw: bytes) -> bytes:
 class TestFutureRows:
     """A row at an offset that nobody has decided: restored by hand, or by another lane."""
 
-    def test_it_is_a_finding_and_the_real_order_is_kept(self, shop: Shop) -> None:
+    def test_it_is_a_finding_and_the_real_order_is_kept(self, shop: LostShop) -> None:
         Record.objects.create(
             user_id=9, activity_id=1, item_id=1001, quantity=50, cost_ms=1, status="success",
             ts="2026-01-01T00:00:00Z", source=SOURCE, partition=0, offset=3, version=1,
@@ -295,7 +299,7 @@ class TestFutureRows:
 
 
 class TestForeignRecords:
-    def test_thousands_of_the_original_programs_do_not_stop_ours(self, shop: Shop) -> None:
+    def test_thousands_of_the_original_programs_do_not_stop_ours(self, shop: LostShop) -> None:
         """They have no identity. Each was a batch of its own: 2.6 of ours a second."""
         foreign = (
             b'{"user_id":1,"activity_id":1,"item_id":1001,"quantity":1,"cost_ms":1,'
@@ -316,7 +320,7 @@ class TestForeignRecords:
         findings = audit(shop.client, LANE).findings
         assert {f.invariant for f in findings} == {NEVER_LOST}
 
-    def test_read_twice_they_are_kept_once(self, shop: Shop, pg_dsn: str) -> None:
+    def test_read_twice_they_are_kept_once(self, shop: LostShop, pg_dsn: str) -> None:
         """The answer to the trim was lost."""
         shop.client.lpush(LANE.list, "junk", "junk")
 
@@ -388,7 +392,7 @@ class TestTwoRedisOnePostgres:
     """
 
     @pytest.fixture
-    def other(self, shop: Shop, stack: Endpoints) -> Iterator["redis.Redis"]:
+    def other(self, shop: LostShop, stack: Endpoints) -> Iterator["redis.Redis"]:
         """Another database of the same server is another Redis, as far as keys are concerned."""
         other = redis.Redis.from_url(stack.redis_url.rpartition("/")[0] + "/5")
         other.flushdb()
@@ -396,7 +400,9 @@ class TestTwoRedisOnePostgres:
         other.flushdb()
         other.close()
 
-    def test_it_is_refused_everywhere(self, shop: Shop, other: "redis.Redis", pg_dsn: str) -> None:
+    def test_it_is_refused_everywhere(
+        self, shop: LostShop, other: "redis.Redis", pg_dsn: str
+    ) -> None:
         shop.buy(0, body(1))
         shop.store()
         control = Control(other, "olga", LANE)
@@ -427,7 +433,7 @@ class TestTwoRedisOnePostgres:
         assert read_lane(other, LANE).fence is None
 
 
-def test_an_oversold_lane_stays_fenced(shop: Shop) -> None:
+def test_an_oversold_lane_stays_fenced(shop: LostShop) -> None:
     """Rows above the allocation: a finding of the audit too, where Redis knows nothing of them."""
     shop.buy(0, *[body(n) for n in range(1, 61)])
     shop.store()
@@ -438,7 +444,7 @@ def test_an_oversold_lane_stays_fenced(shop: Shop) -> None:
     assert [f.invariant for f in found] == [NEVER_OVERSOLD]
 
 
-def test_positions_of_a_partition_alone(shop: Shop) -> None:
+def test_positions_of_a_partition_alone(shop: LostShop) -> None:
     """The hash of positions was deleted by hand: nobody decides from the start again."""
     shop.buy(0, body(1))
     shop.client.delete(LANE.positions)
@@ -448,7 +454,7 @@ def test_positions_of_a_partition_alone(shop: Shop) -> None:
     assert (reply.status, read_lane(shop.client, LANE).fence.word) == (Status.REWOUND, REWOUND)  # type: ignore[union-attr]
 
 
-def test_a_wrong_database_is_no_answer(shop: Shop, pg_dsn: str) -> None:
+def test_a_wrong_database_is_no_answer(shop: LostShop, pg_dsn: str) -> None:
     """The lane is not known there: records wait, and nothing is trimmed."""
     shop.buy(0, body(1))
     LaneRow.objects.all().delete()

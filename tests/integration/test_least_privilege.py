@@ -20,7 +20,7 @@ from seckill.config.sections import Server
 from seckill.lane.keys import Lane
 from tests.conftest import Manage
 from tests.faults.harness import Sale
-from tests.servers import free_port
+from tests.helpers.servers import free_port
 
 DEPLOY = (BASE_DIR / "docs" / "deploy.md").read_text()
 PASSWORD = "hunter2"

@@ -12,8 +12,8 @@ from seckill.control.loading import Loader
 from seckill.errors import RedisAway, VersionMoved
 from seckill.lane.client import no_retry
 from seckill.models import Activity
-from tests.sale import body, buyers_of, load_scripts, only_reads
-from tests.shop import LANE, Shop
+from tests.helpers.sale import body, buyers_of, load_scripts, only_reads
+from tests.helpers.shop import LANE, Shop
 
 Hook = Callable[[], None]
 

@@ -2,73 +2,21 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import redis
 
-from devstack.endpoints import Endpoints
-from seckill.consumer.engine import Engine
 from seckill.errors import PostgresAway, RedisAway
 from seckill.lane.client import no_retry
-from seckill.lane.keys import Lane
 from seckill.log_worker.storage import Storage, Stored
 from seckill.log_worker.worker import LogWorker
 from seckill.models import DeadRecord, Item, Record
-from seckill.process.shutdown import Shutdown
 from tests.conftest import wait_until
-from tests.integration.test_storage import cut_all_others
-from tests.sale import batch, body, new_source, only_reads, put_on_sale, waiting
-
-LANE = Lane()
-
-
-class Sale:
-    """A sale of which some requests are accepted, and workers to store them."""
-
-    def __init__(self, client: "redis.Redis", redis_url: str, dsn: str) -> None:
-        self.client, self.redis_url, self.dsn = client, redis_url, dsn
-        self.engine = Engine(redis_url, LANE)
-        self.storages: list[Storage] = []
-        self.said: list[str] = []
-        put_on_sale(client, {1001: 10**6, 1002: 10**6})
-
-    def accept(self, requests: int, items: dict[int, int] | None = None) -> None:
-        """So many accepted requests, each with its records in the list."""
-        values = [body(n, items) for n in range(1, requests + 1)]
-        self.engine.decide([batch(values, source=new_source())])
-
-    def worker(
-        self, storage: Storage | None = None, client: "redis.Redis | None" = None, **options: Any
-    ) -> LogWorker:
-        """A worker with a connection of its own."""
-        self.storages.append(storage or Storage(self.dsn))
-        return LogWorker(
-            client or self.client, self.storages[-1], Shutdown(), say=self.said.append, **options
-        )
-
-    def close(self) -> None:
-        self.engine.close()
-        for storage in self.storages:
-            storage.close()
-
-
-@pytest.fixture
-def sale(stack: Endpoints, redis_client: "redis.Redis", pg_dsn: str) -> Iterator[Sale]:
-    """A running sale on empty services."""
-    sale = Sale(redis_client, stack.redis_url, pg_dsn)
-    yield sale
-    sale.close()
-
-
-def all_stored_once(sale: Sale, records: int) -> None:
-    """Every record is a row, the list is empty, the inventory is the sum."""
-    assert waiting(sale.client) == []
-    rows = list(Record.objects.values_list("item_id", "quantity"))
-    assert len(rows) == records
-    for item in Item.objects.all():
-        assert item.sold == sum(units for number, units in rows if number == item.item_id)
+from tests.helpers.books import cut_all_others
+from tests.helpers.sale import waiting
+from tests.helpers.storing import LANE, Lossy, StoredSale, all_stored_once
 
 
 def dead() -> list[DeadRecord]:
@@ -76,7 +24,7 @@ def dead() -> list[DeadRecord]:
     return list(DeadRecord.objects.order_by("id"))
 
 
-def test_one_turn_moves_one_batch_from_the_tail(sale: Sale) -> None:
+def test_one_turn_moves_one_batch_from_the_tail(sale: StoredSale) -> None:
     sale.accept(10, {1001: 1, 1002: 3})
     records = waiting(sale.client)
     worker = sale.worker(batch_size=6)
@@ -90,7 +38,7 @@ def test_one_turn_moves_one_batch_from_the_tail(sale: Sale) -> None:
     assert Item.objects.get(item_id=1002).sold == 30
 
 
-def test_the_next_batch_is_read_while_postgresql_stores(sale: Sale) -> None:
+def test_the_next_batch_is_read_while_postgresql_stores(sale: StoredSale) -> None:
     """And it is forgotten where the batch before it was not stored."""
     sale.accept(24)
     records = waiting(sale.client)
@@ -136,7 +84,7 @@ def test_the_next_batch_is_read_while_postgresql_stores(sale: Sale) -> None:
     client.close()
 
 
-def test_what_comes_after_a_full_batch_is_not_taken_for_nothing(sale: Sale) -> None:
+def test_what_comes_after_a_full_batch_is_not_taken_for_nothing(sale: StoredSale) -> None:
     """The next batch was looked for before it came: 0 would end a drain."""
     sale.accept(2)
     worker = sale.worker(batch_size=2)
@@ -146,7 +94,7 @@ def test_what_comes_after_a_full_batch_is_not_taken_for_nothing(sale: Sale) -> N
     all_stored_once(sale, 3)
 
 
-def test_a_batch_read_twice_is_stored_once(sale: Sale) -> None:
+def test_a_batch_read_twice_is_stored_once(sale: StoredSale) -> None:
     sale.accept(5)
     copy = sale.client.lrange(LANE.list, 0, -1)
     sale.worker().run_once()
@@ -155,35 +103,6 @@ def test_a_batch_read_twice_is_stored_once(sale: Sale) -> None:
     assert again.run_once() == 5
     assert (again.stored, again.known) == (0, 5)
     all_stored_once(sale, 5)
-
-
-class Lossy(redis.Redis):
-    """Does what it is asked, and then, once, loses the answer to one command, if it writes."""
-
-    lose: str | None = None
-
-    def execute_command(self, *args: Any, **options: Any) -> Any:
-        answer = super().execute_command(*args, **options)
-        if not only_reads(args):
-            self._lost(args[0])
-        return answer
-
-    def pipeline(self, *args: Any, **options: Any) -> Any:
-        pipe = super().pipeline(*args, **options)
-        execute = pipe.execute
-
-        def lossy() -> Any:
-            answer = execute()
-            self._lost("LRANGE")
-            return answer
-
-        pipe.execute = lossy
-        return pipe
-
-    def _lost(self, command: str) -> None:
-        if command == self.lose:
-            self.lose = None
-            raise redis.ConnectionError("the answer was lost")
 
 
 class LossyStorage(Storage):
@@ -213,7 +132,7 @@ def fail(error: BaseException) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("command", ["LRANGE", "EVALSHA"])
-def test_redis_loses_an_answer(sale: Sale, command: str) -> None:
+def test_redis_loses_an_answer(sale: StoredSale, command: str) -> None:
     """EVALSHA is the trim: it was done, and the worker does not know."""
     sale.accept(5)
     client = Lossy.from_url(sale.redis_url, retry=no_retry())
@@ -233,7 +152,7 @@ def test_redis_loses_an_answer(sale: Sale, command: str) -> None:
 @pytest.mark.parametrize(
     "error", [PostgresAway("the answer was lost"), Killed()], ids=["lost", "killed"]
 )
-def test_postgresql_commits_and_nobody_hears_of_it(sale: Sale, error: BaseException) -> None:
+def test_postgresql_commits_and_nobody_hears_of_it(sale: StoredSale, error: BaseException) -> None:
     sale.accept(20)
     storage = LossyStorage(sale.dsn)
     storage.after = fail(error)
@@ -248,7 +167,7 @@ def test_postgresql_commits_and_nobody_hears_of_it(sale: Sale, error: BaseExcept
     all_stored_once(sale, 20)
 
 
-def test_killed_before_the_commit(sale: Sale) -> None:
+def test_killed_before_the_commit(sale: StoredSale) -> None:
     sale.accept(5)
 
     class Dying(Storage):
@@ -262,7 +181,7 @@ def test_killed_before_the_commit(sale: Sale) -> None:
     all_stored_once(sale, 5)
 
 
-def test_another_worker_takes_the_batch_in_between(sale: Sale) -> None:
+def test_another_worker_takes_the_batch_in_between(sale: StoredSale) -> None:
     """It stores and trims what this one has read: this one's trim finds another tail."""
     sale.accept(20)
     storage = LossyStorage(sale.dsn)
@@ -282,7 +201,7 @@ def test_another_worker_takes_the_batch_in_between(sale: Sale) -> None:
     all_stored_once(sale, 24)
 
 
-def test_two_workers_at_once_while_the_sale_goes_on(sale: Sale) -> None:
+def test_two_workers_at_once_while_the_sale_goes_on(sale: StoredSale) -> None:
     workers = [sale.worker(batch_size=7), sale.worker(batch_size=11)]
     selling = threading.Event()
     failures: list[BaseException] = []
@@ -310,13 +229,13 @@ def test_two_workers_at_once_while_the_sale_goes_on(sale: Sale) -> None:
 
 
 class TestPoison:
-    def changed(self, sale: Sale, **members: Any) -> None:
+    def changed(self, sale: StoredSale, **members: Any) -> None:
         """Put a record into the list that the script would not write."""
         sale.accept(1)
         newest = json.loads(sale.client.lpop(LANE.list))  # type: ignore[arg-type]
         sale.client.lpush(LANE.list, json.dumps({**newest, **members}))
 
-    def test_what_cannot_be_read_is_parked_and_the_rest_is_stored(self, sale: Sale) -> None:
+    def test_what_cannot_be_read_is_parked_and_the_rest_is_stored(self, sale: StoredSale) -> None:
         junk = [b"junk", b"", b"\xff\xfe", b'{"user_id":1}', b"[]", b"x" * 100_000]
         for text in junk:
             sale.accept(1)
@@ -333,7 +252,7 @@ class TestPoison:
         assert all(letter.reason for letter in letters)
         assert {letter.kind for letter in letters} == {"unreadable"}
 
-    def test_what_cannot_be_stored_is_parked_and_the_rest_is_stored(self, sale: Sale) -> None:
+    def test_what_cannot_be_stored_is_parked_and_the_rest_is_stored(self, sale: StoredSale) -> None:
         sale.accept(5)
         self.changed(sale, status="a\0b")
         sale.accept(5)
@@ -350,7 +269,7 @@ class TestPoison:
         assert worker.stored == 19 - len(reasons)
         all_stored_once(sale, 19 - len(reasons))
 
-    def test_only_junk(self, sale: Sale) -> None:
+    def test_only_junk(self, sale: StoredSale) -> None:
         sale.client.lpush(LANE.list, *[b"junk"] * 20)
         worker = sale.worker(batch_size=6)
         while worker.run_once():
@@ -358,7 +277,7 @@ class TestPoison:
         assert worker.parked == len(dead()) == 20
         assert waiting(sale.client) == []
 
-    def test_junk_that_looks_alike_does_not_pass_for_a_batch(self, sale: Sale) -> None:
+    def test_junk_that_looks_alike_does_not_pass_for_a_batch(self, sale: StoredSale) -> None:
         """A worker that comes too late finds junk at both ends of another batch, as in its own."""
 
         def lay(records: int) -> None:
@@ -384,7 +303,7 @@ class TestPoison:
 
 
 class TestAway:
-    def test_postgresql_away_keeps_everything(self, sale: Sale) -> None:
+    def test_postgresql_away_keeps_everything(self, sale: StoredSale) -> None:
         sale.accept(5)
         records = waiting(sale.client)
         worker = sale.worker(Storage("postgresql://u@127.0.0.1:1/none"))
@@ -393,7 +312,7 @@ class TestAway:
                 worker.run_once()
         assert waiting(sale.client) == records
 
-    def test_redis_away(self, sale: Sale) -> None:
+    def test_redis_away(self, sale: StoredSale) -> None:
         nobody = redis.Redis.from_url("redis://127.0.0.1:1/0", retry=no_retry())
         worker = sale.worker(client=nobody)
         with pytest.raises(RedisAway):
@@ -402,7 +321,7 @@ class TestAway:
 
     @pytest.mark.direct
     def test_it_goes_on_when_postgresql_is_back(
-        self, sale: Sale, caplog: pytest.LogCaptureFixture
+        self, sale: StoredSale, caplog: pytest.LogCaptureFixture
     ) -> None:
         sale.accept(5)
         worker = sale.worker(interval_s=0.01)
@@ -422,7 +341,7 @@ class TestAway:
         assert any("PostgreSQL is away" in m and "nothing is lost" in m for m in messages)
         assert any("going on" in m for m in messages)
 
-    def test_a_full_redis_is_emptied(self, sale: Sale) -> None:
+    def test_a_full_redis_is_emptied(self, sale: StoredSale) -> None:
         """PostgreSQL was away for so long that Redis is full: the worker is what makes room."""
         sale.accept(10)
         sale.client.lpush(LANE.list, b"junk")
@@ -438,7 +357,7 @@ class TestAway:
 
 
 class TestRun:
-    def test_drain_ends_when_nothing_is_left(self, sale: Sale) -> None:
+    def test_drain_ends_when_nothing_is_left(self, sale: StoredSale) -> None:
         sale.accept(25)
         worker = sale.worker(batch_size=10, interval_s=60)
         worker.run(drain=True)
@@ -447,7 +366,7 @@ class TestRun:
             "[log worker] waiting 0 | stored 25 | already stored 0 | parked 0 (in all 0)"
         ]
 
-    def test_a_stop_is_heard_while_idle(self, sale: Sale) -> None:
+    def test_a_stop_is_heard_while_idle(self, sale: StoredSale) -> None:
         worker = sale.worker(interval_s=60)
         thread = threading.Thread(target=worker.run)
         thread.start()
@@ -455,7 +374,7 @@ class TestRun:
         thread.join(120)
         assert not thread.is_alive()
 
-    def test_a_status_line_each_interval(self, sale: Sale) -> None:
+    def test_a_status_line_each_interval(self, sale: StoredSale) -> None:
         worker = sale.worker(status_interval_s=0.01, interval_s=0.01)
         thread = threading.Thread(target=worker.run)
         thread.start()

@@ -14,7 +14,7 @@ from seckill.log_worker.worker import FIRST_PAUSE_S, LONGEST_PAUSE_S, LogWorker
 from seckill.models import DeadRecord
 from seckill.postgres.lease import NotLeading
 from seckill.process.shutdown import Shutdown
-from tests.integration.test_log_worker import Sale, all_stored_once
+from tests.helpers.storing import StoredSale, all_stored_once
 
 LANE = Lane()
 NOBODY = "postgresql://u@127.0.0.1:1/none"
@@ -35,20 +35,20 @@ class Waits(Shutdown):
 
 
 @pytest.fixture
-def sale(stack: Endpoints, redis_client: "redis.Redis", pg_dsn: str) -> Iterator[Sale]:
-    sale = Sale(redis_client, stack.redis_url, pg_dsn)
+def sale(stack: Endpoints, redis_client: "redis.Redis", pg_dsn: str) -> Iterator[StoredSale]:
+    sale = StoredSale(redis_client, stack.redis_url, pg_dsn)
     yield sale
     sale.close()
 
 
-def worker_that_waits(sale: Sale, most: int, **options: Any) -> tuple[LogWorker, Waits]:
+def worker_that_waits(sale: StoredSale, most: int, **options: Any) -> tuple[LogWorker, Waits]:
     worker = sale.worker(**options)
     waits = Waits(most)
     worker.shutdown = waits
     return worker, waits
 
 
-def test_an_idle_worker_waits_each_turn(sale: Sale) -> None:
+def test_an_idle_worker_waits_each_turn(sale: StoredSale) -> None:
     turns: list[str] = []
     worker, waits = worker_that_waits(
         sale, 3, interval_s=7, beat=lambda _, hold: turns.append(hold)
@@ -60,7 +60,7 @@ def test_an_idle_worker_waits_each_turn(sale: Sale) -> None:
 
 @pytest.mark.parametrize("drain", [False, True])
 def test_it_waits_after_a_batch_that_is_not_full_and_to_drain_not_at_all(
-    sale: Sale, drain: bool
+    sale: StoredSale, drain: bool
 ) -> None:
     sale.accept(25)
     handled: list[int] = []
@@ -73,7 +73,7 @@ def test_it_waits_after_a_batch_that_is_not_full_and_to_drain_not_at_all(
     all_stored_once(sale, 25)
 
 
-def test_while_a_service_is_away_it_waits_twice_as_long_each_time(sale: Sale) -> None:
+def test_while_a_service_is_away_it_waits_twice_as_long_each_time(sale: StoredSale) -> None:
     sale.accept(1)
     holds: list[str] = []
     worker, waits = worker_that_waits(
@@ -86,7 +86,7 @@ def test_while_a_service_is_away_it_waits_twice_as_long_each_time(sale: Sale) ->
     assert all("PostgreSQL is away" in hold for hold in holds)
 
 
-def test_after_a_pause_it_begins_with_a_short_one_again(sale: Sale, pg_dsn: str) -> None:
+def test_after_a_pause_it_begins_with_a_short_one_again(sale: StoredSale, pg_dsn: str) -> None:
     """PostgreSQL answers after the second pause, and is away again after the fourth turn."""
     sale.accept(1)
     away, back = Storage(NOBODY), Storage(pg_dsn)
@@ -106,7 +106,7 @@ def test_after_a_pause_it_begins_with_a_short_one_again(sale: Sale, pg_dsn: str)
     back.close()
 
 
-def test_a_batch_that_was_read_ahead_is_the_next_one(sale: Sale) -> None:
+def test_a_batch_that_was_read_ahead_is_the_next_one(sale: StoredSale) -> None:
     """Exactly the one before the tail in the list, and nothing of it is read again."""
     sale.accept(10)
     worker = sale.worker(batch_size=3)
@@ -120,7 +120,7 @@ def test_a_batch_that_was_read_ahead_is_the_next_one(sale: Sale) -> None:
     assert (worker.stored, sale.client.llen(LANE.list)) == (9, 1)
 
 
-def test_what_was_read_ahead_and_somebody_else_has_stored_is_known_again(sale: Sale) -> None:
+def test_what_was_read_ahead_and_somebody_else_has_stored_is_known_again(sale: StoredSale) -> None:
     sale.accept(12)
     one, other = sale.worker(batch_size=3), sale.worker(batch_size=3)
     assert [it.run_once() for it in (one, one, other, one, one)] == [3] * 5
@@ -128,7 +128,7 @@ def test_what_was_read_ahead_and_somebody_else_has_stored_is_known_again(sale: S
     all_stored_once(sale, 12)
 
 
-def test_what_was_settled_is_no_longer_told_as_parked(sale: Sale) -> None:
+def test_what_was_settled_is_no_longer_told_as_parked(sale: StoredSale) -> None:
     """With its status line; where nothing is parked nothing is asked of PostgreSQL."""
     sale.client.lpush(LANE.list, b"no record", b"nor this")
     worker, _ = worker_that_waits(sale, 2, status_interval_s=0)
@@ -147,7 +147,7 @@ def test_what_was_settled_is_no_longer_told_as_parked(sale: Sale) -> None:
     assert worker._told_at == 0
 
 
-def test_what_somebody_else_took_while_the_lane_was_taken_is_nothing(sale: Sale) -> None:
+def test_what_somebody_else_took_while_the_lane_was_taken_is_nothing(sale: StoredSale) -> None:
     """At a start of Redis two workers take the lane, and one of them stores all there is."""
     other = sale.worker()
 

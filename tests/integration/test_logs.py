@@ -18,9 +18,9 @@ from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
 from seckill.process.events import EVENTS
 from seckill.web.shared.accounts import make_api_key
-from tests import sale
 from tests.conftest import Manage, wait_until
-from tests.messages import send
+from tests.helpers import sale
+from tests.helpers.messages import send
 
 MEMBERS = {"at", "level", "event", "message", "logger", "process"}
 # Passwords of services that do not exist.

@@ -19,8 +19,8 @@ from seckill.monitoring import metric_names
 from seckill.monitoring.metrics import serve_metrics
 from seckill.telemetry.heartbeats import Heart, Kind, worker_id
 from seckill.telemetry.history import append_sample, sample_of
-from tests import sale
 from tests.conftest import Manage, wait_until
+from tests.helpers import sale
 
 LANE = Lane()
 Values = dict[tuple[str, tuple[str, ...]], float]

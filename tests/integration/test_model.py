@@ -25,9 +25,9 @@ from seckill.log_worker.storage import Storage
 from seckill.log_worker.worker import LogWorker
 from seckill.models import Activity, Record
 from seckill.process.shutdown import Shutdown
-from tests.lockstep import ACTIVITIES, HOLE, HOUR_MS, ITEMS, PLACES, Ask, Lockstep
-from tests.model import FOREVER, Sale
-from tests.sale import now_ms
+from tests.helpers.lockstep import ACTIVITIES, HOLE, HOUR_MS, ITEMS, PLACES, Ask, Lockstep
+from tests.helpers.model import FOREVER, ModelSale
+from tests.helpers.sale import now_ms
 
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "150"))
 
@@ -111,7 +111,7 @@ class Both(Lockstep):
 
     def set_stock(self, activity: int, stock: dict[int, int]) -> None:
         act = self.control.set_stock(activity, stock)
-        sale = self.model.sales.setdefault(activity, Sale())
+        sale = self.model.sales.setdefault(activity, ModelSale())
         sale.put(stock)
         self.acted(sale, act.version)
         self.baselines[activity] = sale.counters.copy()

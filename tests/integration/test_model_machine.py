@@ -26,9 +26,9 @@ from devstack.endpoints import Endpoints
 from seckill.formats.outcomes import MAX_ID, Outcome
 from seckill.lane.client import run_script
 from seckill.lane.keys import CONTROL_CHANNEL, Lane
-from tests.lockstep import ACTIVITIES, HOLE, HOUR_MS, ITEMS, PLACES, Ask, Lockstep
-from tests.model import FOREVER, Sale
-from tests.sale import now_ms, put_on_sale
+from tests.helpers.lockstep import ACTIVITIES, HOLE, HOUR_MS, ITEMS, PLACES, Ask, Lockstep
+from tests.helpers.model import FOREVER, ModelSale
+from tests.helpers.sale import now_ms, put_on_sale
 
 # Steps of the suite, each one batch or act and a comparison of the whole lane.
 SUITE_STEPS = 10_000
@@ -214,13 +214,13 @@ class Machine(RuleBasedStateMachine):
 
     def _load(self, activity: int, stock: dict[int, int], limit: int = NO_LIMIT) -> None:
         put_on_sale(self.client, stock, activity, user_limit=limit)
-        sale = self.both.model.sales.setdefault(activity, Sale(limit=limit))
+        sale = self.both.model.sales.setdefault(activity, ModelSale(limit=limit))
         sale.put(stock)
         sale.version += 1
         self.both.baselines[activity] = sale.counters.copy()
 
     def _act(
-        self, script: str, activity: int, sale: Sale, more: list[Any], *hashes: str,
+        self, script: str, activity: int, sale: ModelSale, more: list[Any], *hashes: str,
         position: bool = False, expected: int | str = "",
     ) -> None:  # fmt: skip
         names = Lane().activity(activity)

@@ -25,7 +25,7 @@ from seckill.log_worker.storage import Storage, Stored
 from seckill.log_worker.worker import LogWorker
 from seckill.postgres.lease import PostgresOlder
 from seckill.process.shutdown import Shutdown
-from tests.sale import batch, body, now_ms, stock, waiting
+from tests.helpers.sale import batch, body, now_ms, stock, waiting
 
 LANE = Lane()
 KEYS = LANE.activity(1)

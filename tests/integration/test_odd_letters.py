@@ -15,7 +15,7 @@ from kafka import KafkaProducer
 from seckill.broker.topics import Topics
 from seckill.config.sections import Server
 from seckill.dead_letters.writer import REPLAYED, dead_topic
-from tests import sale
+from tests.helpers import sale
 
 SOURCE = "0f9a2c51-6f0e-4b8e-9d0c-3a54f1f2a111"
 BODY = sale.body(7)

@@ -18,9 +18,9 @@ from seckill.lane.keys import Lane
 from seckill.models import Activity, StockChange
 from seckill.process.printable import is_printable
 from seckill.telemetry.heartbeats import Heart, Kind
-from tests import sale
 from tests.conftest import Manage
-from tests.integration.test_control_commands import Ended, Web
+from tests.helpers import sale
+from tests.helpers.commands import Ended, Web
 
 TITLE, RED = "\x1b]0;x\x07", "\x9b31m"
 ODD = f"抢购{TITLE}{RED}"

@@ -15,7 +15,7 @@ from seckill.log_worker.storage import Storage
 from seckill.log_worker.worker import LogWorker
 from seckill.models import DeadRecord
 from seckill.process.shutdown import Shutdown
-from tests.integration.test_storage import record
+from tests.helpers.books import record
 
 LANE = Lane()
 RECORD = msgspec.json.encode(record(7))

@@ -36,15 +36,15 @@ from seckill.postgres.lease import PostgresOlder
 from seckill.process.shutdown import Shutdown
 from seckill.recovery.plan import make_plan, postgres_state
 from seckill.recovery.rebuild import Done, recover
-from tests.messages import send
-from tests.sale import body, everything
+from tests.helpers.messages import send
+from tests.helpers.sale import body, everything
 
 LANE = Lane()
 # Who asks for an item that is not there, and who is no request: rejected, in between the accepted.
 REJECTED, BROKEN = 3, 7
 
 
-class Shop:
+class OlderShop:
     """A sale whose requests stand in a real topic."""
 
     def __init__(self, server: Server, topics: Topics, client: "redis.Redis", dsn: str) -> None:
@@ -90,9 +90,9 @@ class Shop:
 @pytest.fixture
 def shop(
     server: Server, topics: Topics, redis_client: "redis.Redis", pg_dsn: str, stack: Endpoints
-) -> Iterator[Shop]:
+) -> Iterator[OlderShop]:
     """A hundred units; sixty requests in one partition and ten in the other, all stored."""
-    shop = Shop(server, topics, redis_client, pg_dsn)
+    shop = OlderShop(server, topics, redis_client, pg_dsn)
     shop.control.set_stock(1, {1001: 100})
     shop.buy(60)
     shop.buy(10, 1)
@@ -120,7 +120,7 @@ def restored(offset: int = 40) -> list[Any]:
     return sorted(rows.values_list("user_id", "offset", "item_id", "quantity", "request_id"))
 
 
-def test_storing_stops_and_says_so(shop: Shop) -> None:
+def test_storing_stops_and_says_so(shop: OlderShop) -> None:
     older()
     shop.buy(5)
     for _ in range(2):
@@ -130,7 +130,7 @@ def test_storing_stops_and_says_so(shop: Shop) -> None:
     assert Record.objects.filter(offset__gte=40, partition=0).count() == 0
 
 
-def test_the_audit_names_it_and_no_advice_sells_a_sold_unit(shop: Shop) -> None:
+def test_the_audit_names_it_and_no_advice_sells_a_sold_unit(shop: OlderShop) -> None:
     older()
     before = shop.left()
     report = audit(shop.client, LANE)
@@ -151,7 +151,7 @@ def test_the_audit_names_it_and_no_advice_sells_a_sold_unit(shop: Shop) -> None:
     shop.control.finish(1)
 
 
-def test_recover_refuses_without_the_topic_before_it_changes_anything(shop: Shop) -> None:
+def test_recover_refuses_without_the_topic_before_it_changes_anything(shop: OlderShop) -> None:
     older()
     before = everything(shop.client)
     with pytest.raises(Refused, match=r"16 accepted requests have no record.*--from-kafka"):
@@ -160,7 +160,7 @@ def test_recover_refuses_without_the_topic_before_it_changes_anything(shop: Shop
     assert make_plan(shop.client, LANE, shop.source, [0, 1]).lane.fence is None
 
 
-def test_the_topic_brings_back_exactly_what_was_lost(shop: Shop) -> None:
+def test_the_topic_brings_back_exactly_what_was_lost(shop: OlderShop) -> None:
     lost = older()
     assert len(lost) == 16
     shop.buy(5)
@@ -179,7 +179,7 @@ def test_the_topic_brings_back_exactly_what_was_lost(shop: Shop) -> None:
         assert KafkaAudit(shop.client, topic, LANE).run().findings == []
 
 
-def test_rows_from_the_middle_come_back_too(shop: Shop) -> None:
+def test_rows_from_the_middle_come_back_too(shop: OlderShop) -> None:
     lost = Record.objects.filter(partition=0, offset__in=[10, 11, 30])
     assert lost.count() == 3
     lost.delete()
@@ -192,7 +192,7 @@ def test_rows_from_the_middle_come_back_too(shop: Shop) -> None:
     assert (done.restored, done.lifted) == (3, True)
 
 
-def test_a_list_that_was_evicted_comes_back_from_the_topic(shop: Shop) -> None:
+def test_a_list_that_was_evicted_comes_back_from_the_topic(shop: OlderShop) -> None:
     """Accepted, not stored yet, and gone from Redis: nobody but the board knows which they were."""
     shop.buy(20)
     shop.client.delete(LANE.list)
@@ -207,7 +207,7 @@ def test_a_list_that_was_evicted_comes_back_from_the_topic(shop: Shop) -> None:
     assert Record.objects.count() == 72
 
 
-def test_acts_that_it_has_lost_are_what_redis_says(shop: Shop) -> None:
+def test_acts_that_it_has_lost_are_what_redis_says(shop: OlderShop) -> None:
     """A copy of before an operator's acts: the stock that was added must not be taken away."""
     rows = list(StockChange.objects.values_list("id", flat=True))
     shop.control.add_stock(1, {1001: 50})
@@ -225,7 +225,7 @@ def test_acts_that_it_has_lost_are_what_redis_says(shop: Shop) -> None:
     assert (Item.objects.get().allocation, row.paused, row.user_limit) == (150, True, 5)
 
 
-def test_a_database_of_before_the_lane(shop: Shop) -> None:
+def test_a_database_of_before_the_lane(shop: OlderShop) -> None:
     """Made anew, or another one: all of it comes back."""
     everything_lost = Record.objects.count()
     for model in (Record, Item, StockChange, Activity, LaneRow):
@@ -240,7 +240,7 @@ def test_a_database_of_before_the_lane(shop: Shop) -> None:
     assert audit(shop.client, LANE).clean
 
 
-def test_what_kafka_has_deleted_cannot_come_back(shop: Shop) -> None:
+def test_what_kafka_has_deleted_cannot_come_back(shop: OlderShop) -> None:
     older()
     admin = AdminClient({"bootstrap.servers": shop.server.brokers})
     cut = TopicPartition(shop.server.topic, 0, 50)
@@ -252,7 +252,7 @@ def test_what_kafka_has_deleted_cannot_come_back(shop: Shop) -> None:
     assert read_lane(shop.client, LANE).fence is not None
 
 
-def test_after_a_loss_of_redis_the_board_is_known_again(shop: Shop) -> None:
+def test_after_a_loss_of_redis_the_board_is_known_again(shop: OlderShop) -> None:
     """Rebuilt from the rows: so a later loss in PostgreSQL is found, and mended, all the same."""
     shop.client.flushall()
     assert shop.recover(from_kafka=False).lifted
@@ -266,13 +266,13 @@ def test_after_a_loss_of_redis_the_board_is_known_again(shop: Shop) -> None:
     assert restored() == lost
 
 
-def test_nothing_is_lost_where_redis_alone_is_older(shop: Shop) -> None:
+def test_nothing_is_lost_where_redis_alone_is_older(shop: OlderShop) -> None:
     """The usual recovery needs no topic: rows that Redis has not decided are no loss."""
     fence(shop.client, LANE, REWOUND, "test")
     assert postgres_state(shop.client, LANE).older == ""
     assert shop.recover(from_kafka=False).lifted
 
 
-def test_more_units_than_there_are_is_never_clean(shop: Shop) -> None:
+def test_more_units_than_there_are_is_never_clean(shop: OlderShop) -> None:
     Item.objects.update(allocation=10)
     assert NEVER_OVERSOLD in {f.invariant for f in audit(shop.client, LANE).findings}

@@ -7,7 +7,6 @@ import io
 import json
 import threading
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 import redis
@@ -16,14 +15,13 @@ from django.db import connection, connections
 
 from devstack.endpoints import Endpoints
 from seckill.audit.audit import audit
-from seckill.consumer.engine import Engine, Status
-from seckill.control.control import Control, Refused
+from seckill.consumer.engine import Status
+from seckill.control.control import Refused
 from seckill.formats.outcomes import Outcome
 from seckill.lane.client import run_script
 from seckill.lane.fence import RECOVERING, REWOUND, fence, new_token
-from seckill.lane.keys import Lane, position_field
+from seckill.lane.keys import position_field
 from seckill.lane.status import read_lane
-from seckill.log_worker.storage import Storage
 from seckill.log_worker.worker import LogWorker
 from seckill.models import Activity, Item, Record, StockChange
 from seckill.postgres.claims import claim_of_lane
@@ -33,68 +31,20 @@ from seckill.recovery.plan import ItemPlan, make_plan
 from seckill.recovery.rebuild import Done, rebuild, recover
 from tests.conftest import Manage, wait_until
 from tests.faults.dying import DyingStorage
-from tests.sale import SOURCE, batch, body, everything
-
-LANE = Lane()
-
-
-class Shop:
-    """A sale with an operator, a consumer's engine and a log worker."""
-
-    def __init__(self, client: "redis.Redis", redis_url: str, dsn: str) -> None:
-        self.client = client
-        self.control = Control(client, "olga", LANE)
-        self.engine = Engine(redis_url, LANE)
-        self.storage = Storage(dsn)
-        self.worker = LogWorker(client, self.storage, Shutdown())
-        self.said: list[str] = []
-
-    def buy(self, start: int, *values: bytes, generation: int = 0, partition: int = 0) -> Any:
-        """Decide one batch; the reply."""
-        made = batch(values, start, partition=partition)
-        made.generation = generation
-        return self.engine.decide([made])[0]
-
-    def store(self) -> None:
-        """Everything to PostgreSQL."""
-        while self.worker.run_once():
-            pass
-
-    def recover(self) -> Done:
-        """As the command does it."""
-        done = recover(self.client, LANE, SOURCE, [0, 1], "test", self.said.append)
-        assert done.report.findings == []
-        assert done.lifted
-        return done
-
-    def left(self, activity: int = 1) -> dict[int, int]:
-        """{item: units left}."""
-        items = read_lane(self.client, LANE).activities[activity].items
-        return {number: item.left for number, item in items.items()}
+from tests.helpers.recovering import LANE, LostShop, set_back, snapshot
+from tests.helpers.sale import SOURCE, body, everything
 
 
 @pytest.fixture
-def shop(stack: Endpoints, redis_client: "redis.Redis", pg_dsn: str) -> Iterator[Shop]:
+def shop(stack: Endpoints, redis_client: "redis.Redis", pg_dsn: str) -> Iterator[LostShop]:
     """Empty services."""
-    shop = Shop(redis_client, stack.redis_url, pg_dsn)
+    shop = LostShop(redis_client, stack.redis_url, pg_dsn)
     yield shop
     shop.engine.close()
     shop.storage.close()
 
 
-def snapshot(client: "redis.Redis") -> dict[bytes, bytes]:
-    """A copy of all of Redis, as an append-only file of this moment would bring it back."""
-    return {key: client.dump(key) for key in client.scan_iter()}  # type: ignore[misc]
-
-
-def set_back(client: "redis.Redis", copy: dict[bytes, bytes]) -> None:
-    """Redis as it was when the copy was made."""
-    client.flushall()
-    for key, value in copy.items():
-        client.restore(key, 0, value)
-
-
-def test_an_emptied_redis(shop: Shop) -> None:
+def test_an_emptied_redis(shop: LostShop) -> None:
     shop.control.set_stock(1, {1001: 10, 1002: 5})
     shop.control.configure_fields(1, user_limit=3)
     shop.control.set_stock(2, {1001: 7})
@@ -138,7 +88,7 @@ def test_an_emptied_redis(shop: Shop) -> None:
     ) == [(1, "applied", {"1001": 5, "1002": 4}), (2, "applied", {"1001": 7})]  # fmt: skip
 
 
-def test_an_older_redis_while_postgres_is_ahead(shop: Shop) -> None:
+def test_an_older_redis_while_postgres_is_ahead(shop: LostShop) -> None:
     shop.control.set_stock(1, {1001: 10, 1002: 5})
     shop.buy(0, body(1), body(2))
     copy = snapshot(shop.client)
@@ -171,7 +121,7 @@ def test_an_older_redis_while_postgres_is_ahead(shop: Shop) -> None:
     assert (report.findings, report.records_stored) == ([], 6)
 
 
-def test_a_batch_that_is_being_stored_at_the_loss_counts(shop: Shop, pg_dsn: str) -> None:
+def test_a_batch_that_is_being_stored_at_the_loss_counts(shop: LostShop, pg_dsn: str) -> None:
     """Its list is gone, its commit is yet to come: decided again, its unit would be sold twice."""
     shop.control.set_stock(1, {1001: 1})
     shop.buy(0, body(1))
@@ -215,7 +165,7 @@ def waits_for_a_lock() -> bool:
         return cursor.fetchone() is not None
 
 
-def test_acts_of_after_the_copy_hold(shop: Shop) -> None:
+def test_acts_of_after_the_copy_hold(shop: LostShop) -> None:
     shop.control.set_stock(1, {1001: 10})
     shop.buy(0, body(1))
     copy = snapshot(shop.client)
@@ -231,7 +181,7 @@ def test_acts_of_after_the_copy_hold(shop: Shop) -> None:
     assert status.version > StockChange.objects.filter(act="finish_activity").get().version  # type: ignore[operator]
 
 
-def test_an_act_that_postgres_has_not_heard_of_holds(shop: Shop) -> None:
+def test_an_act_that_postgres_has_not_heard_of_holds(shop: LostShop) -> None:
     """PostgreSQL was lost between the script of an act and its row."""
     shop.control.set_stock(1, {1001: 10})
     shop.control.finish(1)
@@ -245,7 +195,7 @@ def test_an_act_that_postgres_has_not_heard_of_holds(shop: Shop) -> None:
     assert row.state == "applied"
 
 
-def test_a_late_load_changes_nothing_of_a_sale_that_runs(shop: Shop) -> None:
+def test_a_late_load_changes_nothing_of_a_sale_that_runs(shop: LostShop) -> None:
     shop.control.set_stock(1, {1001: 10})
     shop.control.configure_fields(1, user_limit=1)
     shop.buy(0, body(1))
@@ -258,7 +208,7 @@ def test_a_late_load_changes_nothing_of_a_sale_that_runs(shop: Shop) -> None:
     assert everything(shop.client) == before
 
 
-def test_records_in_the_list_and_parked_ones_count(shop: Shop) -> None:
+def test_records_in_the_list_and_parked_ones_count(shop: LostShop) -> None:
     shop.control.set_stock(1, {1001: 10})
     shop.buy(0, body(1), body(2), body(3, {1001: 3}))
     oldest: bytes = shop.client.rpop(LANE.list)  # type: ignore[assignment]
@@ -273,7 +223,7 @@ def test_records_in_the_list_and_parked_ones_count(shop: Shop) -> None:
     assert audit(shop.client, LANE).clean
 
 
-def test_an_item_of_which_the_list_alone_knows(shop: Shop) -> None:
+def test_an_item_of_which_the_list_alone_knows(shop: LostShop) -> None:
     """Loaded by hand, sold, and its stock lost before anything of it was stored."""
     shop.control.set_stock(1, {1001: 10})
     keys = LANE.activity(1)
@@ -287,7 +237,7 @@ def test_an_item_of_which_the_list_alone_knows(shop: Shop) -> None:
     assert unknown == ItemPlan(1002, None, None, 0, 0, 2)
 
 
-def test_entries_that_are_no_records_are_told(shop: Shop) -> None:
+def test_entries_that_are_no_records_are_told(shop: LostShop) -> None:
     shop.control.set_stock(1, {1001: 10})
     shop.client.lpush(LANE.list, "the oldest", "another", "the newest")
     notes = make_plan(shop.client, LANE, None, []).notes
@@ -300,7 +250,7 @@ def test_entries_that_are_no_records_are_told(shop: Shop) -> None:
     ]
 
 
-def test_more_was_sold_than_postgres_allocates(shop: Shop) -> None:
+def test_more_was_sold_than_postgres_allocates(shop: LostShop) -> None:
     """An allocation is raised by a person alone: until then it is a finding, and the fence
     stays.
     """
@@ -325,7 +275,7 @@ def test_more_was_sold_than_postgres_allocates(shop: Shop) -> None:
     assert "accepted by hand" in StockChange.objects.latest("id").detail
 
 
-def test_cut_off_it_stays_fenced_and_can_be_repeated(shop: Shop) -> None:
+def test_cut_off_it_stays_fenced_and_can_be_repeated(shop: LostShop) -> None:
     shop.control.set_stock(1, {1001: 10})
     shop.buy(0, body(1))
     shop.store()
@@ -349,7 +299,7 @@ def test_cut_off_it_stays_fenced_and_can_be_repeated(shop: Shop) -> None:
     assert audit(shop.client, LANE).clean
 
 
-def test_an_operator_who_steers_meanwhile_is_not_overruled(shop: Shop) -> None:
+def test_an_operator_who_steers_meanwhile_is_not_overruled(shop: LostShop) -> None:
     shop.control.set_stock(1, {1001: 10})
     fence(shop.client, LANE, REWOUND, "test")
 
@@ -369,7 +319,7 @@ def test_an_operator_who_steers_meanwhile_is_not_overruled(shop: Shop) -> None:
     assert everything(shop.client) == before
 
 
-def test_a_rebuilding_that_comes_late_finds_the_fence_of_another_one(shop: Shop) -> None:
+def test_a_rebuilding_that_comes_late_finds_the_fence_of_another_one(shop: LostShop) -> None:
     shop.control.set_stock(1, {1001: 10})
     first, second = new_token(), new_token()
     fence(shop.client, LANE, RECOVERING, "the first", token=first)
@@ -381,7 +331,7 @@ def test_a_rebuilding_that_comes_late_finds_the_fence_of_another_one(shop: Shop)
     assert everything(shop.client) == before
 
 
-def test_an_unclean_audit_keeps_the_fence(shop: Shop) -> None:
+def test_an_unclean_audit_keeps_the_fence(shop: LostShop) -> None:
     shop.control.set_stock(1, {1001: 10})
     shop.buy(0, body(1))
     shop.client.lpush(LANE.list, "no record")
@@ -391,7 +341,7 @@ def test_an_unclean_audit_keeps_the_fence(shop: Shop) -> None:
     assert read_lane(shop.client, LANE).fence is not None
 
 
-def test_nothing_to_recover(shop: Shop) -> None:
+def test_nothing_to_recover(shop: LostShop) -> None:
     shop.control.set_stock(1, {1001: 10})
     shop.buy(0, body(1))
     shop.buy(0, body(2), partition=1)
@@ -411,7 +361,9 @@ class TestWithoutKafkasWord:
         connections["default"].settings_dict.clear()
         connections["default"].settings_dict.update(known)
 
-    def test_it_is_refused_before_anything_is_fenced(self, shop: Shop, flags: list[str]) -> None:
+    def test_it_is_refused_before_anything_is_fenced(
+        self, shop: LostShop, flags: list[str]
+    ) -> None:
         shop.control.set_stock(1, {1001: 10})
         before = everything(shop.client)
         with pytest.raises(CommandError, match=r"partitions stand.*run it again") as refused:
@@ -420,7 +372,9 @@ class TestWithoutKafkasWord:
         assert everything(shop.client) == before
         assert not StockChange.objects.filter(act="recover").exists()
 
-    def test_the_plan_is_shown_and_says_what_it_lacks(self, shop: Shop, flags: list[str]) -> None:
+    def test_the_plan_is_shown_and_says_what_it_lacks(
+        self, shop: LostShop, flags: list[str]
+    ) -> None:
         shop.control.set_stock(1, {1001: 10})
         shop.buy(0, body(1))
         out = io.StringIO()
@@ -429,7 +383,7 @@ class TestWithoutKafkasWord:
         assert [place["position"] for place in plan["partitions"]] == [1]
         assert "lacks the partitions" in plan["notes"][-1]
 
-    def test_kafka_that_is_away(self, shop: Shop, manage: Manage) -> None:
+    def test_kafka_that_is_away(self, shop: LostShop, manage: Manage) -> None:
         shop.control.set_stock(1, {1001: 10})
         before = everything(shop.client)
         commands = [

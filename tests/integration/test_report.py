@@ -12,8 +12,8 @@ from seckill.consumer.engine import Engine
 from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
 from seckill.telemetry.history import append_sample, sample_of
-from tests import sale
 from tests.conftest import Manage
+from tests.helpers import sale
 
 LANE = Lane()
 

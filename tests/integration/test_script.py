@@ -15,8 +15,8 @@ from seckill.formats.outcomes import MAX_ID, MAX_ITEMS, MAX_QUANTITY, Outcome
 from seckill.lane import scripts
 from seckill.lane.keys import Lane, position_field
 from seckill.lane.status import read_lane
-from tests.sale import SOURCE, batch, body, everything, now_ms, put_on_sale, stock, waiting
-from tests.unit.test_stats import bucket
+from tests.helpers.figures import bucket
+from tests.helpers.sale import SOURCE, batch, body, everything, now_ms, put_on_sale, stock, waiting
 
 LANE = Lane()
 HOUR_MS = 3_600_000

@@ -18,8 +18,8 @@ from seckill.formats.outcomes import Outcome
 from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
 from tests.conftest import wait_until
-from tests.sale import SOURCE, batch, body, now_ms, put_on_sale
-from tests.unit.test_stats import bucket
+from tests.helpers.figures import bucket
+from tests.helpers.sale import SOURCE, batch, body, now_ms, put_on_sale
 
 LANE = Lane()
 HOUR_MS = 3_600_000

@@ -16,7 +16,7 @@ from seckill.lane.fence import RECOVERING, REWOUND, fence, lift, new_token
 from seckill.lane.keys import Lane, position_field
 from seckill.lane.status import read_lane
 from seckill.postgres.lease import Claim
-from tests.sale import SOURCE, batch, body, everything, now_ms, put_on_sale, stock, waiting
+from tests.helpers.sale import SOURCE, batch, body, everything, now_ms, put_on_sale, stock, waiting
 
 LANE = Lane()
 HOUR_MS = 3_600_000

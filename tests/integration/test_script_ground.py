@@ -22,7 +22,7 @@ from seckill.lane.keys import BOARD_STRING, CONTROL_CHANNEL, Lane
 from seckill.lane.status import read_lane
 from seckill.monitoring.fitness import missing_rights
 from seckill.postgres.lease import Claim
-from tests.sale import (
+from tests.helpers.sale import (
     SOURCE,
     batch,
     body,

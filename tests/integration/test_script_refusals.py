@@ -11,7 +11,7 @@ from seckill.consumer.batch import Batch, Known, encode
 from seckill.consumer.engine import Engine, Status
 from seckill.lane.keys import Lane, position_field
 from seckill.postgres.lease import Claim
-from tests.sale import SOURCE, body, put_on_sale
+from tests.helpers.sale import SOURCE, body, put_on_sale
 
 LANE = Lane()
 HOUR_MS = 3_600_000

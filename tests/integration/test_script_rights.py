@@ -4,10 +4,7 @@ Half of a script's writes would stay, and be written again at each try.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
-import msgspec
 import pytest
 import redis
 
@@ -16,71 +13,10 @@ from seckill.consumer.engine import Engine
 from seckill.errors import RedisRefuses
 from seckill.formats.outcomes import Outcome
 from seckill.lane.client import connect, run_script
-from seckill.lane.keys import BUYERS_MARK, CONTROL_CHANNEL, Lane
-from tests.sale import SOURCE, batch, body, everything, load_scripts, put_on_sale
+from seckill.lane.keys import BUYERS_MARK
+from tests.helpers.sale import SOURCE, batch, body, everything, load_scripts, put_on_sale
+from tests.helpers.script_calls import CALLS, KEYS, LANE, TOKEN, Call
 
-LANE = Lane()
-KEYS = LANE.activity(1)
-TOKEN = "t"
-ACT = [LANE.activities, LANE.state, KEYS.state]
-TURN = [1, CONTROL_CHANNEL, "olga", "", 0]
-PLAN = msgspec.msgpack.encode(
-    [["s:0", "1"], "0", [["1", "1", ["version", "2"], ["7", 1], ["7", 1], ["1", 0], TOKEN]], [], []]
-)
-
-
-@dataclass(frozen=True)
-class Call:
-    """A call of a script that writes, and the commands that it needs. `lost` keys are not there."""
-
-    script: str
-    needs: str
-    keys: list[str]
-    args: list[Any]
-    lost: tuple[str, ...] = ()
-
-
-CALLS = [
-    Call("add_stock", "hset hdel", [*ACT, KEYS.stock, KEYS.loaded], [*TURN, 1001, 1]),
-    Call(
-        "set_stock", "hset hdel sadd", [*ACT, KEYS.stock, KEYS.loaded, KEYS.stats],
-        [*TURN, 1001, 1],
-    ),
-    Call("sync", "hset hdel sadd", [*ACT, KEYS.stock, KEYS.loaded], [*TURN, 1001, 9, 0, 0]),
-    Call("pause", "hset hdel", ACT, [*TURN, "pause"]),
-    Call("pause", "hset hdel", ACT, [*TURN, "resume"]),
-    Call("finish", "hset hdel", ACT, TURN),
-    Call("reopen", "hset hdel", [*ACT, KEYS.stock], TURN),
-    Call(
-        "configure", "hset hdel unlink rename",
-        [*ACT, KEYS.buyers, LANE.positions, KEYS.new_buyers],
-        [*TURN, "count", TOKEN, "user_limit", 5],
-    ),
-    Call(
-        "load_state", "hset unlink rename",
-        [
-            *(KEYS.state, KEYS.stats, KEYS.buyers, LANE.stats, LANE.activities),
-            *(KEYS.new_buyers, LANE.state),
-        ],
-        [1, 1, 1, 0, 1, TOKEN, "timeout", 5],
-        (LANE.activities, LANE.state),
-    ),
-    Call("stage_buyers", "hset unlink", [KEYS.new_buyers], [TOKEN, "1", 7, 2]),
-    Call("trim_batch", "hset ltrim", [LANE.list, LANE.state, LANE.stored],
-         [1, "record", "record", "0", "3", "s:0", 1]),
-    Call("replay_dead", "lpush", [LANE.list, LANE.state], ["again"], (LANE.state,)),
-    Call("claim_lane", "hset", [LANE.state], ["id", 1, 0]),
-    Call("fence", "hset hdel", [LANE.state], ["REWOUND", "why", "another", "1", ""]),
-    Call("fence", "hset hdel", [LANE.state], ["", "", TOKEN, "0", ""]),
-    Call(
-        "rebuild", "hset sadd unlink rename",
-        [
-            *(LANE.activities, LANE.positions, LANE.stats, LANE.state, LANE.stored),
-            *(KEYS.state, KEYS.stock, KEYS.loaded, KEYS.stats, KEYS.buyers, KEYS.new_buyers),
-        ],
-        [TOKEN, PLAN],
-    ),
-]  # fmt: skip
 FENCED = {"fenced": "RECOVERING", "fence_token": TOKEN}
 
 

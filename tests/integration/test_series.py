@@ -11,8 +11,8 @@ from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
 from seckill.telemetry import history as series
 from seckill.telemetry.history import append_sample, read_series, sample_of
-from tests import sale
 from tests.conftest import wait_until
+from tests.helpers import sale
 
 LANE = Lane()
 

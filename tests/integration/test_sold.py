@@ -13,8 +13,8 @@ from seckill.dead_letters.records import Kind
 from seckill.formats.record import WireRecord
 from seckill.lane.keys import Lane
 from seckill.postgres import sold
-from tests.integration.test_storage import Books, record
-from tests.sale import SOURCE, keep_dead, new_source
+from tests.helpers.books import Books, record
+from tests.helpers.sale import SOURCE, keep_dead, new_source
 
 LANE = Lane()
 # Partition 3, as `record` has it: what is below 10 was accepted before T.

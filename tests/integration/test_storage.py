@@ -1,46 +1,22 @@
 """Records into PostgreSQL: once each, counted with the same commit, and what PostgreSQL refuses."""
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
 import psycopg
 import pytest
-from django.db import connection
 from django.db.models import Sum
 
 from seckill.dead_letters.records import Dead, Kind
 from seckill.errors import PostgresAway
 from seckill.formats.outcomes import MAX_ID
-from seckill.formats.record import WireRecord, parse
 from seckill.log_worker.storage import Storage, _Line
 from seckill.models import Activity, DeadRecord, Item, Record
 from seckill.postgres.lease import Claim, NotLeading, PostgresOlder
-from tests.sale import SOURCE
-
-
-class Books:
-    """A storage on a lane that one Redis leads."""
-
-    def __init__(self, dsn: str) -> None:
-        self.storage = Storage(dsn)
-        self.claim = Claim()
-
-    def store(self, records: Sequence[WireRecord], **more: Any) -> int:
-        """How many are new rows; what is refused is in `refused`."""
-        if not self.claim.identity:
-            self.claim = self.storage.lead("a server", self.claim)
-        texts = [msgspec.json.encode(record) for record in records]
-        result = self.storage.store(self.claim, records, texts, **more)
-        self.refused = [reason for _, reason in result.refused]
-        assert result.new + result.known + len(self.refused) == len(records)
-        return result.new
-
-    def check(self) -> None:
-        self.storage.check()
+from tests.helpers.books import Books, cut_all_others, record, sold
+from tests.helpers.sale import SOURCE
 
 
 @pytest.fixture
@@ -49,21 +25,6 @@ def storage(pg_dsn: str) -> Iterator[Books]:
     books = Books(pg_dsn)
     yield books
     books.storage.close()
-
-
-def record(offset: int = 0, **members: Any) -> WireRecord:
-    """A record as it comes from the list."""
-    text = {
-        "user_id": 564, "activity_id": 1, "item_id": 1001, "quantity": 2, "cost_ms": 12,
-        "status": "success", "timestamp": 1795448539, "source": SOURCE, "partition": 3,
-        "offset": offset, "version": 4,
-    }  # fmt: skip
-    return parse(json.dumps({**text, **members}).encode())
-
-
-def sold() -> dict[tuple[int, int], int]:
-    """{(activity, item): sold} as the inventory says."""
-    return {(i.activity_id, i.item_id): i.sold for i in Item.objects.all()}
 
 
 def test_a_row_has_what_the_record_had(storage: Books) -> None:
@@ -234,20 +195,6 @@ def test_a_line_without_an_answer_is_given_up(pg_dsn: str) -> None:
     assert line.closed
     # PostgreSQL does not know it, and would sleep on.
     cut_all_others(pg_dsn)
-
-
-def cut_all_others(dsn: str) -> None:
-    """Terminate all sessions of the database but Django's, as an administrator does."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_backend_pid()")
-        (mine,) = cursor.fetchone()
-    with psycopg.connect(dsn, autocommit=True) as admin:
-        admin.execute(
-            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND backend_type = 'client backend'"
-            " AND pid NOT IN (pg_backend_pid(), %s)",
-            [mine],
-        )
 
 
 def test_the_tables_are_there(storage: Books) -> None:

@@ -17,8 +17,8 @@ from seckill.lane.keys import Lane
 from seckill.models import DeadRecord, Item, Record
 from seckill.monitoring.fitness import Unfit, check_postgres
 from seckill.postgres.access import connect
-from tests.integration.test_storage import Books, record, sold
-from tests.sale import put_on_sale
+from tests.helpers.books import Books, record, sold
+from tests.helpers.sale import put_on_sale
 
 LANE = Lane()
 

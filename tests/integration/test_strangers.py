@@ -15,9 +15,9 @@ from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
 from seckill.process.exit_codes import OK
 from tests.conftest import Manage, wait_until
-from tests.integration.test_consumer import SOON_S
-from tests.messages import send
-from tests.sale import body, put_on_sale
+from tests.helpers.messages import send
+from tests.helpers.node import SOON_S
+from tests.helpers.sale import body, put_on_sale
 
 LANE = Lane()
 # A name that would turn a terminal red.

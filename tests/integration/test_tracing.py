@@ -27,8 +27,8 @@ from seckill.log_worker.worker import LogWorker
 from seckill.models import Record
 from seckill.process.shutdown import Shutdown
 from seckill.telemetry.tracing import TracedProducer, Tracing
-from tests import sale
 from tests.conftest import wait_until
+from tests.helpers import sale
 
 LANE = Lane()
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

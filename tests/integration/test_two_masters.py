@@ -32,8 +32,8 @@ from seckill.models import Lane as LaneRow
 from seckill.postgres.lease import NotLeading
 from seckill.process.shutdown import Shutdown
 from tests.conftest import wait_until
-from tests.sale import SOURCE, batch, body
-from tests.servers import own_valkey, promote
+from tests.helpers.sale import SOURCE, batch, body
+from tests.helpers.servers import own_valkey, promote
 
 LANE = Lane()
 AWAY = "postgresql://nobody@127.0.0.1:1/none"

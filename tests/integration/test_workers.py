@@ -21,9 +21,9 @@ from seckill.telemetry.heartbeats import (
     worker_id,
 )
 from seckill.telemetry.history import read_series
-from tests import sale
 from tests.conftest import Manage, wait_until
-from tests.messages import send
+from tests.helpers import sale
+from tests.helpers.messages import send
 
 LANE = Lane()
 SOON_S = 60.0

@@ -13,7 +13,7 @@ from seckill.consumer.engine import Reply, Status
 from seckill.errors import RedisAway, RedisRefuses
 from seckill.formats.outcomes import MAX_ID, Outcome
 from seckill.lane.client import judged
-from tests.sale import SOURCE, body
+from tests.helpers.sale import SOURCE, body
 
 decode_blob = msgspec.msgpack.Decoder(list[Any]).decode
 

@@ -15,7 +15,7 @@ from seckill.config.layers import BASE_DIR, ConfigError, load, read_file
 from seckill.config.sections import SECTIONS, Section
 from seckill.errors import Poison
 from seckill.formats.request import UNSET, decode, decode_all
-from tests.fuzzing import INPUTS, SEED, VALID, Fuzz, NoRequest, Read, inputs, reference
+from tests.helpers.fuzzing import INPUTS, SEED, VALID, Fuzz, NoRequest, Read, inputs, reference
 
 # Megabytes that memory may grow by over nine tenths of a run: noise of the allocator.
 FLAT_MB = 24

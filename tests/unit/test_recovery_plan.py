@@ -14,7 +14,7 @@ from seckill.recovery.plan import (
     _changes,
     _partitions,
 )
-from tests.unit.test_stats import activity
+from tests.helpers.figures import activity
 
 LANE = LaneStatus(
     loaded=True, activities={}, invalid=0, no_such_activity=0, skipped=0, positions={}, waiting=0,

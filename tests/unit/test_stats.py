@@ -5,27 +5,11 @@ import math
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from seckill.formats.outcomes import Outcome
-from seckill.lane.status import ActivityStatus, Histogram, ItemStatus, LaneStatus, _width
+from seckill.lane.status import Histogram, ItemStatus, LaneStatus, _width
+from tests.helpers.figures import activity, bucket, histogram
 
 # The longest latency there can be: a request of 1970, in ms.
 LONGEST_MS = 2**41
-
-
-def bucket(cost: int) -> int:
-    """decide_batch.lua's `bucket`, line by line."""
-    if cost < 16:
-        return cost
-    _, exponent = math.frexp(cost)
-    step = 2 ** (exponent - 4)
-    return math.floor(cost / step) * step
-
-
-def histogram(costs: list[int]) -> Histogram:
-    buckets: dict[int, int] = {}
-    for cost in costs:
-        buckets[bucket(cost)] = buckets.get(bucket(cost), 0) + 1
-    return Histogram(buckets)
 
 
 @settings(derandomize=True, database=None, max_examples=300)
@@ -61,18 +45,6 @@ def test_nothing_measured_has_no_percentile() -> None:
     assert Histogram({}).count == 0
     assert Histogram({0: 5}).percentile(0.99) == 0
     assert Histogram({3: 1, 4: 1}).percentile(0.5) == 3
-
-
-def activity(**outcomes: int) -> ActivityStatus:
-    counted = {o: outcomes.get(o.name, 0) for o in Outcome if o > Outcome.NO_SUCH_ACTIVITY}
-    return ActivityStatus(
-        activity_id=1, version=1, over=None, opens_at_ms=None, closes_at_ms=None, user_limit=None,
-        timeout_ms=None, items={}, outcomes=counted,
-        total_outcomes={outcome: 10 * count for outcome, count in counted.items()},
-        units_sold=0, total_units=0, records=0, total_records=0, expired_with_stock=0,
-            total_expired_with_stock=0, total_latency=Histogram({}),
-        latency=Histogram({}),
-    )  # fmt: skip
 
 
 def test_the_three_words_of_the_original_cover_every_request() -> None:

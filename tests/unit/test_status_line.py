@@ -5,11 +5,7 @@ from dataclasses import replace
 from seckill.consumer.status_line import status_line
 from seckill.formats.outcomes import Outcome
 from seckill.lane.status import ActivityStatus, Histogram, ItemStatus, LaneStatus
-
-EMPTY = LaneStatus(
-    loaded=False, activities={}, invalid=0, no_such_activity=0, skipped=0, positions={}, waiting=0,
-    dead=0,
-)  # fmt: skip
+from tests.helpers.figures import EMPTY
 
 
 def activity(number: int = 1, items: int = 2, **outcomes: int) -> ActivityStatus:

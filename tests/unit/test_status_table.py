@@ -7,7 +7,7 @@ from rich.console import Console
 from seckill.monitoring.status_table import Look, table
 from seckill.telemetry.heartbeats import LETTERS_LOST, Kind, Worker
 from seckill.telemetry.history import Sample
-from tests.unit.test_status_line import EMPTY
+from tests.helpers.figures import EMPTY
 
 
 def text(sample: Sample | None = None, **counts: int) -> str:

@@ -9,7 +9,7 @@ from seckill.broker import Slice
 from seckill.consumer.time_units import SAMPLES, TELL_AGAIN_S, TimeUnits, unit_of
 from seckill.formats.outcomes import MAX_TIME_MS
 from seckill.formats.request import decode
-from tests.sale import body, now_ms
+from tests.helpers.sale import body, now_ms
 
 NOW_MS = 1_795_448_539_792
 

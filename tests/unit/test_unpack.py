@@ -11,8 +11,8 @@ from kafka.record import MemoryRecords
 from seckill.broker import unpack
 from seckill.broker.unpack import Budget, Message
 from seckill.formats.outcomes import Unreadable
-from tests import bombs
-from tests.bombs import CRC_AT, CRC_FROM, HEADER, LENGTH_AT
+from tests.helpers import bombs
+from tests.helpers.bombs import CRC_AT, CRC_FROM, HEADER, LENGTH_AT
 
 CODECS = tuple(bombs.CODECS)
 VALUES: list[bombs.Value] = [b"", b"x", b"y" * 63, b"z" * 64, b"a" * 8191, b"b" * 100_000]

@@ -17,7 +17,7 @@ from seckill.postgres.lease import (
     compare,
 )
 from seckill.postgres.witness import Steered, differing, lost_acts, undecided
-from tests.unit.test_stats import activity
+from tests.helpers.figures import activity
 
 # An activity that was steered up to version 5, and the same in PostgreSQL.
 NOW = replace(

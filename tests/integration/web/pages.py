@@ -12,7 +12,7 @@ from devstack.endpoints import Endpoints
 from seckill.consumer.engine import Engine
 from seckill.lane.keys import Lane
 from seckill.models import Activity, Item, StockChange
-from tests import sale
+from tests.helpers import sale
 
 SOURCE = "11111111-2222-3333-4444-555555555555"
 ORDERS = "/admin/seckill/record/"

@@ -12,7 +12,7 @@ from seckill.control.control import Control
 from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
 from seckill.models import ApiKey, Item, StockChange
-from tests import sale
+from tests.helpers import sale
 from tests.integration.web.pages import (
     ACTIVITIES,
     INVENTORY,

@@ -6,8 +6,8 @@ from django.test import Client
 
 from seckill.dead_letters.records import Kind
 from seckill.models import DeadRecord, Record
+from tests.helpers.sale import SOURCE, keep_dead
 from tests.integration.web.pages import rows, text
-from tests.sale import SOURCE, keep_dead
 
 DEAD = "/admin/seckill/deadrecord/"
 RAW = (

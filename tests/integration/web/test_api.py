@@ -13,7 +13,7 @@ from seckill.consumer.engine import Engine
 from seckill.formats.outcomes import MAX_ID, MAX_UNITS
 from seckill.lane.keys import Lane
 from seckill.models import Activity, StockChange
-from tests import sale
+from tests.helpers import sale
 from tests.integration.web.pages import (
     STEERING,
 )

@@ -11,7 +11,7 @@ from hypothesis import settings as fuzz
 from hypothesis import strategies as st
 
 from seckill.models import Activity, Item
-from tests import sale
+from tests.helpers import sale
 from tests.integration.web.pages import (
     DEAD_REDIS,
     STEERING,

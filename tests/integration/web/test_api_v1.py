@@ -16,8 +16,8 @@ from seckill.formats.outcomes import MAX_ID
 from seckill.lane.client import no_retry
 from seckill.lane.keys import Lane
 from seckill.models import Activity, Item, Record, StockChange
-from tests import sale
-from tests.integration.test_log_worker import Lossy
+from tests.helpers import sale
+from tests.helpers.storing import Lossy
 from tests.integration.web.pages import DEAD_REDIS, seed, sell, state
 
 pytestmark = pytest.mark.django_db

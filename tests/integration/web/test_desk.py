@@ -17,8 +17,8 @@ from seckill.models import Activity, Item, StockChange
 from seckill.telemetry.blocked import Blocked
 from seckill.telemetry.heartbeats import Heart, Kind
 from seckill.telemetry.history import append_sample, sample_of
-from tests import sale
 from tests.conftest import wait_until
+from tests.helpers import sale
 from tests.integration.web.pages import (
     ACTIVITIES,
     DEAD_REDIS,
