@@ -1,11 +1,9 @@
 """Consumers of one topic, turn by turn, with all that they decide with."""
 
-import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import pytest
 import redis
 
 from seckill.broker.opening import open_consumer, open_producer
@@ -92,20 +90,6 @@ class Node:
         for guard in self.guards:
             guard.close()
         self.topics.delete(dead_topic(self.server.topic))
-
-
-@pytest.fixture
-def node(
-    server: Server, topics: Topics, redis_client: "redis.Redis", kafka_client: str,
-    caplog: pytest.LogCaptureFixture,
-) -> Iterator[Node]:  # fmt: skip
-    """A topic with two partitions and an empty Redis, for each of the Kafka clients."""
-    # The libraries tell of every topic that is deleted.
-    logging.getLogger("kafka").setLevel(logging.CRITICAL)
-    caplog.set_level(logging.INFO, "seckill")
-    node = Node(server.model_copy(update={"kafka_client": kafka_client}), topics, redis_client)
-    yield node
-    node.close()
 
 
 class running:

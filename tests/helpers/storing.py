@@ -1,12 +1,9 @@
 """A log worker on real services, turn by turn; lines that are lost."""
 
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
 import redis
 
-from devstack.endpoints import Endpoints
 from seckill.consumer.engine import Engine
 from seckill.lane.keys import Lane
 from seckill.log_worker.storage import Storage
@@ -46,14 +43,6 @@ class StoredSale:
         self.engine.close()
         for storage in self.storages:
             storage.close()
-
-
-@pytest.fixture
-def sale(stack: Endpoints, redis_client: "redis.Redis", pg_dsn: str) -> Iterator[StoredSale]:
-    """A running sale on empty services."""
-    sale = StoredSale(redis_client, stack.redis_url, pg_dsn)
-    yield sale
-    sale.close()
 
 
 def all_stored_once(sale: StoredSale, records: int) -> None:

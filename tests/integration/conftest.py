@@ -1,12 +1,17 @@
-"""What tests of acts share."""
+"""Fixtures of a shop, of consumers, of a log worker: each with empty services."""
 
+import logging
 from collections.abc import Iterator
 
 import pytest
 import redis
 
 from devstack.endpoints import Endpoints
+from seckill.broker.topics import Topics
+from seckill.config.sections import Server
+from tests.helpers.node import Node
 from tests.helpers.shop import Shop
+from tests.helpers.storing import StoredSale
 
 
 @pytest.fixture(autouse=True)
@@ -26,3 +31,25 @@ def shop(stack: Endpoints, redis_client: "redis.Redis", pg_dsn: str) -> Iterator
     shop = Shop(redis_client, stack.redis_url, pg_dsn)
     yield shop
     shop.close()
+
+
+@pytest.fixture
+def node(
+    server: Server, topics: Topics, redis_client: "redis.Redis", kafka_client: str,
+    caplog: pytest.LogCaptureFixture,
+) -> Iterator[Node]:  # fmt: skip
+    """A topic with two partitions and an empty Redis, for each of the Kafka clients."""
+    # The libraries tell of every topic that is deleted.
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    caplog.set_level(logging.INFO, "seckill")
+    node = Node(server.model_copy(update={"kafka_client": kafka_client}), topics, redis_client)
+    yield node
+    node.close()
+
+
+@pytest.fixture
+def sale(stack: Endpoints, redis_client: "redis.Redis", pg_dsn: str) -> Iterator[StoredSale]:
+    """A running sale on empty services."""
+    sale = StoredSale(redis_client, stack.redis_url, pg_dsn)
+    yield sale
+    sale.close()

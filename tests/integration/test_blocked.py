@@ -25,10 +25,9 @@ from seckill.telemetry.lag import LagWatch, Tails
 from seckill.telemetry.sampler import Sampler
 from tests.conftest import Manage, wait_until
 from tests.helpers.messages import send
-from tests.helpers.node import SOON_S, Node, node
+from tests.helpers.node import SOON_S, Node
 from tests.helpers.sale import body, put_on_sale
 
-__all__ = ["node"]
 LANE = Lane()
 # A name that would clear a terminal.
 NAME = "shop\x1b[2J"

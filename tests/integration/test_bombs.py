@@ -24,10 +24,9 @@ from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
 from tests.helpers import bombs
 from tests.helpers.messages import headers, read
-from tests.helpers.node import Node, node
+from tests.helpers.node import Node
 from tests.helpers.sale import body, put_on_sale
 
-__all__ = ["node"]
 LANE = Lane()
 MB = 1_000_000
 # MB that a process may have at any moment.

@@ -18,11 +18,10 @@ from seckill.models import Record
 from seckill.process.shutdown import Shutdown
 from seckill.recovery.rebuild import recover
 from tests.conftest import wait_until
-from tests.helpers.node import SOON_S, Node, node, running
+from tests.helpers.node import SOON_S, Node, running
 from tests.helpers.recovering import set_back, snapshot
 from tests.helpers.sale import body, put_on_sale, waiting
 
-__all__ = ["node"]
 LANE = Lane()
 
 

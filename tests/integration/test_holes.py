@@ -8,10 +8,9 @@ from seckill.broker.unpack import Message
 from seckill.errors import BrokerAway
 from tests.conftest import wait_until
 from tests.helpers.messages import configure
-from tests.helpers.node import SOON_S, Node, node
+from tests.helpers.node import SOON_S, Node
 from tests.helpers.sale import body, put_on_sale
 
-__all__ = ["node"]
 COMPACTING = {
     "cleanup.policy": "compact",
     "min.cleanable.dirty.ratio": "0.01",

@@ -21,10 +21,9 @@ from seckill.errors import RedisAway
 from seckill.lane.keys import Lane, position_field
 from tests.conftest import wait_until
 from tests.helpers.messages import read
-from tests.helpers.node import SOON_S, Node, node, running
+from tests.helpers.node import SOON_S, Node, running
 from tests.helpers.sale import body, put_on_sale, waiting
 
-__all__ = ["node"]
 LANE = Lane()
 
 

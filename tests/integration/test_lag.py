@@ -7,10 +7,8 @@ from seckill.consumer.group import ConsumerGroup
 from seckill.process.shutdown import Shutdown
 from seckill.telemetry.lag import LagWatch, Tails
 from tests.conftest import wait_until
-from tests.helpers.node import SOON_S, Node, node
+from tests.helpers.node import SOON_S, Node
 from tests.helpers.sale import body, put_on_sale
-
-__all__ = ["node"]
 
 
 def test_a_trailing_transaction_is_no_lag(node: Node) -> None:
