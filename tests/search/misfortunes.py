@@ -1,0 +1,200 @@
+"""What goes wrong in a sale under search: losses, older copies, two masters, strangers.
+
+Each step is a method, so a sequence that was found is a test: call the same methods. A *mix* says
+which of them belong to a sale.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import precondition, rule
+
+from tests.search.sale import Sale
+from tests.search.servers import Row
+
+PARTITIONS = 2
+ITEMS = (1001, 1002)
+# Misfortunes by name. "acts" and "members" are none: operators steer, consumers come and go.
+MIXES: dict[str, frozenset[str]] = {
+    name: frozenset(words.split())
+    for name, words in {
+        "late stores": "redis hold",
+        "older Redis": "redis older acts advice",
+        "late scripts": "redis older acts late",
+        "older PostgreSQL": "postgres hold acts advice",
+        "two masters": "masters members",
+        "strangers": "strangers members",
+        "numbers": "numbers hold advice",
+        "rows of strangers": "rows advice",
+        "single keys": "keys acts advice",
+        "parked": "parked redis older hold",
+        "calm": "acts late hold members",
+        "all": "redis older hold acts late postgres masters members strangers numbers rows keys "
+        "advice parked",
+    }.items()
+}
+# Ends of the names of keys that may be lost alone.
+KEYS = (
+    b"logs",
+    b"activities",
+    b"positions",
+    b"stats",
+    b"lane",
+    b"state",
+    b"stock",
+    b"loaded",
+    b"buyers",
+)
+partitions = st.integers(0, PARTITIONS - 1)
+numbers = st.integers(0, 2)
+
+
+def needs(word: str) -> Callable[[Any], bool]:
+    """A step of mixes with this word."""
+    return lambda self: word in self.mix
+
+
+def fresh(name: str, word: str = "") -> Callable[[Any], bool]:
+    """A step that changes nothing if nothing has changed since the last one of its name."""
+    return lambda self: self.is_fresh(name) and (not word or word in self.mix)
+
+
+class Misfortunes(Sale):
+    """Steps that take something away, or write where they must not. `mix` says which there are."""
+
+    mix: frozenset[str]
+
+    # Redis.
+
+    @precondition(fresh("copy", "older"))
+    @rule()
+    def copy_redis(self) -> None:
+        """Somebody, or a replica, keeps a copy."""
+        self.copy = self.driver.servers[self.driver.current].copy()
+        self.tell("Redis is copied")
+        self.mark("copy")
+
+    @precondition(fresh("lose", "redis"))
+    @rule(restart=st.booleans(), recovered=st.booleans())
+    def lose_redis(self, restart: bool, recovered: bool) -> None:
+        """Redis is emptied; perhaps somebody recovers at once."""
+        self.take()
+        self.driver.restart_redis(None, lines=restart)
+        self.lost(f"Redis is emptied ({'restarted' if restart else 'FLUSHALL'})")
+        if recovered:
+            self.recover()
+        self.mark("lose")
+
+    @precondition(lambda self: "older" in self.mix and self.copy and self.is_fresh("lose"))
+    @rule(recovered=st.booleans())
+    def older_redis(self, recovered: bool) -> None:
+        """Redis is restarted with the copy; perhaps somebody recovers at once."""
+        self.take()
+        self.driver.restart_redis(self.copy)
+        self.lost("Redis comes back older")
+        if recovered:
+            self.recover()
+        self.mark("lose")
+
+    @precondition(needs("keys"))
+    @rule(part=st.sampled_from(KEYS))
+    def lose_key(self, part: bytes) -> None:
+        """One key is evicted."""
+        keys = self.driver.servers[self.driver.current]
+        for name in keys.names():
+            if name.rpartition(b":")[2] == part:
+                self.take()
+                keys.lose(name)
+                self.lost(f"{name.decode()} is evicted")
+
+    @precondition(needs("masters"))
+    @rule(synced=st.sampled_from([True, True, False]), stay=st.integers(0, 7))
+    def promote(self, synced: bool, stay: int) -> None:
+        """The replica takes over; `stay`: who still reaches the old master."""
+        driver = self.driver
+        self.take()
+        copy = self.copy
+        if synced or copy is None:
+            synced, copy = True, driver.servers[driver.current].copy()
+        driver.promote(copy)
+        for number in range(len(driver.consumers)):
+            if not stay >> number & 1:
+                driver.reconnect_consumer(number)
+        if not stay & 4:
+            driver.reconnect_worker(0)
+        if synced:
+            self.tell(f"the replica takes over, who stays at the old master: {stay:03b}")
+        else:
+            self.lost(f"a late replica takes over, who stays at the old master: {stay:03b}")
+
+    @precondition(needs("masters"))
+    @rule(number=numbers, worker=st.booleans())
+    def move(self, number: int, worker: bool) -> None:
+        """Somebody finds the master of now."""
+        if worker:
+            self.driver.reconnect_worker(number % len(self.driver.workers))
+        else:
+            self.driver.reconnect_consumer(self._consumer(number))
+        self.tell(f"{'log worker' if worker else 'consumer'} {number} reconnects")
+
+    @precondition(needs("masters"))
+    @rule()
+    def pass_time(self) -> None:
+        """Some seconds go by."""
+        self.driver.pass_time()
+        self.tell("some seconds go by")
+
+    @precondition(fresh("save", "postgres"))
+    @rule()
+    def copy_postgres(self) -> None:
+        """Somebody keeps a copy."""
+        self.driver.tables.save()
+        self.saved = True
+        self.tell("PostgreSQL is copied")
+        self.mark("save")
+
+    @precondition(lambda self: self.saved and self.is_fresh("save"))
+    @rule()
+    def older_postgres(self) -> None:
+        """PostgreSQL comes back with the copy."""
+        self.take()
+        self.driver.restart_postgres()
+        self.tell("PostgreSQL comes back older")
+
+    @precondition(needs("strangers"))
+    @rule(partition=partitions, where=st.sampled_from(["start", "end", "middle"]))
+    def stranger(self, partition: int, where: str) -> None:
+        """Another program, or a hand, commits for the group."""
+        end = len(self.driver.topic.log[partition])
+        self.driver.topic.commit_by_hand(partition, {"start": 0, "end": end}.get(where, end // 2))
+        self.tell(f"somebody else commits for partition {partition}: {where}")
+
+    @precondition(needs("numbers"))
+    @rule(behind=st.sampled_from([0, 2, 5]))
+    def numbers_behind(self, behind: int) -> None:
+        """The sequence of the rows' numbers is behind them; or it is put right."""
+        if behind:
+            self.driver.tables.put_sequence_behind(behind)
+        else:
+            self.driver.tables.put_sequence_right()
+        self.tell(f"the sequence of seckill_record is {behind} behind")
+
+    @precondition(needs("rows"))
+    @rule(partition=partitions, ahead=st.integers(0, 4), units=st.sampled_from([1, 5]))
+    def future_row(self, partition: int, ahead: int, units: int) -> None:
+        """Somebody stores a row for an offset that is not decided yet."""
+        self.take()
+        offset = len(self.driver.topic.log[partition]) + ahead
+        if any((r.partition, r.offset) == (partition, offset) for r in self.oracle.strangers):
+            return
+        row = Row(partition, offset, 1, 1001, 99, units)
+        self.driver.tables.insert_stranger(self.driver.source, row)
+        self.oracle.strangers.add(row)
+        self.tell(f"a row of a stranger: {row}")
+
+    def _consumer(self, number: int) -> int:
+        """One of the consumers; there is always one."""
+        if not self.driver.consumers:
+            self.driver.start_consumer()
+        return number % len(self.driver.consumers)

@@ -1,0 +1,286 @@
+"""The oracle: what is true of a sale, from what anybody outside could know, and nothing else.
+
+It knows the topic's messages, what the script answered to each of them at the time, what operators
+put on sale and ordered, the rows of PostgreSQL and what waits or is parked. It knows no product:
+no Redis, no positions, no counters. `Oracle.judge` says what does not hold.
+
+A sale may be lost with Redis: what was accepted and stood nowhere else is then *undone*, and has to
+be decided again. What is undone has no claim on a row; what stands has one, and takes its units.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from tests.search.servers import Row
+
+Place = tuple[int, int]
+ACCEPTED, REFUSED, SKIPPED = "accepted", "refused", "skipped"
+NO_LIMIT = 10**12
+
+
+class Kind(StrEnum):
+    """What can be wrong."""
+
+    OVERSOLD = "oversold"
+    LOST = "an accepted order is lost"
+    DROPPED = "a request was passed over"
+    WAITS = "requests wait for ever"
+    TWICE = "decided twice, or a row of nobody"
+    LIMIT = "more than the limit of a user"
+    AFTER_END = "sold after its end"
+
+
+@dataclass(frozen=True)
+class Violation:
+    """What does not hold, in words."""
+
+    kind: Kind
+    text: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is to be seen at one moment: rows, and the order lines that wait or are parked."""
+
+    rows: list[Row]
+    kept: frozenset[tuple[int, int, int]]
+
+
+@dataclass
+class Asked:
+    """A message and what became of it. `wanted` None: it is no request."""
+
+    user: int
+    wanted: dict[int, int] | None
+    outcome: str = ""
+    undone: bool = False
+    skipped: bool = False
+    # Decided how often since Redis was lost for the last time.
+    decided: int = 0
+    # When it was decided, and under what.
+    at: int = 0
+    limit: int = NO_LIMIT
+    ended: str = ""
+    # Accepted by anybody, ever: a row of it is no invention.
+    promised: bool = False
+
+    @property
+    def claims(self) -> bool:
+        """Whether its buyer has to have it."""
+        return self.outcome == ACCEPTED and not self.undone
+
+
+@dataclass
+class Terms:
+    """What operators have ordered. Where the end of an act is not known: the laxer of the two."""
+
+    # Units that may be sold in all, by item.
+    allowed: dict[int, int] = field(default_factory=dict)
+    finished: bool = False
+    paused: bool = False
+    closed: bool = False
+    limit: int = NO_LIMIT
+
+    @property
+    def ended(self) -> str:
+        """Why nothing may be sold, or nothing."""
+        words = {"finished": self.finished, "paused": self.paused, "closed": self.closed}
+        return " and ".join(word for word, holds in words.items() if holds)
+
+
+class Oracle:
+    """One sale of one activity."""
+
+    def __init__(self) -> None:
+        self.asked: dict[Place, Asked] = {}
+        self.terms = Terms()
+        # Acts whose end nobody knows.
+        self.uncertain = False
+        self._now = 0
+        self._twice: list[Violation] = []
+        # Rows that a stranger has put there: they are no orders, and take units all the same.
+        self.strangers: set[Row] = set()
+        # What a set_stock puts on sale whose script may still come.
+        self._late: dict[int, int] | None = None
+
+    # What happens, told by the machine.
+
+    def ask(self, place: Place, user: int, wanted: dict[int, int] | None) -> None:
+        """A message is in the topic."""
+        self.asked[place] = Asked(user, wanted)
+
+    def answer(self, place: Place, outcome: str, *, ruling: bool) -> None:
+        """The script has decided it; `ruling`: on the server that is the lane's now."""
+        asked = self.asked.get(place)
+        if asked is None:
+            return
+        asked.promised |= outcome == ACCEPTED
+        if not ruling:
+            return
+        if outcome == SKIPPED:
+            asked.skipped = not asked.outcome or asked.undone
+            return
+        if asked.decided and not asked.undone:
+            self._twice.append(Violation(
+                Kind.TWICE, f"{place} was {asked.outcome}, and is {outcome} with no loss between"
+            ))  # fmt: skip
+        self._now += 1
+        asked.outcome, asked.undone, asked.at, asked.skipped = outcome, False, self._now, False
+        asked.decided += 1
+        asked.limit, asked.ended = self.terms.limit, self.terms.ended
+
+    def lose_redis(self, evidence: Evidence) -> int:
+        """Redis has lost something: what is accepted and stands nowhere any more is undone."""
+        complete = _complete(self.asked, evidence)
+        undone = 0
+        for place, asked in self.asked.items():
+            asked.decided = 0
+            if asked.claims and place not in complete:
+                asked.undone = True
+                undone += 1
+        return undone
+
+    def act(self, name: str, value: Any, evidence: Evidence, *, certain: bool) -> None:
+        """An operator's act was done, or (not `certain`) perhaps."""
+        terms = self.terms
+        if not certain:
+            self.uncertain = True
+        if name in ("set_stock", "add_stock"):
+            standing = self.standing(evidence) if name == "set_stock" else terms.allowed
+            put = {item: standing.get(item, 0) + units for item, units in value.items()}
+            for item, units in put.items():
+                terms.allowed[item] = units if certain else max(units, terms.allowed.get(item, 0))
+            self._late = None if certain else dict(value)
+            if name == "set_stock":
+                terms.finished = False
+        elif name == "limit":
+            limit = NO_LIMIT if value is None else value
+            terms.limit = limit if certain else max(limit, terms.limit)
+        elif name in ("finished", "paused", "closed"):
+            setattr(terms, name, value if certain else value and getattr(terms, name))
+
+    def arrive(self, name: str, value: Any, evidence: Evidence) -> None:
+        """An act whose sender had given up was done now: set_stock counts from this moment."""
+        if name == "set_stock" and self._late == value:
+            standing = self.standing(evidence)
+            for item, units in value.items():
+                allowed = self.terms.allowed.get(item, 0)
+                self.terms.allowed[item] = max(allowed, standing.get(item, 0) + units)
+
+    def forgive(self) -> None:
+        """The product has told what it sold against its terms: it need not tell it for ever."""
+        for asked in self.asked.values():
+            asked.limit, asked.ended = NO_LIMIT, ""
+
+    # What is true.
+
+    def standing(self, evidence: Evidence) -> dict[int, int]:
+        """{item: units} that somebody has to have, or has a row of."""
+        complete = _lines(evidence.rows)
+        units: dict[int, int] = defaultdict(int)
+        for place, asked in self.asked.items():
+            if asked.wanted and (asked.claims or (asked.promised and place in complete)):
+                for item, quantity in asked.wanted.items():
+                    units[item] += quantity
+        return units
+
+    def left(self, evidence: Evidence, item: int) -> int:
+        """Units that may still be sold."""
+        return self.terms.allowed.get(item, 0) - self.standing(evidence).get(item, 0)
+
+    def judge(self, evidence: Evidence, *, all_up: bool) -> list[Violation]:
+        """What does not hold, the worst first. `all_up`: nobody has a reason to wait."""
+        found = [*self._oversold(evidence), *self._lost(evidence), *self._twice]
+        found += [*self._invented(evidence.rows), *self._terms(evidence)]
+        if all_up:
+            found += self._waiting(evidence)
+        return found
+
+    def _oversold(self, evidence: Evidence) -> Iterable[Violation]:
+        stored: dict[int, int] = defaultdict(int)
+        for row in evidence.rows:
+            stored[row.item] += row.quantity
+        standing = self.standing(evidence)
+        for item in sorted(stored.keys() | standing.keys()):
+            allowed = self.terms.allowed.get(item, 0)
+            if max(stored[item], standing.get(item, 0)) > allowed:
+                yield Violation(
+                    Kind.OVERSOLD,
+                    f"item {item}: {allowed} units were put on sale, {stored[item]} are in rows, "
+                    f"{standing.get(item, 0)} are sold",
+                )
+
+    def _lost(self, evidence: Evidence) -> Iterable[Violation]:
+        complete = _complete(self.asked, evidence)
+        lost = [p for p, asked in self.asked.items() if asked.claims and p not in complete]
+        if lost:
+            yield Violation(
+                Kind.LOST, f"accepted, and neither stored nor parked nor waiting: {sorted(lost)}"
+            )
+
+    def _invented(self, rows: list[Row]) -> Iterable[Violation]:
+        for row in rows:
+            asked = self.asked.get((row.partition, row.offset))
+            if row not in self.strangers and (asked is None or not asked.promised):
+                yield Violation(Kind.TWICE, f"a row that nobody was promised: {row}")
+
+    def _terms(self, evidence: Evidence) -> Iterable[Violation]:
+        bought: dict[int, int] = defaultdict(int)
+        rows = _lines(evidence.rows)
+        decided = sorted(self.asked.items(), key=lambda pair: pair[1].at)
+        for place, asked in decided:
+            if not asked.wanted or not (asked.claims or (asked.promised and place in rows)):
+                continue
+            bought[asked.user] += sum(asked.wanted.values())
+            if bought[asked.user] > max(asked.limit, self.terms.limit):
+                yield Violation(
+                    Kind.LIMIT,
+                    f"user {asked.user} has {bought[asked.user]} units with {place}, under a "
+                    f"limit of {asked.limit}",
+                )
+            if asked.ended:
+                yield Violation(
+                    Kind.AFTER_END, f"{place} was accepted while the sale was {asked.ended}"
+                )
+
+    def _waiting(self, evidence: Evidence) -> Iterable[Violation]:
+        rows = _lines(evidence.rows)
+        waiting = [
+            p for p, a in self.asked.items() if (not a.outcome or a.undone) and p not in rows
+        ]
+        skipped = [p for p in waiting if self.asked[p].skipped]
+        if skipped:
+            yield Violation(Kind.DROPPED, f"never decided, and counted as skipped: {skipped}")
+        if len(waiting) > len(skipped):
+            rest = sorted(set(waiting) - set(skipped))
+            yield Violation(Kind.WAITS, f"all is up, and nobody decides them: {rest}")
+
+    def waits(self, evidence: Evidence) -> bool:
+        """Whether any message has no answer."""
+        return bool(list(self._waiting(evidence)))
+
+
+def _lines(rows: Iterable[Row]) -> Mapping[Place, list[Row]]:
+    lines: dict[Place, list[Row]] = defaultdict(list)
+    for row in rows:
+        lines[row.partition, row.offset].append(row)
+    return lines
+
+
+def _complete(asked: Mapping[Place, Asked], evidence: Evidence) -> set[Place]:
+    """Requests of which every line is stored as it was asked for, or waits, or is parked."""
+    stored = {
+        (row.partition, row.offset, row.item): (row.user, row.quantity) for row in evidence.rows
+    }
+    return {
+        place
+        for place, one in asked.items()
+        if one.wanted
+        and all(
+            stored.get((*place, item)) == (one.user, quantity) or (*place, item) in evidence.kept
+            for item, quantity in one.wanted.items()
+        )
+    }

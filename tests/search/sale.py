@@ -1,0 +1,271 @@
+"""One sale under search: what steps are made of, how the lane comes to rest, and the judgement.
+
+At rest all is decided and stored, and whatever stands still has said why. Then the oracle's truth
+is held to what the product says. A violation is a failure where the product says that all is well,
+where nobody has taken anything away from it, and where its own advice has led there.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hypothesis import currently_in_test_context, note
+
+from tests.sale import now_ms
+from tests.search.driver import Driver
+from tests.search.operators import CRASHED, DONE, REFUSED
+from tests.search.oracle import Kind, Oracle, Violation
+from tests.search.wires import Fate
+
+# Turns after which a lane that still moves is taken to move for ever.
+MOST_TURNS = 60
+# The most rounds of an operator who recovers what is fenced.
+ROUNDS = 4
+
+
+class Failed(AssertionError):
+    """The truth is not what the product says."""
+
+
+class Oversold(Failed):
+    """More than was put on sale."""
+
+
+class Lost(Failed):
+    """An accepted order is gone."""
+
+
+class Dropped(Failed):
+    """A request was passed over."""
+
+
+class Waits(Failed):
+    """Requests wait for ever."""
+
+
+class Twice(Failed):
+    """Decided twice, or invented."""
+
+
+class OverLimit(Failed):
+    """A user has more than his limit."""
+
+
+class AfterEnd(Failed):
+    """Sold after its end."""
+
+
+class Crashed(Failed):
+    """An act that ends in a traceback."""
+
+
+class FalseAlarm(Failed):
+    """An audit or a fence without a cause."""
+
+
+# One class for each kind: hypothesis takes failures of different classes for different ones.
+FAILURES: dict[Kind, type[Failed]] = {
+    Kind.OVERSOLD: Oversold,
+    Kind.LOST: Lost,
+    Kind.DROPPED: Dropped,
+    Kind.WAITS: Waits,
+    Kind.TWICE: Twice,
+    Kind.LIMIT: OverLimit,
+    Kind.AFTER_END: AfterEnd,
+}
+
+
+class Sale:
+    """What a machine, or a test, makes its steps of."""
+
+    driver: Driver
+    seen: Counter[str]
+    # Kinds that are known by now, and left aside: the search goes on behind them.
+    aside: frozenset[str] = frozenset()
+
+    def open(self, units: dict[int, int], consumers: int, partitions: int) -> None:
+        """Put units on sale in empty services."""
+        self.story: list[str] = []
+        self.oracle = Oracle()
+        self.copy: dict[bytes, bytes] | None = None
+        self.saved = False
+        # What has changed so far; and how much of it there was at the last step of a name.
+        self._changes, self._marks = 0, dict[str, int]()
+        # Nobody has taken anything away, or written where he must not.
+        self.innocent = True
+        # An advice that was followed while nothing was oversold.
+        self.advised = ""
+        self.driver.reset(partitions)
+        self.driver.answered = self._answered
+        for _ in range(consumers):
+            self.driver.start_consumer()
+        self.act("set_stock", units)
+
+    def is_fresh(self, name: str) -> bool:
+        """Whether anything has changed since `mark` of this name."""
+        return self._marks.get(name) != self._changes
+
+    def mark(self, name: str) -> None:
+        """A step of this name is done."""
+        self._marks[name] = self._changes
+
+    def tell(self, what: str) -> None:
+        """A line of the story."""
+        self.story.append(what)
+        if currently_in_test_context():
+            note(f"    # {what}")
+
+    # What steps are made of.
+
+    def ask(self, partition: int, *requests: tuple[int, dict[int, int]]) -> None:
+        """Requests come: (user, {item: quantity}). Without items it is none."""
+        topic = self.driver.topic
+        for user, wanted in requests:
+            offset = len(topic.log[partition])
+            self.oracle.ask((partition, offset), user, wanted or None)
+            topic.append(partition, _body(user, wanted))
+        first = len(topic.log[partition]) - len(requests)
+        self.tell(f"partition {partition} from {first}: {_words(requests)}")
+
+    def decide(self) -> None:
+        """Each consumer has turns until it finds nothing, or holds."""
+        for number in range(len(self.driver.consumers)):
+            idle = 0
+            for _ in range(MOST_TURNS):
+                said = self.driver.turn(number, commit=True)
+                # The first turn after a rebalance only learns of it.
+                idle = idle + 1 if said == "reads 0" and self.driver.idle(number) else 0
+                if not idle:
+                    self.tell(f"consumer {number} {said}")
+                if idle == 2 or said.startswith("holds"):
+                    break
+
+    def act(
+        self,
+        name: str,
+        value: Any,
+        fate: Fate = Fate.DONE,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> bool:
+        """An operator acts. Whether it was done, as far as he knows."""
+        how, said = self.driver.act(name, value, fate, meanwhile)
+        self._changes += 1
+        if how != REFUSED:
+            self.oracle.act(name, value, self.driver.evidence(), certain=how == DONE)
+        self.tell(f"operator: {name} {value}: {how} {said}")
+        if how == CRASHED:
+            self._raise(Crashed, f"{name} {value} ends in a traceback: {said}")
+        return how == DONE
+
+    def recover(self, lift: Fate = Fate.DONE, meanwhile: Sequence[Callable[[], None]] = ()) -> bool:
+        """An operator recovers. Whether the sale goes on."""
+        lifted, said = self.driver.recover(lift, meanwhile)
+        self.tell(f"operator: recover: {'goes on' if lifted else 'stays fenced'} {said}")
+        return lifted
+
+    def take(self) -> None:
+        """Something is about to be taken away, or written, from outside."""
+        self.innocent, self.advised = False, ""
+        self._changes += 1
+
+    def lost(self, what: str) -> None:
+        """Redis has lost something just now."""
+        undone = self.oracle.lose_redis(self.driver.evidence())
+        self.tell(f"{what}: {undone} accepted requests are undone")
+
+    # Rest.
+
+    def settle(self, nudge: bool) -> None:
+        """Decide, store, and recover what is fenced, until nothing moves any more."""
+        driver = self.driver
+        nudged = not nudge
+        if not driver.consumers:
+            driver.start_consumer()
+        for _ in range(ROUNDS):
+            self.decide()
+            self._store_all()
+            if driver.stands_still():
+                self.tell(f"stands still: {driver.trouble()}")
+                if not self.recover():
+                    return
+            elif not nudged and self.oracle.waits(driver.evidence()):
+                nudged = True
+                for partition in range(driver.partitions):
+                    self.ask(partition, (50, {1002: 1}))
+            else:
+                return
+
+    def crowd(self) -> None:
+        """More requests than there are units: of new users, and of those that were there."""
+        left = max(0, self.oracle.left(self.driver.evidence(), 1001))
+        users = [*range(1, 5), *range(100, 100 + left)]
+        for partition in range(self.driver.partitions):
+            self.ask(partition, *((user, {1001: 1}) for user in users[partition::2]))
+
+    def judge(self, *, all_up: bool) -> bool:
+        """Hold the truth to what the product says: whether that is content. Raises Failed."""
+        evidence, trouble = self.driver.evidence(), self.driver.trouble()
+        found = self.oracle.judge(evidence, all_up=all_up and not trouble)
+        verdict = self.driver.audit()
+        told = trouble or "; ".join(verdict.findings)
+        self.tell(f"audit: {told or 'clean'}; truth: {[v.text for v in found] or 'all holds'}")
+        self.seen["judged"] += 1
+        for violation in found:
+            self._fail(violation, told)
+        if told:
+            self.seen["told"] += 1
+            self.oracle.forgive()
+            if self.innocent and not self.oracle.uncertain and not found and all_up:
+                self._raise(FalseAlarm, f"nothing was done to the lane, and it says: {told}")
+        return not told
+
+    def _fail(self, violation: Violation, told: str) -> None:
+        kind = FAILURES[violation.kind]
+        if not told:
+            self._raise(kind, f"the audit is clean, and: {violation.text}")
+        if self.innocent:
+            self._raise(kind, f"nobody took anything away, and: {violation.text}")
+        if self.advised and violation.kind is Kind.OVERSOLD:
+            self._raise(
+                kind, f"the audit's own advice ({self.advised}) was followed: {violation.text}"
+            )
+
+    def _raise(self, kind: type[Failed], text: str) -> None:
+        self.seen[kind.__name__] += 1
+        if kind.__name__ in self.aside:
+            return
+        # Hypothesis prints the steps by itself, with what was told between them.
+        story = [] if currently_in_test_context() else ["", *self.story]
+        raise kind("\n    ".join([text, *story]))
+
+    def _store_all(self) -> None:
+        driver = self.driver
+        driver.end_transactions()
+        free = [n for n, worker in enumerate(driver.workers) if worker.turn is None]
+        if not free:
+            driver.start_worker()
+            free = [len(driver.workers) - 1]
+        for number in free:
+            for _ in range(MOST_TURNS):
+                said = driver.store(number)
+                if not said.startswith("reads") or said == "reads 0":
+                    break
+                self.tell(f"log worker {number} {said}")
+
+    def _answered(self, server: int, partition: int, offset: int, outcome: str) -> None:
+        self._changes += 1
+        ruling = server == self.driver.current
+        self.oracle.answer((partition, offset), outcome, ruling=ruling)
+        self.tell(f"{partition}:{offset} {outcome}{'' if ruling else ' by the old master'}")
+
+
+def _body(user: int, wanted: dict[int, int]) -> bytes:
+    items = {str(item): quantity for item, quantity in wanted.items()}
+    return json.dumps(
+        {"user_id": user, "items": items, "request_initiation_time": now_ms()}
+    ).encode()
+
+
+def _words(requests: Sequence[tuple[int, dict[int, int]]]) -> str:
+    return ", ".join(f"user {user} wants {wanted or 'nothing'}" for user, wanted in requests)

@@ -1,0 +1,199 @@
+"""Faults that were found once, each as a short sequence of the search's own steps.
+
+Each says what is right; the judgement is the machine's.
+"""
+
+from collections import Counter
+
+import pytest
+
+from tests.search.driver import Driver
+from tests.search.machine import Machine
+from tests.search.wires import Fate, HoldAt
+
+P0, P1 = 0, 1
+
+
+@pytest.fixture
+def sale(driver: Driver) -> Machine:
+    """Six units of item 1001, three of 1002, two consumers: number 0 reads partition 0."""
+    made = type("GivenMachine", (Machine,), {"driver": driver, "seen": Counter()})()
+    made.begin(mix="all", units=6, consumers=2)
+    return made
+
+
+def one(*users: int) -> bytes:
+    """A unit of item 1001 for each user (1 to 4)."""
+    return bytes(byte for user in users for byte in (user - 1, 0))
+
+
+def test_1_rows_that_come_after_a_recovery(sale: Machine) -> None:
+    sale.sell(P0, one(1, 2, 3, 4))
+    sale.hold(0, HoldAt.READ)
+    sale.lose_redis(restart=True, recovered=False)
+    sale.recovery(Fate.DONE, 0)
+    sale.sell(P1, one(1, 2, 3, 4, 1, 2))
+    sale.release(0)
+    sale.rest(nudge=False, crowd=False, insist=False)
+    sale.recovery(Fate.DONE, 0)
+    sale.rest()
+
+
+def test_1_read_ahead_that_comes_after_a_recovery(sale: Machine) -> None:
+    sale.sell(P0, one(1, 2, 3, 4, 1))
+    # Three are stored, two are read.
+    sale.store(0, 1)
+    sale.lose_redis(restart=True, recovered=False)
+    sale.recovery(Fate.DONE, 0)
+    sale.sell(P1, one(1, 2, 3))
+    sale.store(0, 1)
+    sale.rest(nudge=False, crowd=False, insist=False)
+    sale.recovery(Fate.DONE, 0)
+    sale.rest()
+
+
+def test_2_postgresql_comes_back_older_and_the_advice_is_followed(sale: Machine) -> None:
+    sale.sell(P0, one(1, 2))
+    sale.store(0, 3)
+    sale.copy_postgres()
+    sale.sell(P1, one(3, 4))
+    sale.store(0, 3)
+    sale.older_postgres()
+    sale.rest(crowd=False, insist=False)
+    sale.follow_advice(0)
+    sale.rest()
+
+
+def test_2_postgresql_comes_back_older_and_is_recovered(sale: Machine) -> None:
+    sale.sell(P0, one(1, 2))
+    sale.store(0, 3)
+    sale.copy_postgres()
+    sale.sell(P1, one(3, 4))
+    sale.store(0, 3)
+    sale.older_postgres()
+    sale.recovery(Fate.DONE, 0)
+    sale.rest()
+
+
+def test_3_an_act_on_an_older_redis_that_is_fenced(sale: Machine) -> None:
+    sale.set_stock(30, Fate.DONE)
+    sale.sell(P0, one(1, 2))
+    sale.store(0, 3)
+    sale.copy_redis()
+    sale.set_stock(2, Fate.DONE)
+    sale.sell(P0, one(3))
+    sale.store(0, 3)
+    sale.older_redis(recovered=False)
+    # The consumer's new connection finds it.
+    sale.sell(P0, one(4))
+    sale.add_stock(1, Fate.DONE)
+    sale.rest()
+
+
+@pytest.mark.parametrize("what", ["finished", "paused", "closed"])
+def test_4_an_end_that_was_lost_with_redis(sale: Machine, what: str) -> None:
+    sale.sell(P0, one(1))
+    sale.copy_redis()
+    sale.steer(what, True, Fate.DONE)
+    sale.older_redis(recovered=False)
+    sale.rest()
+
+
+def test_4_a_limit_that_was_lost_with_redis(sale: Machine) -> None:
+    sale.sell(P0, one(1))
+    sale.copy_redis()
+    sale.limit(1, Fate.DONE)
+    sale.older_redis(recovered=False)
+    sale.rest()
+
+
+@pytest.mark.parametrize("new", [False, True])
+def test_5_requests_after_a_recovery(sale: Machine, new: bool) -> None:
+    """They are decided again by consumers that live on, and by new ones."""
+    sale.sell(P0, one(1, 2))
+    sale.lose_redis(restart=True, recovered=False)
+    sale.recovery(Fate.DONE, 0)
+    if new:
+        sale.member(0, "kill")
+        sale.member(0, "kill")
+        sale.member(0, "come")
+    sale.rest(nudge=False, crowd=False, insist=False)
+
+
+def test_6_parked_orders_go_with_redis(sale: Machine) -> None:
+    sale.sell(P0, bytes([255, 0, 0, 0]))
+    sale.store(0, 3)
+    sale.lose_redis(restart=True, recovered=False)
+    sale.recovery(Fate.DONE, 0)
+    sale.rest()
+
+
+def test_7_a_lift_that_comes_late(sale: Machine) -> None:
+    sale.sell(P0, one(1))
+    sale.copy_redis()
+    sale.sell(P0, one(1, 2, 3))
+    sale.store(0, 3)
+    sale.recovery(Fate.LATE, 0)
+    sale.older_redis(recovered=False)
+    sale.sell(P1, one(1))
+    sale.arrive()
+    sale.sell(P1, one(1, 2, 3, 4, 1, 2))
+    sale.store(0, 3)
+    sale.rest()
+
+
+@pytest.mark.parametrize("unite", [False, True])
+def test_8_two_masters(sale: Machine, unite: bool) -> None:
+    sale.sell(P0, one(1))
+    # Consumer 0 and the log worker stay at the old master; consumer 1 finds the new one.
+    sale.promote(synced=True, stay=0b101)
+    sale.worker(0, True)
+    sale.sell(P1, one(1))
+    sale.sell(P0, one(1, 2, 3, 4))
+    sale.sell(P1, one(1, 2, 3))
+    sale.store(0, 3)
+    sale.store(1, 3)
+    sale.rest(crowd=False, unite=unite)
+
+
+def test_9_the_state_alone_is_lost(sale: Machine) -> None:
+    sale.limit(1, Fate.DONE)
+    sale.sell(P0, one(1))
+    sale.lose_key(b"state")
+    sale.sell(P0, one(1, 1))
+    sale.set_stock(6, Fate.DONE)
+    sale.rest()
+
+
+def test_9_the_buyers_alone_are_lost(sale: Machine) -> None:
+    sale.limit(1, Fate.DONE)
+    sale.sell(P0, one(1))
+    sale.lose_key(b"buyers")
+    sale.rest()
+
+
+@pytest.mark.parametrize("where", ["end", "start"])
+def test_11_a_stranger_commits_for_the_group(sale: Machine, where: str) -> None:
+    sale.sell(P0, one(1))
+    sale.send(P0, one(2, 3))
+    sale.send(P1, one(2, 3))
+    sale.stranger(P0, where)
+    sale.stranger(P1, where)
+    sale.member(0, "come")
+    sale.rest()
+
+
+def test_15_numbers_that_are_behind_the_rows(sale: Machine) -> None:
+    sale.sell(P0, one(1, 2))
+    sale.store(0, 3)
+    sale.numbers_behind(2)
+    sale.sell(P0, one(3, 4))
+    sale.rest()
+    sale.numbers_behind(0)
+    sale.rest()
+
+
+def test_16_a_row_of_the_future(sale: Machine) -> None:
+    sale.sell(P0, one(1, 2))
+    sale.future_row(P0, 0, 1)
+    sale.rest()
