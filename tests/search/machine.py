@@ -6,6 +6,7 @@ or a test names it.
 
 import sys
 from types import FunctionType
+from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -17,9 +18,10 @@ from tests.search.misfortunes import (
     fresh,
     needs,
     numbers,
+    orders,
     partitions,
 )
-from tests.search.oracle import Kind
+from tests.search.oracle import NO_LIMIT, Kind
 from tests.search.servers import REFUSED_USER
 from tests.search.wires import Fate, HoldAt
 
@@ -34,7 +36,7 @@ def again(function: FunctionType) -> FunctionType:
 # Two bytes a request.
 crowds = st.binary(min_size=6, max_size=12)
 turns = st.sampled_from([0, 1, 1, 2])
-fates = st.sampled_from([Fate.DONE, Fate.DONE, Fate.DONE, Fate.LOST, Fate.LATE])
+fates = st.sampled_from([*[Fate.DONE] * 5, Fate.LOST, Fate.LATE])
 
 
 def wishes(data: bytes) -> list[tuple[int, dict[int, int]]]:
@@ -140,38 +142,16 @@ class Machine(Misfortunes, RuleBasedStateMachine):
     # Operators.
 
     @precondition(needs("acts"))
-    @rule(units=st.sampled_from([2, 6, 30]), fate=fates)
-    def set_stock(self, units: int, fate: Fate) -> None:
-        """So many units from now on."""
-        self.act("set_stock", {1001: units}, fate)
+    @rule(units=st.sampled_from([1, 4, 12]), add=st.booleans(), fate=fates)
+    def put(self, units: int, add: bool = False, fate: Fate = Fate.DONE) -> None:
+        """So many units from now on, or so many more."""
+        self.act("add_stock" if add else "set_stock", {1001: units}, fate)
 
     @precondition(needs("acts"))
-    @rule(units=st.sampled_from([1, 3]), fate=fates)
-    def add_stock(self, units: int, fate: Fate) -> None:
-        """So many units more."""
-        self.act("add_stock", {1001: units}, fate)
-
-    @precondition(needs("acts"))
-    @rule(
-        what=st.sampled_from(["finished", "paused", "closed"]),
-        on=st.sampled_from([False, True]),
-        fate=fates,
-    )
-    def steer(self, what: str, on: bool, fate: Fate) -> None:
-        """End it or hold it, or take that back."""
-        self.act(what, on, fate)
-
-    @precondition(needs("acts"))
-    @rule(limit=st.sampled_from([None, 1, 3]), fate=fates)
-    def limit(self, limit: int | None, fate: Fate) -> None:
-        """A limit per user."""
-        self.act("limit", limit, fate)
-
-    @precondition(needs("acts"))
-    @rule(fate=fates)
-    def sync(self, fate: Fate) -> None:
-        """What the database says; a batch is decided in the middle of it."""
-        self.act("sync_from_db", None, fate)
+    @rule(order=orders, fate=fates)
+    def steer(self, order: tuple[str, Any], fate: Fate = Fate.DONE) -> None:
+        """End it, hold it, limit it; or take that back; or have it be as the database says."""
+        self.act(*order, fate)
 
     @precondition(lambda self: "late" in self.mix and self.driver.late)
     @rule()
@@ -184,7 +164,7 @@ class Machine(Misfortunes, RuleBasedStateMachine):
 
     @precondition(lambda self: not self.innocent and self.is_fresh("recovery"))
     @rule(lift=st.sampled_from([Fate.DONE, Fate.DONE, Fate.LATE]), between=st.integers(0, 3))
-    def recovery(self, lift: Fate, between: int) -> None:
+    def recovery(self, lift: Fate = Fate.DONE, between: int = 0) -> None:
         """`recover --apply`; `between`: a log worker has turns after the fence, the rebuilding."""
         lift = lift if "late" in self.mix else Fate.DONE
 
@@ -250,9 +230,19 @@ class Machine(Misfortunes, RuleBasedStateMachine):
             self.recover()
             self.settle(nudge)
             self.judge(all_up=unite)
+        self._go_on()
+        self.mark("rest")
+
+    def _go_on(self) -> None:
+        """What has come to an end begins again, or nothing would happen any more."""
+        terms = self.oracle.terms
+        for what in ("finished", "paused", "closed"):
+            if getattr(terms, what):
+                self.act(what, False)
+        if terms.limit != NO_LIMIT:
+            self.act("limit", None)
         if self.oracle.left(self.driver.evidence(), 1001) <= 0:
             self.act("add_stock", {1001: 5})
-        self.mark("rest")
 
     @invariant()
     def count(self) -> None:

@@ -20,7 +20,7 @@ MIXES: dict[str, frozenset[str]] = {
     name: frozenset(words.split())
     for name, words in {
         "late stores": "redis hold",
-        "older Redis": "redis older acts advice",
+        "older Redis": "older acts advice",
         "late scripts": "redis older acts late",
         "older PostgreSQL": "postgres hold acts advice",
         "two masters": "masters members",
@@ -48,6 +48,12 @@ KEYS = (
 )
 partitions = st.integers(0, PARTITIONS - 1)
 numbers = st.integers(0, 2)
+orders = st.sampled_from([
+    *((what, on) for what in ("finished", "paused", "closed") for on in (True, False)),
+    *(("limit", limit) for limit in (1, 3, None)),
+    *(("set_stock", {1001: units}) for units in (1, 4)),
+    ("sync_from_db", None),
+])  # fmt: skip
 
 
 def needs(word: str) -> Callable[[Any], bool]:
@@ -68,11 +74,13 @@ class Misfortunes(Sale):
     # Redis.
 
     @precondition(fresh("copy", "older"))
-    @rule()
-    def copy_redis(self) -> None:
-        """Somebody, or a replica, keeps a copy."""
+    @rule(order=st.none() | orders)
+    def copy_redis(self, order: tuple[str, Any] | None = None) -> None:
+        """Somebody, or a replica, keeps a copy; perhaps an operator acts right after that."""
         self.copy = self.driver.servers[self.driver.current].copy()
         self.tell("Redis is copied")
+        if order is not None and "acts" in self.mix:
+            self.act(*order)
         self.mark("copy")
 
     @precondition(fresh("lose", "redis"))
@@ -109,24 +117,35 @@ class Misfortunes(Sale):
                 self.lost(f"{name.decode()} is evicted")
 
     @precondition(needs("masters"))
-    @rule(synced=st.sampled_from([True, True, False]), stay=st.integers(0, 7))
-    def promote(self, synced: bool, stay: int) -> None:
-        """The replica takes over; `stay`: who still reaches the old master."""
+    @rule(
+        synced=st.sampled_from([True, True, False]),
+        stay=st.sampled_from([0b101, 0b110, 0b101, 0b110, 0b001, 0b010, 0b100, 0b111, 0b000]),
+        busy=st.booleans(),
+    )
+    def promote(self, synced: bool, stay: int, busy: bool) -> None:
+        """The replica takes over; `stay`: who still reaches the old master: consumer 0, consumer 1,
+        log worker 0. `busy`: requests come, and who has found the new master decides first.
+        """
         driver = self.driver
         self.take()
         copy = self.copy
         if synced or copy is None:
             synced, copy = True, driver.servers[driver.current].copy()
         driver.promote(copy)
-        for number in range(len(driver.consumers)):
-            if not stay >> number & 1:
-                driver.reconnect_consumer(number)
-        if not stay & 4:
+        moved = [n for n in range(len(driver.consumers)) if not stay >> n & 1]
+        for number in moved:
+            driver.reconnect_consumer(number)
+        if not stay & 0b100:
             driver.reconnect_worker(0)
         if synced:
             self.tell(f"the replica takes over, who stays at the old master: {stay:03b}")
         else:
             self.lost(f"a late replica takes over, who stays at the old master: {stay:03b}")
+        if busy:
+            for partition in range(driver.partitions):
+                self.ask(partition, (1, {1001: 1}))
+            self.decide(moved)
+            self.decide()
 
     @precondition(needs("masters"))
     @rule(number=numbers, worker=st.booleans())

@@ -49,6 +49,9 @@ class Evidence:
     kept: frozenset[tuple[int, int, int]]
 
 
+NOTHING = Evidence([], frozenset())
+
+
 @dataclass
 class Asked:
     """A message and what became of it. `wanted` None: it is no request."""

@@ -15,7 +15,7 @@ from hypothesis import currently_in_test_context, note
 from tests.sale import now_ms
 from tests.search.driver import Driver
 from tests.search.operators import CRASHED, DONE, REFUSED
-from tests.search.oracle import Kind, Oracle, Violation
+from tests.search.oracle import NOTHING, Kind, Oracle, Violation
 from tests.search.wires import Fate
 
 # Turns after which a lane that still moves is taken to move for ever.
@@ -128,9 +128,9 @@ class Sale:
         first = len(topic.log[partition]) - len(requests)
         self.tell(f"partition {partition} from {first}: {_words(requests)}")
 
-    def decide(self) -> None:
-        """Each consumer has turns until it finds nothing, or holds."""
-        for number in range(len(self.driver.consumers)):
+    def decide(self, who: Sequence[int] | None = None) -> None:
+        """Each consumer, or only some, has turns until it finds nothing, or holds."""
+        for number in range(len(self.driver.consumers)) if who is None else who:
             idle = 0
             for _ in range(MOST_TURNS):
                 said = self.driver.turn(number, commit=True)
@@ -152,7 +152,8 @@ class Sale:
         how, said = self.driver.act(name, value, fate, meanwhile)
         self._changes += 1
         if how != REFUSED:
-            self.oracle.act(name, value, self.driver.evidence(), certain=how == DONE)
+            seen = self.driver.evidence() if name == "set_stock" else NOTHING
+            self.oracle.act(name, value, seen, certain=how == DONE)
         self.tell(f"operator: {name} {value}: {how} {said}")
         if how == CRASHED:
             self._raise(Crashed, f"{name} {value} ends in a traceback: {said}")

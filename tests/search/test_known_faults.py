@@ -31,11 +31,11 @@ def test_1_rows_that_come_after_a_recovery(sale: Machine) -> None:
     sale.sell(P0, one(1, 2, 3, 4))
     sale.hold(0, HoldAt.READ)
     sale.lose_redis(restart=True, recovered=False)
-    sale.recovery(Fate.DONE, 0)
+    sale.recovery()
     sale.sell(P1, one(1, 2, 3, 4, 1, 2))
     sale.release(0)
     sale.rest(nudge=False, crowd=False, insist=False)
-    sale.recovery(Fate.DONE, 0)
+    sale.recovery()
     sale.rest()
 
 
@@ -44,11 +44,11 @@ def test_1_read_ahead_that_comes_after_a_recovery(sale: Machine) -> None:
     # Three are stored, two are read.
     sale.store(0, 1)
     sale.lose_redis(restart=True, recovered=False)
-    sale.recovery(Fate.DONE, 0)
+    sale.recovery()
     sale.sell(P1, one(1, 2, 3))
     sale.store(0, 1)
     sale.rest(nudge=False, crowd=False, insist=False)
-    sale.recovery(Fate.DONE, 0)
+    sale.recovery()
     sale.rest()
 
 
@@ -71,22 +71,22 @@ def test_2_postgresql_comes_back_older_and_is_recovered(sale: Machine) -> None:
     sale.sell(P1, one(3, 4))
     sale.store(0, 3)
     sale.older_postgres()
-    sale.recovery(Fate.DONE, 0)
+    sale.recovery()
     sale.rest()
 
 
 def test_3_an_act_on_an_older_redis_that_is_fenced(sale: Machine) -> None:
-    sale.set_stock(30, Fate.DONE)
+    sale.put(30)
     sale.sell(P0, one(1, 2))
     sale.store(0, 3)
     sale.copy_redis()
-    sale.set_stock(2, Fate.DONE)
+    sale.put(2)
     sale.sell(P0, one(3))
     sale.store(0, 3)
     sale.older_redis(recovered=False)
     # The consumer's new connection finds it.
     sale.sell(P0, one(4))
-    sale.add_stock(1, Fate.DONE)
+    sale.put(1, add=True)
     sale.rest()
 
 
@@ -94,7 +94,7 @@ def test_3_an_act_on_an_older_redis_that_is_fenced(sale: Machine) -> None:
 def test_4_an_end_that_was_lost_with_redis(sale: Machine, what: str) -> None:
     sale.sell(P0, one(1))
     sale.copy_redis()
-    sale.steer(what, True, Fate.DONE)
+    sale.steer((what, True))
     sale.older_redis(recovered=False)
     sale.rest()
 
@@ -102,7 +102,7 @@ def test_4_an_end_that_was_lost_with_redis(sale: Machine, what: str) -> None:
 def test_4_a_limit_that_was_lost_with_redis(sale: Machine) -> None:
     sale.sell(P0, one(1))
     sale.copy_redis()
-    sale.limit(1, Fate.DONE)
+    sale.steer(("limit", 1))
     sale.older_redis(recovered=False)
     sale.rest()
 
@@ -112,7 +112,7 @@ def test_5_requests_after_a_recovery(sale: Machine, new: bool) -> None:
     """They are decided again by consumers that live on, and by new ones."""
     sale.sell(P0, one(1, 2))
     sale.lose_redis(restart=True, recovered=False)
-    sale.recovery(Fate.DONE, 0)
+    sale.recovery()
     if new:
         sale.member(0, "kill")
         sale.member(0, "kill")
@@ -124,7 +124,7 @@ def test_6_parked_orders_go_with_redis(sale: Machine) -> None:
     sale.sell(P0, bytes([255, 0, 0, 0]))
     sale.store(0, 3)
     sale.lose_redis(restart=True, recovered=False)
-    sale.recovery(Fate.DONE, 0)
+    sale.recovery()
     sale.rest()
 
 
@@ -133,7 +133,7 @@ def test_7_a_lift_that_comes_late(sale: Machine) -> None:
     sale.copy_redis()
     sale.sell(P0, one(1, 2, 3))
     sale.store(0, 3)
-    sale.recovery(Fate.LATE, 0)
+    sale.recovery(Fate.LATE)
     sale.older_redis(recovered=False)
     sale.sell(P1, one(1))
     sale.arrive()
@@ -146,7 +146,7 @@ def test_7_a_lift_that_comes_late(sale: Machine) -> None:
 def test_8_two_masters(sale: Machine, unite: bool) -> None:
     sale.sell(P0, one(1))
     # Consumer 0 and the log worker stay at the old master; consumer 1 finds the new one.
-    sale.promote(synced=True, stay=0b101)
+    sale.promote(synced=True, stay=0b101, busy=False)
     sale.worker(0, True)
     sale.sell(P1, one(1))
     sale.sell(P0, one(1, 2, 3, 4))
@@ -157,16 +157,16 @@ def test_8_two_masters(sale: Machine, unite: bool) -> None:
 
 
 def test_9_the_state_alone_is_lost(sale: Machine) -> None:
-    sale.limit(1, Fate.DONE)
+    sale.steer(("limit", 1))
     sale.sell(P0, one(1))
     sale.lose_key(b"state")
     sale.sell(P0, one(1, 1))
-    sale.set_stock(6, Fate.DONE)
+    sale.put(6)
     sale.rest()
 
 
 def test_9_the_buyers_alone_are_lost(sale: Machine) -> None:
-    sale.limit(1, Fate.DONE)
+    sale.steer(("limit", 1))
     sale.sell(P0, one(1))
     sale.lose_key(b"buyers")
     sale.rest()
@@ -196,4 +196,13 @@ def test_15_numbers_that_are_behind_the_rows(sale: Machine) -> None:
 def test_16_a_row_of_the_future(sale: Machine) -> None:
     sale.sell(P0, one(1, 2))
     sale.future_row(P0, 0, 1)
+    sale.rest()
+
+
+def test_2_an_act_after_postgresql_came_back_older(sale: Machine) -> None:
+    """Its row in the journal gets the number of one that is lost, which Redis knows as done."""
+    sale.copy_postgres()
+    sale.steer(("paused", False))
+    sale.older_postgres()
+    sale.steer(("finished", True))
     sale.rest()

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
-from hypothesis.internal.conjecture import engine
 from hypothesis.stateful import run_state_machine_as_test
 
+from tests.search.chance import BACKEND, use_plain_chance
 from tests.search.driver import Driver
 from tests.search.machine import Machine
 
@@ -33,7 +33,7 @@ STEPS_A_SEED = 2_000
 def test_the_lane_keeps_its_promise_whatever_happens(
     driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "MAX_SHRINKING_SECONDS", SHRINK_S)
+    use_plain_chance(monkeypatch, SHRINK_S)
     seen: Counter[str] = Counter()
     number = SEED
     while seen["steps"] < STEPS:
@@ -45,6 +45,7 @@ def test_the_lane_keeps_its_promise_whatever_happens(
             settings=settings(
                 max_examples=max(1, min(STEPS_A_SEED, STEPS) // USUAL_STEPS),
                 stateful_step_count=SALE_STEPS,
+                backend=BACKEND,
                 database=None,
                 deadline=None,
                 report_multiple_bugs=False,
