@@ -20,7 +20,6 @@ from seckill.keys import Lane
 from seckill.log_worker import LogWorker
 from seckill.records import parse
 from seckill.shutdown import Shutdown
-from seckill.stats import read_lane
 from tests.search.operators import Operators
 from tests.search.oracle import Evidence
 from tests.search.servers import Keys, Tables
@@ -280,10 +279,14 @@ class Driver(Operators):
 
     def trouble(self) -> str:
         """Why the lane stands still, as it says itself; empty where it does not."""
-        lane = read_lane(self.wire)
-        if lane.fence is not None:
-            return f"fenced: {lane.fence.word}: {lane.fence.why}"
-        if not lane.loaded:
+        lane = Lane()
+        pipe = self.wire.pipeline(transaction=False)
+        pipe.hmget(lane.state, "fenced", "fenced_why")
+        pipe.exists(lane.activities)
+        (word, why), loaded = pipe.execute()
+        if word:
+            return f"fenced: {word.decode()}: {why.decode()}"
+        if not loaded:
             return "NOT_LOADED"
         words = [part.product.hold for part in self.consumers] + [w.trouble for w in self.workers]
         return next(filter(None, words), "")

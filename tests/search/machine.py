@@ -162,7 +162,7 @@ class Machine(Misfortunes, RuleBasedStateMachine):
             self.oracle.arrive(name, value, self.driver.evidence())
         self.tell(f"late: {name} {value} {'is done' if done else 'does nothing'}")
 
-    @precondition(lambda self: not self.innocent and self.is_fresh("recovery"))
+    @precondition(lambda self: not self.innocent and self.wounded and self.is_fresh("recovery"))
     @rule(lift=st.sampled_from([Fate.DONE, Fate.DONE, Fate.LATE]), between=st.integers(0, 3))
     def recovery(self, lift: Fate = Fate.DONE, between: int = 0) -> None:
         """`recover --apply`; `between`: a log worker has turns after the fence, the rebuilding."""
@@ -209,14 +209,21 @@ class Machine(Misfortunes, RuleBasedStateMachine):
         crowd=st.booleans(),
         unite=st.sampled_from([True, True, False]),
         insist=st.booleans(),
+        again=st.sampled_from([True, True, False]),
     )
     def rest(
-        self, nudge: bool = True, crowd: bool = True, unite: bool = True, insist: bool = True
+        self,
+        nudge: bool = True,
+        crowd: bool = True,
+        unite: bool = True,
+        insist: bool = True,
+        again: bool = False,
     ) -> None:
         """All is decided and stored, an operator recovers what is fenced; then the truth is told.
 
         `nudge`: a new request comes where some wait. `crowd`: more come than there are units.
         `unite`: an old master is gone. `insist`: where the audit is red, an operator recovers.
+        `again`: what has come to an end begins again after that.
         """
         self.tell(f"rest: nudge {nudge}, crowd {crowd}, unite {unite}")
         if unite:
@@ -230,7 +237,8 @@ class Machine(Misfortunes, RuleBasedStateMachine):
             self.recover()
             self.settle(nudge)
             self.judge(all_up=unite)
-        self._go_on()
+        if again:
+            self._go_on()
         self.mark("rest")
 
     def _go_on(self) -> None:

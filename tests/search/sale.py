@@ -94,6 +94,8 @@ class Sale:
         self._changes, self._marks = 0, dict[str, int]()
         # Nobody has taken anything away, or written where he must not.
         self.innocent = True
+        # Something was taken, or the audit is red, and nobody has recovered since.
+        self.wounded = False
         # An advice that was followed while nothing was oversold.
         self.advised = ""
         self.driver.reset(partitions)
@@ -162,12 +164,14 @@ class Sale:
     def recover(self, lift: Fate = Fate.DONE, meanwhile: Sequence[Callable[[], None]] = ()) -> bool:
         """An operator recovers. Whether the sale goes on."""
         lifted, said = self.driver.recover(lift, meanwhile)
+        self.wounded &= not lifted
         self.tell(f"operator: recover: {'goes on' if lifted else 'stays fenced'} {said}")
         return lifted
 
     def take(self) -> None:
         """Something is about to be taken away, or written, from outside."""
         self.innocent, self.advised = False, ""
+        self.wounded = True
         self._changes += 1
 
     def lost(self, what: str) -> None:
@@ -217,6 +221,7 @@ class Sale:
         if told:
             self.seen["told"] += 1
             self.oracle.forgive()
+            self.wounded = True
             if self.innocent and not self.oracle.uncertain and not found and all_up:
                 self._raise(FalseAlarm, f"nothing was done to the lane, and it says: {told}")
         return not told

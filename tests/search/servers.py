@@ -203,9 +203,10 @@ class Tables:
             [row.quantity, row.activity, row.item],
         )
         self.connection.execute(
-            "INSERT INTO seckill_record (user_id, activity_id, item_id, quantity, cost_ms, status,"
-            ' ts, source, partition, "offset", version)'
-            " VALUES (%s, %s, %s, %s, 0, 'success', now(), %s, %s, %s, 1)",
+            "INSERT INTO seckill_record (id, user_id, activity_id, item_id, quantity, cost_ms,"
+            ' status, ts, source, partition, "offset", version)'
+            " SELECT least(0, min(id)) - 1, %s, %s, %s, %s, 0, 'success', now(), %s, %s, %s, 1"
+            " FROM seckill_record",
             [row.user, row.activity, row.item, row.quantity, source, row.partition, row.offset],
         )
 

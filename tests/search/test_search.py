@@ -24,7 +24,7 @@ ASIDE = frozenset(os.environ.get("SEARCH_ASIDE", "").split())
 # Seconds for making what was found shorter.
 SHRINK_S = int(os.environ.get("SEARCH_SHRINK", 60))
 # The most steps of one sale, and how many it has on the average, at least.
-SALE_STEPS, USUAL_STEPS = 40, 30
+SALE_STEPS, USUAL_STEPS = 60, 55
 # Steps of one seed: what hypothesis remembers of a run grows with it.
 STEPS_A_SEED = 2_000
 
