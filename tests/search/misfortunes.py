@@ -52,6 +52,7 @@ orders = st.sampled_from([
     *((what, on) for what in ("finished", "paused", "closed") for on in (True, False)),
     *(("limit", limit) for limit in (1, 3, None)),
     *(("set_stock", {1001: units}) for units in (1, 4)),
+    ("add_stock", {1001: 1}),
     ("sync_from_db", None),
 ])  # fmt: skip
 
@@ -95,15 +96,27 @@ class Misfortunes(Sale):
         self.mark("lose")
 
     @precondition(lambda self: "older" in self.mix and self.copy and self.is_fresh("lose"))
-    @rule(recovered=st.booleans())
-    def older_redis(self, recovered: bool) -> None:
-        """Redis is restarted with the copy; perhaps somebody recovers at once."""
+    @rule(order=st.none() | orders, recovered=st.booleans())
+    def older_redis(self, order: tuple[str, Any] | None = None, recovered: bool = False) -> None:
+        """Redis is restarted with the copy; perhaps somebody acts, or recovers, at once."""
         self.take()
         self.driver.restart_redis(self.copy)
         self.lost("Redis comes back older")
+        if order is not None and "acts" in self.mix:
+            self.act(*order)
         if recovered:
             self.recover()
         self.mark("lose")
+
+    @precondition(lambda self: self.mix >= {"older", "acts"})
+    @rule(order=orders)
+    def forget_act(self, order: tuple[str, Any]) -> None:
+        """Redis is restarted without the act that it has just done: it was not on its disk yet."""
+        copy = self.driver.servers[self.driver.current].copy()
+        self.act(*order)
+        self.take()
+        self.driver.restart_redis(copy)
+        self.lost("Redis comes back without it")
 
     @precondition(needs("keys"))
     @rule(part=st.sampled_from(KEYS))
@@ -185,6 +198,7 @@ class Misfortunes(Sale):
     @rule(partition=partitions, where=st.sampled_from(["start", "end", "middle"]))
     def stranger(self, partition: int, where: str) -> None:
         """Another program, or a hand, commits for the group."""
+        self.quiet = False
         end = len(self.driver.topic.log[partition])
         self.driver.topic.commit_by_hand(partition, {"start": 0, "end": end}.get(where, end // 2))
         self.tell(f"somebody else commits for partition {partition}: {where}")
@@ -193,6 +207,7 @@ class Misfortunes(Sale):
     @rule(behind=st.sampled_from([0, 2, 5]))
     def numbers_behind(self, behind: int) -> None:
         """The sequence of the rows' numbers is behind them; or it is put right."""
+        self.quiet = False
         if behind:
             self.driver.tables.put_sequence_behind(behind)
         else:

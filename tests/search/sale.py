@@ -94,6 +94,8 @@ class Sale:
         self._changes, self._marks = 0, dict[str, int]()
         # Nobody has taken anything away, or written where he must not.
         self.innocent = True
+        # Nothing at all has gone wrong: there is nothing to tell.
+        self.quiet = True
         # Something was taken, or the audit is red, and nobody has recovered since.
         self.wounded = False
         # An advice that was followed while nothing was oversold.
@@ -170,7 +172,7 @@ class Sale:
 
     def take(self) -> None:
         """Something is about to be taken away, or written, from outside."""
-        self.innocent, self.advised = False, ""
+        self.innocent, self.quiet, self.advised = False, False, ""
         self.wounded = True
         self._changes += 1
 
@@ -188,6 +190,7 @@ class Sale:
         if not driver.consumers:
             driver.start_consumer()
         for _ in range(ROUNDS):
+            driver.pass_time()
             self.decide()
             self._store_all()
             if driver.stands_still():
@@ -222,7 +225,7 @@ class Sale:
             self.seen["told"] += 1
             self.oracle.forgive()
             self.wounded = True
-            if self.innocent and not self.oracle.uncertain and not found and all_up:
+            if self.quiet and not self.oracle.uncertain and not found and all_up:
                 self._raise(FalseAlarm, f"nothing was done to the lane, and it says: {told}")
         return not told
 

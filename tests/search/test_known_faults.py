@@ -83,7 +83,7 @@ def test_3_an_act_on_an_older_redis_that_is_fenced(sale: Machine) -> None:
     sale.put(2)
     sale.sell(P0, one(3))
     sale.store(0, 3)
-    sale.older_redis(recovered=False)
+    sale.older_redis()
     # The consumer's new connection finds it.
     sale.sell(P0, one(4))
     sale.put(1, add=True)
@@ -95,7 +95,7 @@ def test_4_an_end_that_was_lost_with_redis(sale: Machine, what: str) -> None:
     sale.sell(P0, one(1))
     sale.copy_redis()
     sale.steer((what, True))
-    sale.older_redis(recovered=False)
+    sale.older_redis()
     sale.rest()
 
 
@@ -103,7 +103,7 @@ def test_4_a_limit_that_was_lost_with_redis(sale: Machine) -> None:
     sale.sell(P0, one(1))
     sale.copy_redis()
     sale.steer(("limit", 1))
-    sale.older_redis(recovered=False)
+    sale.older_redis()
     sale.rest()
 
 
@@ -134,7 +134,7 @@ def test_7_a_lift_that_comes_late(sale: Machine) -> None:
     sale.sell(P0, one(1, 2, 3))
     sale.store(0, 3)
     sale.recovery(Fate.LATE)
-    sale.older_redis(recovered=False)
+    sale.older_redis()
     sale.sell(P1, one(1))
     sale.arrive()
     sale.sell(P1, one(1, 2, 3, 4, 1, 2))
