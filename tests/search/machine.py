@@ -163,16 +163,18 @@ class Machine(Misfortunes, RuleBasedStateMachine):
         self.tell(f"late: {name} {value} {'is done' if done else 'does nothing'}")
 
     @precondition(lambda self: not self.innocent and self.wounded and self.is_fresh("recovery"))
-    @rule(lift=st.sampled_from([Fate.DONE, Fate.DONE, Fate.LATE]), between=st.integers(0, 3))
-    def recovery(self, lift: Fate = Fate.DONE, between: int = 0) -> None:
-        """`recover --apply`; `between`: a log worker has turns after the fence, the rebuilding."""
-        lift = lift if "late" in self.mix else Fate.DONE
+    @rule(late=st.sampled_from(["", "", "lift", "fence"]), between=st.integers(0, 3))
+    def recovery(self, late: str = "", between: int = 0) -> None:
+        """`recover --apply`, of which the fence or the lift may come late; `between`: a log worker
+        has turns after the fence, after the rebuilding.
+        """
+        late = late if "late" in self.mix else ""
 
         def work() -> None:
             self.tell(f"meanwhile log worker 0 {self.driver.store(0)}")
 
         steps = [work if between & bit else (lambda: None) for bit in (1, 2)]
-        self.recover(lift, steps)
+        self.recover(late, steps)
         self.mark("recovery")
 
     # Rest.
@@ -191,13 +193,15 @@ class Machine(Misfortunes, RuleBasedStateMachine):
         oversold = any(violation.kind is Kind.OVERSOLD for violation in truth)
         self.tell(f"the audit advises: {text}")
         if "recover" in text:
-            self.recover(Fate.DONE)
+            self.recover()
         elif "sync_from_db" in text:
             if "finish" in text:
                 self.act("finished", True, Fate.DONE)
             self.act("sync_from_db", None, Fate.DONE)
             if "finish" in text:
                 self.act("finished", False, Fate.DONE)
+        elif "set_stock" in text:
+            self.act("set_stock", {1001: self.oracle.left(self.driver.evidence(), 1001)})
         else:
             return
         if not oversold:
@@ -232,8 +236,8 @@ class Machine(Misfortunes, RuleBasedStateMachine):
         if crowd:
             self.crowd()
             self.settle(nudge)
-        clean = self.judge(all_up=unite)
-        if insist and not clean:
+        self.judge(all_up=unite)
+        if insist and not self.content:
             self.recover()
             self.settle(nudge)
             self.judge(all_up=unite)

@@ -16,6 +16,7 @@ from redis.retry import Retry
 from seckill.audit import CannotCheck, audit
 from seckill.control import Control
 from seckill.errors import PostgresAway, RedisAway, Refused
+from seckill.fence import RECOVERING
 from seckill.keys import Lane
 from seckill.recovery import recover
 from tests.sale import load_scripts
@@ -109,17 +110,19 @@ class Operators:
         return DONE, ""
 
     def recover(
-        self, lift: Fate = Fate.DONE, meanwhile: Sequence[Callable[[], None]] = ()
+        self, late: str = "", meanwhile: Sequence[Callable[[], None]] = ()
     ) -> tuple[bool, str]:
-        """`recover --apply`: (whether the sale goes on, what was said). `meanwhile`: what happens
-        after the fence, and after the rebuilding."""
+        """`recover --apply`: (whether the sale goes on, what was said). `late`: "fence" or "lift",
+        which comes later. `meanwhile`: what happens after the fence, and after the rebuilding."""
         between = list(meanwhile)
 
         def say(text: str) -> None:
             if between and text.startswith(("fenced", "rebuilt")):
                 between.pop(0)()
 
-        self._fate = (frozenset({"fence"}), "", lift)
+        if late:
+            word = RECOVERING if late == "fence" else ""
+            self._fate = (frozenset({"fence"}), word, Fate.LATE)
         partitions = list(range(self.partitions))
         try:
             done = recover(self.wire, Lane(), self.source, partitions, "olga", say)

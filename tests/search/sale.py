@@ -96,6 +96,8 @@ class Sale:
         self.innocent = True
         # Nothing at all has gone wrong: there is nothing to tell.
         self.quiet = True
+        # The product has said, at the last rest, that all is well.
+        self.content = True
         # Something was taken, or the audit is red, and nobody has recovered since.
         self.wounded = False
         # An advice that was followed while nothing was oversold.
@@ -163,9 +165,9 @@ class Sale:
             self._raise(Crashed, f"{name} {value} ends in a traceback: {said}")
         return how == DONE
 
-    def recover(self, lift: Fate = Fate.DONE, meanwhile: Sequence[Callable[[], None]] = ()) -> bool:
+    def recover(self, late: str = "", meanwhile: Sequence[Callable[[], None]] = ()) -> bool:
         """An operator recovers. Whether the sale goes on."""
-        lifted, said = self.driver.recover(lift, meanwhile)
+        lifted, said = self.driver.recover(late, meanwhile)
         self.wounded &= not lifted
         self.tell(f"operator: recover: {'goes on' if lifted else 'stays fenced'} {said}")
         return lifted
@@ -211,14 +213,15 @@ class Sale:
         for partition in range(self.driver.partitions):
             self.ask(partition, *((user, {1001: 1}) for user in users[partition::2]))
 
-    def judge(self, *, all_up: bool) -> bool:
-        """Hold the truth to what the product says: whether that is content. Raises Failed."""
+    def judge(self, *, all_up: bool) -> None:
+        """Hold the truth to what the product says, which is `content` or not. Raises Failed."""
         evidence, trouble = self.driver.evidence(), self.driver.trouble()
         found = self.oracle.judge(evidence, all_up=all_up and not trouble)
         verdict = self.driver.audit()
         told = trouble or "; ".join(verdict.findings)
         self.tell(f"audit: {told or 'clean'}; truth: {[v.text for v in found] or 'all holds'}")
         self.seen["judged"] += 1
+        self.content = not told
         for violation in found:
             self._fail(violation, told)
         if told:
@@ -227,7 +230,6 @@ class Sale:
             self.wounded = True
             if self.quiet and not self.oracle.uncertain and not found and all_up:
                 self._raise(FalseAlarm, f"nothing was done to the lane, and it says: {told}")
-        return not told
 
     def _fail(self, violation: Violation, told: str) -> None:
         kind = FAILURES[violation.kind]
