@@ -27,7 +27,7 @@ from tests.search.topic import Member, Topic, TurnOver
 from tests.search.wires import HeldStorage, HoldAt, Inline, Line, Turn
 
 # Messages of a consumer's batch, and records of a log worker's: small, so that few make several.
-BATCH, STORED_AT_ONCE = 6, 3
+BATCH, STORED_AT_ONCE = 6, 2
 
 
 class Letters:

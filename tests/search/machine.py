@@ -60,7 +60,7 @@ class Machine(Misfortunes, RuleBasedStateMachine):
 
     @initialize(
         mix=st.sampled_from(sorted(MIXES)),
-        units=st.sampled_from([6, 10]),
+        units=st.sampled_from([5, 8]),
         consumers=st.sampled_from([2, 1]),
     )
     def begin(self, mix: str, units: int, consumers: int) -> None:

@@ -21,6 +21,7 @@ MIXES: dict[str, frozenset[str]] = {
     for name, words in {
         "late stores": "redis hold",
         "older Redis": "older acts advice",
+        "forgotten acts": "forget acts advice",
         "late scripts": "redis older acts late",
         "older PostgreSQL": "postgres hold acts advice",
         "two masters": "masters members",
@@ -30,7 +31,7 @@ MIXES: dict[str, frozenset[str]] = {
         "single keys": "keys acts advice",
         "parked": "parked redis older hold",
         "calm": "acts late hold members",
-        "all": "redis older hold acts late postgres masters members strangers numbers rows keys "
+        "all": "redis older forget hold acts late postgres masters members strangers numbers rows keys "
         "advice parked",
     }.items()
 }
@@ -108,7 +109,7 @@ class Misfortunes(Sale):
             self.recover()
         self.mark("lose")
 
-    @precondition(lambda self: self.mix >= {"older", "acts"})
+    @precondition(needs("forget"))
     @rule(order=orders)
     def forget_act(self, order: tuple[str, Any]) -> None:
         """Redis is restarted without the act that it has just done: it was not on its disk yet."""

@@ -43,7 +43,7 @@ def test_1_rows_that_come_after_a_recovery(sale: Machine) -> None:
 
 def test_1_read_ahead_that_comes_after_a_recovery(sale: Machine) -> None:
     sale.sell(P0, one(1, 2, 3, 4, 1))
-    # Three are stored, two are read.
+    # Two are stored, two are read.
     sale.store(0, 1)
     sale.lose_redis(restart=True, recovered=False)
     sale.recovery()
