@@ -4,7 +4,12 @@ PY := .venv/bin/python
 # Processes of the tests, each with services of its own. One test alone: $(PY) -m pytest PATH.
 WORKERS ?= 2
 
-.PHONY: help setup run demo test test-browser messages unit lint faults rules lock clean
+# What speaks to Redis and PostgreSQL itself, and asks little of Kafka.
+SERVICE_TESTS = $(addprefix tests/integration/test_,script.py script_fence.py script_ground.py acts.py storage.py \
+	storage_conflicts.py log_worker.py recovery.py guard.py late_arrivals.py older_postgres.py audit.py metrics.py \
+	workers.py consumer_recovery.py commands.py fitness.py)
+
+.PHONY: help setup run demo test test-browser test-services messages unit lint faults rules lock clean
 help:            ## this list
 	@grep -E "^[a-z-]+:.*##" Makefile | sed -E "s/:[^#]*##/\t/" | expand -t 14
 
@@ -27,6 +32,14 @@ test-browser: setup ## the desk in Debian's Chromium, installed as root where it
 		{ echo "Chromium is missing: as root, apt-get install chromium; then make test-browser again"; exit 1; }
 	@$(PY) -m pytest tests/browser
 
+test-services: setup ## the heart on Debian's Redis 7.0 and behind its pgbouncer, installed as root where missing
+	@test -x /usr/bin/redis-server -a -x /usr/sbin/pgbouncer || { [ "$$(id -u)" = 0 ] && \
+		command -v apt-get >/dev/null && apt-get update -q && DEBIAN_FRONTEND=noninteractive \
+		apt-get install -qy --no-install-recommends redis-server pgbouncer; } || \
+		{ echo "Missing: as root, apt-get install redis-server pgbouncer; then make test-services again"; exit 1; }
+	@$(PY) -m pytest -n $(WORKERS) --dist worksteal \
+		--redis-server /usr/bin/redis-server --pgbouncer /usr/sbin/pgbouncer $(SERVICE_TESTS)
+
 unit: setup      ## tests that need no service
 	@$(PY) -m pytest tests/unit
 
@@ -37,7 +50,7 @@ lint: setup      ## style, types, migrations
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
-	@SECKILL_CONFIG=none.yaml $(PY) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
+	@SECKILL_CONFIG=/dev/null $(PY) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
 
 rules:           ## alert rules, checked and tested by promtool (Debian's package prometheus)
 	@command -v promtool >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
@@ -49,7 +62,7 @@ rules:           ## alert rules, checked and tested by promtool (Debian's packag
 	@promtool test rules deploy/prometheus/alerts_test.yml
 
 messages: setup  ## texts into the Chinese catalogue (needs gettext), and the catalogue compiled
-	@SECKILL_CONFIG=none.yaml $(PY) -W ignore::RuntimeWarning manage.py makemessages -l zh_Hans \
+	@SECKILL_CONFIG=/dev/null $(PY) -W ignore::RuntimeWarning manage.py makemessages -l zh_Hans \
 		--no-obsolete --no-wrap --no-location -i .venv -i tests
 	@$(PY) -c "import polib; f = 'seckill/locale/zh_Hans/LC_MESSAGES/django.'; \
 		polib.pofile(f + 'po').save_as_mofile(f + 'mo')"

@@ -9,18 +9,19 @@ def main() -> None:
     """Run a management command; a wrong configuration is one line, not a traceback."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "seckill_project.settings")
     try:
-        from django.core.management import execute_from_command_line
-
+        from seckill.printable import printable
+        from seckill.terminal import Utility, prepare
         from seckill_project.config import ConfigError
     except ImportError as missing:
         sys.exit(
             f"manage.py: {missing}. The dependencies are not installed in this Python:\n"
             "run `make setup` once, then use .venv/bin/python manage.py"
         )
+    prepare()
     try:
-        execute_from_command_line(sys.argv)
+        Utility(sys.argv).execute()
     except ConfigError as wrong:
-        print(f"configuration: {wrong}", file=sys.stderr)
+        print(f"configuration: {printable(str(wrong))}", file=sys.stderr)
         sys.exit(2)
 
 

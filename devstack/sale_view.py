@@ -6,6 +6,7 @@ from typing import Protocol
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -129,7 +130,8 @@ def print_result(result: Result, console: Console) -> None:
         style="dim",
     )
     for finding in result.audit.findings[:5]:
-        console.print(f"[red]{finding.invariant}[/red]: {finding.culprit}: {finding.explanation}")
+        what = escape(f"{finding.culprit}: {finding.explanation}")
+        console.print(f"[red]{finding.invariant}[/red]: {what}")
     if result.stuck:
         console.print("[red]The sale did not come to its end: a worker is stuck.[/red]")
 

@@ -9,12 +9,12 @@ from typing import Any
 import redis
 from django.utils.translation import gettext as _
 
-from seckill.errors import NoSuchActivity, RedisAway, Refused, VersionMoved
+from seckill.errors import Fenced, NoSuchActivity, Refused, VersionMoved
 from seckill.keys import CONTROL_CHANNEL, Lane
-from seckill.redis_client import run_script
+from seckill.redis_client import read_together, run_script
 
 # What scripts answer when they refuse; each has changed nothing then.
-NOT_LOADED, MOVED, TOO_MANY, NOT_ON_SALE = -1, -2, -3, -4
+NOT_LOADED, MOVED, TOO_MANY, NOT_ON_SALE, FENCED, TORN = -1, -2, -3, -4, -5, -6
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,16 @@ class ActScripts:
     def run(
         self, name: str, turn: Turn, keys: list[str], args: list[str | int] | None = None
     ) -> list[Any]:
-        """Run `lua/<name>.lua` on the registry, the state and these keys; its answer."""
+        """Run `lua/<name>.lua` on the registry, the lane, the state and these keys; its answer."""
         answer: list[Any] = run_script(
             self._redis,
             name,
-            [self._lane.activities, self._lane.activity(turn.activity_id).state, *keys],
+            [
+                self._lane.activities,
+                self._lane.state,
+                self._lane.activity(turn.activity_id).state,
+                *keys,
+            ],
             [
                 turn.activity_id,
                 CONTROL_CHANNEL,
@@ -88,18 +93,37 @@ class ActScripts:
                 _("item %(item)s is not on sale in activity %(id)s; set_stock puts it on sale")
                 % {"item": answer[1].decode(), "id": turn.activity_id}
             )
+        if code == FENCED:
+            raise fenced(answer[1].decode())
+        if code == TORN:
+            raise Fenced(
+                _(
+                    "a part of activity %(id)s is missing in Redis: a key was evicted or deleted. "
+                    "manage.py recover rebuilds it, and no act can"
+                )
+                % {"id": turn.activity_id}
+            )
         return answer
 
     def look(self, activity_id: int) -> Seen:
         """What Redis has of an activity now."""
-        pipe = self._redis.pipeline(transaction=True)
-        pipe.sismember(self._lane.activities, str(activity_id))
-        pipe.hmget(self._lane.activity(activity_id).state, "version", "journal")
-        try:
-            known, (version, journal) = pipe.execute()
-        except redis.RedisError as away:
-            raise RedisAway(away) from None
+        known, (version, journal) = read_together(
+            self._redis,
+            ("SISMEMBER", self._lane.activities, str(activity_id)),
+            ("HMGET", self._lane.activity(activity_id).state, "version", "journal"),
+        )
         return Seen(int(version or 0) if known else 0, int(journal or 0))
+
+
+def fenced(why: str) -> Fenced:
+    """The refusal of an act on a lane in which nothing may be decided."""
+    return Fenced(
+        _(
+            "the lane is fenced (%(why)s): no act may change it. manage.py recover shows the plan, "
+            "--apply carries it out"
+        )
+        % {"why": why}
+    )
 
 
 def not_loaded(activity_id: int) -> NoSuchActivity:

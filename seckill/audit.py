@@ -1,4 +1,4 @@
-"""The audit: the four invariants, checked from the outside while the sale goes on.
+"""The audit: the five invariants, checked from the outside while the sale goes on.
 
 Reads everything, changes nothing; only commands and tests read it. It looks at one moment T: Redis
 in one transaction, then the lists, then one snapshot of PostgreSQL, in which only what was decided
@@ -8,19 +8,20 @@ found has to stand in two looks.
 
 import time
 from collections import defaultdict
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import redis
 
 from seckill import sold
 from seckill.audit_checks import Finding, Totals, all_checks
+from seckill.audit_ground import buyers_of, compared, forgotten, look_at_ground, server_of
 from seckill.audit_totals import begun_acts, count, locked_activities, snapshot
-from seckill.control import postgres_errors
-from seckill.errors import RedisAway
+from seckill.journal import postgres_errors
 from seckill.keys import Lane
 from seckill.stats import LaneStatus, read_lane
 from seckill.wire import Outcome
+from seckill.witness import lost_acts, undecided
 
 # A finding is told when it stands in two looks; after so many it is told as it is.
 LOOKS = 4
@@ -84,13 +85,14 @@ def _look(client: "redis.Redis", lane: Lane) -> Report:
             "Redis holds no sale: nothing was loaded yet, or it was emptied. Load a sale "
             "(manage.py set_stock 1001:10), or, after a loss, see docs/operations.md"
         )
-    try:
-        found = sold.waiting(client, lane, before.positions)
-    except redis.RedisError as away:
-        raise RedisAway(away) from None
+    run_id = server_of(client)
+    found = sold.waiting(client, lane, before.positions)
+    limited = {n for n, a in before.activities.items() if a.user_limit is not None}
     with postgres_errors(), snapshot():
         sold.stage(found)
         counts = count(before.positions)
+        seen = compared(lane, before, run_id)
+        buyers = buyers_of(limited, before.positions)
         begun = begun_acts()
     after = read_lane(client, lane)
     # Records of a partition whose first batch was decided after T; and activities that an
@@ -104,25 +106,36 @@ def _look(client: "redis.Redis", lane: Lane) -> Report:
     }
     with postgres_errors():
         steered |= locked_activities(set(before.activities))
+    totals = replace(
+        totals,
+        # What was stored by then was decided before: by now Redis must say so.
+        future=undecided(after, seen.ends),
+        older=seen.older,
+        acts=lost_acts(after, {n: a for n, a in seen.acts.items() if n not in steered}),
+        buyers={activity: found.users for activity, found in buyers.items()},
+        forgotten=forgotten(client, lane, buyers),
+    )
     report = _summary(before, totals)
-    for finding in all_checks(before, totals, found, steered):
+    for finding in all_checks(before, totals, found, steered, look_at_ground(client, before, seen)):
         report.checks += 1
         if finding is not None:
             report.findings.append(finding)
-    report.notes = _notes(before, lane, begun, steered)
+    report.records_dead = sum(seen.dead.values())
+    report.notes = _notes(before, report.records_dead, begun, steered)
     return report
 
 
-def _notes(before: LaneStatus, lane: Lane, begun: list[int], steered: set[int]) -> list[str]:
+def _notes(before: LaneStatus, dead: int, begun: list[int], steered: set[int]) -> list[str]:
     notes = []
     ended = sum(activity_id not in steered for activity_id in begun)
     if ended:
         notes.append(f"{ended} control acts whose end is not known: see the journal")
-    if before.dead:
-        alarm = " (TOO MANY: find what refuses them)" if before.dead > MANY_DEAD else ""
+    if before.fence is not None:
+        notes.append(f"the lane is fenced: {before.fence.word}: {before.fence.why}")
+    if dead:
+        alarm = " (TOO MANY: find what refuses them)" if dead > MANY_DEAD else ""
         notes.append(
-            f"{before.dead:,} records are parked in {lane.dead}, not in PostgreSQL{alarm}: "
-            "manage.py dead_letters list"
+            f"{dead:,} records are kept apart, no rows{alarm}: manage.py dead_letters list"
         )
     for activity_id in sorted(steered):
         notes.append(f"activity {activity_id} was being steered: its allocation was not compared")
@@ -148,5 +161,4 @@ def _summary(lane: LaneStatus, totals: Totals) -> Report:
         units_sold=sum(totals.units.values()),
         records_stored=totals.stored,
         records_waiting=lane.waiting,
-        records_dead=lane.dead,
     )

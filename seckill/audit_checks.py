@@ -1,8 +1,9 @@
 """The checks of the audit: pure functions from what was counted to what does not hold."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from seckill.printable import preview
 from seckill.sold import Waiting
 from seckill.stats import LaneStatus
 from seckill.wire import Outcome
@@ -11,8 +12,24 @@ NEVER_OVERSOLD = "never oversold"
 NEVER_LOST = "never lost"
 NEVER_TWICE = "never twice"
 NEVER_DROPPED = "never a silent drop"
+# Not a promise itself: what the promises stand on. One Redis, one PostgreSQL, neither of them older
+# than the other, clocks that agree, a Redis that throws nothing away.
+FOUNDATIONS = "the foundations hold"
+INVARIANTS = (NEVER_OVERSOLD, NEVER_LOST, NEVER_TWICE, NEVER_DROPPED, FOUNDATIONS)
+
+# What to do. No advice may put a unit on sale again that is sold: each of these acts refuses that
+# by itself, and tests follow each one from the state that leads to it.
 KAFKA_KNOWS = "manage.py audit --kafka names the message; keep the topic and Redis's files"
-INVARIANTS = (NEVER_OVERSOLD, NEVER_LOST, NEVER_TWICE, NEVER_DROPPED)
+LOOK_AT_THE_PLAN = "manage.py recover shows the plan, --apply carries it out"
+FROM_KAFKA = (
+    "bring the newer PostgreSQL back; or manage.py recover --apply --from-kafka stores the lost "
+    "orders again from the topic. Until then put nothing on sale: these units are sold"
+)
+STOP_AND_LOOK = (
+    "manage.py pause the activity; manage.py audit --kafka names the messages; what was sold above "
+    "the allocation is a matter for a person"
+)
+MOST_CLOCK_MS = 60_000
 
 
 @dataclass(frozen=True)
@@ -32,6 +49,10 @@ class Totals:
     Keys are activities, or (activity, item). `inventory` is (allocation, sold) as PostgreSQL says;
     `stored` and `stored_by_item` count PostgreSQL alone, at the same snapshot as `inventory`.
     `differing` names a record with two contents; `stored_once` is whether PostgreSQL refuses twins.
+    `future` names a partition with stored records that nobody has decided, `older` what PostgreSQL
+    has lost, `acts` an operator's act that Redis does not know; each "" where there is none.
+    `buyers` is how many users have units of each activity, `forgotten` names one of whom Redis
+    knows fewer.
     """
 
     units: dict[tuple[int, int], int]
@@ -42,18 +63,45 @@ class Totals:
     stored_by_item: dict[tuple[int, int], int]
     differing: str = ""
     stored_once: bool = True
+    future: str = ""
+    older: str = ""
+    acts: str = ""
+    buyers: dict[int, int] = field(default_factory=dict)
+    forgotten: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What the promises stand on, as it was looked at.
+
+    `lane` says why Redis and PostgreSQL are not of one lane, or this Redis does not lead it; ""
+    they are. `policy` is Redis's, "" unknown. Clocks are ms.
+    """
+
+    lane: str
+    policy: str
+    redis_ms: int
+    lane_ms: int
+    postgres_ms: int
+    # Dead records that need a person, by kind.
+    unreadable: int = 0
+    overlap: int = 0
 
 
 # A check's answer: None where it holds.
 Checks = Iterator[Finding | None]
 
 
-def all_checks(lane: LaneStatus, totals: Totals, found: Waiting, steered: set[int]) -> Checks:
+def all_checks(
+    lane: LaneStatus, totals: Totals, found: Waiting, steered: set[int], ground: Ground
+) -> Checks:
     """Every check, one answer each. `steered` activities are in the middle of an act."""
+    yield from foundations(lane, totals, ground)
     yield from stock(lane, totals)
     yield from counters(lane, totals)
+    yield from limits(lane, totals, steered)
     yield from inventory(lane, totals, steered)
-    yield from records(totals, found)
+    yield from records(totals, found, ground)
     yield from outcomes(lane)
 
 
@@ -61,6 +109,52 @@ def _unless(
     holds: bool, invariant: str, culprit: str, explanation: str, act: str
 ) -> Finding | None:
     return None if holds else Finding(invariant, culprit, explanation, act)
+
+
+def foundations(lane: LaneStatus, totals: Totals, ground: Ground) -> Checks:
+    """One lane, one leader, neither side older than the other, nothing evicted, clocks that
+    agree.
+    """
+    yield _unless(
+        not ground.lane,
+        FOUNDATIONS,
+        "the lane",
+        ground.lane,
+        "correct the address that is wrong; if none is, " + LOOK_AT_THE_PLAN,
+    )
+    yield _unless(not totals.older, NEVER_LOST, "PostgreSQL", totals.older, FROM_KAFKA)
+    yield _unless(
+        not totals.acts,
+        FOUNDATIONS,
+        "an operator's act",
+        f"Redis does not know it: {totals.acts}",
+        LOOK_AT_THE_PLAN,
+    )
+    yield _unless(
+        ground.policy in ("", "noeviction"),
+        FOUNDATIONS,
+        "Redis's maxmemory-policy",
+        f"it is {ground.policy}: a full Redis throws keys of the sale away",
+        "CONFIG SET maxmemory-policy noeviction, and in Redis's configuration file",
+    )
+    apart = abs(ground.redis_ms - ground.postgres_ms)
+    yield _unless(
+        apart <= MOST_CLOCK_MS,
+        FOUNDATIONS,
+        "clocks",
+        f"Redis's and PostgreSQL's differ by {apart // 1000:,} s: windows and timeouts may go by a "
+        "wrong one",
+        "correct the clock that is wrong",
+    )
+    back = lane.clock_ms - ground.redis_ms
+    yield _unless(
+        back <= MOST_CLOCK_MS,
+        FOUNDATIONS,
+        "clocks",
+        f"Redis's clock went back by {back // 1000:,} s: windows stand still until it has caught "
+        "up",
+        "correct the clock, if it is wrong now",
+    )
 
 
 def stock(lane: LaneStatus, totals: Totals) -> Checks:
@@ -75,14 +169,14 @@ def stock(lane: LaneStatus, totals: Totals) -> Checks:
                 NEVER_OVERSOLD,
                 who,
                 seen,
-                "finish the activity, find the cause, then sync_from_db",
+                STOP_AND_LOOK,
             )
             yield _unless(
                 item.loaded - item.left <= units,
                 NEVER_LOST,
                 who,
                 f"{seen}: units were taken without a record",
-                "sync_from_db puts them back on sale",
+                FROM_KAFKA,
             )
     for activity_id, item_id in totals.units:
         known = lane.activities.get(activity_id)
@@ -91,7 +185,7 @@ def stock(lane: LaneStatus, totals: Totals) -> Checks:
             NEVER_OVERSOLD,
             f"activity {activity_id}, item {item_id}",
             "there are records of an item that is not loaded in Redis",
-            "load it with sync_from_db",
+            LOOK_AT_THE_PLAN,
         )
 
 
@@ -114,6 +208,22 @@ def counters(lane: LaneStatus, totals: Totals) -> Checks:
             )
 
 
+def limits(lane: LaneStatus, totals: Totals, steered: set[int]) -> Checks:
+    """Buyers that Redis has counted against the records, where there is a limit per user."""
+    for activity_id, activity in lane.activities.items():
+        if activity.user_limit is None or activity_id in steered:
+            continue
+        counted, proved = lane.buyers.get(activity_id, 0), totals.buyers.get(activity_id, 0)
+        yield _unless(
+            counted == proved and not totals.forgotten.get(activity_id),
+            NEVER_OVERSOLD,
+            f"activity {activity_id}, its limit per user",
+            totals.forgotten.get(activity_id)
+            or f"Redis knows {counted:,} buyers, the records {proved:,}: some could buy again",
+            LOOK_AT_THE_PLAN,
+        )
+
+
 def inventory(lane: LaneStatus, totals: Totals, steered: set[int]) -> Checks:
     """PostgreSQL against itself (sold is the sum of records) and Redis (allocation is loaded)."""
     for (activity_id, item_id), (allocation, sold) in totals.inventory.items():
@@ -126,6 +236,14 @@ def inventory(lane: LaneStatus, totals: Totals, steered: set[int]) -> Checks:
             f"the inventory says {sold} sold, the stored records say {stored}",
             "a table was changed by hand: correct seckill_item.sold",
         )
+        units = totals.units.get((activity_id, item_id), 0)
+        yield _unless(
+            units <= allocation or activity_id in steered,
+            NEVER_OVERSOLD,
+            who,
+            f"sold above the allocation: {units} of {allocation}",
+            STOP_AND_LOOK,
+        )
         activity = lane.activities.get(activity_id)
         item = activity.items.get(item_id) if activity else None
         yield _unless(
@@ -133,17 +251,18 @@ def inventory(lane: LaneStatus, totals: Totals, steered: set[int]) -> Checks:
             NEVER_OVERSOLD,
             who,
             f"allocation {allocation} in PostgreSQL, loaded {item.loaded if item else 0} in Redis",
-            "an act was cut off (see the journal): repeat it, or sync_from_db",
+            "an act was cut off, or a table was changed by hand: see the journal. sync_from_db "
+            "puts Redis to the allocation, and refuses where a record is missing",
         )
 
 
-def records(totals: Totals, found: Waiting) -> Checks:
-    """Invariant 3 within list and table, and entries that are no records."""
+def records(totals: Totals, found: Waiting, ground: Ground) -> Checks:
+    """Invariant 3 within list and table, rows of the future, and entries that are no records."""
     yield _unless(
         not totals.differing,
         NEVER_TWICE,
         totals.differing,
-        "a record stands in the list twice, or in the list and in PostgreSQL, with other contents",
+        "a record stands in two places (list, row, dead record) with other contents",
         "stop the consumers; manage.py audit --kafka says which one is right",
     )
     yield _unless(
@@ -153,13 +272,31 @@ def records(totals: Totals, found: Waiting) -> Checks:
         "its unique constraint record_stored_once is missing: a record could be stored twice",
         "stop the log workers, remove what is there twice, put the constraint back",
     )
-    first = found.unreadable[0] if found.unreadable else (b"", "")
     yield _unless(
-        not found.unreadable_count,
+        not totals.future,
+        NEVER_TWICE,
+        totals.future,
+        "records are stored of offsets that Redis has not decided: the orders of these offsets "
+        "could not be stored",
+        "find who wrote them. After a loss of Redis: " + LOOK_AT_THE_PLAN,
+    )
+    first = found.unreadable[0] if found.unreadable else (b"", "")
+    number = found.unreadable_count + ground.unreadable
+    yield _unless(
+        not number,
         NEVER_LOST,
-        first[0].decode(errors="replace")[:200],
-        f"{found.unreadable_count} entries of the lists of records are no records ({first[1]})",
-        "another program writes there: find it. manage.py dead_letters list shows what is parked",
+        preview(first[0], 200) if found.unreadable else "dead records",
+        f"{number} entries of the list were no records ({first[1] or 'kept apart in PostgreSQL'})",
+        "another program writes there: find it. manage.py dead_letters list shows them; "
+        "dead_letters dismiss settles what was looked at",
+    )
+    yield _unless(
+        not ground.overlap,
+        NEVER_LOST,
+        f"{ground.overlap} orders",
+        "they were decided on a Redis while another one led the lane, and are not sold: their "
+        "buyers may have been told yes",
+        "manage.py dead_letters list names each; tell the buyers, then dead_letters dismiss",
     )
 
 

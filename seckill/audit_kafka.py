@@ -17,9 +17,9 @@ from seckill import sold
 from seckill.audit_checks import NEVER_DROPPED, NEVER_LOST, NEVER_TWICE, Finding
 from seckill.audit_totals import IDENTITY, snapshot
 from seckill.broker.reader import Messages, TopicReader
-from seckill.control import postgres_errors
 from seckill.decode import Request, decode
-from seckill.errors import Poison, RedisAway
+from seckill.errors import Poison
+from seckill.journal import postgres_errors
 from seckill.keys import Lane, position_field
 from seckill.stats import LaneStatus, read_lane
 from seckill.wire import Outcome
@@ -106,10 +106,7 @@ class KafkaAudit:
         before = read_lane(self._redis, self._lane)
         report = KafkaReport(self._topic.name, self._topic.source)
         positions = self._topic_positions(before, report)
-        try:
-            found = sold.waiting(self._redis, self._lane, before.positions)
-        except redis.RedisError as away:
-            raise RedisAway(away) from None
+        found = sold.waiting(self._redis, self._lane, before.positions)
         with postgres_errors(), snapshot():
             sold.stage(found)
             report.other_sources_records = self._records_of_other_sources()

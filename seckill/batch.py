@@ -14,6 +14,7 @@ import msgspec
 
 from seckill.decode import Request, decode_all
 from seckill.errors import Poison
+from seckill.keys import BOARD_STRING
 from seckill.wire import DEFAULT_ACTIVITY
 
 # Above this an entry of the packed requests is a number of requests that travel as counts.
@@ -64,6 +65,8 @@ class Batch:
     invalid: list[Invalid] = field(default_factory=list)
     losers: bytes = b""
     generation: int = 0
+    # Numbers of the board's strings that it writes to: offset div BOARD_STRING.
+    boards: Sequence[int] = ()
     messages: tuple[Sequence[int], Sequence[bytes | None]] | None = None
     # {offset: traceparent} of the requests that are traced.
     traces: Mapping[int, str] = field(default_factory=dict)
@@ -116,6 +119,7 @@ def encode(
         requests=len(values),
         invalid=packing.invalid,
         generation=generation,
+        boards=_boards(offsets),
         messages=(offsets, values) if lost else None,
         traces={at: traces[at] for at in offsets if at in traces} if traces else NO_TRACES,
     )
@@ -214,6 +218,14 @@ def _any(
     if counted:
         flat.append(COUNTED + counted)
     return packing
+
+
+def _boards(offsets: Sequence[int]) -> Sequence[int]:
+    """The numbers of the board's strings that have a byte for one of these offsets."""
+    first, last = offsets[0] // BOARD_STRING, offsets[-1] // BOARD_STRING
+    if last - first <= 1:
+        return range(first, last + 1)
+    return sorted({offset // BOARD_STRING for offset in offsets})
 
 
 def skip(source: str, partition: int, start: int, end: int, generation: int = 0) -> Batch:

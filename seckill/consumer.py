@@ -20,6 +20,7 @@ from seckill.errors import BrokerAway, RedisAway
 from seckill.events import event
 from seckill.intake import Intake
 from seckill.shutdown import Shutdown
+from seckill.time_units import TimeUnits
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,11 @@ TELL_AGAIN_S = 10.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 2.0
 # Seconds for the last commit of a consumer that stops.
 LAST_COMMIT_S = 5.0
+# Seconds between two looks at whether the lane was rebuilt: what has to be decided again is in no
+# new message.
+LOOK_S = 1.0
+# Seconds of a pause while a partition has no place.
+PLACE_AGAIN_S = 1.0
 # Seconds until dead letters that Kafka did not take are looked at again.
 LETTERS_AGAIN_S = 1.0
 
@@ -41,13 +47,17 @@ RECOVER = "Look at the plan of `manage.py recover`, then run it with --apply"
 HOLD_REASONS = {
     Status.NOT_LOADED: (
         f"NOT_LOADED: Redis does not hold this sale (emptied, or not yet loaded). {WAITING}. A new "
-        f"sale: manage.py set_stock 1001:10. After a loss: {RECOVER}"
+        f"sale: manage.py set_stock 1001:10, which is refused after a loss. After a loss: {RECOVER}"
     ),
     Status.REWOUND: (
         "REWOUND: Redis is older than what was decided (restored, or failed over to a late copy). "
         f"The whole lane is fenced. {WAITING}. {RECOVER}"
     ),
     Status.FENCED: f"FENCED: nothing is decided. {WAITING}. {RECOVER}",
+    Status.CLOCK: (
+        f"CLOCK: one of two clocks is wrong, and by a wrong one buyers would be refused. "
+        f"{WAITING}. Correct the clock; it goes on by itself"
+    ),
 }
 
 
@@ -79,10 +89,16 @@ class Consumer:
     _ready: list[Batch] = field(default_factory=list)
     _in_flight: list[Batch] = field(default_factory=list)
     _known: dict[int, Known] = field(default_factory=dict)
+    _units: TimeUnits = field(default_factory=TimeUnits)
     _committed_at: float = 0.0
+    _looked_at: float = 0.0
+    # When a hold was told last; 0: there is none.
+    _told_at: float = 0.0
 
     def __post_init__(self) -> None:
-        self._intake = Intake(self.client, self.shutdown, self.find_source, self.batch_size)
+        self._intake = Intake(
+            self.client, self.shutdown, self.find_source, self.engine.look, self.batch_size
+        )
 
     @property
     def source(self) -> str:
@@ -128,6 +144,8 @@ class Consumer:
         """
         polled = self._fill()
         self._settle()
+        self._look_when_due()
+        self._place()
         self._submit(self._next_group())
         while self.dead_letters.full and not self.dead_letters.flush_in_turn():
             self.hold = f"Kafka takes no dead letters, and no more fit into memory. {WAITING}"
@@ -152,6 +170,7 @@ class Consumer:
             self._intake.begin_anew()
             return 0
         for part in slices:
+            self._units.look(part)
             self._ready += self._intake.encode(part, self._known)
         return sum(len(part.offsets) for part in slices)
 
@@ -181,7 +200,7 @@ class Consumer:
 
         Ends without an answer only when a stop is asked for: the batch is not committed then.
         """
-        pause, told_at = FIRST_PAUSE_S, 0.0
+        pause = FIRST_PAUSE_S
         while self._in_flight:
             try:
                 if not self.engine.busy:
@@ -191,7 +210,6 @@ class Consumer:
                 reason = f"{away}. {WAITING}"
             if reason is None:
                 continue
-            self.hold = reason
             if self.shutdown.requested:
                 log.warning(
                     "stopping while held, what waits stays in Kafka. %s",
@@ -202,15 +220,51 @@ class Consumer:
                 # Nothing may overtake it: it would count as skipped.
                 self._ready.clear()
                 return
-            if not told_at or time.monotonic() - told_at > TELL_AGAIN_S:
-                log.error("HOLD: %s", reason, extra=event("held"))
-                told_at = time.monotonic()
-            self.beat()
-            self._intake.wait(pause)
+            self._wait_held(reason, pause)
             pause = min(pause * 2, LONGEST_PAUSE_S)
+        if pause > FIRST_PAUSE_S:
+            self._go_on()
+
+    def _wait_held(self, reason: str, pause_s: float) -> None:
+        """Say why nothing is decided, now and each TELL_AGAIN_S, and wait as a member."""
+        self.hold = reason
+        if not self._told_at or time.monotonic() - self._told_at > TELL_AGAIN_S:
+            log.error("HOLD: %s", reason, extra=event("held"))
+            self._told_at = time.monotonic()
+        self.beat()
+        self._intake.wait(pause_s)
+
+    def _go_on(self) -> None:
         self.hold = ""
-        if told_at:
+        if self._told_at:
             log.warning("going on: Redis decides again", extra=event("going-on"))
+        self._told_at = 0.0
+
+    def _place(self) -> None:
+        """Have each partition read on from where the lane stands; wait where that is not known."""
+        if self._in_flight:
+            return
+        reason = self._intake.place()
+        if reason:
+            self._wait_held(f"{reason}. {WAITING}", PLACE_AGAIN_S)
+        elif self.hold:
+            self._go_on()
+
+    def _look_when_due(self) -> None:
+        """Where the lane was rebuilt, go to where it stands: some of it has to be decided again."""
+        now = time.monotonic()
+        if self._in_flight or not self._intake.held or now - self._looked_at < LOOK_S:
+            return
+        self._looked_at = now
+        try:
+            look = self.engine.look(self.source, list(self._intake.held))
+        except RedisAway as away:
+            log.debug("no look at the lane: %s", away, extra=event("redis-away"))
+            return
+        generation = look.claim.generation
+        for partition, position in look.positions.items():
+            if generation > self._intake.held[partition].generation:
+                self._moved(partition, -1 if position is None else position, generation)
 
     def _take(self, replies: list[Reply]) -> str | None:
         """Keep what was decided, leave the rest in flight. The reason of a hold, or None."""
@@ -224,7 +278,7 @@ class Consumer:
                 waiting.append(batch.whole())
             elif reply.status is Status.MOVED:
                 batch.generation = reply.generation
-                if not self._moved(batch.partition, reply):
+                if not self._moved(batch.partition, reply.position, reply.generation):
                     waiting.append(batch)
             else:
                 self._decided(batch, reply)
@@ -239,28 +293,28 @@ class Consumer:
         if held is not None and batch.source == self.source:
             held.decided = max(held.decided, batch.end)
 
-    def _moved(self, partition: int, reply: Reply) -> bool:
-        """The lane was rebuilt: go to where it stands now. False: the batch is still the next one.
+    def _moved(self, partition: int, position: int, generation: int) -> bool:
+        """The lane was rebuilt: go to where it stands now, -1: nowhere yet, so stay. False: stayed.
 
         What was decided after that position went with the loss, so it is read and decided again.
         """
         log.warning(
             "the lane was rebuilt (generation %d): partition %d goes on %s",
-            *(reply.generation, partition),
-            "where it is" if reply.position < 0 else f"at offset {reply.position}",
+            *(generation, partition),
+            "where it is" if position < 0 else f"at offset {position}",
             extra=event("lane-rebuilt", partition=partition),
         )
         self._known.clear()
-        if reply.position >= 0:
+        if position >= 0:
             self._ready = [batch for batch in self._ready if batch.partition != partition]
-            self._intake.go_to(partition, reply.position, reply.generation)
+            self._intake.go_to(partition, position, generation)
             return True
         held = self._intake.held.get(partition)
         if held is not None:
-            held.generation = reply.generation
+            held.generation = generation
         for batch in self._ready:
             if batch.partition == partition:
-                batch.generation = reply.generation
+                batch.generation = generation
         return False
 
     def _commit_when_due(self) -> None:
@@ -291,7 +345,7 @@ class Consumer:
 
     def _to_commit(self) -> dict[int, Position]:
         return {
-            partition: Position(held.decided, held.generation, self.source)
+            partition: Position(held.decided, held.generation, self.source, self.engine.claim.term)
             for partition, held in self._intake.held.items()
             if held.decided > held.committed
         }

@@ -30,7 +30,7 @@ from seckill.engine import Engine, Status
 from seckill.errors import RedisAway, Refused
 from seckill.events import event
 from seckill.exit_codes import SECOND_SIGNAL, UNREACHABLE
-from seckill.fence import Guard
+from seckill.guard import Guard
 from seckill.keys import Lane, position_field
 from seckill.lag import LagWatch, Tails, read_ends
 from seckill.logs import configure_logging
@@ -40,7 +40,7 @@ from seckill.shutdown import Shutdown, leave_ctrl_c_to_the_parent, start_child
 from seckill.stats import LaneStatus, read_lane
 from seckill.status_line import status_line
 from seckill.tracing import TracedEngine, open_tracing
-from seckill.workers import Heart, Kind
+from seckill.workers import Heart, Kind, worker_id
 from seckill_project.config import Server
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,14 @@ def consume(server: Server, lane: Lane) -> None:
 
         asker = _Asker(server)
         heart = Heart(server.redis_url, lane, Kind.CONSUMER)
-        guard = Guard(connect(server.redis_url), lane, server.pg_dsn, asker.source, asker.committed)
+        guard = Guard(
+            connect(server.redis_url),
+            lane,
+            server.pg_dsn,
+            asker.source,
+            asker.committed,
+            worker_id(),
+        )
         consumer = Consumer(
             client=client,
             engine=_engine(server, lane, guard),
@@ -102,6 +109,7 @@ def consume(server: Server, lane: Lane) -> None:
             sys.exit(UNREACHABLE)
         finally:
             heart.close()
+            guard.close()
             asker.close()
 
 
@@ -109,8 +117,8 @@ def _engine(server: Server, lane: Lane, guard: Guard) -> Engine:
     tracing = open_tracing("run_consumer", server.otlp_endpoint)
     how = (server.redis_url, lane, server.timeout)
     if tracing is None:
-        return Engine(*how, on_connect=guard)
-    return TracedEngine(tracing, *how, on_connect=guard)
+        return Engine(*how, guard=guard)
+    return TracedEngine(tracing, *how, guard=guard)
 
 
 class _Asker:
@@ -247,7 +255,9 @@ class ConsumerGroup:
                     )
             skipped[partition] = max(0, end - max(start, starts.get(partition, 0)))
         engine.close()
-        positions = {p: Position(end, lane.generation, str(source)) for p, end in ends.items()}
+        positions = {
+            p: Position(end, lane.generation, str(source), lane.term) for p, end in ends.items()
+        }
         refused = self.topics.move_group(self.server.group_id, self.server.topic, positions)
         if refused:
             log.warning(

@@ -12,6 +12,7 @@ import redis
 from django.utils.translation import gettext as _
 
 from seckill.act_script import ActScripts, Turn
+from seckill.admission import admit
 from seckill.checks import (
     FIELDS,
     check_activity,
@@ -97,6 +98,7 @@ class Control:
         self._journal = Journal(
             self._scripts,
             lambda activity_id: self._loader.status().activities.get(activity_id),
+            lambda: admit(client, self._lane),
             actor[:150],
             note,
             once,

@@ -5,36 +5,27 @@ group of calls can be in flight while the caller polls and decodes the next one.
 repeated: the script knows what it has decided by the stored position.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Any, NoReturn, Protocol
 
 import redis
-from redis.backoff import NoBackoff
 from redis.connection import AbstractConnection
-from redis.retry import Retry
 
 from seckill import scripts
 from seckill.batch import Batch, Known
 from seckill.errors import RedisAway
 from seckill.keys import Lane, position_field
+from seckill.lease import CLAIM_FIELDS, Claim, NotLeading, claim_of
+from seckill.redis_client import is_elsewhere, judged, no_retry
 from seckill.wire import Outcome
 
 # Seconds that a script may take before the connection counts as lost and the call is repeated.
 SCRIPT_TIMEOUT_S = 30.0
 # Seconds to wait for a connection.
 CONNECT_TIMEOUT_S = 5.0
-# What Redis says when it cannot do the work now, and may later: full, loading, read-only, no disk.
-TRANSIENT_REPLIES = (
-    "OOM",
-    "LOADING",
-    "MISCONF",
-    "NOREPLICAS",
-    "BUSY",
-    "UNKILLABLE",
-    "max number of clients",
-)
-
 # A request's outcome by the byte that stands for it in the script's answer.
 OUTCOME_OF_DIGIT = {
     ord("0") + (0 if outcome is Outcome.ACCEPTED else -outcome): outcome for outcome in Outcome
@@ -56,13 +47,16 @@ class Status(IntEnum):
     MOVED = -3
     STALE = -4
     FENCED = -5
+    CLOCK = -6
+    # The lane was loaded since the guard looked. The engine has it looked at, and asks again.
+    UNSEEN = -7
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
     """The script's answer. `position` is the next offset to decide; `outcomes` as in its header.
 
-    `why` is the reason of FENCED. `known` has what it told of each activity of the batch.
+    `why` is the reason of FENCED and CLOCK. `known` has what it told of each activity of the batch.
     """
 
     status: Status
@@ -79,6 +73,39 @@ class Reply:
         return self.outcomes.count(b"%d" % digit)
 
 
+class Gatekeeper(Protocol):
+    """Who says whether a Redis may decide: see `seckill.guard`."""
+
+    @property
+    def problem(self) -> str:
+        """Why nothing may be decided any more; "" nothing."""
+
+    def admit(self, run_id: str) -> Claim:
+        """Check a new connection to the server with this id. Raises RedisAway."""
+
+
+# The claim of a Redis whose lane nobody asks for.
+ANY = Claim(identity="*")
+
+
+class Open:
+    """A gatekeeper for those who decide without one: benchmarks, tests of the script."""
+
+    problem = ""
+
+    def admit(self, run_id: str) -> Claim:
+        """Everything."""
+        return ANY
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What Redis says of the lane between two batches. `positions` by partition; None: none yet."""
+
+    claim: Claim
+    positions: Mapping[int, int | None]
+
+
 class Engine:
     """Runs decide_batch on one connection of its own. Not for use by several threads."""
 
@@ -87,21 +114,23 @@ class Engine:
         redis_url: str,
         lane: Lane,
         default_timeout_ms: int | None = None,
-        on_connect: Callable[[], None] = lambda: None,
+        guard: Gatekeeper | None = None,
     ) -> None:
-        """`on_connect` is called with each new connection, before it carries the first script.
+        """`guard` admits each new connection before it carries the first script.
 
-        It may raise RedisAway: nothing is sent then.
+        It may raise RedisAway, and name a problem later: nothing is sent then.
         """
         self.lane = lane
-        self._on_connect = on_connect
+        # What the Redis of this connection was found to be.
+        self.claim = Claim()
+        self._guard = guard or Open()
         self._connected = False
         self._timeout_ms = str(default_timeout_ms or 0)
         pool = redis.ConnectionPool.from_url(
             redis_url,
             socket_timeout=SCRIPT_TIMEOUT_S,
             socket_connect_timeout=CONNECT_TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
+            retry=no_retry(),
         )
         connection = pool.make_connection()
         assert isinstance(connection, AbstractConnection)
@@ -119,10 +148,7 @@ class Engine:
         if self._in_flight:
             raise RuntimeError("the calls before have not been collected")
         try:
-            if not self._connected:
-                self._connection.connect()
-                self._on_connect()
-                self._connected = True
+            self._connect()
             self._connection.send_packed_command(
                 self._connection.pack_commands([self._command(batch) for batch in batches])
             )
@@ -131,6 +157,36 @@ class Engine:
         except redis.RedisError as refused:
             self._judge(refused)
         self._in_flight = list(batches)
+
+    def look(self, source: str, partitions: Sequence[int]) -> Look:
+        """What Redis says of the lane, and where these partitions stand. Raises RedisAway.
+
+        Only while no answers are awaited.
+        """
+        if self._in_flight:
+            raise RuntimeError("the calls before have not been collected")
+        commands: list[tuple[Any, ...]] = [("HMGET", self.lane.state, *CLAIM_FIELDS)]
+        if partitions:
+            fields = [position_field(source, partition) for partition in partitions]
+            commands.append(("HMGET", self.lane.positions, *fields))
+        try:
+            self._connect()
+            self._connection.send_packed_command(self._connection.pack_commands(commands))
+            claim, *rest = [self._connection.read_response() for _ in commands]
+        except (redis.ConnectionError, redis.TimeoutError, OSError) as lost:
+            self._lose(lost)
+        except redis.RedisError as refused:
+            self._judge(refused)
+        stands = rest[0] if rest else []
+        seen = claim_of(claim)
+        if self.claim != ANY:
+            # A lane that was loaded since: the guard has not seen it.
+            self._connected = seen.identity == self.claim.identity
+            self.claim = seen
+        return Look(
+            seen,
+            {p: None if at is None else int(at) for p, at in zip(partitions, stands, strict=True)},
+        )
 
     def collect(self) -> list[Reply]:
         """The answers to what was submitted, in its order.
@@ -152,7 +208,14 @@ class Engine:
             self._register()
             self.submit(batches)
             return self.collect()
-        return [self._reply(batch, answer) for batch, answer in zip(batches, answers, strict=True)]
+        replies = [
+            self._reply(batch, answer) for batch, answer in zip(batches, answers, strict=True)
+        ]
+        if any(reply.status is Status.UNSEEN for reply in replies):
+            self._connected = False
+            self.submit(batches)
+            return self.collect()
+        return replies
 
     def decide(self, batches: Sequence[Batch]) -> list[Reply]:
         """Submit and collect."""
@@ -165,9 +228,27 @@ class Engine:
         self._connected = False
         self._connection.disconnect()
 
+    def _connect(self) -> None:
+        """Have a connection that the guard has admitted and still holds for good."""
+        if not self._connected:
+            self._connection.connect()
+            self._connection.send_command("INFO", "server")
+            info: Any = self._connection.read_response()
+            try:
+                self.claim = self._guard.admit(_run_id(info))
+            except RedisAway:
+                # The address may lead to another server by now.
+                self.close()
+                raise
+            self._connected = True
+        elif self._guard.problem:
+            self.close()
+            raise NotLeading(self._guard.problem)
+
     def _command(self, batch: Batch) -> tuple[object, ...]:
         lane = self.lane
         keys = [lane.list, lane.activities, lane.positions, lane.stats, lane.state]
+        keys += [lane.board(batch.source, batch.partition, number) for number in batch.boards]
         for activity in batch.activities:
             names = lane.activity(activity)
             keys += [names.state, names.stock, names.stats, names.buyers]
@@ -184,6 +265,9 @@ class Engine:
             f'"source":"{batch.source}","partition":{batch.partition}',
             batch.blob,
             batch.losers,
+            self.claim.identity,
+            time.time_ns() // 1_000_000,
+            ",".join(map(str, batch.boards)),
             *batch.activities,
         )
 
@@ -196,37 +280,42 @@ class Engine:
         except redis.ResponseError as refused:
             self._judge(refused)
 
-    def _lose(self, lost: Exception) -> None:
+    def _lose(self, lost: Exception) -> NoReturn:
         self._connection.disconnect()
         self._connected = False
         self._in_flight = []
-        if isinstance(lost, redis.AuthenticationError):
-            raise RedisAway(f"it refuses the user or password ({lost})") from None
-        raise RedisAway(lost) from None
+        meaning = judged(lost)
+        raise meaning if isinstance(meaning, RedisAway) else RedisAway(lost) from None
 
-    def _judge(self, refused: Exception) -> None:
+    def _judge(self, refused: Exception) -> NoReturn:
         if is_elsewhere(refused):
             # A new connection finds the master, and is compared with what was decided.
             self._lose(refused)
-        if is_transient(refused):
-            raise RedisAway(refused) from None
-        raise refused
+        raise judged(refused) from None
 
     def _reply(self, batch: Batch, answer: object) -> Reply:
         if isinstance(answer, Exception):
             self._judge(answer)
         assert isinstance(answer, list)
         status, position, outcomes, now_ms, generation, *told = answer
-        fenced = status == Status.FENCED
+        told_why = status in (Status.FENCED, Status.CLOCK)
         return Reply(
             status=Status(status),
             position=int(position),
-            outcomes=b"" if fenced else bytes(outcomes),
+            outcomes=b"" if told_why else bytes(outcomes),
             now_ms=int(now_ms),
             generation=int(generation),
-            why=bytes(outcomes).decode() if fenced else "",
+            why=bytes(outcomes).decode() if told_why else "",
             known=_known(batch, told),
         )
+
+
+def _run_id(info: bytes) -> str:
+    """The id of the server's process, from INFO."""
+    for line in info.splitlines():
+        if line.startswith(b"run_id:"):
+            return line.removeprefix(b"run_id:").decode()
+    return ""
 
 
 def _known(batch: Batch, told: Sequence[bytes]) -> dict[int, Known]:
@@ -238,23 +327,3 @@ def _known(batch: Batch, told: Sequence[bytes]) -> dict[int, Known]:
             items = frozenset(map(int, gone.split(b","))) if gone else NONE
             known[activity] = Known(int(version), bool(over), items)
     return known
-
-
-def is_elsewhere(refused: Exception) -> bool:
-    """Whether it says that this server is not, or not now, the one to ask: a failover."""
-    return isinstance(
-        refused,
-        redis.exceptions.ReadOnlyError
-        | redis.exceptions.ClusterDownError
-        | redis.exceptions.TryAgainError,
-    )
-
-
-def is_transient(refused: Exception) -> bool:
-    """Whether an error of Redis says: not now. Everything else that it refuses is a bug of ours."""
-    if isinstance(refused, redis.ConnectionError | redis.TimeoutError | OSError):
-        return True
-    if is_elsewhere(refused) or isinstance(refused, redis.exceptions.OutOfMemoryError):
-        return True
-    text = str(refused)
-    return any(word in text for word in TRANSIENT_REPLIES)

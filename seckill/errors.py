@@ -9,8 +9,8 @@ bug        anything else: not caught, the process ends loudly, a restart repeats
 class ServiceAway(Exception):
     """Transient: a service cannot be reached, or refuses for now. The message says which, why."""
 
-    def __init__(self, service: str, reason: object) -> None:
-        super().__init__(f"{service} is away: {reason}")
+    def __init__(self, service: str, reason: object, says: str = "is away") -> None:
+        super().__init__(f"{service} {says}: {reason}")
         self.service = service
 
 
@@ -24,15 +24,36 @@ class BrokerAway(ServiceAway):
 class RedisAway(ServiceAway):
     """Transient: Redis or Valkey, also when it is full, loading or read-only."""
 
+    def __init__(self, reason: object, says: str = "is away") -> None:
+        super().__init__("Redis", reason, says)
+
+
+class RedisRefuses(RedisAway):
+    """Transient: Redis answers and says no, until a person has mended it: a right, a password."""
+
     def __init__(self, reason: object) -> None:
-        super().__init__("Redis", reason)
+        super().__init__(reason, "refuses")
 
 
 class PostgresAway(ServiceAway):
     """Transient: PostgreSQL, also when its disk is full or it is read-only."""
 
+    def __init__(self, reason: object, says: str = "is away") -> None:
+        super().__init__("PostgreSQL", reason, says)
+
+
+class PostgresRefuses(PostgresAway):
+    """Transient: PostgreSQL answers and says no, until a person has mended it: a right, a table."""
+
     def __init__(self, reason: object) -> None:
-        super().__init__("PostgreSQL", reason)
+        super().__init__(reason, "refuses")
+
+
+class TablesMissing(PostgresRefuses):
+    """Transient: PostgreSQL has no tables of this project, or older ones."""
+
+    def __init__(self) -> None:
+        super().__init__("it has no tables of this project, or older ones; run manage.py migrate")
 
 
 class Poison(Exception):
@@ -45,6 +66,10 @@ class Refused(Exception):
     def __init__(self, message: str, field: str | None = None) -> None:
         super().__init__(message)
         self.field = field
+
+
+class Fenced(Refused):
+    """The lane is fenced, or is not the one that PostgreSQL knows: no act may change it."""
 
 
 class NoSuchActivity(Refused):

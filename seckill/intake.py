@@ -1,20 +1,22 @@
 """From Kafka to batches: what a consumer reads, and where it stands in each partition.
 
 Owns the positions that this consumer holds, and the topic's identity. Decides nothing and commits
-nothing. A position is held only if this lane decided up to there: by this consumer, or by the
-group's commit, if that names the same topic.
+nothing. The lane's own position in Redis says where a partition goes on, whatever stands in Kafka:
+anybody can commit in the group's name, or reset it. Only a commit of this lane that is further than
+Redis counts for more: it proves that Redis went back, and has the script say so.
 """
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from seckill import broker
 from seckill.batch import Batch, Known, encode
 from seckill.broker import Position
-from seckill.errors import BrokerAway
+from seckill.engine import Look
+from seckill.errors import BrokerAway, ServiceAway
 from seckill.events import event
 from seckill.shutdown import Shutdown
 
@@ -48,6 +50,8 @@ class Intake:
     client: broker.Consumer
     shutdown: Shutdown
     find_source: Callable[[], str | None]
+    # Where the lane stands in partitions of a source. Raises RedisAway.
+    find_positions: Callable[[str, Sequence[int]], Look]
     batch_size: int
 
     source: str = ""
@@ -59,7 +63,6 @@ class Intake:
 
     def poll(self, timeout_s: float, busy: Iterable[Batch]) -> list[broker.Slice]:
         """Messages, those that came during a hold first; the partitions of `busy` stay held."""
-        self._place()
         if self._stash:
             slices, self._stash = self._stash, []
         else:
@@ -176,25 +179,19 @@ class Intake:
             # Taken away again: the next change is noticed too.
             log.warning("%s, while resuming", away, extra=event("kafka-away"))
 
-    def _place(self) -> None:
-        """Have the client read on from where each partition stands; what cannot be, later."""
+    def place(self) -> str:
+        """Have the client read on from where each partition stands; what cannot be, later.
+
+        Only while no answers are awaited. Why a partition has no place yet, in words; "" all have.
+        """
         for partition in sorted(self._unplaced):
             try:
                 self.source = self.source or self._current_source()
-                held = self.held.get(partition)
-                begin = held.next if held else 0
-                if held is None:
-                    held, begin = self._committed(partition)
-            except BrokerAway as away:
-                log.warning(
-                    "partition %d: %s; asking again, nothing is lost",
-                    *(partition, away),
-                    extra=event("partition-kept", partition=partition),
-                )
-                self.shutdown.wait(AGAIN_S)
-                return
+                held = self.held.get(partition) or self._found(partition)
+            except ServiceAway as away:
+                return f"partition {partition} waits for its place: {away}"
             try:
-                self.client.seek(partition, begin)
+                self.client.seek(partition, held.next)
             except BrokerAway as away:
                 # Taken away just now, or the client has not begun to read it.
                 log.debug("partition %d: %s", partition, away, extra=event("library"))
@@ -202,16 +199,20 @@ class Intake:
             self.held[partition] = held
             self._unplaced.discard(partition)
             self._stash = [part for part in self._stash if part.partition != partition]
+        return ""
 
-    def _committed(self, partition: int) -> tuple[Held, int]:
-        """Where the group stands, and the offset to read from. Raises BrokerAway."""
-        found = self.client.committed(partition) or Position(0)
-        if found.source == self.source:
-            held = Held(found.offset, found.offset, found.generation, committed=found.offset)
-            return held, found.offset
-        # Of an earlier topic of this name: all of this one is to be read. Or of another program,
-        # which proves nothing: the offsets before it are a hole, skipped as it was asked for.
-        return Held(0, 0, committed=0), 0 if found.source else found.offset
+    def _found(self, partition: int) -> Held:
+        """Where the lane stands in a partition. Raises BrokerAway, RedisAway."""
+        committed = self.client.committed(partition) or Position(0)
+        look = self.find_positions(self.source, [partition])
+        begin = look.positions[partition] or 0
+        generation = look.claim.generation
+        if committed.source == self.source and committed.generation == generation:
+            # Further than Redis: the script is to find out that Redis went back.
+            begin = max(begin, committed.offset)
+        # A commit of somebody else is overwritten at once: tools that look at the group read it.
+        known = committed.offset if committed.source == self.source or not committed.offset else -1
+        return Held(begin, begin, generation, committed=known)
 
     def _current_source(self) -> str:
         """The topic's source; the one known so far while there is no topic. Raises BrokerAway."""

@@ -25,6 +25,7 @@ from django.utils.translation import gettext as _
 from seckill.act_script import ActScripts, Seen, Turn, moved
 from seckill.errors import NoSuchActivity, PostgresAway, RedisAway, Refused, VersionMoved
 from seckill.models import Activity, StockChange
+from seckill.postgres import judged
 from seckill.stats import ActivityStatus
 from seckill.wire import MAX_ID
 
@@ -74,10 +75,17 @@ class UnderWay(Refused):
 
 @contextmanager
 def postgres_errors() -> Iterator[None]:
-    """PostgreSQL's ways of not answering, as PostgresAway."""
+    """PostgreSQL's ways of not answering, through Django. Raises PostgresAway, or the error
+    itself.
+    """
     try:
         yield
-    except (OperationalError, InterfaceError) as away:
+    except DatabaseError as error:
+        meaning = judged(error.__cause__ or error)
+        if isinstance(meaning, PostgresAway):
+            raise meaning from None
+        raise
+    except InterfaceError as away:
         raise PostgresAway(str(away).strip().splitlines()[0]) from None
 
 
@@ -88,12 +96,15 @@ class Journal:
         self,
         scripts: ActScripts,
         status: Callable[[int], ActivityStatus | None],
+        admit: Callable[[], None],
         actor: str,
         note: str = "",
         once: Once | None = None,
         patience_s: float = PATIENCE_S,
     ) -> None:
         self._scripts = scripts
+        # Raises Fenced where nobody may act in this lane now.
+        self._admit = admit
         self._patience_s = patience_s
         self._status = status
         self._actor, self._note, self._once = actor, note[:500], once
@@ -124,6 +135,8 @@ class Journal:
                 return _act_of(entry, repeated=True)
             # Not in the act's transaction: where that is lost after the script, the row must stand.
             made = make and Activity.objects.get_or_create(pk=activity_id)[1]
+            with self._told(entry, made=made):
+                self._admit()
             with self._told(entry, made=made), transaction.atomic():
                 self._lock(entry, wait=not repeated)
                 for attempt in range(1, ATTEMPTS + 1):
@@ -357,12 +370,17 @@ def row_fields(shown: Mapping[str, Any]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for name, value in shown.items():
         if name in ("opens_at", "closes_at"):
-            fields[name] = None if value is None else datetime.fromtimestamp(value / 1000, UTC)
+            fields[name] = moment(value)
         else:
             fields["timeout_ms" if name == "timeout" else name] = value
     return fields
 
 
-def milliseconds(moment: datetime | None) -> int | None:
+def milliseconds(at: datetime | None) -> int | None:
     """A time as Redis has it."""
-    return None if moment is None else round(moment.timestamp() * 1000)
+    return None if at is None else round(at.timestamp() * 1000)
+
+
+def moment(at_ms: int | None) -> datetime | None:
+    """The way back."""
+    return None if at_ms is None else datetime.fromtimestamp(at_ms / 1000, UTC)

@@ -9,6 +9,10 @@ from dataclasses import dataclass
 
 DEFAULT_LIST = "seckill:logs"
 CONTROL_CHANNEL = "control_channel"
+# Offsets in one string of the board: a byte each.
+BOARD_STRING = 65_536
+# The field of the buyers' hash that is no buyer: see lua/include/buyers.lua.
+BUYERS_MARK = b""
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,9 @@ class Lane:
 
     @property
     def dead(self) -> str:
-        """List: records that could not be stored, each with its reason."""
+        """List: where earlier versions kept records that could not be stored. Only read and
+        emptied: they stand in PostgreSQL now.
+        """
         return f"{self.list}:dead"
 
     @property
@@ -44,6 +50,11 @@ class Lane:
     def positions(self) -> str:
         """Hash: source:partition to the next offset to decide."""
         return f"{{{self.list}}}:positions"
+
+    @property
+    def stored(self) -> str:
+        """Hash: source:partition to the offset after the last record of it that PostgreSQL has."""
+        return f"{{{self.list}}}:stored"
 
     @property
     def stats(self) -> str:
@@ -72,11 +83,20 @@ class Lane:
 
     @property
     def state(self) -> str:
-        """Hash: `generation`, how often the lane was rebuilt; `fenced`, `fenced_at`, `fenced_why`.
+        """Hash: what this Redis is, and the fence.
 
-        While it is fenced nothing is decided.
+        `identity` of the lane; `generation`, how often it was rebuilt; `term`, in which this Redis
+        leads it; `clock`, the highest time that it has seen, ms; `trims`, how many batches were
+        taken off the list; `parked`, how many records PostgreSQL keeps apart.
+        `fenced`, `fenced_at`, `fenced_why`, `fence_token`: while it is fenced nothing is decided.
         """
         return f"{{{self.list}}}:lane"
+
+    def board(self, source: str, partition: int, number: int) -> str:
+        """String: the outcomes of BOARD_STRING offsets from number * BOARD_STRING on, a byte
+        each.
+        """
+        return f"{{{self.list}}}:board:{source}:{partition}:{number}"
 
     def activity(self, activity_id: int) -> ActivityKeys:
         """The keys of one activity."""

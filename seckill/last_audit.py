@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 import redis
 
-from seckill.engine import is_transient
-from seckill.errors import RedisAway
 from seckill.keys import Lane
+from seckill.redis_client import redis_errors
 
 # Characters of the first finding that are kept.
 LONGEST_FINDING = 500
@@ -35,7 +34,7 @@ def write_last_audit(
     client: "redis.Redis", clean: bool | None, checks: int, finding: str, by: str, lane: Lane
 ) -> None:
     """Keep a verdict in place of the one before. Raises RedisAway: the one before stays."""
-    try:
+    with redis_errors():
         seconds, microseconds = client.time()
         fields = {
             "clean": "" if clean is None else str(int(clean)),
@@ -45,21 +44,13 @@ def write_last_audit(
             "by": by,
         }
         client.hset(lane.audit, mapping=fields)  # type: ignore[arg-type]
-    except redis.RedisError as away:
-        if is_transient(away):
-            raise RedisAway(away) from None
-        raise
 
 
 def read_last_audit(client: "redis.Redis", lane: Lane | None = None) -> LastAudit | None:
     """The last verdict; None where no audit was ever kept. Raises RedisAway."""
     lane = lane or Lane()
-    try:
+    with redis_errors():
         found: dict[bytes, bytes] = client.hgetall(lane.audit)  # type: ignore[assignment]
-    except redis.RedisError as away:
-        if is_transient(away):
-            raise RedisAway(away) from None
-        raise
     if not found:
         return None
     words = {name.decode(): value.decode() for name, value in found.items()}

@@ -6,6 +6,7 @@ came between: the journal has the act begun again.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import redis
@@ -14,12 +15,13 @@ from django.utils.translation import gettext as _
 
 from seckill import buyers, sold
 from seckill.act_script import ActScripts, Turn, moved, not_loaded
-from seckill.errors import RedisAway, Refused
+from seckill.admission import refuse_if_postgres_is_older
+from seckill.errors import Refused
 from seckill.journal import Done, milliseconds
 from seckill.keys import Lane
-from seckill.models import Activity, Item, Record, StockChange
+from seckill.models import Activity, Item, StockChange
 from seckill.redis_client import run_script
-from seckill.stats import LaneStatus, read_lane
+from seckill.stats import ActivityStatus, LaneStatus, read_lane
 
 # A limit that limits nothing: buyers are counted from the moment that it is set.
 COUNT_ONLY = 10**15
@@ -47,11 +49,10 @@ class Loader:
         lane = self.status()
         if turn.activity_id in lane.activities:
             return turn
-        refuse_if_lost(lane)
         if Item.objects.filter(activity_id=turn.activity_id).exists():
             return turn.at(self.sync(turn.step(turn.version))[0])
         activity = Activity.objects.get(pk=turn.activity_id)
-        return turn.at(self.load_state(activity, lane.positions))
+        return turn.at(self.load_state(activity, lane))
 
     def sync(self, turn: Turn) -> Done:
         """left = allocation - sold for each item of the database. Raises Refused."""
@@ -66,12 +67,12 @@ class Loader:
             )
         activity = Activity.objects.get(pk=activity_id)
         lane = self.status()
-        refuse_if_lost(lane)
         now = lane.activities.get(activity_id)
         version = now.version if now else 0
         if turn.version is not None and version != turn.version:
             raise moved(activity_id, turn.version, version)
-        self._stage(lane.positions)
+        self._stage(lane)
+        self._refuse_if_missing(activity_id, now, lane.positions)
         units = sold.units_by_item(lane.positions, activity_id)
         counted: list[str | int] = []
         for item, allocation in items.items():
@@ -79,7 +80,7 @@ class Loader:
             sold_units = units.get((activity_id, item), 0)
             counted += [item, allocation, sold_units, status.sold if status else 0]
         if version == 0:
-            version = self.load_state(activity, lane.positions)
+            version = self.load_state(activity, lane)
         keys = self._lane.activity(activity_id)
         answer = self._scripts.run("sync", turn.at(version), [keys.stock, keys.loaded], counted)
         version, *rest = (int(number) for number in answer)
@@ -87,13 +88,13 @@ class Loader:
         new = {str(item): left for item, left in zip(items, rest[1::3], strict=True)}
         return version, old, new
 
-    def load_state(self, activity: Activity, positions: Mapping[str, int]) -> int:
+    def load_state(self, activity: Activity, lane: LaneStatus) -> int:
         """State and buyers of an activity that is not registered: nothing decides it now.
 
         Returns its version. Raises VersionMoved where somebody else has loaded it meanwhile.
         """
-        keys = self._lane.activity(activity.pk)
-        self._stage(positions)
+        keys, positions = self._lane.activity(activity.pk), lane.positions
+        self._stage(lane)
         state = [
             part
             for name, value in {**state_of(activity), **held_state(activity)}.items()
@@ -110,7 +111,7 @@ class Loader:
             run_script(
                 self._redis,
                 "load_state",
-                [*names, keys.new_buyers],
+                [*names, keys.new_buyers, self._lane.state],
                 [*totals, last["version__max"] or 0, activity.pk, token, *state],
             )
         )
@@ -118,12 +119,27 @@ class Loader:
             raise moved(activity.pk, 0, self._scripts.look(activity.pk).version)
         return version
 
-    def _stage(self, positions: Mapping[str, int]) -> None:
-        try:
-            found = sold.waiting(self._redis, self._lane, positions)
-        except redis.RedisError as away:
-            raise RedisAway(away) from None
-        sold.stage(found)
+    def _stage(self, lane: LaneStatus) -> None:
+        """Before every count of records. Raises Refused where PostgreSQL has not all of them."""
+        refuse_if_postgres_is_older(lane, self._lane)
+        sold.stage(sold.waiting(self._redis, self._lane, lane.positions))
+
+    def _refuse_if_missing(
+        self, activity_id: int, now: ActivityStatus | None, positions: Mapping[str, int]
+    ) -> None:
+        """Raises Refused where units were taken of which no record tells: to put them on sale again
+        would sell them twice."""
+        proved = sold.totals(activity_id, positions)[2]
+        counted = now.total_records if now else 0
+        if proved < counted:
+            raise Refused(
+                _(
+                    "%(n)s accepted records of activity %(id)s are neither in the list nor in "
+                    "PostgreSQL: their units would be sold again. manage.py recover --apply "
+                    "--from-kafka stores them from the topic"
+                )
+                % {"n": counted - proved, "id": activity_id}
+            )
 
     def write_state(self, turn: Turn, new: Mapping[str, int | None]) -> int:
         """Fields of the state into Redis. A first limit counts the buyers before it holds: the
@@ -138,22 +154,22 @@ class Loader:
         counting = before.user_limit not in (None, COUNT_ONLY)
         if "user_limit" not in new or limit is None or counting:
             forget = "user_limit" in new and limit is None
-            return self._configure(turn, new, forget_buyers=forget)[0]
+            return self._configure(turn, new, "forget" if forget else "keep")[0]
         version, positions = self._configure(
-            turn.step(turn.version), {"user_limit": COUNT_ONLY}, forget_buyers=True
+            turn.step(turn.version), {"user_limit": COUNT_ONLY}, "count"
         )
-        self._stage(positions)
+        self._stage(replace(self.status(), positions=positions))
         token = self._stage_buyers(turn.activity_id, positions)
-        return self._configure(turn.at(version), new, token=token)[0]
+        return self._configure(turn.at(version), new, "keep", token)[0]
 
     def _configure(
         self,
         turn: Turn,
         fields: Mapping[str, int | None],
-        *,
-        forget_buyers: bool = False,
+        counted: str,
         token: str = buyers.NONE,
     ) -> tuple[int, dict[str, int]]:
+        """`counted` is what becomes of the buyers: see the script."""
         keys = self._lane.activity(turn.activity_id)
         pairs = [
             part
@@ -164,9 +180,9 @@ class Loader:
             "configure",
             turn,
             [keys.buyers, self._lane.positions, keys.new_buyers],
-            ["1" if forget_buyers else "0", token, *pairs],
+            [counted, token, *pairs],
         )
-        names, offsets = answer[1::2], answer[2::2]
+        names, offsets = answer[1][0::2], answer[1][1::2]
         positions = {n.decode(): int(o) for n, o in zip(names, offsets, strict=True)}
         return int(answer[0]), positions
 
@@ -192,17 +208,3 @@ def held_state(activity: Activity) -> dict[str, Any]:
         "over": "finished" if activity.finished else None,
         "paused": 1 if activity.paused else None,
     }
-
-
-def refuse_if_lost(lane: LaneStatus) -> None:
-    """Raises Refused where Redis holds nothing and PostgreSQL has orders: Redis was lost.
-
-    To load a sale then would decide requests again that were decided before the loss.
-    """
-    if not lane.loaded and not lane.positions and Record.objects.exists():
-        raise Refused(
-            _(
-                "Redis is empty, and there are orders: it was emptied, or is another one than "
-                "before. Rebuild it: manage.py recover shows the plan, --apply carries it out"
-            )
-        )

@@ -3,29 +3,33 @@
 Always: read without removing, store and count in one transaction, commit, and only then trim; the
 trim takes the batch only if the tail still is that batch. So a worker killed anywhere, or two of
 them, do no harm: what is read twice is known again by its identity.
+With each batch it reads what Redis says of itself: identity, generation, term. Storing is refused
+where PostgreSQL knows another lane, a later generation or a later term (see `seckill.storage`).
 While PostgreSQL stores a batch, a thread reads and parses the next one, which lies before it in the
 list: it changes nothing, and is forgotten unless the batch before it was stored and trimmed.
-Never: a record dropped. One that cannot be read or stored is parked with its reason by the trim.
+Never: a record dropped. One that cannot be read or stored is kept apart with its reason.
 """
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
-import msgspec
-import psycopg
 import redis
 
-from seckill.engine import is_transient
+from seckill.dead_records import Dead, Kind, place_in_list
 from seckill.errors import Poison, PostgresAway, RedisAway
 from seckill.events import event
-from seckill.keys import Lane
-from seckill.records import WireRecord, parse
-from seckill.redis_client import run_script
+from seckill.guard import write_claim
+from seckill.keys import Lane, position_field
+from seckill.lease import CLAIM_FIELDS, Claim, LaneLost, NotLeading, claim_of
+from seckill.old_letters import adopt
+from seckill.records import WireRecord, parse, scan
+from seckill.redis_client import redis_errors, run_script
 from seckill.shutdown import Shutdown
-from seckill.storage import Storage
+from seckill.storage import Storage, Stored
 
 log = logging.getLogger(__name__)
 
@@ -39,14 +43,20 @@ TELL_AGAIN_S = 10.0
 class _Batch:
     """Entries from the tail of the list, the oldest first, and what became of reading them.
 
+    `claim`, `trims` and `stored` are what Redis said at the same moment: whose lane it is, how many
+    batches had been taken off the list, and up to where PostgreSQL has records of each partition.
     `texts` are those of the `records`, one for one. No tuple a record: Python's garbage collector
     would go through all of them again and again.
     """
 
+    claim: Claim
+    trims: int
+    stored: Mapping[str, int]
     entries: list[bytes]
     texts: list[bytes]
     records: list[WireRecord]
-    dead: list[tuple[bytes, str]] = field(default_factory=list)
+    # (index in `entries`, reason)
+    dead: list[tuple[int, str]] = field(default_factory=list)
 
 
 @dataclass
@@ -71,15 +81,24 @@ class LogWorker:
     _pause_s: float = FIRST_PAUSE_S
     _reader: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
     _ahead: "Future[_Batch] | None" = None
+    # Batches that were taken off the list, as this worker's last trim said.
+    _trims: int = -1
+    # Entries of a list that is not the lane's, when they were named.
+    _named: int = 0
 
     def run(self, *, drain: bool = False) -> None:
         """Turns until a stop is asked for, or, to drain, until the list is empty."""
         next_status = time.monotonic() + self.status_interval_s
+        adopted = False
         while not self.shutdown.requested:
             if time.monotonic() >= next_status:
                 self.say(self.status_line())
+                self._recount_dead()
                 next_status = time.monotonic() + self.status_interval_s
             try:
+                if not adopted:
+                    adopt(self.client, self.lane, self.storage.keep_apart)
+                    adopted = True
                 handled = self.run_once()
             except (RedisAway, PostgresAway) as away:
                 self._tell(away)
@@ -102,93 +121,175 @@ class LogWorker:
 
         Raises RedisAway or PostgresAway; nothing is lost then, and the next turn begins anew.
         """
-        ahead, self._ahead = self._ahead, None
-        batch = ahead.result() if ahead is not None else self._read(0)
-        if not batch.entries and ahead is not None:
-            # Read before the last batch was stored: more may have come since.
-            batch = self._read(0)
+        batch = self._next()
         if not batch.entries:
             return 0
+        ahead = None
         if len(batch.entries) == self.batch_size:
             ahead = self._reader.submit(self._read, len(batch.entries))
-        else:
-            ahead = None
-        self._store(batch.texts, batch.records, batch.dead)
-        if self._trim(batch.entries, batch.dead):
+        try:
+            result = self._store(batch)
+        except (LaneLost, NotLeading) as refused:
+            self._take_the_lane(refused)
+            # Read again, in the term that is the lane's now.
+            batch, ahead = self._read(0), None
+            if not batch.entries:
+                return 0
+            result = self._store(batch)
+        if self._trim(batch, result):
             self._ahead = ahead
         return len(batch.entries)
+
+    def _next(self) -> _Batch:
+        """The batch at the tail: the one that was read ahead, if it still lies there."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            batch = ahead.result()
+            # Read before the last batch was taken off: by this worker alone, or it is another one.
+            batch.trims += 1
+            if batch.entries and batch.trims == self._trims:
+                return batch
+        return self._read(0)
 
     def status_line(self) -> str:
         """What waits, was stored, was known already and was parked."""
         try:
-            waiting, dead = self.client.llen(self.lane.list), self.client.llen(self.lane.dead)
-        except redis.RedisError as away:
-            return f"[log worker] stored {self.stored:,} | parked {self.parked:,} | Redis: {away}"
+            with redis_errors():
+                waiting = self.client.llen(self.lane.list)
+                dead = int(self.client.hget(self.lane.state, "parked") or 0)
+        except RedisAway as away:
+            return f"[log worker] stored {self.stored:,} | parked {self.parked:,} | {away}"
         return (
             f"[log worker] waiting {waiting:,} | stored {self.stored:,} | already stored"
-            f" {self.known:,} | parked {self.parked:,} (in {self.lane.dead}: {dead:,})"
+            f" {self.known:,} | parked {self.parked:,} (in all {dead:,})"
         )
 
     def _read(self, skip: int) -> _Batch:
         """The batch before the last `skip` entries of the list. Raises RedisAway."""
-        try:
-            tail: list[bytes] = self.client.lrange(  # type: ignore[assignment]
-                self.lane.list, -self.batch_size - skip, -1 - skip
-            )
-        except redis.RedisError as away:
-            if is_transient(away):
-                raise RedisAway(away) from None
-            raise
+        # No MULTI: a full Redis takes none. What is looked at first and last is the same if
+        # nobody has trimmed in between; the tail changes by nothing else.
+        pipe = self.client.pipeline(transaction=False)
+        while True:
+            pipe.hmget(self.lane.state, *CLAIM_FIELDS, "trims")
+            pipe.lrange(self.lane.list, -self.batch_size - skip, -1 - skip)
+            pipe.hgetall(self.lane.stored)
+            pipe.hmget(self.lane.state, *CLAIM_FIELDS, "trims")
+            with redis_errors():
+                before, tail, stored, after = pipe.execute()
+            if before == after:
+                break
+        *claim, trims = before
         tail.reverse()
-        try:
-            return _Batch(tail, tail, [parse(raw) for raw in tail])
-        except Poison:
-            return _sift(tail)
-
-    def _store(
-        self, texts: Sequence[bytes], records: Sequence[WireRecord], dead: list[tuple[bytes, str]]
-    ) -> None:
-        """Store a batch; where PostgreSQL refuses a value, halve it until the culprit is alone."""
-        if not records:
-            return
-        try:
-            stored = self.storage.store(records)
-        except psycopg.errors.DataError as wrong:
-            if len(records) == 1:
-                dead.append((texts[0], str(wrong).strip().splitlines()[0]))
-                return
-            middle = len(records) // 2
-            self._store(texts[:middle], records[:middle], dead)
-            self._store(texts[middle:], records[middle:], dead)
-            return
-        self.stored += stored
-        self.known += len(records) - stored
-
-    def _trim(self, batch: Sequence[bytes], dead: Sequence[tuple[bytes, str]]) -> bool:
-        """Take a batch, the oldest entry first, off the list, and park what of it is dead.
-
-        False where somebody else took it.
-        """
-        letters: list[str | int | bytes] = [
-            b'{"reason":%s,"record":%s}' % (_json(reason), _json(raw.decode(errors="replace")))
-            for raw, reason in dead
-        ]
-        taken = run_script(
-            self.client,
-            "trim_batch",
-            [self.lane.list, self.lane.dead],
-            [len(batch), batch[0], batch[-1], *letters],
+        batch = _Batch(
+            claim_of(claim),
+            int(trims or 0),
+            {name.decode(): int(end) for name, end in stored.items()},
+            tail,
+            tail,
+            [],
         )
-        if taken and dead:
-            self.parked += len(dead)
+        try:
+            batch.records = [parse(raw) for raw in tail]
+        except Poison:
+            _sift(batch)
+        return batch
+
+    def _store(self, batch: _Batch) -> Stored:
+        """One transaction for all of it. What of its records PostgreSQL refuses is dead too."""
+        dead = [
+            Dead(
+                Kind.UNREADABLE,
+                batch.entries[index],
+                reason,
+                place_in_list(batch.claim, batch.trims, index),
+            )
+            for index, reason in batch.dead
+        ]
+        result = self.storage.store(batch.claim, batch.records, batch.texts, dead, batch.stored)
+        self.stored += result.new
+        self.known += result.known
+        return result
+
+    def _trim(self, batch: _Batch, result: Stored) -> bool:
+        """Take a batch off the list. False where somebody else took it."""
+        refused = {index for index, _ in result.refused}
+        stored = dict(batch.stored)
+        for index, record in enumerate(batch.records):
+            if index not in refused:
+                place = position_field(record.source, record.partition)
+                stored[place] = max(stored.get(place, 0), record.offset + 1)
+        moved = [(name, after) for name, after in stored.items() if batch.stored.get(name) != after]
+        keys = [self.lane.list, self.lane.state, self.lane.stored]
+        reasons = [reason for _, reason in (*batch.dead, *result.refused)]
+        # How many dead records need a person: the desk and the metrics read it in Redis.
+        parked = self.storage.count_dead() if reasons else ""
+        ends: list[str | int | bytes] = [len(batch.entries), batch.entries[0], batch.entries[-1]]
+        pairs = [part for pair in moved for part in pair]
+        self._trims, taken = run_script(
+            self.client, "trim_batch", keys, [*ends, batch.trims, parked, *pairs]
+        )
+        if taken and reasons:
+            self.parked += len(reasons)
             log.error(
-                "%d records cannot be stored and are parked in %s; the first reason: %s",
-                len(dead),
-                self.lane.dead,
-                dead[0][1],
-                extra=event("records-parked", count=len(dead)),
+                "%d entries cannot be stored and are kept apart in PostgreSQL: manage.py "
+                "dead_letters list; the first reason: %s",
+                len(reasons),
+                reasons[0],
+                extra=event("records-parked", count=len(reasons)),
             )
         return bool(taken)
+
+    def _recount_dead(self) -> None:
+        """Dead records that were replayed are settled by their rows: Redis is told how many are
+        left.
+        """
+        try:
+            with redis_errors():
+                if int(self.client.hget(self.lane.state, "parked") or 0):
+                    self.client.hset(self.lane.state, "parked", self.storage.count_dead())
+        except (RedisAway, PostgresAway) as away:
+            self._tell(away)
+
+    def _take_the_lane(self, refused: RedisAway) -> None:
+        """After a start of Redis, or before its first term: lead the lane, if nobody else does.
+
+        Raises NotLeading where somebody decides on another Redis: what this one has decided since
+        is named then, and never stored.
+        """
+        with redis_errors():
+            run_id = self.client.info("server")["run_id"]
+            fields: Any = self.client.hmget(self.lane.state, *CLAIM_FIELDS)
+            claim = claim_of(fields)
+        try:
+            leading = self.storage.lead(run_id, claim)
+        except NotLeading:
+            self._name_overlap()
+            raise
+        write_claim(self.client, self.lane, leading)
+        log.warning(
+            "this Redis leads the lane from now on, in term %d (%s)",
+            *(leading.term, refused),
+            extra=event("leading"),
+        )
+
+    def _name_overlap(self) -> None:
+        """Keep apart what this Redis holds and does not lead: PostgreSQL drops what it has
+        already.
+        """
+        named = 0
+        with redis_errors():
+            if self.client.llen(self.lane.list) == self._named:
+                return
+            for chunk in scan(self.client, self.lane):
+                self.storage.keep_apart([_overlap(raw) for raw in chunk])
+                named += len(chunk)
+        self._named = named
+        log.error(
+            "another Redis leads this lane: %d records of this one are not stored. Those that the "
+            "other one has not decided too are named by manage.py dead_letters list",
+            named,
+            extra=event("overlap", count=named),
+        )
 
     def _tell(self, away: Exception) -> None:
         if not self._told_at or time.monotonic() - self._told_at > TELL_AGAIN_S:
@@ -200,27 +301,17 @@ class LogWorker:
             self._told_at = time.monotonic()
 
 
-def _sift(entries: list[bytes]) -> _Batch:
-    """The batch of entries of which some are no records.
-
-    The trim knows a batch again by its ends. No two records are the same, but junk can be: so a
-    batch ends with a record, or it is one entry.
-    """
-    batch = _Batch(entries, [], [])
-    last = 0
-    for place, raw in enumerate(entries):
+def _sift(batch: _Batch) -> None:
+    """Read a batch of which some entries are no records."""
+    batch.texts = []
+    for index, raw in enumerate(batch.entries):
         try:
             batch.records.append(parse(raw))
         except Poison as poison:
-            batch.dead.append((raw, str(poison)))
+            batch.dead.append((index, str(poison)))
         else:
             batch.texts.append(raw)
-            last = place
-    surplus = len(entries) - 1 - last
-    del entries[last + 1 :]
-    del batch.dead[len(batch.dead) - surplus :]
-    return batch
 
 
-def _json(text: str) -> bytes:
-    return msgspec.json.encode(text)
+def _overlap(raw: bytes) -> Dead:
+    return Dead(Kind.OVERLAP, raw, "decided on a Redis while another one led the lane", "overlap")

@@ -4,7 +4,6 @@ JSON members: at (UTC, ISO 8601), level, event, message, logger, process, and th
 (`partition`, `count`, ...); `error` with the traceback where there is one.
 """
 
-import json
 import logging
 import os
 import sys
@@ -13,6 +12,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.core.management.base import OutputWrapper
+
+from seckill.printable import json_text, printable, printable_lines
 
 TEXT = "%(asctime)s %(levelname)-7s %(event)s %(name)s[%(process)d]: %(message)s"
 CLOCK = "%H:%M:%S"
@@ -25,6 +26,14 @@ class TextFormatter(logging.Formatter):
 
     def __init__(self) -> None:
         super().__init__(TEXT, CLOCK, defaults={"event": NO_EVENT})
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The line: what came from outside is in the message, and stays in it."""
+        return printable(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:
+        """The traceback, whose error may hold such texts too."""
+        return printable_lines(super().formatException(ei))
 
 
 class JsonFormatter(logging.Formatter):
@@ -42,7 +51,7 @@ class JsonFormatter(logging.Formatter):
         )
         if record.exc_info:
             members["error"] = self.formatException(record.exc_info)
-        return json.dumps(members, ensure_ascii=False, default=str)
+        return json_text(members)
 
 
 def as_json(
@@ -83,8 +92,8 @@ def speaker(out: OutputWrapper, log_format: str, command: str) -> Callable[[str]
         if log_format == "json":
             now = datetime.now(UTC).timestamp()
             members = as_json("INFO", "said", line, f"seckill.{command}", now, {})
-            line = json.dumps(members, ensure_ascii=False)
-        out.write(line)
+            line = json_text(members)
+        out.write(printable_lines(line))
         out.flush()
 
     return say

@@ -40,6 +40,14 @@ FENCED = Metric(
 GENERATION = Metric(
     "seckill_lane_generation", "gauge", "rebuilds", "how often the lane was rebuilt after a loss"
 )
+CLOCK = Metric(
+    "seckill_clock_difference_seconds", "gauge", "seconds",
+    "how far Redis's clock is ahead of this process's",
+)  # fmt: skip
+CLOCK_BACK = Metric(
+    "seckill_clock_back_seconds", "gauge", "seconds",
+    "how far Redis's clock is behind the highest time that the lane has seen",
+)  # fmt: skip
 STOCK = Metric(
     "seckill_stock_units", "gauge", "units", "units left of an item, the first 50 of an activity",
     ("activity", "item"),
@@ -83,7 +91,9 @@ LAG = Metric(
 WAITING = Metric(
     "seckill_waiting_records", "gauge", "records", "accepted records not yet in PostgreSQL"
 )
-DEAD = Metric("seckill_dead_records", "gauge", "records", "parked records that PostgreSQL refuses")
+DEAD = Metric(
+    "seckill_dead_records", "gauge", "records", "accepted records that could not become rows"
+)
 STORED = Metric(
     "seckill_stored_records", "counter", "records", "accepted records that went to PostgreSQL"
 )

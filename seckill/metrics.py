@@ -5,6 +5,7 @@ one scraped process is enough, and expressions take the maximum over processes, 
 """
 
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,7 +32,7 @@ from seckill.events import event
 from seckill.keys import Lane
 from seckill.last_audit import LastAudit, read_last_audit
 from seckill.metric_names import METRICS, Metric
-from seckill.redis_client import connect
+from seckill.redis_client import connect, redis_errors
 from seckill.series import ITEMS_KEPT, last_sample, sample_of
 from seckill.stats import ActivityStatus, Histogram, LaneStatus, read_lane
 from seckill.workers import Kind, Worker, read_workers
@@ -69,11 +70,9 @@ def look(client: "redis.Redis", lane: Lane) -> Picture:
     newest = last_sample(client, lane)
     workers = read_workers(client, lane)
     audit = read_last_audit(client, lane)
-    try:
+    with redis_errors():
         seconds, micros = client.time()
         memory: Any = client.info("memory")
-    except redis.RedisError as away:
-        raise RedisAway(away) from None
     now_ms = seconds * 1000 + micros // 1000
     fresh = newest is not None and now_ms - newest.at_ms < LAG_FRESH_MS
     return Picture(
@@ -160,6 +159,8 @@ def _add_lane(families: _Families, picture: Picture) -> None:
     if lane.fence is not None:
         families.add(names.FENCED, 1, lane.fence.word)
     families.add(names.GENERATION, lane.generation)
+    families.add(names.CLOCK, lane.now_ms / 1000 - time.time())
+    families.add(names.CLOCK_BACK, max(0, lane.clock_ms - lane.now_ms) / 1000)
     for activity in lane.activities.values():
         _add_activity(families, activity)
     families.add(names.REQUESTS, lane.invalid, NO_ACTIVITY, "INVALID")

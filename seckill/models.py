@@ -224,6 +224,84 @@ def act_text(act: str) -> str:
     return names.get(act, act)
 
 
+class Lane(models.Model):
+    """A lane as PostgreSQL knows it: see `seckill.lease`, which alone reads and writes it."""
+
+    # The name of its list in Redis.
+    name = models.CharField(primary_key=True, max_length=200)
+    identity = models.UUIDField()
+    # How often it was rebuilt after a loss of Redis.
+    generation = models.BigIntegerField()
+    # The id of the Redis process that leads it, and how many have led it so far.
+    master = models.CharField(max_length=64)
+    term = models.BigIntegerField()
+
+    class Meta:
+        verbose_name = _("lane")
+        default_permissions: ClassVar = ()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Lease(models.Model):
+    """Who decides in a lane, on which Redis, until when: see `seckill.lease`."""
+
+    holder = models.CharField(primary_key=True, max_length=200)
+    lane = models.CharField(max_length=200)
+    master = models.CharField(max_length=64)
+    until = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("lease")
+        default_permissions: ClassVar = ()
+
+    def __str__(self) -> str:
+        return self.holder
+
+
+class DeadRecord(models.Model):
+    """An accepted record that could not become a row: see `seckill.dead_records`."""
+
+    class Kind(models.TextChoices):
+        """Why it is no row."""
+
+        REFUSED = "refused", _("refused by PostgreSQL")
+        UNREADABLE = "unreadable", _("no record")
+        OVERLAP = "overlap", _("decided on a Redis that did not lead")
+
+    # Where it stood; the same entry read again is known by it.
+    place = models.CharField(unique=True, max_length=300, editable=False)
+    kind = models.CharField(_("kind"), max_length=12, choices=Kind.choices)
+    reason = models.CharField(_("reason"), max_length=500)
+    raw = models.BinaryField(_("text"))
+    source = models.UUIDField(_("source"), null=True)
+    partition = models.IntegerField(_("partition"), null=True)
+    offset = models.BigIntegerField(_("offset"), null=True)
+    item_id = models.BigIntegerField(_("item"), null=True)
+    activity_id = models.BigIntegerField(_("activity"), null=True)
+    user_id = models.BigIntegerField(_("user"), null=True)
+    quantity = models.BigIntegerField(_("quantity"), null=True)
+    at = models.DateTimeField(_("when"))
+    # Somebody has settled it by hand: it is no alarm any more, and counts as before.
+    dismissed_at = models.DateTimeField(_("dismissed"), null=True)
+    dismissed_by = models.CharField(
+        _("dismissed by"), max_length=150, blank=True, default="", db_default=""
+    )
+    note = models.CharField(_("note"), max_length=500, blank=True, default="", db_default="")
+
+    class Meta:
+        verbose_name = _("dead record")
+        verbose_name_plural = _("dead records")
+        ordering: ClassVar = ["-id"]
+        indexes: ClassVar = [
+            models.Index(fields=["source", "partition", "offset"], name="dead_record_origin"),
+        ]
+
+    def __str__(self) -> str:
+        return gettext("dead record %(id)s") % {"id": self.pk}
+
+
 class ApiKey(models.Model):
     """A credential for programs. Only a hash is kept: the key is 256 random bits, shown once."""
 

@@ -1,26 +1,28 @@
-"""What is parked: INVALID requests in topic `<topic>.dead`, records in `seckill:logs:dead`.
+"""What is parked: INVALID requests in topic `<topic>.dead`, dead records in PostgreSQL.
 
 Owns reading both, and letters as people and programs see them. Changes nothing.
 """
 
-import string
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
-import msgspec
 import redis
 from confluent_kafka import Message
+from django.db import connection
 
+from seckill import dead_records
 from seckill.broker.reader import CannotRead, TopicReader
 from seckill.broker.topics import Topics
 from seckill.dead_letters import REPLAYED, dead_topic
+from seckill.dead_records import DeadRecord
 from seckill.decode import decode
-from seckill.engine import is_transient
-from seckill.errors import Poison, RedisAway
+from seckill.errors import Poison
 from seckill.keys import Lane
-from seckill.records import parse, scan
+from seckill.letter_headers import read_headers
+from seckill.printable import is_printable, preview
+from seckill.redis_client import redis_errors
 from seckill_project.config import KafkaSection
 
 REQUEST, RECORD = "request", "record"
@@ -29,12 +31,15 @@ MOST_REASONS = 200
 OTHER_REASONS = "(other reasons)"
 # Characters of a body in a list.
 PREVIEW = 100
-PRINTABLE = frozenset(string.ascii_letters + string.digits + string.punctuation + " ")
 
 
 @dataclass(frozen=True)
 class Letter:
-    """Something parked. `origin` is source:partition:offset, empty where nothing says it."""
+    """Something parked. `origin` is source:partition:offset, empty where nothing says it.
+
+    `odd` is why the headers of a request do not say it; its origin is then its own place in the
+    topic of the dead letters.
+    """
 
     kind: str
     origin: str
@@ -44,8 +49,11 @@ class Letter:
     size: int
     at_ms: int | None = None
     item_id: int | None = None
-    # The text in Redis, of records.
-    raw: bytes = b""
+    # Of records: the number of their row, why they are dead, and whether they still need a person.
+    number: int = 0
+    dead: str = ""
+    open: bool = True
+    odd: str = ""
 
     @property
     def cut(self) -> bool:
@@ -56,13 +64,17 @@ class Letter:
         """For a list: plain types, the body's beginning as text that is safe to print."""
         return {
             "kind": self.kind,
+            "number": self.number or None,
+            "dead": self.dead or None,
+            "open": self.open,
             "origin": self.origin,
             "item_id": self.item_id,
             "reason": self.reason,
+            "odd": self.odd,
             "at_ms": self.at_ms,
             "size": self.size,
             "replayed": replayed,
-            "body": printable(self.body, PREVIEW),
+            "body": preview(self.body, PREVIEW),
         }
 
 
@@ -81,7 +93,7 @@ class Pile:
     def add(self, letter: Letter) -> None:
         """Count a letter, the oldest first."""
         self.letters += 1
-        self.bytes += len(letter.body or b"") + len(letter.raw)
+        self.bytes += len(letter.body or b"")
         known = letter.reason in self.reasons or len(self.reasons) < MOST_REASONS
         self.reasons[letter.reason if known else OTHER_REASONS] += 1
         self.newest.append(letter)
@@ -106,7 +118,7 @@ class Requests:
                     for batch in messages:
                         for message in batch:
                             letter = _of_message(message)
-                            if letter.reason == REPLAYED:
+                            if letter.reason == REPLAYED and not letter.odd:
                                 self.replayed.add(letter.origin)
                             else:
                                 yield letter
@@ -114,16 +126,25 @@ class Requests:
             return
 
 
-def read_records(client: "redis.Redis", lane: Lane) -> Iterator[Letter]:
-    """The parked records, the newest first, as they stand while it is read. Raises RedisAway."""
-    try:
-        for chunk in scan(client, Lane(lane.dead)):
-            for raw in chunk:
-                yield _of_record(raw)
-    except redis.RedisError as away:
-        if is_transient(away):
-            raise RedisAway(away) from None
-        raise
+def read_records(origin: str = "") -> Iterator[Letter]:
+    """The dead records, the newest first: all, or those of one origin. Django's errors pass
+    through.
+
+    Settled and dismissed ones too.
+    """
+    with connection.cursor() as cursor:
+        for record in dead_records.read(cursor, origin):
+            yield _of_record(record)
+
+
+def tell_parked(client: "redis.Redis", lane: Lane) -> None:
+    """Have Redis know how many dead records need a person: the desk and the metrics read it
+    there.
+    """
+    with connection.cursor() as cursor:
+        number = sum(dead_records.count(cursor).values())
+    with redis_errors():
+        client.hset(lane.state, "parked", number)
 
 
 def pile_requests(section: KafkaSection, newest: int) -> Pile:
@@ -136,11 +157,14 @@ def pile_requests(section: KafkaSection, newest: int) -> Pile:
     return pile
 
 
-def pile_records(client: "redis.Redis", lane: Lane, newest: int) -> Pile:
-    """The records, counted."""
+def pile_records(newest: int) -> Pile:
+    """The dead records that need a person, counted; `removed` are those that are settled by now."""
     pile = Pile(newest=deque(maxlen=newest))
     first: list[Letter] = []
-    for letter in read_records(client, lane):
+    for letter in read_records():
+        if not letter.open:
+            pile.removed += 1
+            continue
         pile.add(letter)
         if len(first) < newest:
             first.append(letter)
@@ -149,36 +173,34 @@ def pile_records(client: "redis.Redis", lane: Lane, newest: int) -> Pile:
 
 
 def _of_message(message: Message) -> Letter:
-    headers = cast("list[tuple[str, bytes | None]]", message.headers() or [])
-    words = {name: (value or b"").decode(errors="replace") for name, value in headers}
+    headers = read_headers(message)
     body = message.value()
     kind, at_ms = message.timestamp()
+    # An odd one is named by its own place.
+    place = f"{message.topic()}:{message.partition()}:{message.offset()}"
     return Letter(
         kind=REQUEST,
-        origin=f"{words.get('source')}:{words.get('partition')}:{words.get('offset')}",
-        reason=words.get("reason", "(no reason)"),
+        origin=headers.origin or place,
+        reason=headers.reason,
         body=body,
-        size=int(words.get("size") or len(body or b"")),
+        size=len(body or b"") if headers.size is None else headers.size,
         at_ms=int(at_ms) if kind else None,
+        odd=headers.odd,
     )
 
 
-def _of_record(raw: bytes) -> Letter:
-    try:
-        letter = msgspec.json.decode(raw)
-        reason, text = str(letter["reason"]), str(letter["record"])
-    except (msgspec.MsgspecError, KeyError, TypeError) as wrong:
-        return Letter(
-            RECORD, "", f"a parked entry that is no letter: {wrong}", raw, len(raw), raw=raw
-        )
-    body = text.encode()
-    try:
-        record = parse(body)
-    except Poison:
-        return Letter(RECORD, "", reason, body, len(body), raw=raw)
-    origin = f"{record.source}:{record.partition}:{record.offset}"
+def _of_record(record: DeadRecord) -> Letter:
     return Letter(
-        RECORD, origin, reason, body, len(body), record.timestamp * 1000, record.item_id, raw
+        kind=RECORD,
+        origin=record.origin,
+        reason=record.reason,
+        body=record.raw,
+        size=len(record.raw),
+        at_ms=round(record.at.timestamp() * 1000),
+        item_id=record.item_id,
+        number=record.id,
+        dead=str(record.kind),
+        open=not (record.settled or record.dismissed),
     )
 
 
@@ -191,25 +213,17 @@ def is_request(body: bytes | None) -> bool:
     return True
 
 
-def printable(body: bytes | None, most: int) -> str:
-    """A body's beginning that does nothing to a terminal; what is not plain ASCII is escaped."""
-    if body is None:
-        return "(null)"
-    text = body[:most].decode("latin-1")
-    shown = "".join(c if c in PRINTABLE else f"\\x{ord(c):02x}" for c in text)
-    return shown + ("..." if len(body) > most else "")
-
-
 def dump(body: bytes) -> Iterator[str]:
     """A body in lines: as text where it is text that is safe to print, else in hexadecimal."""
     try:
         text = body.decode()
     except UnicodeDecodeError:
         text = "\0"
-    if all(c.isprintable() or c == "\n" for c in text):
-        yield from text.splitlines()
+    lines = text.split("\n")
+    if all(map(is_printable, lines)):
+        yield from lines
         return
     for first in range(0, len(body), 16):
         part = body[first : first + 16]
-        shown = "".join(chr(b) if chr(b) in PRINTABLE else "." for b in part)
+        shown = "".join(chr(b) if 0x20 <= b < 0x7F else "." for b in part)
         yield f"{first:06x}  {part.hex(' '):<47}  {shown}"

@@ -3,19 +3,19 @@
 import time
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 
 from seckill.audit import MANY_DEAD
+from seckill.console import Console
 from seckill.dead_letters import MAX_VALUE_BYTES, RETENTION_BYTES, SEGMENT_BYTES, dead_topic
-from seckill.keys import Lane
-from seckill.parked import Letter, Pile, printable
+from seckill.parked import Letter, Pile
+from seckill.printable import preview, printable
 
 # Reasons that are printed; --json has more of them.
 SHOWN_REASONS = 20
 
 
-def piles_json(requests: Pile, records: Pile, topic: str, lane: Lane) -> dict[str, Any]:
+def piles_json(requests: Pile, records: Pile, topic: str) -> dict[str, Any]:
     """Both piles in plain types. Stable: keys are only ever added."""
     return {
         "schema": 1,
@@ -25,13 +25,11 @@ def piles_json(requests: Pile, records: Pile, topic: str, lane: Lane) -> dict[st
             "limit_body_bytes": MAX_VALUE_BYTES,
             **_pile_json(requests),
         },
-        "records": {"list": lane.dead, "limit_bytes": None, **_pile_json(records)},
+        "records": {"table": "seckill_deadrecord", "limit_bytes": None, **_pile_json(records)},
     }
 
 
-def print_piles(
-    requests: Pile, records: Pile, topic: str, lane: Lane, memory: str, console: Console
-) -> None:
+def print_piles(requests: Pile, records: Pile, topic: str, console: Console) -> None:
     """Both piles, each with its limit."""
     _print_pile(
         f"INVALID requests in topic {dead_topic(topic)}",
@@ -45,10 +43,10 @@ def print_piles(
     if records.letters > MANY_DEAD:
         alarm = f" MORE THAN {MANY_DEAD:,}: find what refuses them."
     _print_pile(
-        f"accepted records in list {lane.dead}",
+        "accepted records that are no rows, in table seckill_deadrecord",
         records,
-        f"limit: none but the memory of Redis ({memory}): they are accepted orders, none is ever "
-        f"dropped.{alarm}",
+        "limit: none but PostgreSQL's disk: they are accepted orders, none is ever dropped "
+        f"({records.removed:,} more are settled or dismissed).{alarm}",
         console,
     )
 
@@ -57,16 +55,18 @@ def _print_pile(title: str, pile: Pile, limit: str, console: Console) -> None:
     console.print(f"[bold]{title}[/bold]: {pile.letters:,}, {pile.bytes:,} bytes")
     console.print(f"  {limit}")
     for reason, count in pile.reasons.most_common(SHOWN_REASONS):
-        console.print(f"  {count:>10,}  {escape(printable(reason.encode(), 200))}")
+        console.print(f"  {count:>10,}  {escape(printable(reason[:200]))}")
     if not pile.newest:
         return
     console.print("  the newest, the last one last:")
     for letter in pile.newest:
         mark = " (replayed)" if letter.origin in pile.replayed else ""
-        reason = escape(printable(letter.reason.encode(), 100))
+        odd = f" ({letter.odd})" if letter.odd else ""
+        reason = escape(printable(letter.reason[:100] + odd))
         size = f"{letter.size:,} bytes"
-        console.print(f"  {origin_text(letter)}{mark}  {when_text(letter.at_ms)}  {size}  {reason}")
-        console.print(f"      {escape(printable(letter.body, 120))}")
+        origin = escape(printable(origin_text(letter)))
+        console.print(f"  {origin}{mark}  {when_text(letter.at_ms)}  {size}  {reason}")
+        console.print(f"      {escape(preview(letter.body, 120))}")
 
 
 def _pile_json(pile: Pile) -> dict[str, Any]:
@@ -83,7 +83,8 @@ def _pile_json(pile: Pile) -> dict[str, Any]:
 def origin_text(letter: Letter) -> str:
     """Where it came from, and which item of it."""
     item = f" item {letter.item_id}" if letter.item_id else ""
-    return (letter.origin or "(origin unknown)") + item
+    number = f"number {letter.number} ({letter.dead}) " if letter.number else ""
+    return number + (letter.origin or "(origin unknown)") + item
 
 
 def when_text(at_ms: int | None) -> str:

@@ -1,30 +1,38 @@
 """Carrying out the plan of a recovery: fence, rebuild, audit, and only then let the sale go on.
 
-Always: the lane is fenced before the plan is made that is carried out, and the fence is lifted
-only after a clean audit. Cut off anywhere, the lane stays fenced and the command can be run again.
-Consumers may run all the time: they hold, then are told where to go on (the script's MOVED).
+Always: the lane is fenced before the plan is made that is carried out, and the fence is lifted only
+after a clean audit, with the token of this recovery. PostgreSQL counts the lane's generation up in
+the transaction of the plan, which holds the lane's row: so what was read before cannot be stored
+after it. Cut off anywhere, the lane stays fenced and the command can be run again. Consumers may
+run all the time: they hold, then are told where to go on (the script's MOVED).
+Never: an allocation raised by itself. More sold than was put on sale is a finding for a person.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 import redis
 from django.db import connection, transaction
 
-from seckill import buyers
+from seckill import board, buyers, dead_records, lease, restore, sold
 from seckill.act_script import ActScripts
 from seckill.audit import Report, audit
+from seckill.broker.reader import TopicReader
+from seckill.dead_records import Dead
 from seckill.errors import Refused
-from seckill.fence import RECOVERING, fence, lift
-from seckill.journal import Journal
+from seckill.fence import RECOVERING, FenceToken, fence, lift, new_token
+from seckill.guard import claim_of_lane
+from seckill.journal import Journal, moment
 from seckill.keys import Lane
 from seckill.last_audit import write_last_audit
+from seckill.lease import Claim, ForeignLane, NotLeading
 from seckill.models import Activity, Item, StockChange
-from seckill.recovery_plan import ActivityPlan, Plan, make_plan
-from seckill.redis_client import run_script
-from seckill.stats import read_lane
+from seckill.old_letters import adopt
+from seckill.recovery_plan import ActivityPlan, Plan, PostgresState, make_plan, postgres_state
+from seckill.redis_client import redis_errors, run_script
+from seckill.stats import LaneStatus, read_lane
 
 # Seconds that a batch which is being stored is waited for: more than a log worker waits itself.
 STORING_LIMIT_S = 90
@@ -42,6 +50,7 @@ class Done:
     generation: int
     report: Report
     lifted: bool
+    restored: int = 0
 
 
 def recover(
@@ -51,97 +60,210 @@ def recover(
     partitions: list[int],
     actor: str,
     say: Callable[[str], None],
+    *,
+    topic: TopicReader | None = None,
+    accept_oversell: bool = False,
 ) -> Done:
-    """Rebuild the lane. Raises RedisAway, CannotCheck, or Django's errors: it stays fenced then."""
-    fence(client, lane, RECOVERING, f"manage.py recover by {actor}", replace=True)
+    """Rebuild the lane. With a `topic`, rows that PostgreSQL has lost are stored again from it.
+
+    `accept_oversell` raises allocations to what is sold, where that is more: a person's decision.
+    Raises Refused before anything was changed where rows are lost and no topic is given; RedisAway,
+    Refused, CannotCheck, or Django's errors: the lane stays fenced then.
+    """
+    state = postgres_state(client, lane)
+    if state.older and topic is None:
+        raise Refused(f"{state.older}. Nothing was changed. {FROM_KAFKA}")
+    claim = _lead(client, lane)
+    token = new_token()
+    why = f"manage.py recover by {actor}"
+    fence(client, lane, RECOVERING, why, token=token, replace=True)
     say("fenced: nothing is decided until the audit is clean")
-    _await_storing()
-    _settle(client, lane, actor)
     with _every_turn():
-        plan = make_plan(client, lane, source, partitions)
-        entries = _begin(plan, actor)
-        generation = rebuild(client, lane, plan)
-        say(f"rebuilt: generation {generation}, {len(plan.activities)} activities")
-        _conclude(plan, entries)
+        _settle(client, lane, actor)
+        _adopt_old_letters(client, lane)
+        restored = _restore(client, lane, state, topic, say)
+        plan, claim, entries = _plan(
+            client, lane, source, partitions, claim, actor, accept_oversell=accept_oversell
+        )
+        rebuild(client, lane, plan, claim, token)
+        say(f"rebuilt: generation {claim.generation}, {len(plan.activities)} activities")
+        _conclude(plan, entries, accept_oversell=accept_oversell)
     for note in plan.notes:
         say(f"note: {note}")
     report = audit(client, lane)
     finding = report.findings[0].explanation if report.findings else ""
     write_last_audit(client, report.clean, report.checks, finding, ACT, lane)
-    if report.clean:
-        lift(client, lane)
+    lifted = report.clean and lift(client, lane, token)
+    if lifted:
         say("audit clean: the fence is lifted, the sale goes on")
-    return Done(plan, generation, report, report.clean)
+    return Done(plan, claim.generation, report, lifted, restored)
+
+
+FROM_KAFKA = (
+    "Bring the newer PostgreSQL back; or run manage.py recover --apply --from-kafka, which stores "
+    "the lost orders again from the topic"
+)
+
+
+def _lead(client: "redis.Redis", lane: Lane) -> Claim:
+    """This Redis leads the lane from now on. Raises Refused where somebody decides on another."""
+    with redis_errors():
+        run_id: str = client.info("server")["run_id"]
+    claim = claim_of_lane(read_lane(client, lane))
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            return lease.lead(cursor, lane.list, run_id, claim, repairing=True)
+    except (ForeignLane, NotLeading) as refused:
+        raise Refused(str(refused)) from None
+
+
+def _restore(
+    client: "redis.Redis",
+    lane: Lane,
+    state: PostgresState,
+    topic: TopicReader | None,
+    say: Callable[[str], None],
+) -> int:
+    """What PostgreSQL has lost, from the topic and from Redis. How many requests were restored."""
+    if topic is None:
+        return 0
+    status = read_lane(client, lane)
+    restored = restore.store_missing(client, lane, status, topic)
+    say(f"restored from the topic: the rows of {restored:,} accepted requests")
+    if state.older:
+        _follow_redis(status)
+        say("PostgreSQL is older: stock and rules of activities are what Redis says")
+    return restored
+
+
+def _follow_redis(status: LaneStatus) -> None:
+    """An older PostgreSQL has lost acts of operators too: what they did stands in Redis."""
+    for number, now in status.activities.items():
+        row, _made = Activity.objects.get_or_create(pk=number)
+        row.paused, row.finished = now.paused, now.over == "finished"
+        row.opens_at, row.closes_at = moment(now.opens_at_ms), moment(now.closes_at_ms)
+        row.user_limit, row.timeout_ms = now.user_limit, now.timeout_ms
+        row.save()
+        for item in now.items.values():
+            Item.objects.update_or_create(
+                activity_id=number,
+                item_id=item.item_id,
+                defaults={"allocation": item.loaded},
+            )
 
 
 @contextmanager
 def _every_turn() -> Iterator[None]:
-    """Nobody else acts: the locks by which operators take turns, on a connection of its own."""
+    """Nobody else acts: a lock on each activity, on a connection of its own.
+
+    It excludes the one by which operators take turns, and lets this recovery change the rows.
+    """
     holder = connection.copy()
     try:
         holder.set_autocommit(False)
         with holder.cursor() as cursor:
-            cursor.execute("SELECT id FROM seckill_activity ORDER BY id FOR UPDATE")
+            cursor.execute("SELECT id FROM seckill_activity ORDER BY id FOR KEY SHARE")
         yield
     finally:
         holder.close()
 
 
-def _await_storing() -> None:
-    """Batches that are being stored are stored, or not: after a loss no list has them any more.
-
-    A log worker begins with a batch right after it has read it, so none of before comes later.
-    """
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{STORING_LIMIT_S}s"])
-        cursor.execute("LOCK TABLE seckill_record IN SHARE MODE")
-
-
 def _settle(client: "redis.Redis", lane: Lane, actor: str) -> None:
     """Acts that Redis has done and PostgreSQL has not heard of hold: their rows are completed."""
     activities = read_lane(client, lane).activities
-    journal = Journal(ActScripts(client, lane), activities.get, actor)
+    journal = Journal(ActScripts(client, lane), activities.get, lambda: None, actor)
     for activity_id in activities:
         with transaction.atomic():
-            Activity.objects.select_for_update().filter(pk=activity_id).first()
             journal.settle(activity_id)
 
 
-def rebuild(client: "redis.Redis", lane: Lane, plan: Plan) -> int:
-    """Put the lane to the plan, in one script; the new generation. Raises RedisAway or Refused."""
-    keys = [lane.activities, lane.positions, lane.stats, lane.state]
+def _adopt_old_letters(client: "redis.Redis", lane: Lane) -> None:
+    def keep(dead: Sequence[Dead]) -> None:
+        with transaction.atomic(), connection.cursor() as cursor:
+            dead_records.keep(cursor, dead)
+
+    adopt(client, lane, keep)
+
+
+def _plan(
+    client: "redis.Redis",
+    lane: Lane,
+    source: str,
+    partitions: list[int],
+    claim: Claim,
+    actor: str,
+    *,
+    accept_oversell: bool,
+) -> tuple[Plan, Claim, list[StockChange]]:
+    """The plan, the lane as it is to be, and the journal's rows: one transaction.
+
+    Nobody stores records beside it: transactions that do are waited for, later ones find the new
+    generation.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{STORING_LIMIT_S}s"])
+        row = lease.read(cursor, lane.list, lock="FOR UPDATE")
+        assert row is not None
+        generation = max(row.generation, claim.generation) + 1
+        plan = make_plan(client, lane, source, partitions, accept_oversell=accept_oversell)
+        cursor.execute(
+            "UPDATE seckill_lane SET generation = %s WHERE name = %s", [generation, lane.list]
+        )
+        return plan, replace(claim, generation=generation), _begin(plan, actor)
+
+
+def rebuild(client: "redis.Redis", lane: Lane, plan: Plan, claim: Claim, token: FenceToken) -> None:
+    """Put the lane to the plan: the board first, the rest in one script. Raises RedisAway or
+    Refused.
+    """
+    _rebuild_board(client, lane, plan)
+    keys = [lane.activities, lane.positions, lane.stats, lane.state, lane.stored]
     activities = []
     for activity in plan.activities:
         names = lane.activity(activity.activity_id)
-        token = buyers.NONE
+        staged = buyers.NONE
         if activity.buyers is not None:
-            token = buyers.stage(client, names.new_buyers, activity.buyers)
+            staged = buyers.stage(client, names.new_buyers, activity.buyers)
         keys += [names.state, names.stock, names.loaded, names.stats]
         keys += [names.buyers, names.new_buyers]
-        activities.append([*_packed(activity), token])
+        activities.append([*_packed(activity), staged])
     positions = [part for p in plan.partitions for part in (p.field_name, str(p.position))]
-    packed = msgspec.msgpack.encode([positions, str(plan.recovered), activities])
-    generation = int(run_script(client, "rebuild", keys, [RECOVERING, packed]))
-    if generation < 0:
+    about = {"identity": claim.identity, "generation": claim.generation, "term": claim.term}
+    packed = msgspec.msgpack.encode(
+        [positions, str(plan.recovered), activities, _flat(about), _flat(plan.stored)]
+    )
+    if int(run_script(client, "rebuild", keys, [token.value, packed])) < 0:
         raise Refused("somebody else steers or recovers at the same time; run it again")
-    return generation
+
+
+def _rebuild_board(client: "redis.Redis", lane: Lane, plan: Plan) -> None:
+    """While the lane is fenced nobody else writes it."""
+    with transaction.atomic():
+        sold.stage(sold.waiting(client, lane, {}))
+        for place in plan.partitions:
+            board.rebuild(
+                client,
+                lane,
+                (place.source, place.partition),
+                place.position_now or 0,
+                place.position,
+                restore.recorded(place.source, place.partition),
+            )
+
+
+def _flat(pairs: Mapping[str, object]) -> list[str]:
+    return [str(part) for pair in pairs.items() for part in pair]
 
 
 def _packed(plan: ActivityPlan) -> list[object]:
     """An activity as the script's header says, without the token."""
-
-    def flat(pairs: dict[str, str]) -> list[str]:
-        return [part for pair in pairs.items() for part in pair]
-
     return [
         str(plan.activity_id),
         str(plan.version_now),
-        flat(plan.state),
-        flat({str(item.item_id): str(item.left) for item in plan.items}),
-        flat({str(item.item_id): str(item.loaded) for item in plan.items}),
-        flat(
-            {ACCEPTED: str(plan.requests), "units": str(plan.units), "records": str(plan.records)}
-        ),
+        _flat({**plan.state}),
+        _flat({str(item.item_id): item.left for item in plan.items}),
+        _flat({str(item.item_id): item.loaded for item in plan.items}),
+        _flat({ACCEPTED: plan.requests, "units": plan.units, "records": plan.records}),
     ]
 
 
@@ -156,16 +278,20 @@ def _begin(plan: Plan, actor: str) -> list[StockChange]:
     return entries
 
 
-def _conclude(plan: Plan, entries: list[StockChange]) -> None:
-    """The rows' end, and the allocations that were below what is sold."""
+def _conclude(plan: Plan, entries: list[StockChange], *, accept_oversell: bool) -> None:
+    """The rows' end; and items that had none: what Redis alone knew of."""
     with transaction.atomic():
         for activity, entry in zip(plan.activities, entries, strict=True):
             for item in activity.items:
-                Item.objects.update_or_create(
+                row, _made = Item.objects.get_or_create(
                     activity_id=activity.activity_id,
                     item_id=item.item_id,
                     defaults={"allocation": item.loaded},
                 )
+                if accept_oversell and item.loaded > row.allocation:
+                    row.allocation = item.loaded
+                    row.save(update_fields=["allocation"])
+                    entry.detail = "accepted by hand: more was sold than was put on sale"
             entry.version = int(activity.state["version"])
             entry.old = {str(item.item_id): item.left_now for item in activity.items}
             entry.new = {str(item.item_id): item.left for item in activity.items}

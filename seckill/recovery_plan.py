@@ -1,4 +1,4 @@
-"""The plan of a recovery: what a lane must be, from PostgreSQL, the list and the parked records.
+"""The plan of a recovery: what a lane must be, from PostgreSQL, the list and the dead records.
 
 Pure of changes: it reads, and says what Redis has and what it must have. What the records prove
 stays as it is: an order is sold to its buyer, whatever Redis forgot. What no record proves was
@@ -13,13 +13,15 @@ import redis
 from django.db import connection, transaction
 from django.db.models import Max
 
-from seckill import sold
-from seckill.errors import RedisAway
+from seckill import lease, restore, sold
+from seckill.audit_totals import snapshot
+from seckill.guard import claim_of_lane
 from seckill.keys import Lane, position_field
 from seckill.loading import held_state, state_of
 from seckill.models import Activity, Item, StockChange
 from seckill.stats import LaneStatus, read_lane
 from seckill.wire import Outcome
+from seckill.witness import last_rows, lost_rows
 
 # The state of an activity of which nothing is left.
 SOLD_OUT = "sold_out"
@@ -27,18 +29,14 @@ SOLD_OUT = "sold_out"
 
 @dataclass(frozen=True)
 class ItemPlan:
-    """One item: what Redis has now (None: nothing), and what it must have."""
+    """One item: what Redis has now (None: nothing), and what it must have; units in records."""
 
     item_id: int
     left_now: int | None
     loaded_now: int | None
     left: int
     loaded: int
-
-    @property
-    def sold(self) -> int:
-        """Units in accepted records."""
-        return self.loaded - self.left
+    sold: int
 
 
 @dataclass(frozen=True)
@@ -82,6 +80,10 @@ class Plan:
     activities: list[ActivityPlan]
     partitions: list[PartitionPlan]
     recovered: int
+    # {source:partition: the offset after the last stored record}
+    stored: dict[str, int] = field(default_factory=dict)
+    # What PostgreSQL has lost, in words; "" nothing.
+    older: str = ""
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -89,30 +91,71 @@ class Plan:
         """Whether there is anything to do."""
         return (
             self.lane.fence is not None
+            or bool(self.older)
             or any(a.changes for a in self.activities)
             or any(p.position_now is None or p.position_now < p.position for p in self.partitions)
         )
 
 
-def make_plan(client: "redis.Redis", lane: Lane, source: str | None, partitions: list[int]) -> Plan:
+@dataclass(frozen=True)
+class PostgresState:
+    """Whether PostgreSQL has all that was stored. `older` says what it has lost; "" nothing."""
+
+    older: str
+    missing: restore.Missing
+
+
+def postgres_state(client: "redis.Redis", lane: Lane) -> PostgresState:
+    """What of a lane PostgreSQL, or the list, has lost. Raises RedisAway."""
+    status = read_lane(client, lane)
+    found = sold.waiting(client, lane, {})
+    with snapshot():
+        sold.stage(found)
+        missing = restore.find_missing(client, lane, status)
+        with connection.cursor() as cursor:
+            row = lease.read(cursor, lane.list)
+            gone = lost_rows(cursor, status.stored) if status.stored else ""
+    older = ""
+    claim = claim_of_lane(status)
+    if claim.identity and row is None:
+        older = "PostgreSQL does not know this lane"
+    elif row is not None and (claim.generation > row.generation or claim.term > row.term):
+        older = "PostgreSQL is of before the last recovery, or the last start, of Redis"
+    if gone:
+        older = f"PostgreSQL is older than what was stored: {gone}"
+    if missing.count:
+        what = f"{missing.count:,} accepted requests have no record: {missing.named()}"
+        older = f"{older}; {what}" if older else what
+    return PostgresState(older, missing)
+
+
+def make_plan(
+    client: "redis.Redis",
+    lane: Lane,
+    source: str | None,
+    partitions: list[int],
+    *,
+    accept_oversell: bool = False,
+) -> Plan:
     """Read everything. `source` and `partitions` are the topic's, as Kafka says.
 
     Without a source it is a plan to look at: partitions that no record and no position names are
-    missing. Raises RedisAway; PostgreSQL's errors pass through.
+    missing. Raises RedisAway; PostgreSQL's errors pass through. Nobody may store records meanwhile,
+    or it is called in one snapshot.
     """
     status = read_lane(client, lane)
-    try:
-        found = sold.waiting(client, lane, {})
-    except redis.RedisError as away:
-        raise RedisAway(away) from None
+    found = sold.waiting(client, lane, {})
     with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         sold.stage(found)
+        with connection.cursor() as cursor:
+            stored = last_rows(cursor)
         units = sold.units_by_item({})
         numbers = {activity for activity, _ in units} | set(status.activities)
         numbers |= set(Item.objects.values_list("activity_id", flat=True))
-        activities = [_activity(number, status, units) for number in sorted(numbers)]
+        activities = [
+            _activity(number, status, units, accept_oversell=accept_oversell)
+            for number in sorted(numbers)
+        ]
         places = _partitions(status, _ends(), source, partitions)
     # Of outcomes, Redis's counters stand; but what is accepted is what is proved.
     accepted_now = sum(a.total_outcomes[Outcome.ACCEPTED] for a in status.activities.values())
@@ -122,12 +165,17 @@ def make_plan(client: "redis.Redis", lane: Lane, source: str | None, partitions:
         activities=activities,
         partitions=places,
         recovered=sum(place.position for place in places) - decided - status.skipped,
-        notes=_notes(status, found),
+        stored=stored,
+        notes=_notes(status, found, activities),
     )
 
 
 def _activity(
-    activity_id: int, status: LaneStatus, units: Mapping[tuple[int, int], int]
+    activity_id: int,
+    status: LaneStatus,
+    units: Mapping[tuple[int, int], int],
+    *,
+    accept_oversell: bool,
 ) -> ActivityPlan:
     now = status.activities.get(activity_id)
     allocations = dict(
@@ -141,14 +189,17 @@ def _activity(
         # An item that PostgreSQL has no row of was loaded by hand: Redis alone knows how much.
         loaded = allocations.get(number, known.loaded if known else 0)
         gone = units.get((activity_id, number), 0)
-        left = max(0, loaded - gone)
+        if accept_oversell:
+            loaded = max(loaded, gone)
         items.append(
             ItemPlan(
                 number,
                 known.left if known else None,
                 known.loaded if known else None,
-                left,
-                gone + left,
+                # More sold than was put on sale: nothing is left, and the audit finds it.
+                max(0, loaded - gone),
+                loaded,
+                gone,
             )
         )
     row = Activity.objects.filter(pk=activity_id).first() or Activity(pk=activity_id)
@@ -234,7 +285,7 @@ def _partitions(
     ]
 
 
-def _notes(status: LaneStatus, found: sold.Waiting) -> list[str]:
+def _notes(status: LaneStatus, found: sold.Waiting, activities: list[ActivityPlan]) -> list[str]:
     notes = []
     begun = StockChange.objects.filter(state=StockChange.State.STARTED).count()
     if begun:
@@ -244,9 +295,17 @@ def _notes(status: LaneStatus, found: sold.Waiting) -> list[str]:
         )
     if found.unreadable_count:
         notes.append(
-            f"{found.unreadable_count} entries of the lists are no records and count for nothing; "
+            f"{found.unreadable_count} entries of the list are no records and count for nothing; "
             f"the first one: {found.unreadable[0][0][:100]!r}"
         )
+    notes += [
+        f"activity {activity.activity_id}, item {item.item_id}: {item.sold:,} sold of "
+        f"{item.loaded:,} that were put on sale: more than there is. The fence stays; a person who "
+        "accepts it says --accept-oversell"
+        for activity in activities
+        for item in activity.items
+        if item.sold > item.loaded
+    ]
     if not status.loaded and not status.positions:
         notes.append("Redis holds nothing: emptied, or another server than before")
     return notes

@@ -8,7 +8,13 @@ from django.apps.registry import apps as apps_now
 
 # A group's permissions when it is made; what an administrator changes later stays.
 ROLES = {
-    "observers": ("view_activity", "view_item", "view_record", "view_stockchange"),
+    "observers": (
+        "view_activity",
+        "view_item",
+        "view_record",
+        "view_stockchange",
+        "view_deadrecord",
+    ),
     "operators": (
         "view_activity",
         "add_activity",
@@ -17,6 +23,7 @@ ROLES = {
         "change_item",
         "view_record",
         "view_stockchange",
+        "view_deadrecord",
     ),
 }
 

@@ -11,10 +11,8 @@ from dataclasses import dataclass, field
 import msgspec
 import redis
 
-from seckill.engine import is_transient
-from seckill.errors import RedisAway
 from seckill.keys import Lane
-from seckill.redis_client import run_script
+from seckill.redis_client import redis_errors, run_script
 from seckill.stats import ActivityStatus, LaneStatus
 
 # An hour of seconds in which something moved.
@@ -97,23 +95,15 @@ def append_sample(client: "redis.Redis", lane: Lane, sample: Sample) -> bool:
 
 def read_series(client: "redis.Redis", lane: Lane, since_ms: int = 0) -> list[Sample]:
     """The samples after a moment, the oldest first. Raises RedisAway."""
-    try:
+    with redis_errors():
         found: list[bytes] = client.zrangebyscore(lane.series, f"({since_ms}", "+inf")  # type: ignore[assignment]
-    except redis.RedisError as away:
-        if is_transient(away):
-            raise RedisAway(away) from None
-        raise
     return [_sample(text) for text in found]
 
 
 def last_sample(client: "redis.Redis", lane: Lane) -> Sample | None:
     """The newest sample, if there is one. Raises RedisAway."""
-    try:
+    with redis_errors():
         found: list[bytes] = client.zrange(lane.series, -1, -1)  # type: ignore[assignment]
-    except redis.RedisError as away:
-        if is_transient(away):
-            raise RedisAway(away) from None
-        raise
     return _sample(found[0]) if found else None
 
 

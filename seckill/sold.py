@@ -1,23 +1,23 @@
-"""What is sold, counted from the records themselves: the list, what is parked, and PostgreSQL.
+"""What is sold, counted from the records themselves: the list, the rows, and the dead records.
 
-Owns the one exact way to count while a sale runs: take the positions at a moment T, then the lists,
+Owns the one exact way to count while a sale runs: take the positions at a moment T, then the list,
 then PostgreSQL. Every record that was accepted before T has an offset below its partition's
-position at T, and is parked, or stands in the list, or, when it was trimmed meanwhile, in
-PostgreSQL. Parked records are accepted ones: their units are never given back.
+position at T, and stands in the list, or, when it was trimmed meanwhile, in PostgreSQL: as a row,
+or as a dead record. Dead records are accepted ones: their units are never given back.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-import msgspec
 import redis
 from django.db import connection
 
 from seckill.errors import Poison
 from seckill.keys import Lane
 from seckill.records import parse, scan, source_id
+from seckill.redis_client import redis_errors
 
 # Examples of what is wrong that are kept: the rest is only counted.
 EXAMPLES = 10
@@ -29,8 +29,9 @@ COLUMNS = 'source, partition, "offset", item_id, activity_id, user_id, quantity'
 
 @dataclass
 class Waiting:
-    """Records below the positions that the lists hold, as rows to be staged, 110 bytes each."""
+    """Records below the positions that the list holds, as rows to be staged, 110 bytes each."""
 
+    positions: Mapping[str, int] = field(default_factory=dict)
     rows: list[bytes] = field(default_factory=list)
     # Texts that are no records: (text, reason). The first few, and how many there are.
     unreadable: list[tuple[bytes, str]] = field(default_factory=list)
@@ -47,61 +48,43 @@ def positions_by_partition(positions: Mapping[str, int]) -> dict[tuple[UUID, int
 
 
 def waiting(client: "redis.Redis", lane: Lane, positions: Mapping[str, int]) -> Waiting:
-    """The lists' records below the positions, those of partitions without a position included.
+    """The list's records below the positions, those of partitions without a position included.
 
-    What is parked is read before and after the list: a record that moves between the two is seen.
+    Raises RedisAway.
     """
     limits = positions_by_partition(positions)
-    found = Waiting()
-    for chunk in _chunks(client, lane):
-        rows = []
-        for raw, reason in chunk:
-            try:
-                if reason:
-                    raise Poison(reason)
-                record = parse(raw)
-            except Poison as poison:
-                found.unreadable_count += 1
-                if len(found.unreadable) < EXAMPLES:
-                    found.unreadable.append((raw, str(poison)))
-                continue
-            limit = limits.get((source_id(record.source), record.partition))
-            if limit is None or record.offset < limit:
-                rows.append(
-                    f"{record.source}\t{record.partition}\t{record.offset}\t{record.item_id}"
-                    f"\t{record.activity_id}\t{record.user_id}\t{record.quantity}"
-                    f"\t{hash(record)}\n"
-                )
-        found.rows.append("".join(rows).encode())
+    found = Waiting(positions)
+    with redis_errors():
+        for chunk in scan(client, lane):
+            found.rows.append(_rows(chunk, limits, found))
     return found
 
 
-def _chunks(client: "redis.Redis", lane: Lane) -> Iterator[Iterable[tuple[bytes, str]]]:
-    """Texts of records, the parked ones first and last; with a reason where one is no record."""
-    known = set()
-    for letters in _parked(client, lane):
-        known.update(letters)
-        yield [_letter(letter) for letter in letters]
-    for chunk in scan(client, lane):
-        yield [(raw, "") for raw in chunk]
-    for letters in _parked(client, lane):
-        yield [_letter(letter) for letter in letters if letter not in known]
-
-
-def _parked(client: "redis.Redis", lane: Lane) -> Iterator[list[bytes]]:
-    return scan(client, Lane(lane.dead))
-
-
-def _letter(letter: bytes) -> tuple[bytes, str]:
-    try:
-        record = msgspec.json.decode(letter)["record"]
-        return record.encode(), ""
-    except (msgspec.MsgspecError, KeyError, TypeError, AttributeError) as wrong:
-        return letter, f"a parked entry that is no letter: {wrong}"
+def _rows(chunk: Iterable[bytes], limits: Mapping[tuple[UUID, int], int], found: Waiting) -> bytes:
+    rows = []
+    for raw in chunk:
+        try:
+            record = parse(raw)
+        except Poison as poison:
+            found.unreadable_count += 1
+            if len(found.unreadable) < EXAMPLES:
+                found.unreadable.append((raw, str(poison)))
+            continue
+        limit = limits.get((source_id(record.source), record.partition))
+        if limit is None or record.offset < limit:
+            rows.append(
+                f"{record.source}\t{record.partition}\t{record.offset}\t{record.item_id}"
+                f"\t{record.activity_id}\t{record.user_id}\t{record.quantity}"
+                f"\t{hash(record)}\n"
+            )
+    return "".join(rows).encode()
 
 
 def stage(found: Waiting) -> None:
-    """Copy what waits into the temporary table `waiting` of this transaction, each record once.
+    """Copy what waits, and what is dead, into the temporary table `waiting` of this transaction.
+
+    Each record stands there once; a dead one of which the list has another text as well is the
+    same.
 
     Each count below is one statement, so that it sees one snapshot of PostgreSQL: a record that the
     log worker commits meanwhile is either stored for it or waiting, and never both or neither.
@@ -118,9 +101,19 @@ def stage(found: Waiting) -> None:
         with cursor.copy("COPY listed FROM STDIN") as copy:
             for rows in found.rows:
                 copy.write(rows)
+        limits, arguments = limits_sql(found.positions)
+        cursor.execute(
+            f"INSERT INTO listed SELECT {COLUMNS}, NULL FROM seckill_deadrecord AS d"
+            f" LEFT JOIN {limits} USING (source, partition)"
+            " WHERE kind = 'refused' AND source IS NOT NULL"
+            ' AND (p.next IS NULL OR d."offset" < p.next)',
+            arguments,
+        )
         cursor.execute(
             'INSERT INTO waiting SELECT source, partition, "offset", item_id, min(activity_id),'
-            " min(user_id), min(quantity), min(digest) <> max(digest)"
+            " min(user_id), min(quantity), coalesce(min(digest) <> max(digest), false)"
+            " OR (min(activity_id), min(user_id), min(quantity))"
+            " <> (max(activity_id), max(user_id), max(quantity))"
             ' FROM listed GROUP BY source, partition, "offset", item_id'
         )
         cursor.execute("ANALYZE waiting")

@@ -6,7 +6,8 @@ from typing import TypeVar
 
 import redis
 
-from seckill.errors import RedisAway, ServiceAway
+from seckill.errors import ServiceAway
+from seckill.redis_client import redis_errors
 from seckill.shutdown import Shutdown
 
 T = TypeVar("T")
@@ -41,7 +42,5 @@ def wait_for(
 
 def ping(client: "redis.Redis") -> None:
     """Raises RedisAway unless Redis answers and takes our password."""
-    try:
+    with redis_errors():
         client.ping()
-    except redis.RedisError as away:
-        raise RedisAway(away) from None

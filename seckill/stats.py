@@ -1,20 +1,18 @@
 """One look at a lane: stock, counters, positions, what waits. Reads only, and all at one moment."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import redis
 
-from seckill.engine import is_transient
-from seckill.errors import RedisAway
 from seckill.keys import Lane
+from seckill.redis_client import pairs, read_together, redis_errors
 from seckill.wire import Outcome
 
 # A field with this prefix is the value at which a reset of the statistics set it to nought.
 BASELINE = "base:"
 BUCKET = "ms:"
-TIMEOUTS = (Outcome.EXPIRED,)
 
 
 @dataclass(frozen=True)
@@ -126,7 +124,8 @@ class Fence:
 
 @dataclass(frozen=True)
 class LaneStatus:
-    """A lane as Redis has it. `waiting` records go to PostgreSQL yet, `dead` ones are parked.
+    """A lane as Redis has it. `waiting` records go to PostgreSQL yet; `dead` ones it refused, and
+    keeps apart: how many, as a log worker said last.
 
     `generation` counts how often it was rebuilt after a loss; `recovered` are offsets decided
     before a loss whose outcome went with it.
@@ -143,6 +142,16 @@ class LaneStatus:
     recovered: int = 0
     generation: int = 0
     fence: Fence | None = None
+    # Which lane this Redis holds, "" none; and in which term it leads it.
+    identity: str = ""
+    term: int = 0
+    # The highest time that the lane has seen, and Redis's clock at this look, ms.
+    clock_ms: int = 0
+    now_ms: int = 0
+    # {source:partition: the offset after its last record that PostgreSQL has stored}
+    stored: dict[str, int] = field(default_factory=dict)
+    # {activity: users in the hash of buyers}, where there is a limit per user.
+    buyers: dict[int, int] = field(default_factory=dict)
 
     @property
     def decided(self) -> int:
@@ -157,46 +166,61 @@ class LaneStatus:
 def read_lane(client: "redis.Redis", lane: Lane | None = None) -> LaneStatus:
     """The lane at one moment, in one transaction. Raises RedisAway."""
     lane = lane or Lane()
-    try:
+    with redis_errors():
         while True:
             known = sorted(int(member) for member in client.smembers(lane.activities))
-            pipe = client.pipeline(transaction=True)
-            pipe.smembers(lane.activities)
-            pipe.hgetall(lane.positions)
-            pipe.hgetall(lane.stats)
-            pipe.llen(lane.list)
-            pipe.llen(lane.dead)
-            pipe.hgetall(lane.state)
-            for activity_id in known:
-                keys = lane.activity(activity_id)
-                for key in (keys.state, keys.stock, keys.loaded, keys.stats):
-                    pipe.hgetall(key)
-            answers: list[Any] = pipe.execute()
-            if sorted(int(member) for member in answers[0]) == known:
+            answers = read_together(
+                client,
+                ("SMEMBERS", lane.activities),
+                ("LLEN", lane.list),
+                ("TIME",),
+                *(("HLEN", lane.activity(number).buyers) for number in known),
+                *(
+                    ("HGETALL", key)
+                    for key in (lane.positions, lane.stats, lane.state, lane.stored)
+                ),
+                *(("HGETALL", key) for number in known for key in _hashes(lane, number)),
+            )
+            members, waiting, (seconds, micros), *rest = answers
+            if sorted(int(member) for member in members) == known:
                 break
-    except redis.RedisError as away:
-        if is_transient(away):
-            raise RedisAway(away) from None
-        raise
-    members, positions, stats, waiting, dead, state, *hashes = answers
+    buyers, rest = rest[: len(known)], rest[len(known) :]
+    positions, stats, state, stored, *hashes = [pairs(flat) for flat in rest]
     lane_stats = _numbers(stats)
     words = {_text(key): _text(value) for key, value in state.items()}
+    activities = {
+        activity_id: _activity(activity_id, *hashes[4 * i : 4 * i + 4])
+        for i, activity_id in enumerate(known)
+    }
     return LaneStatus(
         loaded=bool(members),
         generation=int(words.get("generation", 0)),
         fence=_fence(words),
-        activities={
-            activity_id: _activity(activity_id, *hashes[4 * i : 4 * i + 4])
-            for i, activity_id in enumerate(known)
-        },
+        activities=activities,
         invalid=lane_stats.get(str(int(Outcome.INVALID)), 0),
         no_such_activity=lane_stats.get(str(int(Outcome.NO_SUCH_ACTIVITY)), 0),
         skipped=lane_stats.get("skipped", 0),
         recovered=lane_stats.get("recovered", 0),
         positions=_numbers(positions),
         waiting=waiting,
-        dead=dead,
+        dead=int(words.get("parked", 0)),
+        identity=words.get("identity", ""),
+        term=int(words.get("term", 0)),
+        clock_ms=int(words.get("clock", 0)),
+        now_ms=int(seconds) * 1000 + int(micros) // 1000,
+        stored=_numbers(stored),
+        # One field of the hash is its mark.
+        buyers={
+            activity_id: max(0, users - 1)
+            for activity_id, users in zip(known, buyers, strict=True)
+            if activities[activity_id].user_limit is not None
+        },
     )
+
+
+def _hashes(lane: Lane, activity_id: int) -> tuple[str, str, str, str]:
+    keys = lane.activity(activity_id)
+    return keys.state, keys.stock, keys.loaded, keys.stats
 
 
 def _fence(words: Mapping[str, str]) -> Fence | None:

@@ -2,18 +2,34 @@
 
 Owns the SQL of the log worker and its one connection. What was stored before is known by the
 record's identity and counted once. A batch goes straight into the table; only where PostgreSQL
-finds a record of it there already, the new ones are picked out by way of a temporary table.
+finds a record of it there already, the new ones are picked out by way of a temporary table, and
+those that are there are compared content by content. What PostgreSQL refuses is kept apart in the
+same transaction: so nothing is ever stored before something older is stored or kept.
+Always: the transaction holds the lane's row, and stores only what a Redis of the lane's generation
+and term has decided. So a batch that was read before a recovery never arrives after it.
 """
 
+import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import psycopg
 from psycopg.abc import RV, PQGen
 
+from seckill import dead_records, lease
 from seckill.copy_rows import COLUMNS, packed
+from seckill.dead_records import Dead
 from seckill.errors import PostgresAway
+from seckill.events import event
+from seckill.keys import DEFAULT_LIST
+from seckill.lease import Claim, NotLeading, PostgresOlder
+from seckill.postgres import postgres_errors
 from seckill.records import WireRecord
+from seckill.witness import lost_rows
+
+log = logging.getLogger(__name__)
 
 # Seconds to wait for a connection.
 CONNECT_TIMEOUT_S = 5
@@ -25,33 +41,60 @@ LOOK_S = 0.1
 # (activity, item).
 Item = tuple[int, int]
 _NAMES = ", ".join(f'"{column}"' for column in COLUMNS)
+IDENTITY = 'source, partition, "offset", item_id'
+# What a commit promises must not depend on a role's or a database's settings: an acknowledged
+# commit is on disk (`remote_apply` is more, and stays), and a transaction takes as long as it
+# takes.
+BEGIN = """
+SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit')
+        WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true),
+    set_config('statement_timeout', '0', true),
+    set_config('idle_in_transaction_session_timeout', '0', true)
+"""
+# The setting came with this version.
+TRANSACTION_TIMEOUT_SINCE = 170000
 COPY_RECORDS = f"COPY seckill_record ({_NAMES}) FROM STDIN (FORMAT BINARY)"
 CREATE_BATCH = (
-    "CREATE TEMPORARY TABLE IF NOT EXISTS batch ("
+    "CREATE TEMPORARY TABLE IF NOT EXISTS batch (place int GENERATED ALWAYS AS IDENTITY, "
     + ", ".join(f'"{column}" {kind}' for column, kind in COLUMNS.items())
-    + ") ON COMMIT DELETE ROWS"
+    + ") ON COMMIT DROP"
 )
+EMPTY_BATCH = "TRUNCATE batch RESTART IDENTITY"
 COPY_BATCH = f"COPY batch ({_NAMES}) FROM STDIN (FORMAT BINARY)"
 STORE_NEW_ONES = f"""
 WITH stored AS (
-    INSERT INTO seckill_record ({_NAMES}) SELECT {_NAMES} FROM batch
-    ON CONFLICT DO NOTHING RETURNING activity_id, item_id, quantity
+    INSERT INTO seckill_record ({_NAMES}) SELECT {_NAMES} FROM batch ORDER BY place
+    ON CONFLICT ({IDENTITY}) DO NOTHING RETURNING activity_id, item_id, quantity
 )
 SELECT activity_id, item_id, sum(quantity)::bigint, count(*) FROM stored GROUP BY 1, 2
+"""
+# Of the batch: what is no row now, or another order's row.
+NOT_STORED = """
+SELECT b.place, r.id IS NULL, r.user_id, r.activity_id, r.quantity
+FROM batch AS b LEFT JOIN seckill_record AS r ON r.source = b.source AND r.partition = b.partition
+    AND r."offset" = b."offset" AND r.item_id = b.item_id
+WHERE r.id IS NULL OR (r.user_id, r.activity_id, r.quantity, r.request_id)
+    IS DISTINCT FROM (b.user_id, b.activity_id, b.quantity, b.request_id)
+ORDER BY b.place
 """
 COUNT_SOLD = """
 INSERT INTO seckill_item AS item (activity_id, item_id, sold) VALUES (%s, %s, %s)
 ON CONFLICT (activity_id, item_id) DO UPDATE SET sold = item.sold + EXCLUDED.sold
 """
-# What PostgreSQL says when it cannot do it now and may later. The rest is poison or a bug.
-TRANSIENT = (
-    psycopg.OperationalError,
-    psycopg.InterfaceError,
-    psycopg.errors.ReadOnlySqlTransaction,
-    psycopg.errors.InsufficientResources,
-    psycopg.errors.OperatorIntervention,
-    psycopg.errors.TransactionRollback,
-    psycopg.errors.SystemError,
+# Ids go on behind the rows that are there, after a fail-over to a logical replica, or rows that
+# were restored. Drawing them one by one needs no right that storing does not need.
+SKIP_IDS = """
+SELECT count(nextval(s.name)) FROM (
+    SELECT pg_get_serial_sequence('seckill_record', 'id')::regclass AS name,
+        generate_series(nextval(pg_get_serial_sequence('seckill_record', 'id')::regclass),
+            (SELECT max(id) FROM seckill_record))) AS s
+"""
+PRIMARY_KEY, IDENTITY_KEY = "seckill_record_pkey", "record_stored_once"
+# What PostgreSQL says of a row that it will never take: a value, a constraint, a trigger's refusal.
+REFUSED_ROWS = (
+    psycopg.errors.DataError,
+    psycopg.errors.IntegrityError,
+    psycopg.errors.RaiseException,
 )
 
 
@@ -71,52 +114,81 @@ class _Line(psycopg.Connection):
             ) from None
 
 
+@dataclass
+class Stored:
+    """What became of a batch: new rows, records that were rows already, and those that are neither,
+    by their index, with the reason."""
+
+    new: int = 0
+    known: int = 0
+    refused: list[tuple[int, str]] = field(default_factory=list)
+
+
 class Storage:
     """One connection, made when it is needed and again when it was lost."""
 
-    def __init__(self, dsn: str, answer_limit_s: float = ANSWER_LIMIT_S) -> None:
-        self._dsn = dsn
+    def __init__(
+        self, dsn: str, lane: str = DEFAULT_LIST, answer_limit_s: float = ANSWER_LIMIT_S
+    ) -> None:
+        self._dsn, self._lane = dsn, lane
         self._answer_limit_s = answer_limit_s
         self._connection: _Line | None = None
 
-    def store(self, records: Sequence[WireRecord]) -> int:
-        """Store records and count their units; how many were new.
+    def store(
+        self,
+        claim: Claim,
+        records: Sequence[WireRecord],
+        texts: Sequence[bytes],
+        dead: Sequence[Dead] = (),
+        stored: Mapping[str, int] | None = None,
+    ) -> Stored:
+        """Store records and count their units; keep apart what is dead, and what is refused.
 
-        Raises PostgresAway: whether it was committed is not known, and a repeat is harmless.
-        Raises psycopg.errors.DataError for a value that PostgreSQL refuses; nothing is stored.
+        `claim` is what their Redis said of itself when they were read; `texts` are the records as
+        they stood in the list; `stored` is what Redis says was stored before.
+        Raises PostgresAway: whether it was committed is not known, and a repeat is harmless. Raises
+        NotLeading, PostgresOlder and their kind: nothing is stored, since this Redis and this
+        PostgreSQL do not fit.
         """
-        try:
+        with self._errors():
             connection = self._connect()
-            try:
-                with connection.transaction(), connection.cursor() as cursor:
-                    _copy(cursor, COPY_RECORDS, records)
-                    units: Counter[Item] = Counter()
-                    for record in records:
-                        units[record.activity_id, record.item_id] += record.quantity
-                    _count_sold(cursor, units)
-                    return len(records)
-            except psycopg.errors.UniqueViolation:
-                # Some of it is stored already: another worker, or one that died before its trim.
-                with connection.transaction(), connection.cursor() as cursor:
-                    cursor.execute(CREATE_BATCH)
-                    _copy(cursor, COPY_BATCH, records)
-                    stored = cursor.execute(STORE_NEW_ONES).fetchall()
-                    _count_sold(cursor, {(activity, item): n for activity, item, n, _ in stored})
-                    return sum(count for *_, count in stored)
-        except TRANSIENT as away:
-            self.close()
-            raise PostgresAway(str(away).strip().splitlines()[0]) from None
+            with connection.transaction(), connection.cursor() as cursor:
+                self._begin(cursor, claim, stored or {})
+                result = Stored()
+                if records:
+                    self._store(cursor, records, 0, result)
+                refused = [
+                    Dead(dead_records.Kind.REFUSED, texts[index], reason, "")
+                    for index, reason in result.refused
+                ]
+                dead_records.keep(cursor, [*dead, *refused])
+                return result
+
+    def keep_apart(self, dead: Sequence[Dead]) -> None:
+        """Keep records apart that are not to be stored. Raises PostgresAway."""
+        with self._errors():
+            connection = self._connect()
+            with connection.transaction(), connection.cursor() as cursor:
+                dead_records.keep(cursor, dead)
+
+    def lead(self, run_id: str, claim: Claim) -> Claim:
+        """Have this Redis lead the lane where nobody decides on another: see `lease.lead`."""
+        with self._errors():
+            connection = self._connect()
+            with connection.transaction(), connection.cursor() as cursor:
+                return lease.lead(cursor, self._lane, run_id, claim)
+
+    def count_dead(self) -> int:
+        """Dead records that need a person. Raises PostgresAway."""
+        with self._errors():
+            return sum(dead_records.count(self._connect().cursor()).values())
 
     def check(self) -> None:
         """Raises PostgresAway unless PostgreSQL answers and has our tables."""
-        try:
-            self._connect().execute("SELECT 1 FROM seckill_record LIMIT 1")
-        except TRANSIENT as away:
-            self.close()
-            raise PostgresAway(str(away).strip().splitlines()[0]) from None
-        except psycopg.errors.UndefinedTable:
-            self.close()
-            raise PostgresAway("it has no tables of ours; run manage.py migrate") from None
+        with self._errors():
+            self._connect().execute(
+                "SELECT 1 FROM seckill_record, seckill_lane, seckill_deadrecord LIMIT 1"
+            )
 
     def close(self) -> None:
         """Close the connection."""
@@ -124,20 +196,145 @@ class Storage:
             self._connection.close()
             self._connection = None
 
-    def _connect(self) -> psycopg.Connection:
+    def _begin(self, cursor: psycopg.Cursor, claim: Claim, stored: Mapping[str, int]) -> None:
+        """The transaction's settings, the lane's row, and whether Redis and PostgreSQL fit."""
+        cursor.execute(BEGIN)
+        if cursor.connection.info.server_version >= TRANSACTION_TIMEOUT_SINCE:
+            cursor.execute("SET LOCAL transaction_timeout = 0")
+        row = lease.read(cursor, self._lane, lock="FOR SHARE")
+        lease.compare(row, claim)
+        if row is None or claim.term < row.term:
+            raise NotLeading(
+                "another Redis leads it, or it has just started again: what it decided since is "
+                "not stored"
+            )
+        gone = lost_rows(cursor, stored) if stored else ""
+        if gone:
+            raise PostgresOlder(gone)
+
+    def _store(
+        self, cursor: psycopg.Cursor, records: Sequence[WireRecord], first: int, result: Stored
+    ) -> None:
+        """Store a part of a batch; where PostgreSQL refuses a row, halve it until that is alone."""
+        connection = cursor.connection
+        try:
+            with connection.transaction():
+                copied = _copy(cursor, COPY_RECORDS, records)
+                if copied != len(records):
+                    raise _NotAllCopied
+                units: Counter[Item] = Counter()
+                for record in records:
+                    units[record.activity_id, record.item_id] += record.quantity
+                _count_sold(cursor, units)
+                result.new += copied
+                return
+        except psycopg.errors.UniqueViolation as twice:
+            if twice.diag.constraint_name == PRIMARY_KEY:
+                _skip_ids(cursor)
+                self._store(cursor, records, first, result)
+                return
+            if twice.diag.constraint_name != IDENTITY_KEY:
+                self._halve(cursor, records, first, result, twice)
+                return
+        except _NotAllCopied:
+            # A trigger or a rule of the database takes rows away.
+            pass
+        except REFUSED_ROWS as wrong:
+            self._halve(cursor, records, first, result, wrong)
+            return
+        # Some of it is stored already: another worker, or one that died before its trim.
+        try:
+            with connection.transaction():
+                self._store_new_ones(cursor, records, first, result)
+        except psycopg.errors.UniqueViolation as twice:
+            if twice.diag.constraint_name != PRIMARY_KEY:
+                self._halve(cursor, records, first, result, twice)
+                return
+            _skip_ids(cursor)
+            self._store(cursor, records, first, result)
+        except REFUSED_ROWS as wrong:
+            self._halve(cursor, records, first, result, wrong)
+
+    def _store_new_ones(
+        self, cursor: psycopg.Cursor, records: Sequence[WireRecord], first: int, result: Stored
+    ) -> None:
+        cursor.execute(CREATE_BATCH)
+        cursor.execute(EMPTY_BATCH)
+        _copy(cursor, COPY_BATCH, records)
+        stored = cursor.execute(STORE_NEW_ONES).fetchall()
+        refused = []
+        for place, missing, user, activity, quantity in cursor.execute(NOT_STORED).fetchall():
+            reason = "PostgreSQL took no row of it and no error: a trigger or a rule skips it"
+            if not missing:
+                reason = (
+                    "another order is stored under its identity: "
+                    f"user {user}, activity {activity}, quantity {quantity}"
+                )
+            refused.append((first + place - 1, reason))
+        _count_sold(cursor, {(activity, item): n for activity, item, n, _ in stored})
+        new = sum(count for *_, count in stored)
+        result.new += new
+        result.known += len(records) - new - len(refused)
+        result.refused += refused
+
+    def _halve(
+        self,
+        cursor: psycopg.Cursor,
+        records: Sequence[WireRecord],
+        first: int,
+        result: Stored,
+        wrong: psycopg.Error,
+    ) -> None:
+        if len(records) == 1:
+            result.refused.append((first, str(wrong).strip().splitlines()[0]))
+            return
+        middle = len(records) // 2
+        self._store(cursor, records[:middle], first, result)
+        self._store(cursor, records[middle:], first + middle, result)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """PostgreSQL's errors as what they mean; after one the connection is made anew."""
+        try:
+            with postgres_errors():
+                yield
+        except PostgresAway:
+            self.close()
+            raise
+
+    def _connect(self) -> _Line:
         if self._connection is None or self._connection.closed:
             self._connection = _Line.connect(
-                self._dsn, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S
+                self._dsn,
+                autocommit=True,
+                connect_timeout=CONNECT_TIMEOUT_S,
+                prepare_threshold=None,
             )
             self._connection.answer_limit_s = self._answer_limit_s
         return self._connection
 
 
-def _copy(cursor: psycopg.Cursor, statement: str, records: Sequence[WireRecord]) -> None:
+class _NotAllCopied(Exception):
+    """COPY took fewer rows than it was given."""
+
+
+def _copy(cursor: psycopg.Cursor, statement: str, records: Sequence[WireRecord]) -> int:
+    """How many rows PostgreSQL says that it took."""
     with cursor.copy(statement) as copy:
         copy.write(packed(records))
+    return cursor.rowcount
 
 
 def _count_sold(cursor: psycopg.Cursor, units: Mapping[Item, int]) -> None:
     """Always in one order: two workers must not wait for each other in a circle."""
     cursor.executemany(COUNT_SOLD, [(*item, count) for item, count in sorted(units.items())])
+
+
+def _skip_ids(cursor: psycopg.Cursor) -> None:
+    skipped = cursor.execute(SKIP_IDS).fetchone()
+    log.warning(
+        "the ids of seckill_record were behind its rows (a fail-over, or rows that were restored); "
+        "%d were skipped, orders are stored on",
+        skipped[0] if skipped else 0,
+        extra=event("ids-skipped"),
+    )

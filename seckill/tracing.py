@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any
 from seckill.batch import Batch
 from seckill.broker.producer import Producer
 from seckill.broker.traces import HEADER
+from seckill.dead_records import Dead
 from seckill.engine import Engine, Reply
 from seckill.errors import RedisAway, ServiceAway
+from seckill.keys import DEFAULT_LIST
+from seckill.lease import Claim
 from seckill.records import WireRecord
-from seckill.storage import Storage
+from seckill.storage import Storage, Stored
 from seckill_project.config import Client, ConfigError
 
 if TYPE_CHECKING:
@@ -220,11 +223,18 @@ class TracedEngine(Engine):
 class TracedStorage(Storage):
     """A storage whose transactions are spans, each sampled row one below its request."""
 
-    def __init__(self, tracing: Tracing, dsn: str) -> None:
-        super().__init__(dsn)
+    def __init__(self, tracing: Tracing, dsn: str, lane: str = DEFAULT_LIST) -> None:
+        super().__init__(dsn, lane)
         self._tracing = tracing
 
-    def store(self, records: Sequence[WireRecord]) -> int:
+    def store(
+        self,
+        claim: Claim,
+        records: Sequence[WireRecord],
+        texts: Sequence[bytes],
+        dead: Sequence[Dead] = (),
+        stored: Mapping[str, int] | None = None,
+    ) -> Stored:
         """See `Storage`."""
         traced = [record for record in records if record.trace is not None]
         span = self._tracing.begin(
@@ -234,11 +244,11 @@ class TracedStorage(Storage):
             links={record.trace or "": None for record in traced},
         )
         try:
-            stored = super().store(records)
+            result = super().store(claim, records, texts, dead, stored)
         except ServiceAway as away:
             self._tracing.failed(span, away)
             raise
-        span.set_attribute("seckill.stored", stored)
+        span.set_attribute("seckill.stored", result.new)
         span.end()
         for record in traced:
             attributes = {
@@ -249,7 +259,7 @@ class TracedStorage(Storage):
             }
             with self._tracing.below(record.trace or "", "row", attributes):
                 pass
-        return stored
+        return result
 
     def close(self) -> None:
         """Also sends the spans that are left."""

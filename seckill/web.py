@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.http import HttpRequest
 from django_redis import get_redis_connection
-from redis.exceptions import RedisError
 
 from seckill import rate_limit
 from seckill.control import Control, Once
-from seckill.engine import is_transient
 from seckill.errors import RedisAway
 from seckill.events import event
+from seckill.redis_client import redis_errors
 from seckill.stats import LaneStatus, read_lane
 
 if TYPE_CHECKING:
@@ -59,12 +58,8 @@ def control(actor: str, note: str = "", once: Once | None = None) -> Control:
 
 def redis_now_ms() -> int:
     """Redis's clock, ms. Raises RedisAway."""
-    try:
+    with redis_errors():
         seconds, micros = redis_client().time()
-    except RedisError as away:
-        if is_transient(away):
-            raise RedisAway(away) from None
-        raise
     return int(seconds) * 1000 + int(micros) // 1000
 
 

@@ -6,12 +6,14 @@ Owns the socket and the loop. Order of a stop: no new connections, answers in fl
 import logging
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from waitress import create_server, wasyncore
+from waitress import wasyncore
 
 from seckill.shutdown import Shutdown
+from seckill.web_crowd import Server
+from seckill_project.addresses import Network
 
 # Seconds between looks at the request to stop; an idle process wakes so often and no more.
 TURN_S = 0.5
@@ -55,16 +57,24 @@ def address_of(bound: socket.socket) -> str:
 
 
 def serve(
-    application: Callable[..., Any], bound: socket.socket, threads: int, shutdown: Shutdown
+    application: Callable[..., Any],
+    bound: socket.socket,
+    threads: int,
+    shutdown: Shutdown,
+    *,
+    per_address: int = 0,
+    proxies: Sequence[Network] = (),
 ) -> None:
-    """Answer requests until a stop is asked for."""
+    """Answer requests until a stop is asked for; 0 connections `per_address` is no limit."""
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     sockets: dict[int, Any] = {}
-    server = create_server(
+    server = Server(
         application,
-        map=sockets,
-        sockets=[bound],
+        bound,
+        sockets,
         threads=threads,
+        per_address=per_address,
+        proxies=proxies,
         ident="seckill",
         connection_limit=MAX_CONNECTIONS,
         max_request_body_size=MAX_BODY_BYTES,

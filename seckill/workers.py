@@ -9,19 +9,16 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 import msgspec
 import redis
 
-from seckill.engine import is_transient
 from seckill.errors import RedisAway
 from seckill.events import event
 from seckill.keys import Lane
-from seckill.redis_client import no_retry, run_script
+from seckill.redis_client import no_retry, pairs, read_together, run_script
 
 log = logging.getLogger(__name__)
 
@@ -151,21 +148,15 @@ def worker_id(pid: int | None = None) -> str:
 
 def read_workers(client: "redis.Redis", lane: Lane) -> list[Worker]:
     """All workers that were heard of within the last hour, by kind and id. Raises RedisAway."""
-    pipe = client.pipeline(transaction=True)
-    pipe.hgetall(lane.workers)
-    pipe.zrange(lane.beats, 0, -1, withscores=True)
-    pipe.time()
-    try:
-        answers: list[Any] = pipe.execute()
-    except redis.RedisError as away:
-        if is_transient(away):
-            raise RedisAway(away) from None
-        raise
-    says: Mapping[bytes, bytes]
-    says, beats, (seconds, micros) = answers
-    now_ms = seconds * 1000 + micros // 1000
+    said, beats, (seconds, micros) = read_together(
+        client,
+        ("HGETALL", lane.workers),
+        ("ZRANGE", lane.beats, "0", "-1", "WITHSCORES"),
+        ("TIME",),
+    )
+    says, now_ms = pairs(said), int(seconds) * 1000 + int(micros) // 1000
     found = []
-    for name, beat in beats:
+    for name, beat in pairs(beats).items():
         said = _decode(says[name])
         found.append(
             Worker(

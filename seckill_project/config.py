@@ -1,7 +1,8 @@
 """The configuration: its sections, their parameters, and the order of the layers.
 
 Owns names, types, limits and defaults of every parameter. The first layer that has a value wins:
-command-line flag, environment (`SECKILL_` and the name), config.yaml, embedded services, default.
+command-line flag, environment (`SECKILL_` and the name), the section in config.yaml, embedded
+services, default. Where log_worker and control_api name no store, section server's counts.
 Nothing is read at import: `load` reads, once a process, and hands out frozen objects.
 """
 
@@ -13,9 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-import psycopg
 import yaml
-from psycopg.conninfo import conninfo_to_dict
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -31,10 +30,17 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
-from redis.connection import parse_url
 
 from devstack.endpoints import read_endpoints
 from seckill.wire import MAX_ID, MAX_UNITS
+from seckill_project.addresses import (
+    check_brokers,
+    check_dsn,
+    check_networks,
+    check_redis_url,
+    check_url,
+)
+from seckill_project.kubernetes import without_injected
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 ENV_PREFIX = "SECKILL_"
@@ -62,7 +68,8 @@ def parse_stock(value: object) -> object:
         for pair in pairs:
             item, colon, units = pair.partition(":")
             if not colon or not item.strip().isdigit() or not units.strip().isdigit():
-                raise ValueError(f"{pair!r} is not ITEM:UNITS; write 1001:10,1002:5")
+                shown = "it" if _is_address(value) else repr(pair)
+                raise ValueError(f"{shown} is not ITEM:UNITS; write 1001:10,1002:5")
             if item.strip() in stock:
                 raise ValueError(f"item {item.strip()} is named twice")
             stock[item.strip()] = units.strip()
@@ -72,46 +79,12 @@ def parse_stock(value: object) -> object:
     raise ValueError("write items and units: 1001:10,1002:5, or a mapping in YAML")
 
 
-# In an address, what a password must not hold as it is, and what is written instead.
-UNREADABLE = "cannot be read; in user and password write %25 for %, %2F for /, %3A for :, %40 for @"
-
-
-def check_redis_url(url: str) -> str:
-    """The address as it is; ValueError, which must not repeat it, where redis-py cannot read it."""
-    try:
-        parse_url(url)
-    except ValueError:
-        raise ValueError(UNREADABLE) from None
-    return url
-
-
-def check_dsn(dsn: str) -> str:
-    """The address as it is; ValueError, which must not repeat it, where libpq cannot read it."""
-    try:
-        ports = conninfo_to_dict(dsn).get("port") or ""
-    except psycopg.ProgrammingError:
-        raise ValueError(UNREADABLE) from None
-    if not re.fullmatch(r"[\d,]*", str(ports)):
-        raise ValueError("its port is no number")
-    return dsn
-
-
-def check_brokers(value: str) -> str:
-    """Kafka brokers as the libraries read them; else ValueError."""
-    brokers = [broker.strip() for broker in value.split(",") if broker.strip()]
-    for broker in brokers or [value]:
-        found = re.fullmatch(r"(?:[\w.-]+|\[[0-9a-fA-F:.]+\])(?::(\d{1,5}))?", broker)
-        if not found or not 1 <= int(found[1] or 9092) <= 65535:
-            raise ValueError(f"{broker!r} is not HOST:PORT; write kafka1:9092,kafka2:9092")
-    return ",".join(brokers)
-
-
 ItemId = Annotated[int, Field(ge=1, le=MAX_ID)]
 Units = Annotated[int, Field(ge=0, le=MAX_UNITS)]
 Stock = Annotated[dict[ItemId, Units], NoDecode, BeforeValidator(parse_stock)]
 Brokers = Annotated[
     str,
-    BeforeValidator(lambda v: ",".join(v) if isinstance(v, list) else v),
+    BeforeValidator(lambda v: ",".join(map(str, v)) if isinstance(v, list) else v),
     AfterValidator(check_brokers),
     Field(description="Kafka brokers, host:port with commas"),
 ]
@@ -151,8 +124,10 @@ OtlpEndpoint = Annotated[
     str | None,
     Field(
         pattern=r"^https?://",
+        repr=False,
         description="OTLP/HTTP collector that traces go to, http://host:4318; absent: no traces",
     ),
+    AfterValidator(lambda url: url if url is None else check_url(url)),
 ]
 LogFormat = Annotated[
     Literal["text", "json"], Field(description="how log lines look: text, or json, one object each")
@@ -294,6 +269,13 @@ class ControlApi(Section):
     rate_burst: int = Field(
         1000, ge=1, le=1_000_000, description="REST calls that may come at once before it holds"
     )
+    connections_per_address: int = Field(
+        64, ge=0, le=100_000, description="connections of one address; 0: no limit"
+    )
+    proxy_networks: Annotated[str, AfterValidator(check_networks)] = Field(
+        "127.0.0.0/8,::1",
+        description="networks of proxies in front, with commas: their connections are not counted",
+    )
 
 
 # A few hundred bytes of YAML can name a value of gigabytes: what is given is shown in brief.
@@ -302,12 +284,25 @@ _brief.maxlevel = 3
 _brief.maxstring = _brief.maxlong = _brief.maxother = 200
 
 SECTIONS: tuple[type[Section], ...] = (Server, Client, LogWorker, ControlApi)
+# Sections that use section server's stores where they name none, as the original does.
+AS_THE_SERVER: tuple[type[Section], ...] = (LogWorker, ControlApi)
+STORES = ("redis_url", "pg_dsn")
 S = TypeVar("S", bound=Section)
 
 
-def config_file(environ: Mapping[str, str]) -> Path:
-    """The configuration file in force: SECKILL_CONFIG, or config.yaml of the project."""
-    return Path(environ.get(ENV_PREFIX + "CONFIG") or BASE_DIR / "config.yaml")
+def read_config(environ: Mapping[str, str]) -> tuple[Path, dict[str, dict[str, Any]]]:
+    """The file in force, SECKILL_CONFIG or config.yaml of the project, and its sections.
+
+    The file that is named has to be there; /dev/null stands for none. Raises ConfigError.
+    """
+    variable = ENV_PREFIX + "CONFIG"
+    named = environ.get(variable)
+    path = Path(named or BASE_DIR / "config.yaml")
+    if named and not path.exists():
+        raise ConfigError(
+            f"{variable}: there is no file {path}; name one that is there, or /dev/null for none"
+        )
+    return path, read_file(path)
 
 
 def devstack_folder(environ: Mapping[str, str]) -> Path:
@@ -324,14 +319,16 @@ def load(
 
     Raises ConfigError, which names the layer, the key and what is allowed.
     """
-    environ = os.environ if environ is None else environ
-    path = config_file(environ)
+    environ = without_injected(os.environ if environ is None else environ)
     flags = {key: value for key, value in (flags or {}).items() if value is not None}
     _check_variables(environ)
+    path, file = read_config(environ)
+    stores = {k: v for k, v in file.get(Server.name, {}).items() if k in STORES}
     layers = [
         ({f"{key}": value for key, value in flags.items()}, lambda k: f"--{k.replace('_', '-')}"),
         (_from_environment(section, environ), lambda k: f"{ENV_PREFIX}{k.upper()}"),
-        (read_file(path).get(section.name, {}), lambda k: f"{path}: {section.name}.{k}"),
+        (file.get(section.name, {}), lambda k: f"{path}: {section.name}.{k}"),
+        (stores if section in AS_THE_SERVER else {}, lambda k: f"{path}: {Server.name}.{k}"),
         (_from_embedded(section, environ), lambda k: f"the embedded services' {k}"),
     ]
     merged: dict[str, Any] = {}
@@ -344,7 +341,9 @@ def load(
         key = str(first["loc"][0])
         place = next(label(key) for values, label in layers if key in values)
         given = merged[key]
-        shown = "" if _is_secret(section, key) else f" (given: {_brief.repr(given)})"
+        brief = _brief.repr(given)
+        hidden = _is_secret(section, key) or _is_address(given if type(given) is str else brief)
+        shown = "" if hidden else f" (given: {brief})"
         reason = first["msg"].removeprefix("Value error, ")
         field = section.model_fields.get(key)
         meaning = f"; it is the {field.description}" if field and field.description else ""
@@ -364,7 +363,9 @@ def read_file(path: Path) -> dict[str, dict[str, Any]]:
     except yaml.YAMLError as wrong:
         mark = getattr(wrong, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
+        # Without the words that it quotes: a password may begin with `*` or `!`.
         problem = getattr(wrong, "problem", None) or "no valid YAML"
+        problem = re.sub(r""" (?:'[^<'][^']+'|"[^"]{2,}")""", "", problem)
         raise ConfigError(f"{path}{line}: {problem}") from None
     if document is None:
         return {}
@@ -385,30 +386,6 @@ def read_file(path: Path) -> dict[str, dict[str, Any]]:
                 raise ConfigError(f"{path}: unknown key {name}.{key}{hint}")
         result[name] = {key: value for key, value in values.items() if value is not None}
     return result
-
-
-def django_database(dsn: str) -> dict[str, Any]:
-    """Django's form of a PostgreSQL address; what it has no word for goes to psycopg."""
-    names = {
-        "dbname": "NAME",
-        "user": "USER",
-        "password": "PASSWORD",
-        "host": "HOST",
-        "port": "PORT",
-    }
-    options: dict[str, Any] = {"connect_timeout": 5}
-    database: dict[str, Any] = {
-        "ENGINE": "django.db.backends.postgresql",
-        "CONN_MAX_AGE": 60,
-        "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": options,
-    }
-    for key, value in conninfo_to_dict(check_dsn(dsn)).items():
-        if key in names:
-            database[names[key]] = str(value)
-        else:
-            options[key] = value
-    return database
 
 
 def _from_environment(section: type[Section], environ: Mapping[str, str]) -> dict[str, Any]:
@@ -442,6 +419,11 @@ def _check_variables(environ: Mapping[str, str]) -> None:
 def _is_secret(section: type[Section], key: str) -> bool:
     field = section.model_fields.get(key)
     return field is not None and not field.repr
+
+
+def _is_address(text: str) -> bool:
+    """Whether a value may be an address in the wrong place, with a password in it."""
+    return "@" in text or "://" in text
 
 
 def _hint(word: str, known: list[str]) -> str:

@@ -15,12 +15,12 @@ from django.utils.translation import gettext_lazy as _
 
 from seckill.csp import STRICT
 from seckill.redis_client import no_retry
+from seckill_project.addresses import django_database
 from seckill_project.config import (
     BASE_DIR,
     ENV_PREFIX,
     ControlApi,
     devstack_folder,
-    django_database,
     load,
 )
 
@@ -110,6 +110,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "seckill.probes.Probes",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -191,7 +192,12 @@ LOGGING = {
     "formatters": {"line": {"()": "seckill.logs.formatter", "log_format": _api.log_format}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": "WARNING"},
-    "loggers": {"seckill": {"level": "INFO"}, "loadgen": {"level": "INFO"}},
+    "loggers": {
+        "seckill": {"level": "INFO"},
+        "loadgen": {"level": "INFO"},
+        # runserver's: Django's own handler would print a path as it was sent.
+        "django.server": {"handlers": ["console"], "level": "INFO", "propagate": False},
+    },
 }
 
 
@@ -253,6 +259,7 @@ UNFOLD = {
                             (_("Inventory"), "inventory_2", "item"),
                             (_("Activities"), "event", "activity"),
                             (_("Journal"), "history", "stockchange"),
+                            (_("Dead records"), "report_problem", "deadrecord"),
                             (_("API keys"), "key", "apikey"),
                         )
                     ),

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import hypothesis
 import pytest
@@ -21,17 +22,24 @@ import redis
 from django.conf import settings
 from psycopg.conninfo import conninfo_to_dict
 
-from devstack.endpoints import Endpoints
+from devstack.endpoints import HOST, Endpoints
 from devstack.stack import Stack
 from seckill.broker.topics import Topics
 from seckill.keys import Lane
 from seckill.redis_client import connect
 from seckill_project.config import BASE_DIR, Server, load
+from tests.other_services import pgbouncer, use_redis_server
 
 PARTITIONS = 2
 # Tests name the time that a quiet machine needs at most. A busy one has so many times as long: a
 # condition that is met ends its wait, so nothing but a failure takes longer for that.
 PATIENCE = 4
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Other services than the embedded ones (`make test-services`)."""
+    parser.addoption("--redis-server", help="binary of a Redis, in the place of Valkey")
+    parser.addoption("--pgbouncer", help="binary of a pgbouncer, put before PostgreSQL")
 
 
 def pytest_configure() -> None:
@@ -49,6 +57,15 @@ def pytest_configure() -> None:
     hypothesis.settings.load_profile("suite")
     if not os.environ.get("FAULT_SEED"):
         os.environ["FAULT_SEED"] = str(random.randrange(1_000_000))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests that change a role, or end a session, and mean their own one."""
+    if config.getoption("--pgbouncer"):
+        skip = pytest.mark.skip(reason="sessions behind a pgbouncer are nobody's own")
+        for item in items:
+            if item.get_closest_marker("direct"):
+                item.add_marker(skip)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -76,8 +93,11 @@ def devstack_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def running_stack(devstack_folder: Path) -> Iterator[Stack]:
+def running_stack(devstack_folder: Path, request: pytest.FixtureRequest) -> Iterator[Stack]:
     """The services themselves, for tests that stop and start them."""
+    redis_server = request.config.getoption("--redis-server")
+    if redis_server:
+        use_redis_server(Path(redis_server))
     stack = Stack(devstack_folder)
     stack.up(owner_pid=os.getpid())
     yield stack
@@ -106,11 +126,26 @@ def django_db_modify_db_settings(stack: Endpoints) -> None:
     )
 
 
+@pytest.fixture(scope="session")
+def pooled(
+    stack: Endpoints,
+    django_db_setup: None,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> Iterator[str]:
+    """PostgreSQL's address, or that of a pgbouncer before it where one was asked for."""
+    binary = request.config.getoption("--pgbouncer")
+    if not binary:
+        yield stack.pg_dsn
+        return
+    with pgbouncer(Path(binary), tmp_path_factory.mktemp("pgbouncer"), stack.pg_dsn) as port:
+        yield urlsplit(stack.pg_dsn)._replace(netloc=f"any@{HOST}:{port}").geturl()
+
+
 @pytest.fixture
-def pg_dsn(stack: Endpoints, transactional_db: None) -> str:
+def pg_dsn(pooled: str, transactional_db: None) -> str:
     """The test database's address, for workers. Rows are committed and removed after the test."""
-    name = settings.DATABASES["default"]["NAME"]
-    return stack.pg_dsn.rpartition("/")[0] + "/" + str(name)
+    return pooled.rpartition("/")[0] + "/" + str(settings.DATABASES["default"]["NAME"])
 
 
 @pytest.fixture
@@ -178,7 +213,7 @@ def environment(stack: Endpoints, pg_dsn: str, tmp_path: Path) -> dict[str, str]
         **inherited,
         **stack.as_env(),
         "SECKILL_PG_DSN": pg_dsn,
-        "SECKILL_CONFIG": str(tmp_path / "none.yaml"),
+        "SECKILL_CONFIG": os.devnull,
         "SECKILL_DEVSTACK": str(tmp_path / "no-devstack"),
         "SECKILL_SECRET_KEY": "only for tests",
         "PYTHONUNBUFFERED": "1",

@@ -15,8 +15,8 @@ import redis
 
 from seckill.batch import NOTHING_KNOWN, Batch, Known, encode, skip
 from seckill.engine import OUTCOME_OF_DIGIT, Engine, Status
-from seckill.fence import lift
-from seckill.keys import Lane, position_field
+from seckill.fence import RECOVERING, fence, lift, new_token
+from seckill.keys import BUYERS_MARK, Lane, position_field
 from seckill.stats import read_lane
 from seckill.wire import MAX_ID, Outcome
 from tests.model import FOREVER, Model, Place, Sale, Wish
@@ -30,6 +30,7 @@ PLACES = [(SOURCES[0], 0), (SOURCES[0], 1), (SOURCES[1], 0)]
 ACTIVITIES, ITEMS = [1, MAX_ID], [1001, 1002, MAX_ID]
 HOUR_MS = 3_600_000
 HOLE = "hole"
+DIGIT_OF_OUTCOME = {outcome: digit for digit, outcome in OUTCOME_OF_DIGIT.items()}
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,9 @@ class Lockstep:
         self.logs: dict[Place, list[Any]] = {place: [] for place in PLACES}
         self.baselines: dict[int, Counter[Any]] = {}
         self.known: dict[int, Known] = {}
+        # The board as it must be, and from which offset on it was not compared yet.
+        self.board: dict[Place, bytearray] = {place: bytearray() for place in PLACES}
+        self._boarded: dict[Place, int] = dict.fromkeys(PLACES, 0)
         self._compared = 0
         # Script calls; how often losers travelled as counts, and had to travel again.
         self.calls = self.counted = self.stale = 0
@@ -104,13 +108,38 @@ class Lockstep:
             assert [OUTCOME_OF_DIGIT.get(byte) for byte in reply.outcomes] == [
                 outcome for outcome, lost in zip(outcomes, counted, strict=False) if not lost
             ]
+            if status is Status.DECIDED:
+                self._note_board(place, messages, outcomes, counted)
             if status is not Status.NOT_LOADED:
                 assert reply.position == self.model.positions.get(place, 0)
             fenced = status is Status.REWOUND
         for reply in replies:
             self.known.update(reply.known)
         if fenced:
-            assert lift(self.client, Lane())
+            token = new_token()
+            assert fence(self.client, Lane(), RECOVERING, "in a test", token=token, replace=True)
+            assert lift(self.client, Lane(), token)
+
+    def _note_board(
+        self,
+        place: Place,
+        messages: list[tuple[int, Wish | None]],
+        outcomes: list[Outcome | None],
+        counted: list[bool],
+    ) -> None:
+        """What the board has of a batch: counted losers are told apart only where they are
+        alike.
+        """
+        lost = [(w, o) for (_, w), o, c in zip(messages, outcomes, counted, strict=True) if c]
+        alike = len({wish.activity for wish, _ in lost if wish}) == 1
+        alike = alike and all(outcome is not Outcome.EXPIRED for _, outcome in lost)
+        board = self.board[place]
+        for (offset, _), outcome, was_counted in zip(messages, outcomes, counted, strict=True):
+            if outcome is None:
+                continue
+            board.extend(bytes(max(0, offset + 1 - len(board))))
+            board[offset] = DIGIT_OF_OUTCOME[outcome] if not was_counted or alike else ord("L")
+            self._boarded[place] = min(self._boarded[place], offset)
 
     def _lost(self, wish: Wish | None) -> bool:
         """Whether a request travelled as a count."""
@@ -138,9 +167,15 @@ class Lockstep:
         pipe = self.client.pipeline(transaction=False)
         pipe.lrange(Lane().list, 0, fresh)
         pipe.lrange(Lane().list, -1, -1)
+        for place, first in self._boarded.items():
+            pipe.getrange(Lane().board(*place, 0), first, -1)
         for activity in limited:
             pipe.hgetall(Lane().activity(activity).buyers)
-        newest, oldest, *buyers = pipe.execute()
+        newest, oldest, *more = pipe.execute()
+        boards, buyers = more[: len(PLACES)], more[len(PLACES) :]
+        for (place, first), found in zip(self._boarded.items(), boards, strict=True):
+            assert found == bytes(self.board[place][first:])
+            self._boarded[place] = len(self.board[place])
         assert [list(json.loads(record).items()) for record in newest + oldest] == [
             list(record.items()) for record in waiting[::-1][: fresh + 1] + waiting[:1]
         ]
@@ -161,6 +196,7 @@ class Lockstep:
             assert status.expired_with_stock == since["expired_with_stock"]
             assert status.total_latency.buckets == histogram(sale.costs).buckets
         for activity, bought in zip(limited, buyers, strict=True):
+            assert bought.pop(BUYERS_MARK) == b"1"
             counted_buyers = {int(user): int(units) for user, units in bought.items()}
             assert counted_buyers == dict(+model.sales[activity].buyers)
 

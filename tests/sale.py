@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import redis
+from django.db import connection, transaction
 
-from seckill import scripts
+from seckill import buyers, dead_records, scripts
 from seckill.batch import Batch, encode
-from seckill.keys import CONTROL_CHANNEL, Lane, rate_bucket
+from seckill.dead_records import Dead, Kind
+from seckill.keys import BUYERS_MARK, CONTROL_CHANNEL, Lane, rate_bucket
 from seckill.redis_client import run_script
 
 SOURCE = "0f9a2c51-6f0e-4b8e-9d0c-3a54f1f2a111"
@@ -58,19 +60,20 @@ def put_on_sale(
     keys = lane.activity(activity)
     if not client.sismember(lane.activities, str(activity)):
         pairs = [part for pair in state.items() for part in pair]
+        token = buyers.stage(client, keys.new_buyers, {}) if "user_limit" in state else ""
         run_script(
             client,
             "load_state",
             [
                 *(keys.state, keys.stats, keys.buyers, lane.stats, lane.activities),
-                keys.new_buyers,
+                *(keys.new_buyers, lane.state),
             ],
-            [0, 0, 0, 0, activity, "", *pairs],
+            [0, 0, 0, 0, activity, token, *pairs],
         )
     run_script(
         client,
         "set_stock",
-        [lane.activities, keys.state, keys.stock, keys.loaded, keys.stats],
+        [lane.activities, lane.state, keys.state, keys.stock, keys.loaded, keys.stats],
         [
             *(activity, CONTROL_CHANNEL, "test", "", 0),
             *(part for pair in stock.items() for part in pair),
@@ -88,6 +91,23 @@ def stock(client: "redis.Redis", activity: int = 1, lane: Lane | None = None) ->
     """{item: units left}, as Redis has it."""
     left: dict[bytes, bytes] = client.hgetall((lane or Lane()).activity(activity).stock)  # type: ignore[assignment]
     return {int(item): int(units) for item, units in left.items()}
+
+
+def keep_dead(raw: bytes, reason: str = "refused", kind: Kind = Kind.REFUSED) -> None:
+    """What a log worker does with an entry of the list that cannot become a row."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        dead_records.keep(cursor, [Dead(kind, raw, reason, f"test:{uuid.uuid4()}")])
+
+
+def buyers_of(client: "redis.Redis", activity: int = 1) -> dict[int, int]:
+    """{user: units}, as Redis counts them for a limit."""
+    found: dict[bytes, bytes] = client.hgetall(Lane().activity(activity).buyers)  # type: ignore[assignment]
+    return {int(user): int(units) for user, units in found.items() if user != BUYERS_MARK}
+
+
+def holds_no_sale(client: "redis.Redis") -> bool:
+    """Whether Redis is empty, but for which lane it is."""
+    return set(everything(client)) <= {Lane().state.encode()}
 
 
 def everything(client: "redis.Redis") -> dict[bytes, Any]:
@@ -118,5 +138,10 @@ def new_source() -> str:
 
 def load_scripts(client: "redis.Redis") -> None:
     """Have Redis know all scripts, for tests that spoil the one command that runs one."""
-    for path in scripts.FOLDER.glob("*.lua"):
-        client.script_load(path.read_text(encoding="utf-8"))
+    for name in scripts.names():
+        client.script_load(scripts.load(name).text)
+
+
+def only_reads(command: tuple[Any, ...]) -> bool:
+    """Whether a call of a script changes nothing."""
+    return scripts.load("read_together").sha in command

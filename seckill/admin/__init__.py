@@ -3,9 +3,17 @@
 from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 
-from seckill.admin import activities, api_keys, inventory, journal, orders, people
+from seckill.admin import (
+    activities,
+    api_keys,
+    dead_records,
+    inventory,
+    journal,
+    orders,
+    people,
+)
 
-__all__ = ["activities", "api_keys", "inventory", "journal", "orders", "people"]
+__all__ = ["activities", "api_keys", "dead_records", "inventory", "journal", "orders", "people"]
 
 admin.site.index_title = _("Overview")
 admin.site.index_template = "seckill/index.html"

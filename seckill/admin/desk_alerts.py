@@ -1,5 +1,6 @@
 """What needs a person: what it is, what it means for the sale, what to run; the worst first."""
 
+import time
 from dataclasses import dataclass
 
 from django.utils.translation import gettext as _
@@ -8,6 +9,9 @@ from django.utils.translation import ngettext
 from seckill.admin.desk_look import Look, health_of
 from seckill.stats import ActivityStatus
 from seckill.workers import Kind
+
+# Seconds by which clocks that are kept right never differ.
+CLOCKS_APART_S = 10
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,21 @@ def _lane_alerts(look: Look) -> list[Alert]:
                     "begins with its stock; after a loss of Redis, recover."
                 ),
                 "manage.py recover",
+            )
+        )
+    apart_s = (
+        max(abs(lane.now_ms - time.time_ns() // 1_000_000), lane.clock_ms - lane.now_ms) // 1000
+    )
+    if apart_s > CLOCKS_APART_S:
+        found.append(
+            Alert(
+                "danger",
+                _("Two clocks differ by %(n)s s") % {"n": f"{apart_s:,}"},
+                _(
+                    "Redis's clock, and this server's or the one of before. From 60 s on nothing "
+                    "is decided, since by a wrong clock buyers would be refused."
+                ),
+                "date",
             )
         )
     if lane.dead:

@@ -4,6 +4,7 @@ Two clients fulfil it, chosen by `kafka_client` in the configuration; both pass 
 The libraries are imported only when chosen: nothing here knows which one that is.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BrokerAway", "Consumer", "Position", "Slice", "open_consumer"]
 
+METADATA = re.compile(r"(?P<source>[^:]+):(?P<generation>[0-9]+)(?::(?P<term>[0-9]+))?")
 # Messages that a poll may bring are in memory three times for a moment: this bounds all of it.
 FETCH_MAX_BYTES = 8 * 1024 * 1024
 PARTITION_FETCH_BYTES = 2 * 1024 * 1024
@@ -37,28 +39,32 @@ class Slice:
 
 
 class Position(NamedTuple):
-    """The next offset to read, in which topic, and in which generation of the lane.
+    """The next offset to read, in which topic, in which generation of the lane, in which term.
 
-    Source and generation are kept beside the offset in Kafka: only an offset of the same topic and
-    generation can be compared with Redis. Commits of other programs have neither.
+    All three are kept beside the offset in Kafka: only an offset of the same topic and generation
+    can be compared with Redis. Commits of other programs have none of them.
     """
 
     offset: int
     generation: int = 0
     source: str = ""
+    term: int = 0
 
     @property
     def metadata(self) -> str:
         """What is committed beside the offset."""
-        return f"{self.source}:{self.generation}"
+        return f"{self.source}:{self.generation}:{self.term}"
 
     @classmethod
     def read(cls, offset: int, metadata: str | None) -> "Position":
-        """From what Kafka has. librdkafka ends a text with a NUL, which others then read."""
-        source, _, generation = (metadata or "").rstrip("\x00").rpartition(":")
-        if not (source and generation.isascii() and generation.isdigit()):
+        """From what Kafka has. librdkafka ends a text with a NUL, which others then read.
+
+        Earlier versions committed no term.
+        """
+        found = METADATA.fullmatch((metadata or "").rstrip("\x00"))
+        if found is None:
             return cls(offset)
-        return cls(offset, int(generation), source)
+        return cls(offset, int(found["generation"]), found["source"], int(found["term"] or 0))
 
 
 class Consumer(Protocol):

@@ -6,14 +6,17 @@
 --
 -- Returns 1, or 0 when this second has its sample already.
 -- Of a run of equal bodies only the first and the last stay: a quiet lane costs two samples.
--- Time is Redis's own. Safe to repeat.
+-- Time is Redis's own. Samples of a later time are of a clock that was wrong, and go. Safe to repeat.
 
 local series_key = KEYS[1]
 local body, kept = ARGV[1], tonumber(ARGV[2])
+-- Ms that the clock may go back without a sample lost: a clock that is kept right is moved by less.
+local STEP_BACK = 5000
 
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
 
+redis.call('ZREMRANGEBYSCORE', series_key, string.format('(%.0f', now + STEP_BACK), '+inf')
 local last = redis.call('ZRANGE', series_key, -2, -1)
 local function same(sample)
   return sample ~= nil and string.sub(sample, string.find(sample, ' ', 1, true) + 1) == body

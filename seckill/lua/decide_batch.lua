@@ -5,8 +5,9 @@
 -- KEYS[2]  set   ids of the loaded activities
 -- KEYS[3]  hash  positions, source:partition -> next offset to decide
 -- KEYS[4]  hash  lane stats
--- KEYS[5]  hash  lane: generation, and the fence while there is one
--- KEYS[6...]     four hashes for each activity in ARGV[9...]: state, stock, stats, buyers
+-- KEYS[5]  hash  lane: identity, generation, clock, and the fence while there is one
+-- KEYS[6...]     strings of the board, one for each number in ARGV[11]; then four hashes for each
+--                activity in ARGV[12...]: state, stock, stats, buyers
 -- ARGV[1]  field of this partition in the positions
 -- ARGV[2]  from: the position that the consumer holds; all before it was decided in this lane
 -- ARGV[3]  to: the position after this batch
@@ -14,7 +15,7 @@
 -- ARGV[5]  timeout in ms for activities that have none of their own; 0: never
 -- ARGV[6]  JSON members that every record of this partition carries: "source":"...","partition":0
 -- ARGV[7]  msgpack: the offsets from..to-1 in one flat array. Each entry begins with a number n:
---            0 < n < 1000  a request of n items: index into ARGV[9...], user (text), time in ms,
+--            0 < n < 1000  a request of n items: index into ARGV[12...], user (text), time in ms,
 --                          request id (JSON text or ""), then n times item (text), quantity
 --            n == 0        an INVALID body
 --            n < 0         -n offsets that hold no request (compacted, lost to retention, skipped)
@@ -22,30 +23,47 @@
 -- ARGV[8]  msgpack, or "": certain losers, whose offsets no longer matter, in one flat array. For
 --          each activity: index, version, k, then k times: time in ms, requests of that time.
 --          Each of them asks for what had nothing left at that version, or the activity was over.
--- ARGV[9...] ids of the activities
+-- ARGV[9]  identity of the lane that the consumer was admitted to; "" if Redis held none then; "*":
+--          whichever it is
+-- ARGV[10] the consumer's clock, ms; "" for none
+-- ARGV[11] numbers of the board's strings in KEYS, with commas: offset div 65536
+-- ARGV[12...] ids of the activities
 --
 -- Returns {status, position, outcomes, now in ms, generation, then for each activity: version,
 --          over or "", items with nothing left (with commas; "" where over, or with a user limit)}
 -- status   DECIDED 1 | DUPLICATE 2: all of it was decided before
 --          REWOUND -1: the stored position, or none, is behind `from`: Redis is older than the sale.
 --            The whole lane is fenced: every later call is answered FENCED until it is repaired
---          NOT_LOADED -2: nothing, or only a part, is loaded
+--          NOT_LOADED -2: nothing is loaded, and nothing ever was
 --          MOVED -3: the lane was rebuilt since; go to `position` (-1: there is none, stay)
 --          STALE -4: the counts were made for another version, or cannot be placed; send it whole
---          FENCED -5: `outcomes` says why, in words
+--          FENCED -5: `outcomes` says why, in words. A lane of which a part is missing, an evicted
+--            key, is fenced by this call
+--          CLOCK -6: the clocks of Redis and of the consumer are too far apart; `outcomes` says it
+--          UNSEEN -7: Redis holds a lane, and held none when the consumer was admitted
 -- outcomes one byte for each request that is not in ARGV[8]: the outcome's digit, "." for one that
 --          was decided before: ACCEPTED 1 is "0"; OVER -1, SOLD_OUT -2, EXPIRED -3, LIMIT -4,
 --          NOT_OPEN -5, UNKNOWN_ITEM -6, NO_SUCH_ACTIVITY -7, INVALID -8 are "1" to "8"
--- Safe to repeat: a repeated call finds the position moved and changes nothing.
+-- The board has the same byte for each offset that is decided, and "L" for a counted loser whose
+-- outcome only its activity's counters know. An offset without a request has no byte.
+-- Time never goes back: what opens, closes and is recorded goes by the highest time that the lane has
+-- seen. A request's age goes by Redis's clock as it is.
+-- Safe to repeat: a repeated call finds the position moved and changes nothing. All rights, types and
+-- numbers are checked before the first write.
+
+-- include numbers
+-- include rights
 
 local list_key, activities_key, positions_key, lane_stats_key, lane_key = unpack(KEYS, 1, 5)
 local position_field = ARGV[1]
 local from, to, known_generation = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local default_timeout, origin = tonumber(ARGV[5]), ARGV[6]
 local packed_requests, packed_losers = ARGV[7], ARGV[8]
-local FIRST_ACTIVITY_KEY, KEYS_AN_ACTIVITY, FIRST_ACTIVITY_ID = 6, 4, 9
+local known_identity, consumer_clock, board_numbers = ARGV[9], tonumber(ARGV[10]), ARGV[11]
+local FIRST_BOARD_KEY, KEYS_AN_ACTIVITY, FIRST_ACTIVITY_ID = 6, 4, 12
 
-local DECIDED, DUPLICATE, REWOUND, NOT_LOADED, MOVED, STALE, FENCED = 1, 2, -1, -2, -3, -4, -5
+local DECIDED, DUPLICATE, REWOUND, NOT_LOADED = 1, 2, -1, -2
+local MOVED, STALE, FENCED, CLOCK, UNSEEN = -3, -4, -5, -6, -7
 local ACCEPTED, OVER, SOLD_OUT, EXPIRED, LIMIT = 1, -1, -2, -3, -4
 local NOT_OPEN, UNKNOWN_ITEM, NO_SUCH_ACTIVITY, INVALID = -5, -6, -7, -8
 local DIGIT = {
@@ -56,27 +74,66 @@ local DIGIT = {
 local CHUNK = 4000
 -- Above this, Lua writes a number with an exponent.
 local PLAIN_NUMBER = 1e14
+-- Offsets in one string of the board.
+local BOARD_STRING = 65536
+-- Ms by which the clocks of Redis and of a consumer may differ. One of them is wrong beyond that, and
+-- by the wrong one everybody would be refused as expired, or a closed sale would sell.
+local CLOCK_BOUND = 60000
+-- Ms between two writes of the highest time.
+local CLOCK_STEP = 1000
+-- What a lane is fenced with when a part of it is missing, and the field of the buyers that shows it.
+local TORN, BUYERS_MARK = 'TORN', ''
 
 -- Above this an entry is a number of requests that are counted in ARGV[8].
 local COUNTED = 1000
 
-local lane = redis.call('HMGET', lane_key, 'fenced', 'generation', 'fenced_why')
+local clock = redis.call('TIME')
+local clock_ms = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
+local lane = redis.call('HMGET', lane_key, 'fenced', 'generation', 'fenced_why', 'identity', 'clock')
 local generation = tonumber(lane[2] or 0)
+
+-- Stop all deciding in this lane; nobody holds this fence's token, so only a recovery lifts it.
+local function fence(word, why)
+  local missing = missing_right('HSET', lane_key, 'f', 'v')
+  if missing then return missing end
+  redis.call('HSET', lane_key, 'fenced', word, 'fenced_at', whole(clock_ms), 'fenced_why', why,
+    'fence_token', '')
+  return {FENCED, 0, word .. ': ' .. why, 0, generation}
+end
+
 if lane[1] then
   return {FENCED, 0, lane[1] .. ': ' .. (lane[3] or ''), 0, generation}
 end
 if redis.call('EXISTS', activities_key) == 0 then
+  if redis.call('EXISTS', positions_key) == 1 then
+    return fence(TORN, 'the set of loaded activities is missing, and there are positions')
+  end
   return {NOT_LOADED, 0, '', 0, generation}
+end
+if known_identity ~= '*' and (lane[4] or '') ~= known_identity then
+  if known_identity == '' then
+    return {UNSEEN, 0, '', 0, generation}
+  end
+  if not lane[4] then
+    return fence(TORN, 'the identity of the lane is missing: its key was evicted or deleted')
+  end
+  return {FENCED, 0, 'FOREIGN: this Redis holds lane ' .. lane[4] .. ', the consumer decides for lane '
+    .. known_identity, 0, generation}
+end
+if consumer_clock and math.abs(clock_ms - consumer_clock) > CLOCK_BOUND then
+  local ahead = (clock_ms - consumer_clock) / 1000
+  return {CLOCK, 0, 'the clock of Redis is ' .. whole(math.abs(ahead)) .. ' s '
+    .. (ahead > 0 and 'ahead of' or 'behind') .. ' the clock of this consumer', 0, generation}
 end
 local stored = tonumber(redis.call('HGET', positions_key, position_field) or nil)
 if generation > known_generation then
   return {MOVED, stored or -1, '', 0, generation}
 end
 if generation < known_generation or (stored or 0) < from then
-  redis.call('HSET', lane_key, 'fenced', 'REWOUND', 'fenced_at', redis.call('TIME')[1] .. '000',
-    'fenced_why', 'partition ' .. position_field .. ' stands at ' .. (stored or 'no position')
-      .. ' in generation ' .. generation .. ', a consumer has decided up to ' .. ARGV[2]
-      .. ' in generation ' .. known_generation)
+  local refused = fence('REWOUND', 'partition ' .. position_field .. ' stands at '
+    .. (stored and whole(stored) or 'no position') .. ' in generation ' .. generation
+    .. ', a consumer has decided up to ' .. ARGV[2] .. ' in generation ' .. known_generation)
+  if refused.err then return refused end
   return {REWOUND, stored or 0, '', 0, generation}
 end
 if stored and stored >= to then
@@ -86,15 +143,21 @@ if packed_losers ~= '' and stored and stored > from then
   return {STALE, stored, '', 0, generation}
 end
 
-local clock = redis.call('TIME')
-local now_s = clock[1]
-local now = tonumber(now_s) * 1000 + math.floor(tonumber(clock[2]) / 1000)
+local highest = tonumber(lane[5] or 0)
+local now = math.max(clock_ms, highest)
+local now_s = whole(math.floor(now / 1000))
 local record_middle = ',"status":"success","timestamp":' .. now_s .. ',' .. origin .. ',"offset":'
 
--- The state of an activity as this batch sees it, or false where it is registered but incomplete.
+local boards, first_activity_key = {}, FIRST_BOARD_KEY
+for number in string.gmatch(board_numbers, '%d+') do
+  boards[tonumber(number)] = KEYS[first_activity_key]
+  first_activity_key = first_activity_key + 1
+end
+
+-- The state of an activity as this batch sees it; or nil, and which part of it is missing.
 local function read_activity(index)
   local id = ARGV[FIRST_ACTIVITY_ID + index - 1]
-  local first = FIRST_ACTIVITY_KEY + (index - 1) * KEYS_AN_ACTIVITY
+  local first = first_activity_key + (index - 1) * KEYS_AN_ACTIVITY
   local activity = {
     id = id, state_key = KEYS[first], stock_key = KEYS[first + 1],
     stats_key = KEYS[first + 2], buyers_key = KEYS[first + 3],
@@ -108,13 +171,16 @@ local function read_activity(index)
     'version', 'over', 'opens_at', 'closes_at', 'user_limit', 'timeout', 'paused')
   local stock = redis.call('HGETALL', activity.stock_key)
   if not state[1] or #stock == 0 then
-    return false
+    return nil, 'the ' .. (state[1] and 'stock' or 'state') .. ' of activity ' .. id .. ' is missing'
   end
   activity.version, activity.over = state[1], state[2]
   local opens_at, closes_at = tonumber(state[3] or nil), tonumber(state[4] or nil)
   activity.closed = state[7] ~= false
     or (opens_at ~= nil and now < opens_at) or (closes_at ~= nil and now >= closes_at)
   activity.user_limit = tonumber(state[5] or nil)
+  if activity.user_limit and redis.call('HEXISTS', activity.buyers_key, BUYERS_MARK) == 0 then
+    return nil, 'the buyers of activity ' .. id .. ' are missing, and it has a limit per user'
+  end
   local timeout = tonumber(state[6] or nil) or default_timeout
   activity.timeout = timeout > 0 and timeout or math.huge
   activity.tail = ',"version":' .. activity.version .. '}'
@@ -157,6 +223,15 @@ end
 local requests = cmsgpack.unpack(packed_requests)
 local activities, outcomes, records = {}, {}, {}
 local answered, recorded, counted = 0, 0, 0
+-- What the board gets: {first offset, outcomes}, or {first offset, nil, counted losers in a row}.
+local spans, spanned = {}, 0
+-- Cut the board here: what was answered since the last cut is a span that ends before this offset.
+local function cut(at)
+  if answered > spanned then
+    spans[#spans + 1] = {at - (answered - spanned), table.concat(outcomes, '', spanned + 1, answered)}
+    spanned = answered
+  end
+end
 local invalid, no_such_activity = 0, 0
 local first_new = stored or 0
 local skipped, offset, i, size = 0, from, 1, #requests
@@ -164,6 +239,8 @@ local skipped, offset, i, size = 0, from, 1, #requests
 while i <= size do
   local n = requests[i]
   if n > COUNTED then
+    cut(offset)
+    spans[#spans + 1] = {offset, nil, n - COUNTED}
     counted = counted + n - COUNTED
     offset, i = offset + n - COUNTED, i + 1
   elseif n > 0 then
@@ -175,9 +252,10 @@ while i <= size do
       local index, user, at = requests[i + 1], requests[i + 2], requests[i + 3]
       local activity = activities[index]
       if activity == nil then
-        activity = read_activity(index)
+        local missing
+        activity, missing = read_activity(index)
         if not activity then
-          return {NOT_LOADED, stored or 0, '', 0, generation}
+          return fence(TORN, missing)
         end
         activities[index] = activity
       end
@@ -186,7 +264,7 @@ while i <= size do
         outcome = NO_SUCH_ACTIVITY
         no_such_activity = no_such_activity + 1
       else
-        local cost = now - at
+        local cost = clock_ms - at
         if cost < 0 then cost = 0 end
         if cost > activity.timeout then
           outcome = EXPIRED
@@ -265,6 +343,7 @@ while i <= size do
     end
     offset, i = offset + 1, i + 1
   else
+    cut(offset)
     local hole_end = offset - n
     if hole_end > first_new then
       skipped = skipped + hole_end - math.max(offset, first_new)
@@ -272,12 +351,14 @@ while i <= size do
     offset, i = hole_end, i + 1
   end
 end
+cut(offset)
 if offset ~= to then
   return redis.error_reply('BADBATCH the requests end at ' .. offset .. ', not at ' .. ARGV[3])
 end
 
 -- The counted ones: exact as long as the version is the one that they were made for, and the
 -- activity did not end inside of this batch, where their offsets would tell SOLD_OUT from OVER.
+local loser_byte = nil
 if packed_losers ~= '' then
   local losers = cmsgpack.unpack(packed_losers)
   local at = 1
@@ -285,9 +366,10 @@ if packed_losers ~= '' then
     local index, version, groups = losers[at], losers[at + 1], losers[at + 2]
     local activity = activities[index]
     if activity == nil then
-      activity = read_activity(index)
+      local missing
+      activity, missing = read_activity(index)
       if not activity then
-        return {NOT_LOADED, stored or 0, '', 0, generation}
+        return fence(TORN, missing)
       end
       activities[index] = activity
     end
@@ -295,8 +377,9 @@ if packed_losers ~= '' then
       return {STALE, stored or 0, '', 0, generation}
     end
     local refused = activity.over and OVER or activity.closed and NOT_OPEN or SOLD_OUT
+    loser_byte = loser_byte and 'L' or DIGIT[refused]
     for j = at + 3, at + 1 + 2 * groups, 2 do
-      local cost = math.max(0, now - losers[j])
+      local cost = math.max(0, clock_ms - losers[j])
       local number = losers[j + 1]
       counted = counted - number
       if cost > activity.timeout then
@@ -304,6 +387,7 @@ if packed_losers ~= '' then
           activity.expired_with_stock = activity.expired_with_stock + number
         end
         count(activity, EXPIRED, cost, number)
+        loser_byte = 'L'
       else
         count(activity, refused, cost, number)
       end
@@ -315,25 +399,6 @@ if counted ~= 0 then
   return redis.error_reply('BADBATCH the counted requests are off by ' .. counted)
 end
 
--- Everything is decided; from here on there are only writes.
-
--- Write the values of the changed fields, in calls that fit Lua's stack. Numbers go as they are: a
--- call writes whole ones exactly, and quicker than Lua makes text of them.
-local function write_hash(key, changed, values)
-  local args, count = {}, 0
-  for field in pairs(changed) do
-    args[count + 1], args[count + 2] = field, values[field]
-    count = count + 2
-    if count == CHUNK then
-      redis.call('HSET', key, unpack(args, 1, count))
-      count = 0
-    end
-  end
-  if count > 0 then
-    redis.call('HSET', key, unpack(args, 1, count))
-  end
-end
-
 -- The lower bound of a latency's bucket: eight buckets for each doubling, exact below 16 ms.
 local function bucket(cost)
   if cost < 16 then return cost end
@@ -342,31 +407,119 @@ local function bucket(cost)
   return math.floor(cost / step) * step
 end
 
+-- Everything is decided. Now all that could refuse a write in the middle: rights, types, numbers.
+local checks = {}
+local function needs(command, key, ...)
+  checks[#checks + 1] = {command, key, ...}
+end
+
+-- The fields of a hash with so much added to each, as HSET takes them; or nil, and the error reply.
+local function raised(key, added)
+  local fields, pairs_of = {}, {}
+  for field, count in pairs(added) do
+    if count ~= 0 then fields[#fields + 1] = tostring(field) end
+  end
+  if #fields == 0 then return pairs_of end
+  needs('HSET', key, 'f', 'v')
+  local known = redis.call('HMGET', key, unpack(fields))
+  for place, field in ipairs(fields) do
+    local before = tonumber(known[place] or 0)
+    if not before then
+      return nil, redis.error_reply('BROKEN field ' .. field .. ' of ' .. key .. ' is no number: '
+        .. 'another program has written it; nothing was decided')
+    end
+    pairs_of[2 * place - 1] = field
+    pairs_of[2 * place] = whole(before + (added[field] or added[tonumber(field)]))
+  end
+  return pairs_of
+end
+
+local totals = {}
+for index, activity in pairs(activities) do
+  if not activity.missing then
+    local added = {units = activity.units, records = activity.records,
+      expired_with_stock = activity.expired_with_stock}
+    for outcome, requests_of in pairs(activity.counts) do
+      added[outcome] = requests_of
+    end
+    for cost, requests_of in pairs(activity.costs) do
+      local field = 'ms:' .. bucket(cost)
+      added[field] = (added[field] or 0) + requests_of
+    end
+    local pairs_of, broken = raised(activity.stats_key, added)
+    if not pairs_of then return broken end
+    totals[index] = pairs_of
+    if next(activity.changed) then needs('HSET', activity.stock_key, 'f', 'v') end
+    if next(activity.bought_changed) then needs('HSET', activity.buyers_key, 'f', 'v') end
+    if activity.sold_out then needs('HSET', activity.state_key, 'f', 'v') end
+  end
+end
+local lane_totals, broken = raised(lane_stats_key,
+  {[INVALID] = invalid, [NO_SUCH_ACTIVITY] = no_such_activity, skipped = skipped})
+if not lane_totals then return broken end
+needs('HSET', positions_key, 'f', 'v')
+needs('HSET', lane_key, 'f', 'v')
+if recorded > 0 then
+  redis.call('LLEN', list_key)
+  needs('LPUSH', list_key, 'v')
+end
+for _, key in pairs(boards) do
+  redis.call('STRLEN', key)
+  needs('SETRANGE', key, '0', 'v')
+end
+for _, check in ipairs(checks) do
+  local missing = missing_right(unpack(check))
+  if missing then return missing end
+end
+
+-- From here on there are only writes.
+
+-- Write the values of the changed fields, in calls that fit Lua's stack.
+local function write_hash(key, changed, values)
+  local args, size_of = {}, 0
+  for field in pairs(changed) do
+    local value = values[field]
+    args[size_of + 1], args[size_of + 2] = field, text[value] or remember(value)
+    size_of = size_of + 2
+    if size_of == CHUNK then
+      redis.call('HSET', key, unpack(args, 1, size_of))
+      size_of = 0
+    end
+  end
+  if size_of > 0 then
+    redis.call('HSET', key, unpack(args, 1, size_of))
+  end
+end
+
+local function write_board(first, bytes)
+  if first < first_new then
+    bytes, first = string.sub(bytes, first_new - first + 1), first_new
+  end
+  while bytes ~= '' do
+    local number = math.floor(first / BOARD_STRING)
+    local place = first - number * BOARD_STRING
+    local part = string.sub(bytes, 1, BOARD_STRING - place)
+    redis.call('SETRANGE', boards[number], place, part)
+    bytes, first = string.sub(bytes, #part + 1), first + #part
+  end
+end
+
 for first = 1, recorded, CHUNK do
   redis.call('LPUSH', list_key, unpack(records, first, math.min(first + CHUNK - 1, recorded)))
 end
+for _, span in ipairs(spans) do
+  write_board(span[1], span[2] or string.rep(loser_byte, span[3]))
+end
 
-local reply = {DECIDED, to, table.concat(outcomes), string.format('%.0f', now), generation}
+local reply = {DECIDED, to, table.concat(outcomes), whole(now), generation}
 for index = 1, #ARGV - FIRST_ACTIVITY_ID + 1 do
   local activity = activities[index]
   if activity and not activity.missing then
-    local counters = {}
-    for outcome, count in pairs(activity.counts) do
-      counters[outcome] = count
-    end
-    for cost, count in pairs(activity.costs) do
-      local field = 'ms:' .. bucket(cost)
-      counters[field] = (counters[field] or 0) + count
-    end
-    counters.units, counters.records = activity.units, activity.records
-    counters.expired_with_stock = activity.expired_with_stock
-    for field, count in pairs(counters) do
-      if count > 0 then redis.call('HINCRBY', activity.stats_key, field, count) end
-    end
+    redis.call('HSET', activity.stats_key, unpack(totals[index]))
     write_hash(activity.stock_key, activity.changed, activity.left)
     write_hash(activity.buyers_key, activity.bought_changed, activity.bought)
     if activity.sold_out then
-      redis.call('HSET', activity.state_key, 'over', 'sold_out', 'over_at', string.format('%.0f', now))
+      redis.call('HSET', activity.state_key, 'over', 'sold_out')
     end
     local gone = {}
     if not activity.over and not activity.user_limit then
@@ -382,12 +535,11 @@ for index = 1, #ARGV - FIRST_ACTIVITY_ID + 1 do
   end
 end
 
-if invalid > 0 then redis.call('HINCRBY', lane_stats_key, INVALID, invalid) end
-if no_such_activity > 0 then
-  redis.call('HINCRBY', lane_stats_key, NO_SUCH_ACTIVITY, no_such_activity)
+if #lane_totals > 0 then
+  redis.call('HSET', lane_stats_key, unpack(lane_totals))
 end
-if skipped > 0 then
-  redis.call('HINCRBY', lane_stats_key, 'skipped', string.format('%.0f', skipped))
+if now >= highest + CLOCK_STEP then
+  redis.call('HSET', lane_key, 'clock', whole(now))
 end
 redis.call('HSET', positions_key, position_field, ARGV[3])
 return reply

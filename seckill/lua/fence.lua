@@ -2,20 +2,32 @@
 -- fence: stop all deciding in a lane, or let it go on.
 --
 -- KEYS[1] hash lane
--- ARGV[1] word, or "" to lift the fence   ARGV[2] why, in words   ARGV[3] "1": also over another fence
+-- ARGV[1] word, or "" to lift the fence   ARGV[2] why, in words   ARGV[3] token of who fences or lifts
+-- ARGV[4] "1": also over another fence   ARGV[5] generation in which the reason was found, "" for any
 --
--- Returns 1 when it was set or lifted, 0 when there was nothing to do.
+-- A fence is lifted by its token alone: a lift that comes late finds the fence of somebody else. A
+-- fence whose reason was found in an earlier generation comes late too: the lane was rebuilt since.
+-- Returns 1 when it was set or lifted, 0 when there was nothing to do or the call comes late.
 -- Safe to repeat. Runs on a full Redis too.
 
+-- include rights
 local lane_key = KEYS[1]
-local word, why, replace = ARGV[1], ARGV[2], ARGV[3]
+local word, why, token, replace, generation = unpack(ARGV, 1, 5)
 
+local missing = missing_right('HSET', lane_key, 'f', 'v') or missing_right('HDEL', lane_key, 'f')
+if missing then return missing end
+local now = redis.call('HMGET', lane_key, 'fenced', 'fence_token', 'generation')
 if word == '' then
-  return redis.call('HDEL', lane_key, 'fenced', 'fenced_at', 'fenced_why') > 0 and 1 or 0
+  if not now[1] or now[2] ~= token then return 0 end
+  redis.call('HDEL', lane_key, 'fenced', 'fenced_at', 'fenced_why', 'fence_token')
+  return 1
 end
-if redis.call('HEXISTS', lane_key, 'fenced') == 1 and replace ~= '1' then
+if generation ~= '' and generation ~= (now[3] or '0') then
+  return 0
+end
+if now[1] and replace ~= '1' then
   return 0
 end
 redis.call('HSET', lane_key, 'fenced', word, 'fenced_at', redis.call('TIME')[1] .. '000',
-  'fenced_why', why)
+  'fenced_why', why, 'fence_token', token)
 return 1

@@ -3,6 +3,7 @@
 --
 -- KEYS[1] hash state   KEYS[2] hash stats   KEYS[3] hash buyers   KEYS[4] hash lane stats
 -- KEYS[5] set ids of the loaded activities   KEYS[6] hash new buyers, as stage_buyers wrote them
+-- KEYS[7] hash lane
 -- ARGV[1] accepted requests   ARGV[2] units   ARGV[3] records: those that stand in PostgreSQL and in
 --         the list already, from before Redis lost this activity; 0 for a new one
 -- ARGV[4] the last version that is known of this activity; 0 for a new one
@@ -13,39 +14,53 @@
 -- The counters begin with what is proved by records, as a baseline. The positions begin without
 -- these requests, so they are taken from `skipped`, and the sums hold.
 -- Returns the version, or without any change -1: this call comes late. The activity is registered by
--- now, and its sale runs; or somebody else has counted its buyers since, and loads it.
+-- now, and its sale runs; or somebody else has counted its buyers since, and loads it; or the lane
+-- was fenced meanwhile.
 -- Safe to repeat: the counters are begun once, and buyers are taken in once.
 
-local state_key, stats_key, buyers_key, lane_stats_key, activities_key, new_buyers_key = unpack(KEYS)
-local token = ARGV[6]
-local TOKEN, ACCEPTED, FIRST_PAIR, LATE = '', '1', 7, -1
+-- include numbers
+-- include rights
+-- include buyers
+local state_key, stats_key, buyers_key, lane_stats_key = unpack(KEYS, 1, 4)
+local activities_key, new_buyers_key, lane_key = unpack(KEYS, 5, 7)
+local accepted, last_version, activity_id, token = tonumber(ARGV[1]), ARGV[4], ARGV[5], ARGV[6]
+local ACCEPTED, FIRST_PAIR, LATE = '1', 7, -1
 local counters = {[ACCEPTED] = ARGV[1], units = ARGV[2], records = ARGV[3]}
 
-if redis.call('SISMEMBER', activities_key, ARGV[5]) == 1 then
+if redis.call('SISMEMBER', activities_key, activity_id) == 1
+    or redis.call('HEXISTS', lane_key, 'fenced') == 1 then
   return LATE
 end
-if token ~= '' and redis.call('HGET', new_buyers_key, TOKEN) ~= token then
+if token ~= '' and not buyers_are_of(new_buyers_key, token) then
   return LATE
 end
+for _, key in ipairs({state_key, stats_key, lane_stats_key, new_buyers_key}) do
+  local missing = missing_right('HSET', key, 'f', 'v')
+  if missing then return missing end
+end
+local missing = missing_right('UNLINK', buyers_key)
+  or missing_right('RENAME', new_buyers_key, buyers_key)
+if missing then return missing end
+local skipped = tonumber(redis.call('HGET', lane_stats_key, 'skipped') or 0)
+
 if redis.call('EXISTS', stats_key) == 0 then
   for field, count in pairs(counters) do
     redis.call('HSET', stats_key, field, count, 'base:' .. field, count)
   end
-  redis.call('HINCRBY', lane_stats_key, 'skipped', -tonumber(ARGV[1]))
+  if accepted > 0 then
+    redis.call('HSET', lane_stats_key, 'skipped', whole(skipped - accepted))
+  end
 end
 redis.call('UNLINK', buyers_key)
 if token ~= '' then
-  redis.call('HDEL', new_buyers_key, TOKEN)
-  if redis.call('EXISTS', new_buyers_key) == 1 then
-    redis.call('RENAME', new_buyers_key, buyers_key)
-  end
+  take_in_buyers(new_buyers_key, buyers_key, {})
 end
 for i = FIRST_PAIR, #ARGV, 2 do
   redis.call('HSET', state_key, ARGV[i], ARGV[i + 1])
 end
 local version = tonumber(redis.call('HGET', state_key, 'version') or 0)
-if version < tonumber(ARGV[4]) or version == 0 then
-  version = tonumber(ARGV[4])
-  redis.call('HSET', state_key, 'version', ARGV[4])
+if version < tonumber(last_version) then
+  version = tonumber(last_version)
 end
+redis.call('HSET', state_key, 'version', whole(version))
 return version

@@ -7,6 +7,7 @@
 -- Returns {1 or 0: may it go on, calls left, ms until all is left again, ms until one more is}, of
 -- the fullest bucket. A call that may not go on is counted nowhere.
 -- Not safe to repeat: each call counts. Buckets go by themselves when they are empty.
+-- No bucket holds more than its room: one that seems to was filled by a clock that went back since.
 
 local rate, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
 local step = 1e6 / rate
@@ -17,6 +18,7 @@ local now = tonumber(clock[1]) * 1e6 + tonumber(clock[2])
 local fullest, filled = now, {}
 for i, bucket in ipairs(KEYS) do
   local empty_at = math.max(now, tonumber(redis.call('GET', bucket) or 0))
+  empty_at = math.min(empty_at, now + room)
   fullest = math.max(fullest, empty_at)
   filled[i] = empty_at + step
 end

@@ -2,26 +2,36 @@
 -- rebuild: put a lane that is fenced to what its records prove. Only `manage.py recover` calls it.
 --
 -- KEYS[1] set activities   KEYS[2] hash positions   KEYS[3] hash lane stats   KEYS[4] hash lane
--- KEYS[5...] six for each activity: hashes state, stock, loaded, stats, buyers, and the new buyers
--- ARGV[1] the word that the lane must be fenced with
--- ARGV[2] msgpack: {positions, recovered, activities}. Positions: field, offset, field, offset...
+-- KEYS[5] hash stored
+-- KEYS[6...] six for each activity: hashes state, stock, loaded, stats, buyers, and the new buyers
+-- ARGV[1] token of the fence that the lane must have
+-- ARGV[2] msgpack: {positions, recovered, activities, lane, stored}. Positions: field, offset...
 --         Each activity: {id, version when planned, state, stock, loaded, stats, token of the new
---         buyers or ""}, each of the four hashes as field, value...
+--         buyers or ""}, each of the four hashes as field, value... Lane: field, value... of identity,
+--         generation, term. Stored: field, offset...
 --
--- State, stock, loaded and buyers are replaced; stats and positions get the fields that are named;
--- `recovered` is set. The generation counts up, so that every consumer asks where to go on.
--- Returns the new generation, or, without any change, -1 when the lane is not fenced with that word,
--- -2 when somebody has steered an activity, or counted its buyers, since the plan was made.
+-- State, stock, loaded, buyers and stored are replaced; stats and positions get the fields that are
+-- named; `recovered` is set. The generation is a new one, so that every consumer asks where to go on.
+-- Returns 1, or, without any change, -1 when the lane has another fence or none, -2 when somebody has
+-- steered an activity, or counted its buyers, since the plan was made.
 -- Safe to repeat.
 
-local activities_key, positions_key, lane_stats_key, lane_key = unpack(KEYS, 1, 4)
-local word, plan = ARGV[1], cmsgpack.unpack(ARGV[2])
-local positions, recovered, activities = plan[1], plan[2], plan[3]
-local FIRST_ACTIVITY_KEY, KEYS_AN_ACTIVITY, CHUNK, TOKEN = 5, 6, 4000, ''
+-- include numbers
+-- include rights
+-- include buyers
+local activities_key, positions_key, lane_stats_key, lane_key, stored_key = unpack(KEYS, 1, 5)
+local fence_token, plan = ARGV[1], cmsgpack.unpack(ARGV[2])
+local positions, recovered, activities, lane, stored = unpack(plan, 1, 5)
+local FIRST_ACTIVITY_KEY, KEYS_AN_ACTIVITY, CHUNK = 6, 6, 4000
 
-if redis.call('HGET', lane_key, 'fenced') ~= word then
+if redis.call('HGET', lane_key, 'fence_token') ~= fence_token then
   return -1
 end
+local missing = missing_right('SADD', activities_key, '1')
+  or missing_right('HSET', positions_key, 'f', 'v') or missing_right('HSET', lane_stats_key, 'f', 'v')
+  or missing_right('HSET', lane_key, 'f', 'v') or missing_right('HSET', stored_key, 'f', 'v')
+  or missing_right('UNLINK', stored_key)
+if missing then return missing end
 local registered = {}
 for index, activity in ipairs(activities) do
   local first = FIRST_ACTIVITY_KEY + (index - 1) * KEYS_AN_ACTIVITY
@@ -31,9 +41,15 @@ for index, activity in ipairs(activities) do
   if version ~= activity[2] then
     return -2
   end
-  if token ~= '' and redis.call('HGET', new_buyers_key, TOKEN) ~= token then
+  if token ~= '' and not buyers_are_of(new_buyers_key, token) then
     return -2
   end
+  for place = first, first + 5 do
+    missing = missing_right('HSET', KEYS[place], 'f', 'v') or missing_right('UNLINK', KEYS[place])
+    if missing then return missing end
+  end
+  missing = missing_right('RENAME', new_buyers_key, KEYS[first + 4])
+  if missing then return missing end
 end
 
 local function write_hash(key, pairs_of)
@@ -56,13 +72,13 @@ for index, activity in ipairs(activities) do
   write_hash(loaded_key, activity[5])
   write_hash(stats_key, activity[6])
   if activity[7] ~= '' then
-    redis.call('HDEL', new_buyers_key, TOKEN)
-    if redis.call('EXISTS', new_buyers_key) == 1 then
-      redis.call('RENAME', new_buyers_key, buyers_key)
-    end
+    take_in_buyers(new_buyers_key, buyers_key, {})
   end
   redis.call('SADD', activities_key, activity[1])
 end
 write_hash(positions_key, positions)
+redis.call('UNLINK', stored_key)
+write_hash(stored_key, stored)
 redis.call('HSET', lane_stats_key, 'recovered', recovered)
-return redis.call('HINCRBY', lane_key, 'generation', 1)
+write_hash(lane_key, lane)
+return 1

@@ -1,21 +1,20 @@
 #!lua
--- replay_dead: move a parked record back to the list, whose log worker tries it again.
+-- replay_dead: put a record that PostgreSQL had refused back into the list, whose log worker tries it
+-- again.
 --
--- KEYS[1] list  records   KEYS[2] list  dead records   KEYS[3] hash  state of the lane
--- ARGV[1] the letter as it is parked   ARGV[2] the record, different from every one before
+-- KEYS[1] list  records   KEYS[2] hash  lane
+-- ARGV[1] the record, different from every one before
 --
--- Returns 1 when it was moved, 0 when the letter is not there (any more), -1 when the lane is fenced.
--- Safe to repeat: the letter is taken and the record pushed in one call, so a repeat finds nothing.
+-- Returns 1, or 0 when the lane is fenced.
+-- Repeating it puts the record there twice: one identity, so it is stored once.
 
-local list_key, dead_key, lane_key = KEYS[1], KEYS[2], KEYS[3]
-local letter, record = ARGV[1], ARGV[2]
-local OLDEST_FIRST = -1
+-- include rights
+local list_key, lane_key = KEYS[1], KEYS[2]
 
 if redis.call('HEXISTS', lane_key, 'fenced') == 1 then
-  return -1
-end
-if redis.call('LREM', dead_key, OLDEST_FIRST, letter) == 0 then
   return 0
 end
-redis.call('LPUSH', list_key, record)
+local missing = missing_right('LPUSH', list_key, ARGV[1])
+if missing then return missing end
+redis.call('LPUSH', list_key, ARGV[1])
 return 1

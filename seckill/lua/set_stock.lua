@@ -1,25 +1,28 @@
 #!lua
 -- set_stock: put items at n units each from now on. What was sold stays sold.
 --
--- KEYS[1] set   ids of the loaded activities
--- KEYS[2] hash  state    KEYS[3] hash stock    KEYS[4] hash loaded    KEYS[5] hash stats
+-- KEYS[1] set  ids of the loaded activities   KEYS[2] hash lane   KEYS[3] hash state
+-- KEYS[4] hash stock   KEYS[5] hash loaded   KEYS[6] hash stats
 -- ARGV[1] activity id   ARGV[2] channel   ARGV[3] actor   ARGV[4] expected version, "" for any
 -- ARGV[5] journal row of this act, "0" for none   ARGV[6...] item, units, item, units...
 --
 -- For each item: loaded = sold + n, left = n. Statistics start again from a baseline; `over` is
 -- cleared, or set to sold_out where no unit of any item is left.
 -- Returns {version, then for each item: left before, loaded before, loaded now}, or without any
--- change {-2, version} it has moved | {-3, item} more units than Lua counts exactly.
+-- change {-3, item} more units than Lua counts exactly, or what include/act.lua answers.
 -- Repeating it puts the items at n again: not the same thing, where units were sold in between.
 
-local activities_key, state_key, stock_key, loaded_key, stats_key = unpack(KEYS)
-local activity_id, channel, actor, expected, journal = unpack(ARGV, 1, 5)
-local MOVED, TOO_MANY = -2, -3
-local FIRST_PAIR, MOST_UNITS = 6, 1e15
+-- include numbers
+-- include rights
+-- include act
+local stock_key, loaded_key, stats_key = unpack(KEYS, 4, 6)
+local FIRST_PAIR = 6
 
-local seen = redis.call('HGET', state_key, 'version') or '0'
-if expected ~= '' and expected ~= seen then
-  return {MOVED, tonumber(seen)}
+local refused = missing_right('SADD', activities_key, activity_id)
+  or refusal({stock_key, loaded_key, stats_key}, false)
+if refused then return refused end
+if registered and redis.call('EXISTS', stock_key) == 0 then
+  return {TORN}
 end
 local reply, stock, published = {0}, {}, {}
 for i = FIRST_PAIR, #ARGV, 2 do
@@ -30,10 +33,11 @@ for i = FIRST_PAIR, #ARGV, 2 do
   if loaded_now > MOST_UNITS then
     return {TOO_MANY, item}
   end
-  stock[#stock + 1] = {item, ARGV[i + 1], string.format('%.0f', loaded_now)}
-  published[item] = units
+  stock[#stock + 1] = {item, whole(units), whole(loaded_now)}
+  published[#published + 1] = '"' .. item .. '":' .. whole(units)
   reply[#reply + 1], reply[#reply + 2], reply[#reply + 3] = left, loaded, loaded_now
 end
+local stats = redis.call('HGETALL', stats_key)
 
 redis.call('SADD', activities_key, activity_id)
 for _, entry in ipairs(stock) do
@@ -45,22 +49,14 @@ for _, units in ipairs(redis.call('HVALS', stock_key)) do
   total = total + tonumber(units)
 end
 if total > 0 then
-  redis.call('HDEL', state_key, 'over', 'over_at')
+  redis.call('HDEL', state_key, 'over')
 else
   redis.call('HSET', state_key, 'over', 'sold_out')
 end
-local stats = redis.call('HGETALL', stats_key)
 for i = 1, #stats, 2 do
   if string.sub(stats[i], 1, 5) ~= 'base:' then
     redis.call('HSET', stats_key, 'base:' .. stats[i], stats[i + 1])
   end
 end
-if journal ~= '0' then
-  redis.call('HSET', state_key, 'journal', journal)
-end
-local version = redis.call('HINCRBY', state_key, 'version', 1)
-redis.call('PUBLISH', channel, '{"cmd":"set_stock","activity_id":' .. activity_id
-  .. ',"stock":' .. cjson.encode(published)
-  .. ',"actor":' .. cjson.encode(actor) .. ',"version":' .. version .. '}')
-reply[1] = version
+reply[1] = conclude('set_stock', ',"stock":{' .. table.concat(published, ',') .. '}')
 return reply

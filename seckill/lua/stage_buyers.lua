@@ -8,10 +8,14 @@
 -- Returns 1, or without any change 0: another count has begun since, or a script has taken this in.
 -- Safe to repeat before it is taken in.
 
+-- include rights
 local new_buyers_key = KEYS[1]
 local token, begin = ARGV[1], ARGV[2]
 local TOKEN, FIRST_PAIR = '', 3
 
+local missing = missing_right('UNLINK', new_buyers_key)
+  or missing_right('HSET', new_buyers_key, 'f', 'v')
+if missing then return missing end
 if begin == '1' then
   redis.call('UNLINK', new_buyers_key)
   redis.call('HSET', new_buyers_key, TOKEN, token)

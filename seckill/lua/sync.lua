@@ -1,27 +1,29 @@
 #!lua
 -- sync: make items what the database says: left = allocation - sold, never below 0.
 --
--- KEYS[1] set   ids of the loaded activities
--- KEYS[2] hash  state    KEYS[3] hash stock    KEYS[4] hash loaded
+-- KEYS[1] set  ids of the loaded activities   KEYS[2] hash lane   KEYS[3] hash state
+-- KEYS[4] hash stock   KEYS[5] hash loaded
 -- ARGV[1] activity id   ARGV[2] channel   ARGV[3] actor   ARGV[4] version when `sold` was counted
 -- ARGV[5] journal row of this act, "0" for none
 -- ARGV[6...] four for each item: item, allocation, sold as counted, loaded - left when counted
 --
 -- What was sold since the count is what loaded - left has grown by, so this works in mid-sale.
--- Returns {version, then for each item: left before, left now, loaded now}, or {-2, version} when
--- the version has moved since the count: count again.
+-- Returns {version, then for each item: left before, left now, loaded now}, or what include/act.lua
+-- answers: {-2, version} when the version has moved since the count: count again.
 -- Repeating it changes nothing but the version.
 
-local activities_key, state_key, stock_key, loaded_key = unpack(KEYS)
-local activity_id, channel, actor, counted_at, journal = unpack(ARGV, 1, 5)
-local MOVED = -2
+-- include numbers
+-- include rights
+-- include act
+local stock_key, loaded_key = KEYS[4], KEYS[5]
 local FIRST_ITEM, FIELDS = 6, 4
 
-local version_now = redis.call('HGET', state_key, 'version') or '0'
-if version_now ~= counted_at then
-  return {MOVED, tonumber(version_now)}
+local refused = missing_right('SADD', activities_key, activity_id)
+  or refusal({stock_key, loaded_key}, false)
+if refused then return refused end
+if registered and redis.call('EXISTS', stock_key) == 0 then
+  return {TORN}
 end
-
 local reply, total = {0}, 0
 local writes = {}
 for i = FIRST_ITEM, #ARGV, FIELDS do
@@ -31,14 +33,14 @@ for i = FIRST_ITEM, #ARGV, FIELDS do
   local loaded = tonumber(redis.call('HGET', loaded_key, item) or 0)
   local sold_now = sold + (loaded - left) - gone_at_count
   local left_now = math.max(0, allocation - sold_now)
-  writes[#writes + 1] = {item, left_now, sold_now + left_now}
+  writes[#writes + 1] = {item, whole(left_now), whole(sold_now + left_now)}
   reply[#reply + 1], reply[#reply + 2], reply[#reply + 3] = left, left_now, sold_now + left_now
 end
 
 redis.call('SADD', activities_key, activity_id)
 for _, entry in ipairs(writes) do
-  redis.call('HSET', stock_key, entry[1], string.format('%.0f', entry[2]))
-  redis.call('HSET', loaded_key, entry[1], string.format('%.0f', entry[3]))
+  redis.call('HSET', stock_key, entry[1], entry[2])
+  redis.call('HSET', loaded_key, entry[1], entry[3])
 end
 for _, units in ipairs(redis.call('HVALS', stock_key)) do
   total = total + tonumber(units)
@@ -47,13 +49,7 @@ local over = redis.call('HGET', state_key, 'over')
 if total == 0 and not over then
   redis.call('HSET', state_key, 'over', 'sold_out')
 elseif total > 0 and over == 'sold_out' then
-  redis.call('HDEL', state_key, 'over', 'over_at')
+  redis.call('HDEL', state_key, 'over')
 end
-if journal ~= '0' then
-  redis.call('HSET', state_key, 'journal', journal)
-end
-local version = redis.call('HINCRBY', state_key, 'version', 1)
-redis.call('PUBLISH', channel, '{"cmd":"sync_from_db","activity_id":' .. activity_id
-  .. ',"actor":' .. cjson.encode(actor) .. ',"version":' .. version .. '}')
-reply[1] = version
+reply[1] = conclude('sync_from_db', '')
 return reply

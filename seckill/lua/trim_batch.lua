@@ -1,24 +1,39 @@
 #!lua flags=allow-oom
 -- trim_batch: take a stored batch off the tail of the list, if the tail still is that batch.
 --
--- KEYS[1] list  records   KEYS[2] list  dead records
+-- KEYS[1] list  records   KEYS[2] hash  lane   KEYS[3] hash  stored
 -- ARGV[1] how many records the batch has   ARGV[2] its oldest one (the tail)   ARGV[3] its newest
--- ARGV[4...] records of the batch that could not be stored, each with its reason: to be parked
+-- ARGV[4] trims: how many batches had been taken off the list when this one was read
+-- ARGV[5] how many dead records PostgreSQL keeps, "" where that did not change
+-- ARGV[6...] source:partition, offset: for each partition of the batch the offset after its last
+--         record that PostgreSQL has stored
 --
--- Returns how many were taken: all, or 0 when the tail is another one: somebody else took it.
--- Safe to repeat: no two records are the same, so a tail that was taken never comes again. Junk can
--- be, so the caller sees to it that the newest is a record, or the batch one entry.
+-- Returns {how many batches have been taken off by now, how many records were taken: all, or 0 when
+-- the tail is another one: somebody else took it}.
+-- Safe to repeat: the count of trims tells a batch that was taken from one that looks like it.
 -- Runs on a full Redis too (allow-oom): it is what makes room there.
 
-local list_key, dead_key = KEYS[1], KEYS[2]
-local size, oldest, newest = tonumber(ARGV[1]), ARGV[2], ARGV[3]
-local FIRST_DEAD = 4
+-- include numbers
+-- include rights
+local list_key, lane_key, stored_key = KEYS[1], KEYS[2], KEYS[3]
+local size, oldest, newest, trims, parked = tonumber(ARGV[1]), unpack(ARGV, 2, 5)
+local FIRST_PAIR = 6
 
-if redis.call('LINDEX', list_key, -1) ~= oldest or redis.call('LINDEX', list_key, -size) ~= newest then
-  return 0
+local missing = missing_right('HSET', lane_key, 'f', 'v')
+  or missing_right('HSET', stored_key, 'f', 'v') or missing_right('LTRIM', list_key, '0', '1')
+if missing then return missing end
+local trims_now = redis.call('HGET', lane_key, 'trims') or '0'
+if trims_now ~= trims or redis.call('LINDEX', list_key, -1) ~= oldest
+    or redis.call('LINDEX', list_key, -size) ~= newest then
+  return {tonumber(trims_now), 0}
 end
-for i = FIRST_DEAD, #ARGV do
-  redis.call('LPUSH', dead_key, ARGV[i])
+for i = FIRST_PAIR, #ARGV, 2 do
+  redis.call('HSET', stored_key, ARGV[i], ARGV[i + 1])
 end
+if parked ~= '' then
+  redis.call('HSET', lane_key, 'parked', parked)
+end
+local trims_after = whole(tonumber(trims_now) + 1)
+redis.call('HSET', lane_key, 'trims', trims_after)
 redis.call('LTRIM', list_key, 0, -size - 1)
-return size
+return {tonumber(trims_after), size}

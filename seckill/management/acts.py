@@ -12,13 +12,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import InterfaceError, OperationalError, ProgrammingError
 from pydantic import TypeAdapter, ValidationError
 
 from seckill import exit_codes
 from seckill.control import Act, Control, Once, Refused
-from seckill.errors import PostgresAway
+from seckill.errors import TablesMissing
+from seckill.journal import postgres_errors
 from seckill.management.arguments import add_connection_flags, readable_errors, use_database
+from seckill.printable import given, printable
 from seckill.redis_client import connect
 from seckill.wire import DEFAULT_ACTIVITY, MAX_ID
 from seckill_project.config import ControlApi, Stock, load
@@ -54,7 +55,7 @@ def shell_actor() -> str:
     except (KeyError, OSError):
         # An account without a name, as containers have.
         name = f"uid-{os.getuid()}"
-    return f"shell:{name}"
+    return f"shell:{printable(given(name))}"
 
 
 def addresses(options: dict[str, Any]) -> ControlApi:
@@ -71,16 +72,12 @@ def addresses(options: dict[str, Any]) -> ControlApi:
 def database_errors() -> Iterator[None]:
     """PostgreSQL's errors that a user can mend, as PostgresAway or one line."""
     try:
-        yield
-    except (OperationalError, InterfaceError) as away:
-        raise PostgresAway(str(away).strip().splitlines()[0]) from None
-    except ProgrammingError as wrong:
-        if getattr(wrong.__cause__, "sqlstate", None) not in (UNDEFINED_TABLE, UNDEFINED_COLUMN):
-            raise
+        with postgres_errors():
+            yield
+    except TablesMissing:
         raise CommandError(NO_TABLES, returncode=exit_codes.USAGE) from None
 
 
-UNDEFINED_TABLE, UNDEFINED_COLUMN = "42P01", "42703"
 NO_TABLES = "PostgreSQL has no tables of this project, or older ones: run manage.py migrate"
 
 
@@ -191,4 +188,4 @@ def _shown(name: str, value: Any) -> str:
         return "yes" if value else "no"
     if name in ("opens_at", "closes_at"):
         return datetime.fromtimestamp(value / 1000, UTC).isoformat(timespec="seconds")
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else printable(str(value))

@@ -11,7 +11,9 @@ from django.db import connections
 
 from seckill import exit_codes
 from seckill.errors import ServiceAway
-from seckill_project.config import ENV_PREFIX, ConfigError, Section, django_database
+from seckill.fitness import Unfit
+from seckill_project.addresses import django_database
+from seckill_project.config import ENV_PREFIX, ConfigError, Section
 
 # The parameter that says where a service is.
 ADDRESSES = {"Kafka": "BROKERS", "Redis": "REDIS_URL", "PostgreSQL": "PG_DSN"}
@@ -84,6 +86,8 @@ def readable_errors() -> Iterator[None]:
         yield
     except ConfigError as wrong:
         raise CommandError(str(wrong), returncode=exit_codes.USAGE) from None
+    except Unfit as unfit:
+        raise CommandError(str(unfit), returncode=exit_codes.USAGE) from None
     except ServiceAway as away:
         act = (
             f"Bring it back, or correct its address ({ENV_PREFIX}{ADDRESSES[away.service]}; "

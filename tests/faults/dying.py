@@ -138,10 +138,14 @@ class DyingStorage(Storage):
     def _connect(self) -> psycopg.Connection:
         connection = super()._connect()
         point, reached = self._point, self._reached
+        # Of the transactions that are open, and whether the outer one stores a batch.
+        depth, copied = 0, False
 
         class Cursor(psycopg.Cursor):
             @contextlib.contextmanager
             def copy(self, *args: Any, **options: Any) -> Iterator[psycopg.Copy]:  # type: ignore[override]
+                nonlocal copied
+                copied = True
                 with super().copy(*args, **options) as copy:
                     yield copy
                     if point == "in COPY":
@@ -153,12 +157,19 @@ class DyingStorage(Storage):
 
         @contextlib.contextmanager
         def transaction() -> Iterator[None]:
-            with begin(connection):
-                yield
-                if point == "before commit":
+            nonlocal depth, copied
+            depth += 1
+            try:
+                with begin(connection):
+                    yield
+                    if depth == 1 and copied and point == "before commit":
+                        reached()
+            finally:
+                depth -= 1
+            if depth == 0 and copied:
+                copied = False
+                if point == "after commit":
                     reached()
-            if point == "after commit":
-                reached()
 
         connection.cursor_factory = Cursor
         connection.transaction = transaction  # type: ignore[method-assign, assignment]
@@ -169,8 +180,9 @@ def log_worker(point: str, reached: Callable[[], None]) -> None:
     """The worker of `run_log_worker`, but for what it is built with."""
     settings = load(LogWorkerSection)
     client = connect(settings.redis_url)
+    storage = DyingStorage(settings.pg_dsn, point, reached)
     if point == "after read":
-        after(client, "lrange", reached)
+        before(storage, "store", reached)
     elif point == "before trim":
         before(client, "evalsha", reached)
     elif point == "after trim":
@@ -186,7 +198,6 @@ def log_worker(point: str, reached: Callable[[], None]) -> None:
         # The server knows the script: else the call would only be refused.
         client.script_load(scripts.load("trim_batch").text)
         client.evalsha = send_only  # type: ignore[method-assign]
-    storage = DyingStorage(settings.pg_dsn, point, reached)
     LogWorker(client, storage, Shutdown(), batch_size=settings.batch_size).run(drain=True)
 
 

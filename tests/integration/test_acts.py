@@ -15,10 +15,11 @@ from seckill.control import ACTS, Act, Control, KeyReused, Once, SomebodyElse, U
 from seckill.errors import NoSuchActivity, PostgresAway, RedisAway, Refused, VersionMoved
 from seckill.keys import CONTROL_CHANNEL
 from seckill.models import Activity, Item, Record, StockChange
+from seckill.recovery import recover
 from seckill.redis_client import no_retry
 from seckill.wire import MAX_UNITS
 from tests.integration.test_log_worker import Lossy
-from tests.sale import body, everything, load_scripts
+from tests.sale import SOURCE, body, everything, holds_no_sale, load_scripts, only_reads
 from tests.shop import LANE, Busy, Shop
 
 # Each act on a loaded activity 1, as an operator would call it.
@@ -215,7 +216,7 @@ class TestFields:
         act = shop.control.create(name="Later")
         assert (act.activity_id, act.version) == (1, 0)
         assert shop.control.configure_fields(1, user_limit=2).version == 0
-        assert everything(shop.client) == {}
+        assert holds_no_sale(shop.client)
         shop.control.set_stock(1, {1001: 9})
         assert shop.buy(body(1, {1001: 2}), body(1)) == {"ACCEPTED": 1, "LIMIT": 1}
 
@@ -297,7 +298,7 @@ class TestVersions:
     def test_of_what_is_not_loaded_it_is_nought(self, shop: Shop) -> None:
         with pytest.raises(VersionMoved):
             shop.control.set_stock(1, {1001: 5}, expected_version=3)
-        assert everything(shop.client) == {}
+        assert holds_no_sale(shop.client)
         assert shop.control.set_stock(1, {1001: 5}, expected_version=0).version == 1
 
     @every_act
@@ -324,29 +325,33 @@ class TestVersions:
         shop.clean()
 
 
+def lose_redis(shop: Shop) -> None:
+    """Empty it, and rebuild the lane."""
+    shop.client.flushall()
+    assert recover(shop.client, LANE, SOURCE, [0], "olga", print).lifted
+
+
 class TestAfterALossOfRedis:
     @pytest.mark.parametrize("held", ["pause", "finish_activity"])
     def test_what_operators_have_held_stays_held(self, shop: Shop, held: str) -> None:
         shop.control.set_stock(1, {1001: 5})
         last = CALLS[held](shop.control).version
         before = state(shop)
-        shop.client.flushall()
-        act = shop.control.sync_from_db(1)
-        assert act.version > last
+        lose_redis(shop)
+        assert shop.status().version > last
         after = state(shop)
         assert (after.get("over"), after.get("paused")) == (
             before.get("over"), before.get("paused"),
         )  # fmt: skip
         for act_back in ("resume", "reopen"):
             CALLS[act_back](shop.control)
-        shop.client.flushall()
-        shop.control.sync_from_db(1)
+        lose_redis(shop)
         assert not {"over", "paused"} & set(state(shop))
 
     def test_a_version_that_was_seen_never_comes_again(self, shop: Shop) -> None:
         shop.control.set_stock(1, {1001: 5})
         seen = shop.control.pause(1).version
-        shop.client.flushall()
+        lose_redis(shop)
         assert shop.control.set_stock(1, {1001: 5}).version > seen
 
 
@@ -460,6 +465,8 @@ class TestOnce:
             """Keeps its scripts to itself, and gives up."""
 
             def evalsha(self, *args: Any, **options: Any) -> Any:
+                if only_reads(args):
+                    return super().evalsha(*args)
                 late.append(args)
                 raise redis.TimeoutError("no answer in time")
 
@@ -488,6 +495,8 @@ class TestOnce:
             """Its first script arrives just before the second one."""
 
             def evalsha(self, *args: Any, **options: Any) -> Any:
+                if only_reads(args):
+                    return super().evalsha(*args)
                 late.append(args)
                 if len(late) == 1:
                     raise redis.TimeoutError("no answer in time")
@@ -546,7 +555,7 @@ def test_postgresql_lost_after_the_script_is_settled_by_the_next_act(
 
         def execute_command(self, *args: Any, **options: Any) -> Any:
             answer = super().execute_command(*args, **options)
-            if args[0] == "EVALSHA":
+            if args[0] == "EVALSHA" and not only_reads(args):
                 pid = connection.connection.info.backend_pid
                 with psycopg.connect(pg_dsn, autocommit=True) as other:
                     other.execute("SELECT pg_terminate_backend(%s)", [pid])

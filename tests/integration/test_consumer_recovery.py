@@ -9,7 +9,7 @@ from seckill.audit import audit
 from seckill.broker import Position
 from seckill.control import Control
 from seckill.engine import Engine
-from seckill.fence import Guard
+from seckill.guard import Guard
 from seckill.keys import Lane, position_field
 from seckill.log_worker import LogWorker
 from seckill.models import Record
@@ -29,17 +29,16 @@ LANE = Lane()
 def guarded(node: Node) -> Engine:
     """An engine that compares each new connection with Kafka and PostgreSQL, as run_consumer's."""
     server = node.server
-    return Engine(
-        server.redis_url,
+    guard = Guard(
+        node.client,
         LANE,
-        on_connect=Guard(
-            node.client,
-            LANE,
-            server.pg_dsn,
-            lambda: node.topics.source(server.topic),
-            lambda: node.topics.committed(server.group_id, server.topic),
-        ),
+        server.pg_dsn,
+        lambda: node.topics.source(server.topic),
+        lambda: node.topics.committed(server.group_id, server.topic),
+        f"test-{len(node.guards)}",
     )
+    node.guards.append(guard)
+    return Engine(server.redis_url, LANE, guard=guard)
 
 
 def store(node: Node, pg_dsn: str) -> None:
@@ -92,6 +91,32 @@ def test_running_consumers_hold_and_go_on_after_the_recovery(
     assert shop.lane().fence is None
 
 
+@pytest.mark.parametrize("who", ["who lives on", "who comes new"])
+def test_what_has_to_be_decided_again_is_decided_at_once(shop: Node, pg_dsn: str, who: str) -> None:
+    """Nobody sends a new message: the consumers find the new generation by themselves."""
+    Control(shop.client, "test").set_stock(1, {1001: 100})
+    shop.send([body(n) for n in range(1, 11)], 0)
+    shop.send([body(n) for n in range(11, 16)], 1)
+    consumer = shop.consumer(guarded(shop))
+    shop.decided(consumer, 15)
+    # Committed, and stored in part: Redis loses all of it.
+    storage = Storage(pg_dsn)
+    LogWorker(shop.client, storage, Shutdown(), batch_size=4).run_once()
+    storage.close()
+    shop.turns(consumer, lambda: shop.committed_by_all(15), "the commit")
+    shop.client.flushall()
+    source = shop.topics.source(shop.server.topic)
+    assert recover(shop.client, LANE, source, [0, 1], "test", lambda line: None).lifted
+    if who == "who comes new":
+        shop.ended(consumer)
+        consumer = shop.consumer(guarded(shop))
+    shop.turns(consumer, lambda: shop.lane().decided == 15, "all of it is decided again")
+    store(shop, pg_dsn)
+    report = audit(shop.client)
+    assert report.findings == []
+    assert sorted(Record.objects.values_list("user_id", flat=True)) == list(range(1, 16))
+
+
 def test_commits_are_read_back_with_topic_and_generation(node: Node) -> None:
     put_on_sale(node.client, {1001: 100})
     node.client.hset(LANE.state, "generation", 7)
@@ -113,7 +138,9 @@ class TestGuard:
         self, client: "redis.Redis", pg_dsn: str, committed: Mapping[int, Position]
     ) -> str | None:
         """The fence's reason after one check."""
-        Guard(client, LANE, pg_dsn, lambda: self.SOURCE, lambda: committed)()
+        guard = Guard(client, LANE, pg_dsn, lambda: self.SOURCE, lambda: committed, "test")
+        guard.admit(client.info("server")["run_id"])
+        guard.close()
         fence = read_lane(client).fence
         return fence.why if fence else None
 

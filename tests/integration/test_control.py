@@ -12,14 +12,16 @@ from django.test.utils import CaptureQueriesContext
 
 from seckill.audit import audit
 from seckill.control import Control
-from seckill.errors import NoSuchActivity, RedisAway, Refused
+from seckill.errors import Fenced, NoSuchActivity, RedisAway, Refused
 from seckill.keys import CONTROL_CHANNEL
 from seckill.models import Activity, Item, Record, StockChange
+from seckill.models import Lane as LaneRow
+from seckill.recovery import recover
 from seckill.redis_client import no_retry
 from seckill.stats import LaneStatus
 from seckill.wire import MAX_ID, MAX_UNITS
 from tests.integration.test_log_worker import Lossy
-from tests.sale import body, everything, stock, waiting
+from tests.sale import SOURCE, body, buyers_of, everything, holds_no_sale, stock, waiting
 from tests.shop import LANE, Busy, Shop
 
 
@@ -158,7 +160,7 @@ class TestFinish:
         entry = StockChange.objects.get()
         assert (entry.state, entry.version) == ("failed", None)
         assert "not loaded" in entry.detail
-        assert everything(shop.client) == {}
+        assert holds_no_sale(shop.client)
 
 
 class TestConfigure:
@@ -216,8 +218,7 @@ class TestConfigure:
         bought: Counter[int] = Counter()
         for user, units in Record.objects.values_list("user_id", "quantity"):
             bought[user] += units
-        counted = shop.client.hgetall(LANE.activity(1).buyers)
-        assert {int(user): int(units) for user, units in counted.items()} == bought
+        assert buyers_of(shop.client) == bought
         shop.clean()
 
     def test_a_name_is_saved_and_journalled_and_redis_stays_as_it_is(self, shop: Shop) -> None:
@@ -323,14 +324,20 @@ class TestSync:
                 act()
         assert everything(shop.client) == {}
 
-    def test_an_emptied_redis_before_the_first_order(self, shop: Shop) -> None:
+    def test_an_emptied_redis_before_the_first_order_is_for_recover_too(self, shop: Shop) -> None:
+        """What was decided, and left no order, is not known: it must not be decided twice."""
         shop.control.set_stock(1, {1001: 10, 1002: 5})
         TestConfigure().change(shop, user_limit=3)
         shop.client.flushall()
-        shop.control.sync_from_db(1)
+        for act in (
+            lambda: shop.control.sync_from_db(1),
+            lambda: shop.control.set_stock(1, {1001: 100}),
+        ):
+            with pytest.raises(Fenced, match="PostgreSQL knows the lane"):
+                act()
+        assert recover(shop.client, LANE, SOURCE, [0], "olga", print).lifted
         assert (shop.item(1001), shop.item(1002)) == ((10, 10), (5, 5))
         assert shop.status().user_limit == 3
-        shop.client.flushall()
         shop.control.set_stock(1, {1001: 100})
         assert (shop.item(1001), shop.item(1002)) == ((100, 100), (5, 5))
         shop.clean()
@@ -363,7 +370,7 @@ class TestSync:
         Activity.objects.create(id=1)
         with pytest.raises(Refused, match="no items"):
             shop.control.sync_from_db(1)
-        assert everything(shop.client) == {}
+        assert holds_no_sale(shop.client)
         assert StockChange.objects.get().state == "failed"
 
 
@@ -383,8 +390,8 @@ class TestLoad:
         shop.clean()
 
     def test_what_only_the_database_has_comes_from_there(self, shop: Shop) -> None:
-        shop.control.set_stock(1, {1001: 10})
-        shop.client.flushall()
+        Activity.objects.create(pk=1)
+        Item.objects.create(activity_id=1, item_id=1001, allocation=10)
         lines = shop.control.load(1, {1001: 99, 1002: 5}, replace=False)
         assert lines == [
             "activity 1: loaded from the database: {'1001': 10}",
@@ -425,7 +432,7 @@ class TestLoad:
         Overtaken(shop.client, "second").load(1, {1001: 10}, replace=False)
         assert shop.item() == (7, 10)
         shop.client.flushall()
-        for model in (Record, Item, Activity):
+        for model in (Record, Item, Activity, StockChange, LaneRow):
             model.objects.all().delete()
         shop.next_offset = 0
         lines = OvertakenLater(shop.client, "third").load(1, {1001: 10, 1002: 4}, replace=False)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -196,6 +197,68 @@ def test_the_web_process_serves_and_stops_cleanly(manage: Manage, number: signal
         ended = web.stop(number)
         assert idle.recv(1) == b""
     assert (ended.code, ended.output.splitlines()[-1]) == (0, "stopped")
+
+
+def say(port: int, request: bytes) -> tuple[int, bytes]:
+    """Status code and body of raw bytes, with the connection closed behind them."""
+    with socket.create_connection(("127.0.0.1", port), 120) as client:
+        client.sendall(request + b"\r\n")
+        answer = b""
+        while more := client.recv(65536):
+            answer += more
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]), body
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_probes_come_by_any_name_or_none(
+    manage: Manage, redis_client: "redis.Redis", path: str
+) -> None:
+    sale.put_on_sale(redis_client, {1001: 3})
+    web = Web(manage("run_control_api", "--port", "0"))
+    target = path.encode()
+    ready = web.ask(path)
+    assert ready[0] == 200
+    for version, host in (
+        (b"1.1", b"Host: sale.example\r\n"),
+        (b"1.1", b"Host: 10.1.2.3:3000\r\n"),
+        (b"1.1", b"Host: a b%00/\r\n"),
+        (b"1.1", b"Host:\r\n"),
+        (b"1.1", b""),
+        (b"1.0", b""),
+    ):
+        rest = b" %b HTTP/%b\r\nConnection: close\r\n%b" % (target, version, host)
+        assert say(web.port, b"GET" + rest) == (200, ready[1].encode()), host
+        assert say(web.port, b"HEAD" + rest) == (200, b""), host
+        # Everything else is answered to our own names only.
+        if host:
+            other = rest.replace(target, b"/admin/login/")
+            assert say(web.port, b"GET" + other)[0] == 400, host
+    # A page that has a body sends none of it either, and other methods are none of a probe's.
+    named = b"Connection: close\r\nHost: localhost\r\n"
+    assert say(web.port, b"HEAD /admin/login/ HTTP/1.1\r\n" + named) == (200, b"")
+    assert say(web.port, b"POST %b HTTP/1.1\r\n%b" % (target, named))[0] == 405
+    assert web.stop().code == 0
+
+
+def test_half_requests_lock_nobody_out(manage: Manage) -> None:
+    variables = {"SECKILL_PROXY_NETWORKS": "127.0.0.9", "SECKILL_CONNECTIONS_PER_ADDRESS": "50"}
+    web = Web(manage("run_control_api", "--port", "0", **variables))
+    with ExitStack() as crowd:
+        for number in range(600):
+            # Of one address, which has its limit, and of a proxy, which has none.
+            source = ("127.0.0.9" if number % 2 else "127.0.0.8", 0)
+            client = socket.create_connection(("127.0.0.1", web.port), 120, source_address=source)
+            crowd.enter_context(client)
+            try:
+                client.sendall(b"GET /healthz HTTP/1.1\r\n")
+            except ConnectionError:
+                # Refused, and closed already.
+                assert not number % 2
+        assert web.ask("/healthz")[0] == 200
+    ended = web.stop()
+    assert ended.code == 0
+    assert "refused, since their address holds too many" in ended.output
 
 
 def test_the_addresses_of_the_flags_are_used(

@@ -1,27 +1,31 @@
 """manage.py dead_letters: what is parked is counted, shown safely, and tried again once."""
 
+import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import StringIO
 
+import psycopg
 import pytest
 import redis
 from django.core.management import CommandError, call_command
 
-from seckill import replay
 from seckill.batch import encode
 from seckill.broker.producer import open_producer
 from seckill.broker.topics import Topics
 from seckill.dead_letters import MAX_VALUE_BYTES, DeadLetters, dead_topic
+from seckill.dead_records import Kind
 from seckill.keys import Lane
 from seckill.log_worker import LogWorker
+from seckill.models import DeadRecord, Record
 from seckill.parked import dump, read_records
+from seckill.replay import REPLAYING
 from seckill.shutdown import Shutdown
 from seckill.storage import Storage
 from seckill_project.config import Server
 from tests.messages import headers, read, send
-from tests.sale import body
+from tests.sale import body, keep_dead
 
 LANE = Lane()
 SOURCE = "0f9a2c51-6f0e-4b8e-9d0c-3a54f1f2a111"
@@ -35,6 +39,7 @@ class Desk:
     server: Server
     client: "redis.Redis"
     source: str
+    pg_dsn: str
 
     def park(self, *values: bytes | None, source: str = "") -> None:
         """As a consumer does. Its decoder took none of them, whatever the one of now says."""
@@ -52,14 +57,18 @@ class Desk:
 
     def park_record(self, record: bytes) -> None:
         """As the log worker does."""
-        letter = {"reason": "refused", "record": record.decode()}
-        self.client.lpush(LANE.dead, json.dumps(letter))
+        keep_dead(record, kind=Kind.UNREADABLE if record == b"junk" else Kind.REFUSED)
+
+    def open(self) -> int:
+        """Dead records that need a person."""
+        return sum(letter.open for letter in read_records())
 
     def __call__(self, *arguments: str) -> tuple[int, str]:
         """Exit code and output."""
         out = StringIO()
         server = self.server
         flags = ("--redis-url", server.redis_url, "--brokers", server.brokers)
+        flags = (*flags, "--pg-dsn", self.pg_dsn)
         try:
             call_command("dead_letters", *arguments, *flags, "--topic", server.topic, stdout=out)
         except CommandError as ended:
@@ -78,11 +87,11 @@ class Desk:
 
 @pytest.fixture
 def desk(
-    server: Server, topics: Topics, kafka_topic: str, redis_client: "redis.Redis"
+    server: Server, topics: Topics, kafka_topic: str, redis_client: "redis.Redis", pg_dsn: str
 ) -> Iterator[Desk]:
     """A topic, and nothing parked yet."""
     fast = server.model_copy(update={"kafka_client": "confluent-kafka"})
-    yield Desk(fast, redis_client, topics.source(kafka_topic) or "")
+    yield Desk(fast, redis_client, topics.source(kafka_topic) or "", pg_dsn)
     topics.delete(dead_topic(server.topic))
 
 
@@ -143,7 +152,7 @@ def test_a_letter_is_shown_without_harm(desk: Desk) -> None:
     desk.park_record(record(9))
     code, text = desk("show", f"{SOURCE}:3:9")
     assert code == 0
-    assert f"record {SOURCE}:3:9 item 1001" in text
+    assert f"(refused) {SOURCE}:3:9 item 1001" in text
     assert '"quantity":2' in text
     code, text = desk("show", desk.origin(7))
     assert (code, "is parked" in text) == (1, True)
@@ -202,55 +211,77 @@ def test_records_go_back_to_the_list_and_are_stored_once(desk: Desk, pg_dsn: str
     for offset in range(3):
         desk.park_record(record(offset))
     code, text = desk("replay", "--records")
-    assert (code, desk.client.llen(LANE.dead)) == (0, 3)
+    assert (code, desk.client.llen(LANE.list)) == (0, 0)
     assert "dry run, nothing was changed: 3 would be replayed" in text
     code, text = desk("replay", f"{SOURCE}:3:1", "--yes")
-    assert (code, desk.client.llen(LANE.dead), desk.client.llen(LANE.list)) == (0, 2, 1)
-    code, text = desk("replay", "--records", "--yes")
-    assert (code, "replayed 2" in text) == (0, True)
-    assert (desk.client.llen(LANE.dead), desk.client.llen(LANE.list)) == (0, 3)
-    texts = desk.client.lrange(LANE.list, 0, -1)
+    assert (code, desk.client.llen(LANE.list)) == (0, 1)
     storage = Storage(pg_dsn)
     worker = LogWorker(desk.client, storage, Shutdown())
     worker.run_once()
-    assert (worker.stored, worker.known, worker.parked) == (3, 0, 0)
-    # Parked again all the same, as a worker that slept would: replayed, known again, and its text
-    # in the list is one that never was there before.
-    desk.park_record(texts[0])
-    code, text = desk("replay", "--records", "--yes")
-    [again] = desk.client.lrange(LANE.list, 0, -1)
-    assert again not in texts
-    assert again.count(b"replayed_at") == 1
+    assert desk.open() == 2
+    # Twice, before the log worker came: two texts, one order.
+    for _ in range(2):
+        code, text = desk("replay", "--records", "--yes")
+        assert (code, "replayed 2" in text) == (0, True)
+    texts = desk.client.lrange(LANE.list, 0, -1)
+    assert len(set(texts)) == len(texts) == 4
+    assert all(again.count(b"replayed_at") == 1 for again in texts)
     worker.run_once()
     storage.close()
-    assert (worker.stored, worker.known, worker.parked) == (3, 1, 0)
+    assert (worker.stored, worker.known, worker.parked) == (3, 2, 0)
+    assert Record.objects.count() == 3
+    # Its row settles each; what is settled is not replayed.
+    assert desk.open() == 0
+    code, text = desk("replay", f"{SOURCE}:3:1", "--yes")
+    assert (code, "it is settled" in text) == (1, True)
 
 
 def test_records_that_cannot_go_back(desk: Desk) -> None:
     desk.park_record(b"junk")
     code, text = desk("replay", "--records", "--yes")
     assert (code, "it still is no record" in text) == (1, True)
-    desk.client.delete(LANE.dead)
+    code, text = desk("dismiss", "--unreadable", "--note", "another program's")
+    assert (code, text.strip()) == (0, "dismissed 1")
     desk.park_record(record(1))
     desk.client.hset(LANE.state, "fenced", "REWOUND")
     code, text = desk("replay", "--records", "--yes")
     assert (code, "the lane is fenced" in text) == (1, True)
-    assert (desk.client.llen(LANE.dead), desk.client.llen(LANE.list)) == (1, 0)
+    assert (desk.open(), desk.client.llen(LANE.list)) == (1, 0)
 
 
-def test_a_record_that_somebody_else_has_moved(desk: Desk) -> None:
-    desk.park_record(record(1))
-    [letter] = list(replay_letters(desk))
-    replaying = replay.Replay(desk.server, desk.client, LANE, set())
-    replaying.move_record(letter)
-    with pytest.raises(replay.Refused, match="not parked any more"):
-        replaying.move_record(letter)
-    assert (desk.client.llen(LANE.dead), desk.client.llen(LANE.list)) == (0, 1)
+def test_what_was_settled_by_hand_is_dismissed(desk: Desk) -> None:
+    for offset in range(3):
+        desk.park_record(record(offset))
+    first, *_rest = DeadRecord.objects.order_by("id").values_list("id", flat=True)
+    code, text = desk("dismiss", "--note", "why")
+    assert (code, "Name numbers" in text) == (2, True)
+    code, text = desk("dismiss", str(first), "--note", "refunded by hand")
+    assert (code, desk.open()) == (0, 2)
+    row = DeadRecord.objects.get(pk=first)
+    assert (row.note, row.dismissed_by.startswith("shell:")) == ("refunded by hand", True)
+    assert desk.client.hget(LANE.state, "parked") == b"2"
+    code, text = desk("dismiss", str(first), "--note", "again")
+    assert (code, "not all of these" in text) == (1, True)
+    assert "1 more are settled or dismissed" in desk_list(desk)
 
 
-def replay_letters(desk: Desk) -> Iterator[replay.Letter]:
-    """What is parked now."""
-    yield from read_records(desk.client, LANE)
+def desk_list(desk: Desk) -> str:
+    """What `list` prints."""
+    out = StringIO()
+    with contextlib.redirect_stdout(out):
+        assert desk("list")[0] == 0
+    return out.getvalue()
+
+
+def test_two_replays_at_once_send_once(desk: Desk) -> None:
+    """The second one would find no mark yet."""
+    desk.park(GOOD)
+    with psycopg.connect(desk.pg_dsn) as other:
+        other.execute("SELECT pg_advisory_xact_lock(%s)", [REPLAYING])
+        code, text = desk("replay", "--requests", "--yes")
+        assert (code, "another replay is going on" in text) == (1, True)
+    code, text = desk("replay", "--requests", "--yes")
+    assert (code, "replayed 1" in text) == (0, True)
 
 
 def test_a_flood_is_counted_and_bounded(desk: Desk) -> None:

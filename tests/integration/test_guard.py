@@ -9,7 +9,7 @@ from devstack.endpoints import Endpoints
 from seckill.broker import Position
 from seckill.engine import Engine, Status
 from seckill.errors import BrokerAway, RedisAway
-from seckill.fence import Guard
+from seckill.guard import Guard
 from seckill.keys import Lane
 from seckill.log_worker import LogWorker
 from seckill.shutdown import Shutdown
@@ -38,7 +38,9 @@ def test_others_decide_and_store_while_it_asks(
         storage.close()
         return {0: Position(0)}
 
-    Guard(redis_client, LANE, pg_dsn, lambda: SOURCE, committed)()
+    guard = Guard(redis_client, LANE, pg_dsn, lambda: SOURCE, committed, "test")
+    guard.admit(redis_client.info("server")["run_id"])
+    guard.close()
     engine.close()
     assert read_lane(redis_client, LANE).fence is None
 
@@ -64,8 +66,8 @@ def test_nothing_is_decided_before_kafka_has_answered(
     put_on_sale(redis_client, {1001: 5})
     asked = [unanswered]
     committed = {1: Position(3, source=SOURCE)}
-    guard = Guard(redis_client, LANE, pg_dsn, lambda: asked[-1](), lambda: committed)
-    engine = Engine(stack.redis_url, LANE, on_connect=guard)
+    guard = Guard(redis_client, LANE, pg_dsn, lambda: asked[-1](), lambda: committed, "test")
+    engine = Engine(stack.redis_url, LANE, guard=guard)
     with pytest.raises(RedisAway, match="cannot be compared with Kafka yet"):
         engine.decide([batch([body()])])
     assert waiting(redis_client) == []
@@ -73,4 +75,5 @@ def test_nothing_is_decided_before_kafka_has_answered(
     asked.append(lambda: SOURCE)
     assert engine.decide([batch([body()])])[0].status is Status.FENCED
     assert waiting(redis_client) == []
+    guard.close()
     engine.close()

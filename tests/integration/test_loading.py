@@ -12,7 +12,7 @@ from seckill.errors import RedisAway, VersionMoved
 from seckill.loading import Loader
 from seckill.models import Activity
 from seckill.redis_client import no_retry
-from tests.sale import body, load_scripts
+from tests.sale import body, buyers_of, load_scripts
 from tests.shop import LANE, Shop
 
 Hook = Callable[[], None]
@@ -44,12 +44,6 @@ def sold(shop: Shop) -> Shop:
     return shop
 
 
-def buyers(shop: Shop) -> dict[int, int]:
-    """Who counts for the limit, and with how many units."""
-    found: dict[bytes, bytes] = shop.client.hgetall(LANE.activity(1).buyers)  # type: ignore[assignment]
-    return {int(user): int(units) for user, units in found.items()}
-
-
 def interrupted(shop: Shop, after: int, meanwhile: Hook) -> Interrupted:
     """A client that is interrupted once."""
     client = Interrupted.from_url(shop.redis_url, retry=no_retry())
@@ -74,7 +68,7 @@ def test_a_first_limit_by_two(sold: Shop, after: int) -> None:
         limit(client, 2, sold.status().version)
     client.close()
     assert sold.status().user_limit == 3
-    assert buyers(sold) == {1: 1, 2: 2, 3: 1}
+    assert buyers_of(sold.client) == {1: 1, 2: 2, 3: 1}
     sold.clean()
 
 
@@ -100,7 +94,7 @@ def test_a_load_by_two(sold: Shop, after: int) -> None:
     with pytest.raises(VersionMoved):
         load(client)
     client.close()
-    assert buyers(sold) == {1: 1, 2: 2, 3: 1}
+    assert buyers_of(sold.client) == {1: 1, 2: 2, 3: 1}
 
 
 @pytest.mark.parametrize("lost", range(1, 4))
@@ -115,6 +109,6 @@ def test_a_first_limit_that_is_cut_off_and_set_again(sold: Shop, lost: int) -> N
     sold.buy(body(1))
     assert sold.buy(body(4)) == {"ACCEPTED": 1}
     sold.control.configure_fields(1, user_limit=3)
-    assert buyers(sold) == {1: 2, 2: 2, 4: 1}
+    assert buyers_of(sold.client) == {1: 2, 2: 2, 4: 1}
     assert sold.buy(body(2, {1001: 2}), body(1)) == {"LIMIT": 1, "ACCEPTED": 1}
     sold.clean()

@@ -34,7 +34,7 @@ from tests.sale import now_ms, put_on_sale
 SUITE_STEPS = 10_000
 STEPS = int(os.environ.get("MODEL_STEPS", SUITE_STEPS))
 # The most steps of one sale, and how many it has at least on the average.
-SALE_STEPS, USUAL_STEPS = 50, 43
+SALE_STEPS, USUAL_STEPS = 50, 40
 # A limit that limits nothing: buyers are counted all the same.
 NO_LIMIT = 10**12
 
@@ -155,7 +155,7 @@ class Machine(RuleBasedStateMachine):
         fields = {"user_limit": limit, "opens_at": moments[0], "closes_at": moments[1],
                   "timeout": timeout}  # fmt: skip
         pairs = [p for k, v in fields.items() for p in (k, "" if v is None else v)]
-        self._act("configure", activity, sale, ["0", "", *pairs], "buyers", position=True)
+        self._act("configure", activity, sale, ["keep", "", *pairs], "buyers", position=True)
         sale.limit, sale.timeout = limit, timeout
         sale.opens = moments[0] or 0
         sale.closes = moments[1] or FOREVER
@@ -181,11 +181,13 @@ class Machine(RuleBasedStateMachine):
     def store(self, size: int) -> None:
         """What a log worker does after it has stored a batch."""
         tail: list[bytes] = self.client.lrange(Lane().list, -size, -1)  # type: ignore[assignment]
-        keys = [Lane().list, Lane().dead]
-        taken = run_script(self.client, "trim_batch", keys, [len(tail), tail[-1], tail[0]])
-        assert taken == len(tail)
+        keys = [Lane().list, Lane().state, Lane().stored]
+        trims = int(self.client.hget(Lane().state, "trims") or 0)  # type: ignore[arg-type]
+        args = [len(tail), tail[-1], tail[0], trims, ""]
+        after, taken = run_script(self.client, "trim_batch", keys, args)
+        assert (after, taken) == (trims + 1, len(tail))
         # A worker that slept since it read this batch takes nothing more.
-        assert run_script(self.client, "trim_batch", keys, [len(tail), tail[-1], tail[0]]) == 0
+        assert run_script(self.client, "trim_batch", keys, args) == [trims + 1, 0]
         self.both.stored += taken
 
     @rule()
@@ -222,8 +224,9 @@ class Machine(RuleBasedStateMachine):
         position: bool = False, expected: int | str = "",
     ) -> None:  # fmt: skip
         names = Lane().activity(activity)
-        keys = [Lane().activities, names.state, *(getattr(names, name) for name in hashes)]
-        keys += [Lane().positions] if position else []
+        keys = [Lane().activities, Lane().state, names.state]
+        keys += [getattr(names, name) for name in hashes]
+        keys += [Lane().positions, names.new_buyers] if position else []
         head = [activity, CONTROL_CHANNEL, "machine", expected, "0"]
         answer = run_script(self.client, script, keys, [*head, *more])
         sale.version += 1

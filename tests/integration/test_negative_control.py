@@ -4,6 +4,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import msgspec
 import pytest
@@ -17,11 +18,12 @@ from seckill.batch import Batch
 from seckill.control import Control
 from seckill.engine import Engine, Reply, Status
 from seckill.keys import Lane, position_field
+from seckill.lease import PostgresOlder
 from seckill.log_worker import LogWorker
 from seckill.redis_client import connect
 from seckill.scripts import Script
 from seckill.shutdown import Shutdown
-from seckill.storage import Storage
+from seckill.storage import Storage, Stored
 from seckill.wire import Outcome
 from tests.sale import batch, body, now_ms, stock, waiting
 
@@ -198,11 +200,12 @@ def test_a_record_that_differs_in_the_second_delivery_is_a_second_one(
 class TrimsFirst(LogWorker):
     """Takes records off the list, and means to store them afterwards."""
 
-    def _store(self, *batch: object) -> None:
+    def _store(self, batch: object) -> Stored:
         """Not yet."""
+        return Stored()
 
-    def _trim(self, batch: Sequence[bytes], dead: object) -> None:
-        super()._trim(batch, [])
+    def _trim(self, batch: Any, result: Stored) -> bool:
+        super()._trim(batch, result)
         raise SystemExit("killed")
 
 
@@ -217,8 +220,9 @@ def test_trimming_before_the_commit_is_caught(
         TrimsFirst(sale, storage, Shutdown(), batch_size=4).run_once()
     report = audit(sale)
     assert broken(report) == {NEVER_LOST}
-    assert "units were taken without a record" in report.findings[0].explanation
-    # The right one after it stores what is left, and cannot bring back what is lost.
-    LogWorker(sale, storage, Shutdown()).run_once()
+    assert "was stored, and is not there any more" in report.findings[0].explanation
+    # The right one after it stores nothing until somebody has brought back what is lost.
+    with pytest.raises(PostgresOlder):
+        LogWorker(sale, storage, Shutdown()).run_once()
     storage.close()
     assert broken(audit(sale)) == {NEVER_LOST}

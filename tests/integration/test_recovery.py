@@ -19,7 +19,8 @@ from seckill import exit_codes
 from seckill.audit import audit
 from seckill.control import Control, Refused
 from seckill.engine import Engine, Status
-from seckill.fence import RECOVERING, REWOUND, fence
+from seckill.fence import RECOVERING, REWOUND, fence, new_token
+from seckill.guard import claim_of_lane
 from seckill.keys import Lane, position_field
 from seckill.log_worker import LogWorker
 from seckill.models import Activity, Item, Record, StockChange
@@ -251,6 +252,7 @@ def test_a_late_load_changes_nothing_of_a_sale_that_runs(shop: Shop) -> None:
     keys = LANE.activity(1)
     before = everything(shop.client)
     names = [keys.state, keys.stats, keys.buyers, LANE.stats, LANE.activities, keys.new_buyers]
+    names.append(LANE.state)
     late = run_script(shop.client, "load_state", names, [0, 0, 0, 0, 1, "", "over", "finished"])
     assert late == -1
     assert everything(shop.client) == before
@@ -272,15 +274,28 @@ def test_records_in_the_list_and_parked_ones_count(shop: Shop) -> None:
 
 
 def test_more_was_sold_than_postgres_allocates(shop: Shop) -> None:
-    """An act was cut off before PostgreSQL heard of it: nothing is taken back from buyers."""
+    """An allocation is raised by a person alone: until then it is a finding, and the fence
+    stays.
+    """
     shop.control.set_stock(1, {1001: 10})
     shop.buy(0, body(1, {1001: 6}))
     Item.objects.filter(item_id=1001).update(allocation=4)
     fence(shop.client, LANE, REWOUND, "test")
-    shop.recover()
+    done = recover(shop.client, LANE, SOURCE, [0, 1], "test", shop.said.append)
+    assert not done.lifted
+    assert any("sold above the allocation: 6 of 4" in f.explanation for f in done.report.findings)
+    assert any("6 sold of 4" in line for line in shop.said)
+    assert Item.objects.get(item_id=1001).allocation == 4
+    assert read_lane(shop.client).fence is not None
+
+    accepted = recover(
+        shop.client, LANE, SOURCE, [0, 1], "test", shop.said.append, accept_oversell=True
+    )
+    assert accepted.lifted
     assert shop.left() == {1001: 0}
     assert Item.objects.get(item_id=1001).allocation == 6
     assert read_lane(shop.client).activities[1].over == "sold_out"
+    assert "accepted by hand" in StockChange.objects.latest("id").detail
 
 
 def test_cut_off_it_stays_fenced_and_can_be_repeated(shop: Shop) -> None:
@@ -316,12 +331,26 @@ def test_an_operator_who_steers_meanwhile_is_not_overruled(shop: Shop) -> None:
 
     # Before the plan is made it is a part of it, after that it is not.
     assert recover(shop.client, LANE, SOURCE, [0], "test", lambda line: steer()).lifted
-    fence(shop.client, LANE, RECOVERING, "test")
+    token = new_token()
+    fence(shop.client, LANE, RECOVERING, "test", token=token)
     plan = make_plan(shop.client, LANE, SOURCE, [0])
+    claim = claim_of_lane(plan.lane)
     steer()
     before = everything(shop.client)
     with pytest.raises(Refused, match="at the same time"):
-        rebuild(shop.client, LANE, plan)
+        rebuild(shop.client, LANE, plan, claim, token)
+    assert everything(shop.client) == before
+
+
+def test_a_rebuilding_that_comes_late_finds_the_fence_of_another_one(shop: Shop) -> None:
+    shop.control.set_stock(1, {1001: 10})
+    first, second = new_token(), new_token()
+    fence(shop.client, LANE, RECOVERING, "the first", token=first)
+    plan = make_plan(shop.client, LANE, SOURCE, [0])
+    fence(shop.client, LANE, RECOVERING, "the second", token=second, replace=True)
+    before = everything(shop.client)
+    with pytest.raises(Refused, match="at the same time"):
+        rebuild(shop.client, LANE, plan, claim_of_lane(plan.lane), first)
     assert everything(shop.client) == before
 
 

@@ -9,10 +9,11 @@ import redis
 
 from devstack.endpoints import Endpoints
 from seckill.batch import Batch, Known, encode, skip
-from seckill.engine import Engine, Status
+from seckill.engine import Engine, Open, Status
 from seckill.errors import RedisAway
-from seckill.fence import REWOUND, fence, lift
+from seckill.fence import RECOVERING, REWOUND, fence, lift, new_token
 from seckill.keys import Lane, position_field
+from seckill.lease import Claim
 from seckill.stats import read_lane
 from seckill.wire import Outcome
 from tests.sale import SOURCE, batch, body, everything, now_ms, put_on_sale, stock, waiting
@@ -47,24 +48,48 @@ class TestFence:
         found = read_lane(redis_client).fence
         assert found is not None
         assert (found.word, found.why) == ("REWOUND", reply.why.removeprefix("REWOUND: "))
-        assert lift(redis_client, LANE)
+        # Nobody has the token of what the script fences: only a recovery goes over it.
+        assert not lift(redis_client, LANE, new_token())
+        token = new_token()
+        assert fence(redis_client, LANE, RECOVERING, "repair", token=token, replace=True)
+        assert lift(redis_client, LANE, token)
         assert engine.decide([batch([body(3)], 0, partition=1)])[0].status is Status.DECIDED
 
     def test_the_first_fence_stays(self, redis_client: "redis.Redis") -> None:
         assert fence(redis_client, LANE, REWOUND, "first")
         assert not fence(redis_client, LANE, REWOUND, "second")
-        assert fence(redis_client, LANE, "RECOVERING", "on purpose", replace=True)
+        token = new_token()
+        assert fence(redis_client, LANE, RECOVERING, "on purpose", token=token, replace=True)
         found = read_lane(redis_client).fence
         assert found is not None
         assert (found.word, found.why) == ("RECOVERING", "on purpose")
-        assert lift(redis_client, LANE)
-        assert not lift(redis_client, LANE)
+        assert lift(redis_client, LANE, token)
+        assert not lift(redis_client, LANE, token)
+
+    def test_a_late_lift_leaves_the_fence_of_somebody_else(
+        self, redis_client: "redis.Redis"
+    ) -> None:
+        first, second = new_token(), new_token()
+        assert fence(redis_client, LANE, RECOVERING, "the first", token=first, replace=True)
+        assert fence(redis_client, LANE, RECOVERING, "the second", token=second, replace=True)
+        assert not lift(redis_client, LANE, first)
+        assert read_lane(redis_client).fence is not None
+        assert lift(redis_client, LANE, second)
+
+    def test_a_late_fence_of_before_a_recovery_does_nothing(
+        self, redis_client: "redis.Redis"
+    ) -> None:
+        redis_client.hset(LANE.state, "generation", 2)
+        assert not fence(redis_client, LANE, REWOUND, "seen in the first", generation=1)
+        assert read_lane(redis_client).fence is None
+        assert fence(redis_client, LANE, REWOUND, "seen in the second", generation=2)
 
     def test_a_full_redis_can_be_fenced(self, redis_client: "redis.Redis") -> None:
         redis_client.config_set("maxmemory", 1)
         try:
-            assert fence(redis_client, LANE, REWOUND, "full")
-            assert lift(redis_client, LANE)
+            token = new_token()
+            assert fence(redis_client, LANE, REWOUND, "full", token=token)
+            assert lift(redis_client, LANE, token)
         finally:
             redis_client.config_set("maxmemory", 0)
 
@@ -114,12 +139,15 @@ class TestConnect:
         put_on_sale(redis_client, {1001: 10})
         calls: list[str] = []
 
-        def check() -> None:
-            calls.append("check")
-            if len(calls) == 1:
-                raise RedisAway("not now")
+        class Watch(Open):
+            def admit(self, run_id: str) -> Claim:
+                assert run_id == redis_client.info("server")["run_id"]
+                calls.append("check")
+                if len(calls) == 1:
+                    raise RedisAway("not now")
+                return super().admit(run_id)
 
-        engine = Engine(stack.redis_url, LANE, on_connect=check)
+        engine = Engine(stack.redis_url, LANE, guard=Watch())
         with pytest.raises(RedisAway):
             engine.decide([batch([body(1)])])
         assert waiting(redis_client) == []

@@ -1,14 +1,18 @@
 """The configuration: the order of its layers, and errors that a person can act on."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from redis.connection import parse_url
 
 from devstack.endpoints import STATE_FILE
 from seckill_project import config
+from seckill_project.addresses import django_database
 from seckill_project.config import (
     Client,
     ConfigError,
@@ -16,7 +20,6 @@ from seckill_project.config import (
     LogWorker,
     Section,
     Server,
-    django_database,
     load,
 )
 
@@ -147,12 +150,46 @@ def test_what_is_empty_leaves_the_defaults(layers: Layers, text: str) -> None:
 
 
 def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
-    settings = load(
-        Server,
-        {},
-        {"SECKILL_CONFIG": str(tmp_path / "none.yaml"), "SECKILL_DEVSTACK": str(tmp_path)},
-    )
+    environ = {"SECKILL_CONFIG": os.devnull, "SECKILL_DEVSTACK": str(tmp_path)}
+    settings = load(Server, {}, environ)
     assert (settings.brokers, settings.stock, settings.timeout) == ("localhost:9092", {}, None)
+
+
+def test_a_file_that_is_named_has_to_be_there(tmp_path: Path) -> None:
+    missing = tmp_path / "sale.yaml"
+    environ = {"SECKILL_CONFIG": str(missing), "SECKILL_DEVSTACK": str(tmp_path)}
+    with pytest.raises(ConfigError) as wrong:
+        load(Server, {}, environ)
+    assert str(wrong.value) == (
+        f"SECKILL_CONFIG: there is no file {missing}; name one that is there, or /dev/null for none"
+    )
+    # An empty variable is no variable: the project's own file counts, which changes nothing.
+    empty = {**environ, "SECKILL_CONFIG": ""}
+    assert load(Server, {}, empty) == load(Server, {}, {**environ, "SECKILL_CONFIG": os.devnull})
+
+
+@pytest.mark.parametrize("section", [LogWorker, ControlApi])
+def test_the_servers_stores_count_where_a_section_names_none(
+    layers: Layers, section: type[Section]
+) -> None:
+    layers.embed()
+    file = "server: {redis_url: 'redis://s', pg_dsn: 'postgres://s'}\n"
+    found = layers.load(section, file)
+    assert (found.redis_url, found.pg_dsn) == ("redis://s", "postgres://s")
+    own = f"{file}{section.name}: {{redis_url: 'redis://own'}}"
+    found = layers.load(section, own)
+    assert (found.redis_url, found.pg_dsn) == ("redis://own", "postgres://s")
+    found = layers.load(
+        section, own, SECKILL_REDIS_URL="redis://environment", flags={"pg_dsn": "postgres://flag"}
+    )
+    assert (found.redis_url, found.pg_dsn) == ("redis://environment", "postgres://flag")
+    # Only the stores, and only from there.
+    file = "server: {metrics_port: 9101}\nclient: {log_format: json}"
+    found = layers.load(section, file)
+    assert (found.metrics_port, found.log_format) == (0, "text")
+    assert found.redis_url == "redis://:v@127.0.0.1:21002/0"
+    text = complaint(layers, section, "server: {pg_dsn: 'postgres://h:port/d'}")
+    assert text.startswith(f"{layers.file}: server.pg_dsn: its port is no number")
 
 
 @pytest.mark.parametrize(
@@ -271,10 +308,27 @@ SECRET = "hunter2"
         ("redis_url", f"redis://:{SECRET}@localhost:port/0"),
         ("redis_url", f"redis://:{SECRET}/x@localhost/0"),
         ("redis_url", f"redis://[:{SECRET}@localhost/0"),
+        ("redis_url", f"redis://:12#{SECRET}@localhost/0"),
+        ("redis_url", f"redis://:12#{SECRET}"),
+        ("redis_url", f"redis://{SECRET}#@localhost/0"),
+        ("redis_url", f"redis://:x@{SECRET}#y@localhost/0"),
+        ("redis_url", f"redis://:x@{SECRET}?y@localhost/0"),
+        ("redis_url", f"rediss://:x@{SECRET}/y@localhost/0"),
+        ("redis_url", f"redis://u:12/{SECRET}@localhost:6379/0"),
+        ("redis_url", f"unix://:{SECRET}/x@/run/redis.sock"),
         ("pg_dsn", f"mysql://u:{SECRET}@localhost/d"),
         ("pg_dsn", f"postgresql://u:%{SECRET}@localhost/d"),
         ("pg_dsn", f"postgresql://u:{SECRET}@localhost:5432/d?nonsense={SECRET}"),
         ("pg_dsn", f"postgresql://u:{SECRET}@[localhost/d"),
+        ("pg_dsn", f"postgresql://u:x@{SECRET}@localhost/d"),
+        ("pg_dsn", f"postgresql://u:12/{SECRET}@localhost/d"),
+        ("pg_dsn", f"postgresql://u:x@y/{SECRET}@localhost/d"),
+        ("brokers", f"kafka://u:{SECRET}@localhost:9092"),
+        ("brokers", f"u:{SECRET},x#y@localhost:9092"),
+        ("topic", f"redis://:{SECRET}@localhost"),
+        ("stock", f"redis://u:{SECRET}@localhost"),
+        ("otlp_endpoint", f"http://u:12#{SECRET}@localhost"),
+        ("otlp_endpoint", f"grpc://u:{SECRET}@localhost"),
     ],
 )
 def test_an_address_that_cannot_be_read_is_not_repeated(
@@ -287,6 +341,46 @@ def test_an_address_that_cannot_be_read_is_not_repeated(
     ):
         assert key.replace("_", "") in text.lower().replace("_", "").replace("-", "")
         assert SECRET not in text
+
+
+@pytest.mark.parametrize(
+    "password", ["p#w", "p?w", "p/w", "p@w", "p:w", "p%w", "p w", "#", "12#34"]
+)
+def test_a_password_with_odd_characters_is_written_in_percent(
+    layers: Layers, password: str
+) -> None:
+    written = quote(password, safe="")
+    for host in ("h", "h:6379", "[::1]:6379"):
+        settings = layers.load(
+            flags={
+                "redis_url": f"redis://:{written}@{host}/2",
+                "pg_dsn": f"postgres://u:{written}@{host}/d",
+            }
+        )
+        found = parse_url(settings.redis_url)
+        assert (found["password"], found["db"]) == (password, 2)
+        assert found["host"] == django_database(settings.pg_dsn)["HOST"]
+        assert django_database(settings.pg_dsn)["PASSWORD"] == password
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "unix:///run/redis@1/redis.sock?db=1",
+        "unix://:pw@/run/redis.sock",
+        "redis://:a@b@h/0",
+        "redis://h?db=2",
+    ],
+)
+def test_addresses_that_are_read_as_they_look(layers: Layers, url: str) -> None:
+    assert layers.load(flags={"redis_url": url}).redis_url == url
+
+
+@pytest.mark.parametrize(
+    "word", [f"*{SECRET}", f"!{SECRET}", f"&{SECRET} &{SECRET}x", f"'{SECRET}"]
+)
+def test_a_password_that_yaml_takes_for_its_own_is_not_repeated(layers: Layers, word: str) -> None:
+    assert SECRET not in complaint(layers, file=f"server: {{sasl_password: {word}}}")
 
 
 def test_secrets_are_in_no_message_and_no_repr(layers: Layers) -> None:

@@ -9,7 +9,9 @@ import pytest
 import redis
 
 from seckill.batch import Batch, Known, encode, skip
-from seckill.engine import Reply, Status, is_transient
+from seckill.engine import Reply, Status
+from seckill.errors import RedisAway, RedisRefuses
+from seckill.redis_client import judged
 from seckill.wire import MAX_ID, Outcome
 from tests.sale import SOURCE, body
 
@@ -107,13 +109,30 @@ def test_a_reply_counts_by_outcome() -> None:
     ids=lambda refused: f"{type(refused).__name__}: {str(refused)[:12]}",
 )
 def test_what_redis_cannot_do_now(refused: Exception) -> None:
-    assert is_transient(refused)
+    meaning = judged(refused)
+    assert type(meaning) is RedisAway
+    assert "is away" in str(meaning)
 
 
 @pytest.mark.parametrize(
     "refused",
     [
         redis.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value"),
+        redis.ResponseError("BROKEN field 1 of {seckill:logs}:1:stats is no number"),
+        redis.exceptions.NoPermissionError("this user may not run LPUSH on seckill:logs"),
+        redis.AuthenticationError("invalid username-password pair or user is disabled."),
+    ],
+    ids=lambda refused: f"{type(refused).__name__}: {str(refused)[:9]}",
+)
+def test_what_a_person_must_mend_is_refused_and_not_away(refused: Exception) -> None:
+    meaning = judged(refused)
+    assert type(meaning) is RedisRefuses
+    assert str(meaning) == f"Redis refuses: {refused}"
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
         redis.ResponseError("user_script:12: attempt to compare nil with number"),
         redis.ResponseError("BADBATCH the requests end at 5, not at 6"),
         ValueError("x"),
@@ -121,7 +140,7 @@ def test_what_redis_cannot_do_now(refused: Exception) -> None:
     ids=lambda refused: str(refused)[:9],
 )
 def test_what_is_a_bug(refused: Exception) -> None:
-    assert not is_transient(refused)
+    assert judged(refused) is refused
 
 
 OVER = {1: Known(3, True, frozenset())}

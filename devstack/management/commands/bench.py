@@ -14,7 +14,6 @@ from typing import Any
 
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from rich.console import Console
 
 from devstack.bench import deciding, flow, growth, lanes, rig, storing
 from devstack.bench.figures import AuditFailed, Figure, machine, tables
@@ -25,6 +24,7 @@ from devstack.sale import worker_environment
 from devstack.stack import Stack
 from seckill import exit_codes
 from seckill.broker.topics import Topics
+from seckill.console import Console
 from seckill.management.arguments import positive, readable_errors, use_database
 from seckill.redis_client import connect
 from seckill_project.config import BASE_DIR, Server, load
@@ -99,7 +99,7 @@ class Command(BaseCommand):
             ends.callback(stack.remove)
             try:
                 with readable_errors():
-                    endpoints = stack.up(console.print, owner_pid=os.getpid())
+                    endpoints = stack.up(console.say, owner_pid=os.getpid())
                     environment = worker_environment(endpoints.as_env())
                     crew = Crew(BASE_DIR, Path(folder) / "logs", environment)
                     ends.callback(crew.stop)
@@ -109,7 +109,7 @@ class Command(BaseCommand):
                     client = connect(endpoints.redis_url)
                     about = machine(client, endpoints.pg_dsn)
                     topics = ends.enter_context(Topics(server))
-                    bench = Rig(server, client, crew, stack, topics, size, console.print)
+                    bench = Rig(server, client, crew, stack, topics, size, console.say)
                     for name in chosen:
                         figures += SCENARIOS[name](bench)
             except AuditFailed as failed:

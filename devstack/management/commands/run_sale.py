@@ -9,7 +9,6 @@ from typing import Any
 
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from rich.console import Console
 
 from devstack.crew import Crew
 from devstack.endpoints import DevstackError
@@ -22,6 +21,7 @@ from loadgen.profile_file import read_profile
 from seckill import exit_codes
 from seckill.accounts import Unusable, make_admin, make_api_key
 from seckill.broker.topics import Topics
+from seckill.console import Console
 from seckill.errors import ServiceAway
 from seckill.management.arguments import positive, readable_errors, use_database
 from seckill.models import ApiKey
@@ -117,7 +117,7 @@ class Command(BaseCommand):
     ) -> int:
         folder = devstack_folder(os.environ)
         stack = Stack(folder)
-        endpoints = stack.up(console.print, owner_pid=os.getpid())
+        endpoints = stack.up(console.say, owner_pid=os.getpid())
         environment = worker_environment(endpoints.as_env())
         crew = Crew(BASE_DIR, logs_folder(folder), environment)
         topics = None
@@ -135,7 +135,7 @@ class Command(BaseCommand):
                 topics=topics,
                 crew=crew,
                 shutdown=shutdown,
-                say=console.print,
+                say=console.say,
                 show=view.show,
                 port=port,
             )

@@ -6,7 +6,6 @@ import time
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from rich.console import Console
 
 from loadgen import fleet
 from loadgen.plan import NO_PROFILE, Load, make_load
@@ -17,6 +16,7 @@ from loadgen.sender import LEAD_S, run
 from seckill import exit_codes
 from seckill.broker.producer import CONNECT_S, Producer, open_producer
 from seckill.broker.topics import DEFAULT_PARTITIONS, Topics
+from seckill.console import Console, console_on
 from seckill.errors import BrokerAway
 from seckill.logs import configure_logging, speaker
 from seckill.management.arguments import (
@@ -215,6 +215,6 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(report.as_json())
         else:
-            report.print_table(Console(file=self.stdout))  # type: ignore[arg-type]
+            report.print_table(console_on(self.stdout))
             self.stdout.write("The picture of the sale, once it is decided: manage.py report")
         return exit_codes.OK if report.complete or report.stopped else exit_codes.FAILED

@@ -1,7 +1,6 @@
 """`manage.py audit`: prove the invariants, or name the first culprit."""
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Iterator
@@ -11,7 +10,6 @@ from typing import Any
 import redis
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
-from rich.console import Console
 
 from seckill import exit_codes
 from seckill.audit import CannotCheck, Report, audit
@@ -19,11 +17,13 @@ from seckill.audit_kafka import KafkaAudit, KafkaReport, Progress
 from seckill.audit_report import print_kafka_report, print_report
 from seckill.audit_watch import Watch, watch_line
 from seckill.broker.reader import CannotRead, TopicReader
+from seckill.console import Console
 from seckill.errors import RedisAway, ServiceAway
 from seckill.keys import Lane
 from seckill.last_audit import write_last_audit
 from seckill.management.acts import shell_actor
 from seckill.management.arguments import readable_errors, use_database
+from seckill.printable import json_text
 from seckill.redis_client import connect
 from seckill.shutdown import Shutdown
 from seckill_project.config import Server, load
@@ -90,11 +90,14 @@ class Command(BaseCommand):
             section = load(Server, {name: options[name] for name in names})
             use_database(section.pg_dsn)
         self.json = options["json"]
-        self.client = connect(section.redis_url)
         self.console = Console(soft_wrap=True, highlight=False)
-        if options["watch"]:
-            self._watch(options["watch"])
-            return
+        with connect(section.redis_url) as self.client:
+            if options["watch"]:
+                self._watch(options["watch"])
+            else:
+                self._look(section, options)
+
+    def _look(self, section: Server, options: dict[str, Any]) -> None:
         try:
             report = audit(self.client)
             kafka = self._read_kafka(section) if options["kafka"] else None
@@ -107,7 +110,7 @@ class Command(BaseCommand):
         self._keep(report, "audit --kafka" if kafka else "audit")
         if self.json:
             document = {**report.as_json(), "kafka": kafka.as_json() if kafka else None}
-            self.stdout.write(json.dumps(document, ensure_ascii=False, indent=2))
+            self.stdout.write(json_text(document, 2))
         else:
             if kafka is not None:
                 print_kafka_report(kafka, self.console)
@@ -127,8 +130,8 @@ class Command(BaseCommand):
         def tell(done: int, total: int) -> None:
             nonlocal told_at
             if time.monotonic() - told_at > PROGRESS_S:
-                self.stderr.write(f"\rreading Kafka: {done:,} of {total:,} messages", ending="")
-                self.stderr.flush()
+                sys.stderr.write(f"\rreading Kafka: {done:,} of {total:,} messages")
+                sys.stderr.flush()
                 told_at = time.monotonic()
 
         if not sys.stderr.isatty():
@@ -137,7 +140,7 @@ class Command(BaseCommand):
         try:
             yield tell
         finally:
-            self.stderr.write("\r\033[K", ending="")
+            sys.stderr.write("\r\033[K")
 
     def _watch(self, interval_s: float) -> None:
         with Shutdown() as shutdown:
@@ -165,7 +168,7 @@ class Command(BaseCommand):
         self.stdout.flush()
 
     def _line(self, document: dict[str, Any]) -> None:
-        self.stdout.write(json.dumps(document, ensure_ascii=False))
+        self.stdout.write(json_text(document))
         self.stdout.flush()
 
     def _keep(self, report: Report, how: str) -> None:
@@ -186,7 +189,7 @@ class Command(BaseCommand):
     def _could_not(self, reason: str) -> None:
         self._write(None, 0, reason, "audit")
         if self.json:
-            self.stdout.write(json.dumps({"schema": 1, "clean": None, "reason": reason}))
+            self.stdout.write(json_text({"schema": 1, "clean": None, "reason": reason}))
         raise CommandError(f"could not check: {reason}", returncode=exit_codes.USAGE)
 
 

@@ -3,18 +3,21 @@
 import argparse
 import base64
 import itertools
-import json
 from collections.abc import Iterator
 from typing import Any
 
-import redis
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from rich.console import Console
+from django.db.models import Q
+from django.db.models.functions import Now
 
 from seckill import exit_codes
+from seckill.console import Console
+from seckill.dead_records import Kind
 from seckill.errors import Refused
 from seckill.keys import Lane
-from seckill.management.arguments import readable_errors
+from seckill.management.acts import database_errors, refusals, shell_actor
+from seckill.management.arguments import readable_errors, use_database
+from seckill.models import DeadRecord
 from seckill.parked import (
     REQUEST,
     Letter,
@@ -23,12 +26,13 @@ from seckill.parked import (
     is_request,
     pile_records,
     pile_requests,
-    printable,
     read_records,
+    tell_parked,
 )
 from seckill.parked_report import origin_text, piles_json, print_piles, when_text
+from seckill.printable import json_text, printable
 from seckill.redis_client import connect
-from seckill.replay import Replay
+from seckill.replay import Replay, one_at_a_time
 from seckill_project.config import Server, load
 
 # Letters that are shown of each kind, unless told otherwise.
@@ -43,18 +47,26 @@ def _letters(text: str) -> int:
     return int(text)
 
 
+def _records_of(origin: str) -> Iterator[Letter]:
+    """The dead records of an origin; none for a text that is no origin."""
+    return read_records(origin) if origin.count(":") == 2 else iter(())
+
+
 class Command(BaseCommand):
     """Look, or plan and do."""
 
     help = (
-        "What is parked: requests that were INVALID (topic <topic>.dead) and accepted records "
-        "that PostgreSQL refused (list seckill:logs:dead). Exit codes: 0 done, 1 refused or not "
+        "What is parked: requests that were INVALID (topic <topic>.dead) and entries of the list "
+        "that could not become rows (table seckill_deadrecord): refused by PostgreSQL, no records "
+        "at all, or decided on a Redis that did not lead. Exit codes: 0 done, 1 refused or not "
         "found, 2 wrong command line or configuration, 3 a service could not be reached."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """The three verbs, and addresses."""
-        verbs = parser.add_subparsers(dest="verb", required=True, metavar="list|show|replay")
+        verbs = parser.add_subparsers(
+            dest="verb", required=True, metavar="list|show|replay|dismiss"
+        )
         looking = verbs.add_parser("list", help="how many, by reason, and the newest ones")
         looking.add_argument("--newest", type=_letters, default=NEWEST, metavar="N")
         show = verbs.add_parser("show", help="everything of one origin, body included")
@@ -70,52 +82,80 @@ class Command(BaseCommand):
             "--again", action="store_true", help="requests that were sent again too"
         )
         replay.add_argument("--yes", action="store_true", help="do it")
-        for verb in (looking, show, replay):
-            if verb is not replay:
+        dismiss = verbs.add_parser(
+            "dismiss", help="dead records that were settled by hand: they are no alarm any more"
+        )
+        dismiss.add_argument("numbers", nargs="*", type=_letters, metavar="NUMBER")
+        dismiss.add_argument("--unreadable", action="store_true", help="all that are no records")
+        dismiss.add_argument(
+            "--overlap", action="store_true", help="all of a Redis that did not lead"
+        )
+        dismiss.add_argument("--note", required=True, help="what was done about them")
+        for verb in (looking, show, replay, dismiss):
+            if verb in (looking, show):
                 verb.add_argument("--json", action="store_true", help="print JSON (schema 1)")
             verb.add_argument("--redis-url", metavar="URL", help="Redis or Valkey")
+            verb.add_argument("--pg-dsn", metavar="DSN", help="PostgreSQL")
             verb.add_argument("--brokers", metavar="HOST:PORT,...", help="Kafka")
             verb.add_argument("--topic", metavar="NAME", help="topic of the requests")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Exit code as in the help."""
         with readable_errors():
-            names = ("redis_url", "brokers", "topic")
+            names = ("redis_url", "pg_dsn", "brokers", "topic")
             self.section = load(Server, {name: options[name] for name in names})
+            use_database(self.section.pg_dsn)
             self.client = connect(self.section.redis_url)
             self.lane = Lane()
+            verbs = {
+                "list": self._list,
+                "show": self._show,
+                "replay": self._replay,
+                "dismiss": self._dismiss,
+            }
             try:
-                {"list": self._list, "show": self._show, "replay": self._replay}[options["verb"]](
-                    options
-                )
+                with database_errors(), refusals():
+                    verbs[options["verb"]](options)
             finally:
                 self.client.close()
 
+    def _dismiss(self, options: dict[str, Any]) -> None:
+        kinds = [kind for kind in ("unreadable", "overlap") if options[kind]]
+        if not (options["numbers"] or kinds):
+            raise CommandError(
+                "which? Name numbers (dead_letters list), or --unreadable, or --overlap",
+                returncode=exit_codes.USAGE,
+            )
+        wanted = DeadRecord.objects.filter(dismissed_at=None).filter(
+            Q(pk__in=options["numbers"]) | Q(kind__in=kinds)
+        )
+        done = wanted.update(
+            dismissed_at=Now(), dismissed_by=shell_actor(), note=options["note"][:500]
+        )
+        tell_parked(self.client, self.lane)
+        self.stdout.write(f"dismissed {done:,}")
+        if done < len(set(options["numbers"])):
+            raise CommandError(
+                "not all of these numbers are there, or some were dismissed before",
+                returncode=exit_codes.FAILED,
+            )
+
     def _list(self, options: dict[str, Any]) -> None:
         requests = pile_requests(self.section, options["newest"])
-        records = pile_records(self.client, self.lane, options["newest"])
+        records = pile_records(options["newest"])
         topic = self.section.topic
         if options["json"]:
-            document = piles_json(requests, records, topic, self.lane)
-            self.stdout.write(json.dumps(document, ensure_ascii=False, indent=2))
+            document = piles_json(requests, records, topic)
+            self.stdout.write(json_text(document, 2))
         else:
             console = Console(soft_wrap=True, highlight=False)
-            print_piles(requests, records, topic, self.lane, self._memory(), console)
-
-    def _memory(self) -> str:
-        try:
-            memory: dict[str, Any] = self.client.info("memory")
-        except redis.RedisError as away:
-            return f"unknown: {away}"
-        most = memory.get("maxmemory") or 0
-        bound = f"{most / 2**20:,.0f} MB" if most else "no maxmemory set"
-        return f"{memory['used_memory'] / 2**20:,.0f} MB used, {bound}"
+            print_piles(requests, records, topic, console)
 
     def _show(self, options: dict[str, Any]) -> None:
         requests = Requests(self.section)
         found = [
             letter
-            for letter in itertools.chain(requests.letters(), read_records(self.client, self.lane))
+            for letter in itertools.chain(requests.letters(), _records_of(options["origin"]))
             if letter.origin == options["origin"]
         ]
         if not found:
@@ -132,11 +172,13 @@ class Command(BaseCommand):
                 }
                 for letter in found
             ]
-            self.stdout.write(json.dumps({"schema": 1, "letters": letters}, indent=2))
+            self.stdout.write(json_text({"schema": 1, "letters": letters}, 2))
             return
         for letter in found:
-            self.stdout.write(f"{letter.kind} {origin_text(letter)}")
-            self.stdout.write(f"  reason: {printable(letter.reason.encode(), 400)}")
+            self.stdout.write(f"{letter.kind} {printable(origin_text(letter))}")
+            self.stdout.write(f"  reason: {printable(letter.reason[:400])}")
+            if letter.odd:
+                self.stdout.write(f"  odd:    {printable(letter.odd)}")
             self.stdout.write(f"  when:   {when_text(letter.at_ms)}")
             if letter.origin in requests.replayed and letter.kind == REQUEST:
                 self.stdout.write("  it was sent again already")
@@ -146,12 +188,16 @@ class Command(BaseCommand):
                 self.stdout.write(f"    {line}")
 
     def _replay(self, options: dict[str, Any]) -> None:
-        wanted = set(options["origins"])
-        if not (wanted or options["requests"] or options["records"]):
+        if not (options["origins"] or options["requests"] or options["records"]):
             raise CommandError(
                 "what is to be replayed? Name origins, or --requests, or --records",
                 returncode=exit_codes.USAGE,
             )
+        with one_at_a_time():
+            self._replay_wanted(options)
+
+    def _replay_wanted(self, options: dict[str, Any]) -> None:
+        wanted = set(options["origins"])
         requests = Requests(self.section)
         letters: dict[str, Letter] = {}
         still_invalid = 0
@@ -172,9 +218,8 @@ class Command(BaseCommand):
 
         def say(letter: Letter, text: str) -> None:
             if next(lines) <= MOST_LINES:
-                self.stdout.write(
-                    f"{letter.kind} {origin_text(letter)}: {printable(text.encode(), 300)}"
-                )
+                line = f"{letter.kind} {origin_text(letter)}: {text[:300]}"
+                self.stdout.write(printable(line))
 
         if options["yes"]:
             done, refused = replay.send_requests(letters.values(), say)
@@ -195,7 +240,7 @@ class Command(BaseCommand):
                 refused += 1
         missing = len(wanted - seen)
         for origin in sorted(wanted - seen):
-            self.stdout.write(f"{origin}: not parked")
+            self.stdout.write(f"{printable(origin)}: not parked")
         total = next(lines) - 1
         if total > MOST_LINES:
             self.stdout.write(f"... and {total - MOST_LINES:,} more")
@@ -221,10 +266,10 @@ class Command(BaseCommand):
         return 0
 
     def _wanted_records(self, wanted: set[str], *, every: bool) -> Iterator[Letter]:
-        """The oldest first: they are found at once then. What is read is a copy of the list."""
+        """The oldest first."""
         found = [
             letter
-            for letter in read_records(self.client, self.lane)
-            if every or letter.origin in wanted
+            for letter in read_records()
+            if letter.origin in wanted or (every and letter.open and letter.dead != Kind.OVERLAP)
         ]
         return reversed(found)

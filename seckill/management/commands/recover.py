@@ -1,17 +1,21 @@
 """`manage.py recover`: rebuild Redis after a loss, from PostgreSQL, the list and Kafka."""
 
-import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import redis
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from rich.console import Console
 from rich.table import Table
 
 from seckill import exit_codes
 from seckill.audit import CannotCheck
+from seckill.audit_totals import snapshot
+from seckill.broker.reader import CannotRead, TopicReader
 from seckill.broker.topics import Topics
+from seckill.console import Console
 from seckill.errors import BrokerAway, Refused
 from seckill.keys import Lane
 from seckill.management.acts import database_errors, shell_actor
@@ -22,9 +26,11 @@ from seckill.management.arguments import (
     use_database,
 )
 from seckill.management.commands.audit import print_report
-from seckill.recovery import recover
-from seckill.recovery_plan import Plan, make_plan
+from seckill.printable import json_text
+from seckill.recovery import FROM_KAFKA, recover
+from seckill.recovery_plan import Plan, make_plan, postgres_state
 from seckill.redis_client import connect
+from seckill.stats import read_lane
 from seckill_project.config import Server, load
 
 # Rows of a table that are printed; the others are summed up.
@@ -43,6 +49,27 @@ class Topic:
     missing: str = ""
 
 
+@contextmanager
+def _reader(server: Server, *, wanted: bool) -> Iterator[TopicReader | None]:
+    """The sale's topic, to be read again; None unless it is wanted."""
+    if not wanted:
+        yield None
+        return
+    with TopicReader(server) as reader:
+        yield reader
+
+
+def _fence_now(client: "redis.Redis", lane: Lane) -> str:
+    """Whether the sale goes on after a refusal, in words."""
+    if read_lane(client, lane).fence is None:
+        return "Nothing was changed"
+    return "The lane is fenced, and stays so: nothing is decided"
+
+
+def _refused(why: str) -> CommandError:
+    return CommandError(why, returncode=exit_codes.FAILED)
+
+
 class Command(BaseCommand):
     """Plan, show, and with --apply carry out."""
 
@@ -52,14 +79,28 @@ class Command(BaseCommand):
         "records. What was sold stays sold to the same buyers. Without --apply it changes nothing "
         "and prints the plan. With it: all deciding is stopped, Redis is rebuilt, the audit runs, "
         "and the sale goes on only if that is clean. Consumers and log workers may run meanwhile. "
-        "--apply needs Kafka, which says where each partition stands. "
-        "Exit codes: 0 planned or done, 1 the audit is not clean and the fence stays, 2 wrong "
-        "command line or configuration, 3 a service could not be reached."
+        "--apply needs Kafka, which says where each partition stands. Where PostgreSQL, or the "
+        "list in Redis, has lost orders that were accepted, --apply is refused without "
+        "--from-kafka, which stores exactly these again from the topic. An allocation is never "
+        "raised by itself: where more is sold than was put on sale the fence stays, until a person "
+        "says --accept-oversell. Exit codes: 0 planned or done, 1 refused, or the audit is not "
+        "clean and the fence stays, 2 wrong command line or configuration, 3 a service could not "
+        "be reached."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """What to do, and where the sale is."""
         parser.add_argument("--apply", action="store_true", help="carry the plan out")
+        parser.add_argument(
+            "--from-kafka",
+            action="store_true",
+            help="store accepted orders again that PostgreSQL or the list has lost, from the topic",
+        )
+        parser.add_argument(
+            "--accept-oversell",
+            action="store_true",
+            help="raise an allocation to what is sold, where that is more; journalled",
+        )
         parser.add_argument("--json", action="store_true", help="print a JSON object (schema 1)")
         add_section_flags(parser, Server)
 
@@ -69,34 +110,48 @@ class Command(BaseCommand):
         with readable_errors():
             server = load(Server, section_flags(options, Server))
             use_database(server.pg_dsn)
-            client, lane = connect(server.redis_url), Lane()
+            lane = Lane()
             topic = look_at_topic(server, with_ends=not options["apply"])
             if topic.missing and options["apply"]:
                 raise CommandError(
                     f"refused, nothing was changed: {topic.missing}",
                     returncode=exit_codes.UNREACHABLE,
                 )
-            with database_errors():
+            with connect(server.redis_url) as client, database_errors():
                 if topic.source is None or not options["apply"]:
-                    plan = make_plan(client, lane, topic.source, topic.partitions)
+                    with snapshot():
+                        plan = make_plan(client, lane, topic.source, topic.partitions)
+                    plan.older = postgres_state(client, lane).older
                     self._show(plan, topic, console, as_json=options["json"])
                     return
                 try:
-                    done = recover(
-                        client, lane, topic.source, topic.partitions, shell_actor(), console.print
-                    )
+                    with _reader(server, wanted=options["from_kafka"]) as reader:
+                        done = recover(
+                            client,
+                            lane,
+                            topic.source,
+                            topic.partitions,
+                            shell_actor(),
+                            console.say,
+                            topic=reader,
+                            accept_oversell=options["accept_oversell"],
+                        )
+                except CannotRead as reason:
+                    raise _refused(f"refused, nothing was changed: {reason}") from None
                 except CannotCheck as reason:
-                    raise CommandError(
-                        f"rebuilt, but not audited: {reason}. The fence stays; run it again",
-                        returncode=exit_codes.FAILED,
+                    raise _refused(
+                        f"rebuilt, but not audited: {reason}. The fence stays; run it again"
                     ) from None
                 except Refused as refused:
-                    raise CommandError(
-                        f"{refused}. The fence stays", returncode=exit_codes.FAILED
-                    ) from None
+                    raise _refused(f"refused: {refused}. {_fence_now(client, lane)}") from None
         if options["json"]:
-            document = {"schema": 1, "applied": True, "generation": done.generation}
-            self.stdout.write(json.dumps(document | {"audit": done.report.as_json()}, indent=2))
+            document = {
+                "schema": 1,
+                "applied": True,
+                "generation": done.generation,
+                "restored": done.restored,
+            }
+            self.stdout.write(json_text(document | {"audit": done.report.as_json()}, 2))
         else:
             print_report(done.report, console)
         if not done.lifted:
@@ -116,6 +171,7 @@ class Command(BaseCommand):
                 "schema": 1,
                 "applied": False,
                 "needed": plan.needed,
+                "postgres_is_older": plan.older,
                 "fence": asdict(plan.lane.fence) if plan.lane.fence else None,
                 "activities": [
                     {
@@ -128,7 +184,7 @@ class Command(BaseCommand):
                 "recovered": plan.recovered,
                 "notes": plan.notes,
             }
-            self.stdout.write(json.dumps(document, indent=2, ensure_ascii=False))
+            self.stdout.write(json_text(document, 2))
             return
         print_plan(plan, topic, console)
 
@@ -157,11 +213,14 @@ def look_at_topic(server: Server, *, with_ends: bool) -> Topic:
 def print_plan(plan: Plan, topic: Topic, console: Console) -> None:
     """The plan for people."""
     if plan.lane.fence:
-        console.print(f"fenced: {plan.lane.fence.word}: {plan.lane.fence.why}")
+        console.say(f"fenced: {plan.lane.fence.word}: {plan.lane.fence.why}")
+    if plan.older:
+        console.say(f"ATTENTION: {plan.older}")
+        console.print(f"  {FROM_KAFKA}")
     if not plan.needed:
         console.print("Redis has what the records prove, and is not fenced: nothing to recover")
         for note in plan.notes:
-            console.print(f"  note: {note}")
+            console.say(f"  note: {note}")
         return
     table = Table("activity", "item", "allocation", "sold", "left in Redis", "left after", "")
     rows = [(activity, item) for activity in plan.activities for item in activity.items]
@@ -202,9 +261,9 @@ def print_plan(plan: Plan, topic: Topic, console: Console) -> None:
             f"with {activity.units:,} units stay sold to their buyers{buyers}"
         )
         for change in activity.changes[:ROWS]:
-            console.print(f"    {change}")
+            console.say(f"    {change}")
     console.print(
-        f"  records: {plan.lane.waiting:,} in the list, {plan.lane.dead:,} parked; all count"
+        f"  records: {plan.lane.waiting:,} in the list, {plan.lane.dead:,} kept apart; all count"
     )
     if plan.recovered > plan.lane.recovered:
         console.print(
@@ -212,5 +271,5 @@ def print_plan(plan: Plan, topic: Topic, console: Console) -> None:
             "left no record: they were not accepted, and count as recovered"
         )
     for note in plan.notes:
-        console.print(f"  note: {note}")
+        console.say(f"  note: {note}")
     console.print("Nothing was changed. Carry it out: manage.py recover --apply")

@@ -1,6 +1,8 @@
 """`manage.py report`: the picture of a sale as one HTML file."""
 
+import argparse
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,7 @@ class Command(BaseCommand):
             help="activity (default: %(default)s)",
         )  # fmt: skip
         parser.add_argument(
-            "--output", type=Path, default=Path("report.html"), metavar="FILE",
+            "--output", type=_file, default=Path("report.html"), metavar="FILE",
             help="file to write (default: %(default)s)",
         )  # fmt: skip
         parser.add_argument(
@@ -54,9 +56,9 @@ class Command(BaseCommand):
             server = load(Server, {name: options[name] for name in names})
             use_database(server.pg_dsn)
             try:
-                with database_errors():
+                with database_errors(), connect(server.redis_url) as client:
                     report = collect(
-                        connect(server.redis_url),
+                        client,
                         server,
                         options["activity_id"],
                         messages=max(0, options["messages"]),
@@ -71,3 +73,14 @@ class Command(BaseCommand):
                     returncode=exit_codes.FAILED,
                 ) from None
         self.stdout.write(f"{options['output'].resolve()}")
+
+
+def _file(name: str) -> Path:
+    """A file's name from the command line."""
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError(
+            f"{name!r} is no name of a file in this locale; choose another, or set LC_ALL=C.UTF-8"
+        ) from None
+    return Path(name)

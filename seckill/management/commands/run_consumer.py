@@ -1,7 +1,7 @@
 """`manage.py run_consumer`: decide requests from Kafka in Redis."""
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -10,7 +10,8 @@ from seckill import exit_codes
 from seckill.broker.topics import Topics
 from seckill.consumer_group import ConsumerGroup
 from seckill.control import Control
-from seckill.errors import Refused
+from seckill.errors import PostgresAway, Refused
+from seckill.fitness import check_postgres, check_redis
 from seckill.keys import Lane
 from seckill.logs import configure_logging, speaker
 from seckill.management.acts import activity_number, database_errors
@@ -41,6 +42,7 @@ class Command(BaseCommand):
         "Decide requests: read them from Kafka, decide them in batches in Redis. Runs until "
         "SIGTERM or Ctrl-C, which finish the batch in flight, commit it and exit 0; a second "
         "signal exits at once with 130. Exit codes: 0 stopped or drained, 2 wrong configuration, "
+        "or a service that cannot carry a sale (its version, its policy, a missing right), "
         "3 a service could not be reached within --connect-timeout."
     )
 
@@ -76,13 +78,17 @@ class Command(BaseCommand):
             ends.enter_context(
                 serve_metrics(server.metrics_host, server.metrics_port, server.redis_url, Lane())
             )
-            client = connect(server.redis_url)
+            client = ends.enter_context(connect(server.redis_url))
             try:
                 attempt_s = min(KAFKA_ATTEMPT_S, max(1.0, server.connect_timeout))
                 topics = wait_for(
                     lambda: Topics(server, attempt_s), server.connect_timeout, shutdown, self._say
                 )
                 wait_for(lambda: ping(client), server.connect_timeout, shutdown, self._say)
+                check_redis(client, Lane(), self._say)
+                # Deciding goes on without PostgreSQL; who needs it waits for it, and says so.
+                with suppress(PostgresAway):
+                    check_postgres(server.pg_dsn, self._say)
                 if topics.ensure(server.topic):
                     self._say(f"topic {server.topic} did not exist and was made")
                 group = ConsumerGroup(server, client, topics, shutdown, say=self._say)

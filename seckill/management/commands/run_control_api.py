@@ -30,6 +30,7 @@ from seckill.redis_client import connect
 from seckill.shutdown import Shutdown
 from seckill.startup import ping
 from seckill.web_server import PortTaken, address_of, listen, serve
+from seckill_project.addresses import networks
 from seckill_project.config import ControlApi, load
 
 DEFAULT_THREADS = 8
@@ -92,7 +93,14 @@ class Command(BaseCommand):
                 self._say(f"control API  {place}/status")
                 self._say(f"its docs     {place}/docs")
                 self._say(f"admin        {place}/admin/")
-                serve(application, bound, options["threads"], shutdown)
+                serve(
+                    application,
+                    bound,
+                    options["threads"],
+                    shutdown,
+                    per_address=section.connections_per_address,
+                    proxies=networks(section.proxy_networks),
+                )
             self._say("stopped")
 
     def _look_at_services(self, section: ControlApi) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from seckill.fitness import check_postgres, check_redis
 from seckill.keys import Lane
 from seckill.log_worker import LogWorker
 from seckill.logs import configure_logging, speaker
@@ -34,8 +35,9 @@ class Command(BaseCommand):
     help = (
         "Store accepted records: from the Redis list to PostgreSQL, each once. Runs until SIGTERM "
         "or Ctrl-C, which finish the batch in flight and exit 0; a second signal exits at once "
-        "with 130. Exit codes: 0 stopped or drained, 2 wrong configuration, 3 a service could not "
-        "be reached within --connect-timeout."
+        "with 130. Exit codes: 0 stopped or drained, 2 wrong configuration, or a service that "
+        "cannot carry a sale (its version, its policy, a missing right), 3 a service could not be "
+        "reached within --connect-timeout."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -61,13 +63,16 @@ class Command(BaseCommand):
             client = connect(settings.redis_url)
             tracing = open_tracing("run_log_worker", settings.otlp_endpoint)
             storage = (
-                Storage(settings.pg_dsn)
+                Storage(settings.pg_dsn, lane.list)
                 if tracing is None
-                else TracedStorage(tracing, settings.pg_dsn)
+                else TracedStorage(tracing, settings.pg_dsn, lane.list)
             )
+            ends.callback(storage.close)
             try:
                 wait_for(lambda: ping(client), settings.connect_timeout, shutdown, self._say)
                 wait_for(storage.check, settings.connect_timeout, shutdown, self._say)
+                check_redis(client, lane, self._say)
+                check_postgres(settings.pg_dsn, self._say)
             except Stopped:
                 self._say("stopped before it began")
                 return
@@ -90,4 +95,3 @@ class Command(BaseCommand):
                 ),
             ).run(drain=options["drain"])
             heart.close()
-            storage.close()

@@ -7,11 +7,12 @@ from typing import Any
 
 import redis
 from django.core.management.base import BaseCommand, CommandParser
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.live import Live
 from rich.text import Text
 
 from seckill.api.v1.schemas import StateOut
+from seckill.console import Console
 from seckill.errors import RedisAway
 from seckill.management.arguments import readable_errors
 from seckill.redis_client import connect

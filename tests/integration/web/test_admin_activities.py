@@ -122,8 +122,8 @@ def test_finish_asks_first(operator: Client, control: Control, redis_client: "re
 def test_sync_of_an_activity(
     operator: Client, control: Control, redis_client: "redis.Redis"
 ) -> None:
-    control.set_stock(1, {1001: 5})
-    redis_client.flushall()
+    Activity.objects.create(pk=1)
+    Item.objects.create(activity_id=1, item_id=1001, allocation=5)
     operator.get(ACTIVITIES + "1/sync/")
     assert sale.stock(redis_client) == {}
     confirm(operator, ACTIVITIES + "1/sync/")

@@ -10,7 +10,7 @@ from django.test import Client
 
 from seckill import rate_limit
 from seckill.control import Control
-from seckill.fence import fence, lift
+from seckill.fence import fence, lift, new_token
 from seckill.keys import Lane, rate_bucket
 from seckill.workers import Heart, Kind
 from tests.conftest import wait_until
@@ -130,7 +130,8 @@ class TestReady:
         self, http: Client, control: Control, redis_client: "redis.Redis"
     ) -> None:
         control.set_stock(1, {1: 1})
-        assert fence(redis_client, Lane(), "REWOUND", "an older copy")
+        token = new_token()
+        assert fence(redis_client, Lane(), "REWOUND", "an older copy", token=token)
         said = self.parts(http)["decide.fence"]
         assert said.startswith("REWOUND: ")
         assert "an older copy" not in said, "a probe needs no credential"
@@ -147,11 +148,12 @@ class TestReady:
         ask("10.0.0.1")
         # The last look of this process is of now.
         assert ask("10.0.0.1") == 200
-        assert fence(redis_client, Lane(), "REWOUND", "an older copy")
+        token = new_token()
+        assert fence(redis_client, Lane(), "REWOUND", "an older copy", token=token)
         assert ask("10.0.0.1") == 200
         wait_until(lambda: ask("10.0.0.1") == 503, 30, "the answer of before is too old")
         # Who has a share left is told what is now.
-        lift(redis_client, Lane())
+        lift(redis_client, Lane(), token)
         assert ask("10.0.0.2") == 200
 
     def test_a_probe_takes_nothing_from_the_calls_of_its_address(

@@ -145,7 +145,7 @@ def test_what_is_lost_dead_and_broken_is_said(
     control.set_stock(1, {1001: 5})
     control.configure_fields(1, timeout_ms=1)
     sell(stack, sale.body(1, at=sale.now_ms() - 5_000))
-    redis_client.lpush(lane.dead, b"{}")
+    redis_client.hset(lane.state, "parked", 1)
     write_last_audit(redis_client, False, 9, "never twice: message 3", "test", lane)
     found = alerts(observer)
     assert found["1 request expired while stock was left"] == ""

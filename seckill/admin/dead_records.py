@@ -1,0 +1,128 @@
+"""Dead records: accepted orders that could not become rows, and why. Read-only."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Case, Exists, OuterRef, QuerySet, Value, When
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+from unfold.decorators import display
+
+from seckill.admin.base import UNKNOWN, ReadOnlyAdmin, clock
+from seckill.admin.export import CsvExport
+from seckill.admin.filters import ActivityFilter
+from seckill.admin.journal import ActFilter
+from seckill.models import DeadRecord, Record
+from seckill.printable import preview
+
+# Bytes of the text that are shown.
+SHOWN = 2_000
+OPEN, SETTLED, DISMISSED = "open", "settled", "dismissed"
+STATES = {OPEN: _("needs a person"), SETTLED: _("stored by now"), DISMISSED: _("dismissed")}
+
+
+class KindFilter(ActFilter):
+    """By why it is no row."""
+
+    title = _("kind")
+    parameter_name = "kind"
+    field = "kind"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """The kinds."""
+        return list(DeadRecord.Kind.choices)
+
+
+class DeadStateFilter(ActFilter):
+    """By whether it needs a person."""
+
+    title = _("state")
+    parameter_name = "state"
+    field = "dead_state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """The states."""
+        return list(STATES.items())
+
+
+@admin.register(DeadRecord)
+class DeadRecordAdmin(CsvExport, ReadOnlyAdmin):
+    """What `manage.py dead_letters list` shows of records."""
+
+    rows_name = _("dead records")
+    export_name = "dead-records"
+    export_columns = (
+        *("id", "at", "kind", "reason", "source", "partition", "offset", "item_id"),
+        *("activity_id", "user_id", "quantity", "dismissed_at", "dismissed_by", "note"),
+    )
+    list_display = (
+        *("id", "when", "kind_name", "reason", "origin", "user_id", "item_id", "quantity"),
+        "state_label",
+    )
+    list_filter = (ActivityFilter, KindFilter, DeadStateFilter)
+    filter_parameters = ("activity", "kind", "state")
+    fieldsets = (
+        (
+            _("Order"),
+            {
+                "fields": (
+                    ("kind_name", "state_text", "when"),
+                    ("activity_id", "item_id", "quantity", "user_id"),
+                    "origin",
+                )
+            },
+        ),
+        (_("Why"), {"fields": ("reason", "text")}),
+        (_("Settled by hand"), {"fields": (("dismissed_at", "dismissed_by"), "note")}),
+    )
+    readonly_fields = ("kind_name", "state_text", "when", "origin", "text")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[DeadRecord]:
+        """With whether a row with its identity and content is there by now."""
+        same = {name: OuterRef(name) for name in (
+            "source", "partition", "offset", "item_id", "user_id", "activity_id", "quantity"
+        )}  # fmt: skip
+        return (
+            super()
+            .get_queryset(request)
+            .annotate(
+                dead_state=Case(
+                    When(Exists(Record.objects.filter(**same)), then=Value(SETTLED)),
+                    When(dismissed_at__isnull=False, then=Value(DISMISSED)),
+                    default=Value(OPEN),
+                )
+            )
+        )
+
+    @display(description=_("when"))
+    def when(self, dead: DeadRecord) -> str | None:
+        """When it was kept apart."""
+        return clock(dead.at)
+
+    @display(description=_("kind"))
+    def kind_name(self, dead: DeadRecord) -> str:
+        """Why it is no row."""
+        return dead.get_kind_display()
+
+    @display(description=_("message"))
+    def origin(self, dead: DeadRecord) -> str:
+        """Which message of Kafka it is of."""
+        return f"{dead.source}:{dead.partition}:{dead.offset}" if dead.source else UNKNOWN
+
+    @display(description=_("text"))
+    def text(self, dead: DeadRecord) -> str:
+        """The entry as it stood in the list; of a long one the beginning."""
+        return preview(bytes(dead.raw), SHOWN)
+
+    @display(
+        description=_("state"),
+        label={OPEN: "danger", SETTLED: "success", DISMISSED: "info"},
+    )
+    def state_label(self, dead: Any) -> tuple[str, Any]:
+        """Whether it needs a person."""
+        return dead.dead_state, STATES[dead.dead_state]
+
+    @display(description=_("state"))
+    def state_text(self, dead: Any) -> str:
+        """The same without a label's colours: forms have none."""
+        return str(STATES[dead.dead_state])

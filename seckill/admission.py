@@ -1,0 +1,81 @@
+"""Whether an operator's act may change a lane: asked before each act, in everybody's name.
+
+Owns the refusals that hold for every act: a fenced lane, another lane, a Redis that does not lead,
+or that went back. The scripts refuse a fenced lane once more, in the call that would change it.
+"""
+
+import redis
+from django.db import connection, transaction
+from django.utils.translation import gettext as _
+
+from seckill import lease
+from seckill.act_script import fenced
+from seckill.errors import Fenced, PostgresAway, Refused
+from seckill.guard import claim_of_lane, write_claim
+from seckill.keys import Lane
+from seckill.lease import Claim, ForeignLane, LaneLost, NotLeading, PostgresOlder, RedisOlder
+from seckill.redis_client import redis_errors
+from seckill.stats import LaneStatus, read_lane
+from seckill.witness import last_rows, lost_acts, lost_rows, steered, undecided
+
+
+def admit(client: "redis.Redis", lane: Lane) -> None:
+    """Raises Fenced where nobody may act in this lane now; RedisAway."""
+    with redis_errors():
+        run_id: str = client.info("server")["run_id"]
+    # What PostgreSQL knows is read first: it follows Redis, and not the other way.
+    with transaction.atomic(), connection.cursor() as cursor:
+        ends, acts = last_rows(cursor), steered(cursor)
+    status = read_lane(client, lane)
+    if status.fence is not None:
+        raise fenced(f"{status.fence.word}: {status.fence.why}")
+    claim = claim_of_lane(status)
+    try:
+        leading = _lead(lane, run_id, claim)
+    except (ForeignLane, LaneLost, NotLeading, RedisOlder) as refused:
+        raise Fenced(str(refused)) from None
+    if leading != claim:
+        write_claim(client, lane, leading)
+    why = undecided(status, ends) or (lost_acts(status, acts) if status.loaded else "")
+    if why:
+        raise Fenced(
+            _(
+                "Redis is older than the sale: %(why)s. manage.py recover shows the plan, --apply "
+                "carries it out"
+            )
+            % {"why": why}
+        )
+
+
+def _lead(lane: Lane, run_id: str, claim: Claim) -> Claim:
+    with transaction.atomic(), connection.cursor() as cursor:
+        row = lease.read(cursor, lane.list)
+        try:
+            lease.compare(row, claim)
+        except PostgresOlder:
+            # What does not count records may be done all the same: an operator can always end a
+            # sale.
+            return claim
+        except LaneLost:
+            # `lead` knows whether there was anything to lose.
+            pass
+        if row is not None and row.master == run_id and row.term == claim.term:
+            return claim
+        return lease.lead(cursor, lane.list, run_id, claim)
+
+
+def refuse_if_postgres_is_older(status: LaneStatus, lane: Lane) -> None:
+    """Before records are counted. Raises Refused where PostgreSQL has lost what it had stored.
+
+    The counts would be too low, and what is sold would be put on sale again.
+    """
+    with connection.cursor() as cursor:
+        try:
+            row = lease.read(cursor, lane.list)
+            if row is not None:
+                lease.compare(row, claim_of_lane(status))
+            gone = lost_rows(cursor, status.stored) if status.stored else ""
+            if gone:
+                raise PostgresOlder(gone)
+        except PostgresAway as older:
+            raise Refused(str(older)) from None

@@ -1,0 +1,154 @@
+"""What the audit looks at beside the sums: one lane, one leader, clocks, limits, what was lost.
+
+Owns the reading for the checks of `audit_checks.foundations` and `audit_checks.limits`. Changes
+nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+from django.db import connection
+
+from seckill import dead_records, lease, sold
+from seckill.audit_checks import Ground
+from seckill.dead_records import Kind
+from seckill.errors import PostgresAway, RedisAway
+from seckill.guard import claim_of_lane
+from seckill.keys import Lane
+from seckill.lease import LaneRow, PostgresOlder
+from seckill.redis_client import redis_errors
+from seckill.stats import LaneStatus
+from seckill.witness import Steered, last_rows, lost_rows, steered
+
+# Buyers of an activity whose units are compared one by one.
+SAMPLE = 1_000
+BUYERS = """
+SELECT activity_id, count(*), (array_agg(user_id ORDER BY user_id %% 7919))[1:%s],
+    (array_agg(units ORDER BY user_id %% 7919))[1:%s]
+FROM (SELECT activity_id, user_id, sum(quantity)::bigint AS units FROM ({accepted}) AS accepted
+      WHERE activity_id = ANY(%s) GROUP BY activity_id, user_id) AS bought GROUP BY activity_id
+"""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What PostgreSQL says at the audit's snapshot."""
+
+    row: LaneRow | None
+    # Why PostgreSQL is older than Redis; "" it is not.
+    older: str
+    # {source:partition: the offset after the last stored record}
+    ends: dict[str, int]
+    acts: dict[int, Steered]
+    dead: dict[Kind, int]
+    # Who decides on another Redis just now.
+    others: list[str]
+
+
+@dataclass(frozen=True)
+class Buyers:
+    """How many users have bought, and what some of them have: {user: units}."""
+
+    users: int
+    sample: dict[int, int]
+
+
+def compared(lane: Lane, before: LaneStatus, run_id: str) -> Compared:
+    """What PostgreSQL has seen, in the transaction of the audit's snapshot."""
+    with connection.cursor() as cursor:
+        row = lease.read(cursor, lane.list)
+        older = lost_rows(cursor, before.stored) if before.stored else ""
+        try:
+            lease.compare(row, claim_of_lane(before))
+        except PostgresOlder as lost:
+            older = older or str(lost)
+        except RedisAway:
+            # Told by `look_at_ground`.
+            pass
+        return Compared(
+            row,
+            older,
+            last_rows(cursor),
+            steered(cursor),
+            dead_records.count(cursor),
+            lease.others(cursor, lane.list, run_id),
+        )
+
+
+def server_of(client: "redis.Redis") -> str:
+    """The id of the Redis process that answers. Raises RedisAway."""
+    with redis_errors():
+        return str(client.info("server")["run_id"])
+
+
+def look_at_ground(client: "redis.Redis", before: LaneStatus, seen: Compared) -> Ground:
+    """One lane, its leader, its policy, and both clocks at one moment. Raises RedisAway."""
+    with redis_errors():
+        memory: dict[str, Any] = client.info("memory")
+        seconds, _micros = client.time()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT extract(epoch FROM clock_timestamp())::bigint")
+        (postgres_s,) = cursor.fetchone()
+    return Ground(
+        lane=_not_one_lane(before, seen),
+        policy=str(memory.get("maxmemory_policy", "")),
+        redis_ms=seconds * 1000,
+        lane_ms=before.clock_ms,
+        postgres_ms=postgres_s * 1000,
+        unreadable=seen.dead.get(Kind.UNREADABLE, 0),
+        overlap=seen.dead.get(Kind.OVERLAP, 0),
+    )
+
+
+def _not_one_lane(before: LaneStatus, seen: Compared) -> str:
+    if seen.row is None and not before.identity:
+        # Nobody has decided, steered or stored since lanes have identities.
+        return ""
+    try:
+        lease.compare(seen.row, claim_of_lane(before))
+    except PostgresAway:
+        # Told as an older PostgreSQL.
+        return ""
+    except RedisAway as wrong:
+        return str(wrong)
+    if seen.others or (seen.row is not None and seen.row.term > before.term):
+        return "another Redis leads this lane: what this one decides is not sold" + (
+            f" (on the other one decide {', '.join(seen.others[:3])})" if seen.others else ""
+        )
+    return ""
+
+
+def buyers_of(activities: set[int], positions: Mapping[str, int]) -> dict[int, Buyers]:
+    """Of the activities: who has bought before the positions. `sold.stage` comes first."""
+    if not activities:
+        return {}
+    accepted, arguments = sold.accepted_sql(positions)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            BUYERS.format(accepted=accepted), [SAMPLE, SAMPLE, *arguments, list(activities)]
+        )
+        return {
+            activity: Buyers(users, dict(zip(some, units, strict=True)))
+            for activity, users, some, units in cursor.fetchall()
+        }
+
+
+def forgotten(client: "redis.Redis", lane: Lane, buyers: Mapping[int, Buyers]) -> dict[int, str]:
+    """A user of whom Redis knows fewer units than the records, by activity. Raises RedisAway.
+
+    Read after the records: what Redis has by now is as much, or more.
+    """
+    found = {}
+    for activity, some in buyers.items():
+        with redis_errors():
+            known: Any = client.hmget(lane.activity(activity).buyers, list(map(str, some.sample)))
+        for (user, units), has in zip(some.sample.items(), known, strict=True):
+            if int(has or 0) < units:
+                found[activity] = (
+                    f"user {user} has bought {units} units, Redis knows {int(has or 0)}: more "
+                    "could be bought than the limit allows"
+                )
+                break
+    return found

@@ -1,0 +1,79 @@
+"""The board: one byte for each offset, what became of the request there. decide_batch.lua writes
+it.
+
+Owns reading it, comparing it with the records, and writing it again after a loss of Redis. A byte
+is the digit of the outcome; "L" is a counted loser; REFUSED_UNKNOWN stands where a loss took the
+reason. An offset that holds no request has no byte, and neither has one that is not decided.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import redis
+
+from seckill.keys import BOARD_STRING, Lane
+from seckill.redis_client import redis_errors
+
+ACCEPTED = ord("0")
+REFUSED_UNKNOWN = ord("R")
+
+
+def read(client: "redis.Redis", lane: Lane, source: str, partition: int, number: int) -> bytearray:
+    """BOARD_STRING bytes: those of the offsets from number * BOARD_STRING on. Raises RedisAway."""
+    with redis_errors():
+        found: bytes = client.get(lane.board(source, partition, number)) or b""  # type: ignore[assignment]
+    return bytearray(found.ljust(BOARD_STRING, b"\0"))
+
+
+def accepted(
+    client: "redis.Redis", lane: Lane, source: str, partition: int, below: int
+) -> Iterator[int]:
+    """The offsets of accepted requests, in order. Raises RedisAway."""
+    for number in range(-(-below // BOARD_STRING)):
+        text = read(client, lane, source, partition, number)
+        first = number * BOARD_STRING
+        place = text.find(ACCEPTED)
+        while place >= 0 and first + place < below:
+            yield first + place
+            place = text.find(ACCEPTED, place + 1)
+
+
+def without(offsets: Iterable[int], recorded: Iterable[int]) -> Iterator[int]:
+    """Those of the offsets that are not recorded; both in order."""
+    known = iter(recorded)
+    following = next(known, None)
+    for offset in offsets:
+        while following is not None and following < offset:
+            following = next(known, None)
+        if following != offset:
+            yield offset
+
+
+def rebuild(
+    client: "redis.Redis",
+    lane: Lane,
+    place: tuple[str, int],
+    stood: int,
+    position: int,
+    recorded: Iterable[int],
+) -> None:
+    """Write what the records prove of the offsets below a partition's new position.
+
+    `place` is (source, partition). Redis stood at `stood`: from there on it knows nothing, so what
+    left no record was refused for a reason that is lost. `recorded` are the offsets with records,
+    in order. Only while the lane is fenced. Safe to repeat. Raises RedisAway.
+    """
+    known = iter(recorded)
+    following = next(known, None)
+    for number in range(-(-position // BOARD_STRING)):
+        first = number * BOARD_STRING
+        before = read(client, lane, *place, number)
+        text = before.copy()
+        last = min(first + BOARD_STRING, position)
+        for offset in range(max(first, stood), last):
+            text[offset - first] = REFUSED_UNKNOWN
+        while following is not None and following < last:
+            text[following - first] = ACCEPTED
+            following = next(known, None)
+        if text != before:
+            with redis_errors():
+                client.set(lane.board(*place, number), bytes(text[: last - first].rstrip(b"\0")))

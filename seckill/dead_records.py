@@ -1,0 +1,139 @@
+"""Accepted records that could not become rows: kept in PostgreSQL with their reason, and counted.
+
+Owns the table seckill_deadrecord. A dead record is an accepted order: it outlives Redis, its units
+are never given back, and nothing removes it. One that is replayed and stored is settled by its row.
+No Django: the log worker writes here in the transaction that stores the rest of its batch.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from seckill.errors import Poison
+from seckill.lease import Claim, Cursor
+from seckill.records import WireRecord, parse
+
+INSERT = """
+INSERT INTO seckill_deadrecord (place, kind, reason, raw, source, partition, "offset", item_id,
+    activity_id, user_id, quantity, at)
+SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::bytea[], %s::uuid[], %s::int[],
+    %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]) AS dead, clock_timestamp()
+ON CONFLICT (place) DO NOTHING
+"""
+# A dead record is settled by a row with its identity and its content.
+SETTLED = """
+EXISTS (SELECT 1 FROM seckill_record AS r WHERE r.source = d.source AND r.partition = d.partition
+    AND r."offset" = d."offset" AND r.item_id = d.item_id AND r.user_id = d.user_id
+    AND r.activity_id = d.activity_id AND r.quantity = d.quantity)
+"""
+OPEN = f"d.dismissed_at IS NULL AND NOT {SETTLED}"
+COUNT = f"SELECT d.kind, count(*) FROM seckill_deadrecord AS d WHERE {OPEN} GROUP BY d.kind"
+COLUMNS = (
+    'd.id, d.kind, d.reason, d.raw, d.source::text, d.partition, d."offset", d.item_id, d.at,'
+    f" {SETTLED}, d.dismissed_at IS NOT NULL"
+)
+LONGEST_REASON = 500
+
+
+class Kind(StrEnum):
+    """Why it is no row."""
+
+    # PostgreSQL refuses its values, or has another order under its identity. An accepted order.
+    REFUSED = "refused"
+    # An entry of the list that is no record: another program writes there.
+    UNREADABLE = "unreadable"
+    # Decided on a Redis while another one led the lane. Its buyer may have been told yes.
+    OVERLAP = "overlap"
+
+
+@dataclass(frozen=True)
+class Dead:
+    """An entry of the list, as it stood there, and why it is dead. `place` is where in the list, so
+    that the same entry read again is known: see `place_in_list`.
+    """
+
+    kind: Kind
+    raw: bytes
+    reason: str
+    place: str
+
+
+@dataclass(frozen=True)
+class DeadRecord:
+    """A dead record as it is kept. Without an identity where it is no record at all."""
+
+    id: int
+    kind: Kind
+    reason: str
+    raw: bytes
+    source: str | None
+    partition: int | None
+    offset: int | None
+    item_id: int | None
+    at: Any
+    settled: bool
+    dismissed: bool
+
+    @property
+    def origin(self) -> str:
+        """source:partition:offset of its message; "" where nothing says it."""
+        return f"{self.source}:{self.partition}:{self.offset}" if self.source else ""
+
+
+def place_in_list(claim: Claim, trims: int, index: int) -> str:
+    """Where an entry stands: so many from the tail, after so many trims of this list."""
+    return f"{claim.identity}:{claim.generation}:{claim.term}:{trims}:{index}"
+
+
+def keep(cursor: Cursor, dead: Sequence[Dead]) -> None:
+    """Write them, each once."""
+    if not dead:
+        return
+    rows: list[tuple[Any, ...]] = []
+    for entry in dead:
+        digest = hashlib.blake2b(entry.raw, digest_size=8).hexdigest()
+        try:
+            record: WireRecord | None = parse(entry.raw)
+        except Poison:
+            record = None
+        reason = entry.reason.replace("\0", "")[:LONGEST_REASON]
+        if record is None:
+            rows.append(
+                (f"{entry.place}:{digest}", str(entry.kind), reason, entry.raw, *[None] * 7)
+            )
+            continue
+        name = f"{record.source}:{record.partition}:{record.offset}:{record.item_id}"
+        rows.append(
+            (
+                *(f"{name}:{digest}", str(entry.kind), reason, entry.raw),
+                *(record.source, record.partition, record.offset, record.item_id),
+                *(record.activity_id, record.user_id, record.quantity),
+            )
+        )
+    cursor.execute(INSERT, [list(column) for column in zip(*rows, strict=True)])
+
+
+def count(cursor: Cursor) -> dict[Kind, int]:
+    """How many are not settled and not dismissed, by kind."""
+    cursor.execute(COUNT)
+    return {Kind(kind): number for kind, number in cursor.fetchall()}
+
+
+def read(cursor: Cursor, origin: str = "", *, most: int | None = None) -> Iterator[DeadRecord]:
+    """Those that are kept, the newest first, settled and dismissed ones too; of one origin, or
+    all.
+    """
+    where, arguments = "", []
+    if origin:
+        source, partition, offset = origin.rsplit(":", 2)
+        where = 'WHERE d.source::text = %s AND d.partition::text = %s AND d."offset"::text = %s'
+        arguments = [source, partition, offset]
+    bound = "" if most is None else f" LIMIT {int(most)}"
+    cursor.execute(
+        f"SELECT {COLUMNS} FROM seckill_deadrecord AS d {where} ORDER BY d.id DESC{bound}",
+        arguments,
+    )
+    for number, kind, reason, raw, *rest in cursor.fetchall():
+        yield DeadRecord(number, Kind(kind), reason, bytes(raw), *rest)

@@ -1,0 +1,192 @@
+"""Whether Redis and PostgreSQL are fit to carry a sale: asked once, at the start of a worker.
+
+Owns the list of what the promises need of the services: versions, policies, rights, encodings. Each
+is one sentence with what to do. Unfit is what would break a promise, or stop in the middle; what
+only makes it weaker is told, and no reason to stay away.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import psycopg
+import redis
+
+from seckill.keys import CONTROL_CHANNEL, Lane, rate_bucket
+from seckill.postgres import connect, limit, postgres_errors
+from seckill.redis_client import redis_errors, run_script
+
+# The oldest versions that have what the scripts need: flags at the top of a script, and its
+# question for rights.
+REDIS_SINCE, VALKEY_SINCE, POSTGRES_SINCE = (7, 0), (7, 2), 14
+# Seconds for an answer of PostgreSQL.
+ANSWER_S = 10
+# {table: what the workers and the acts do with it}
+TABLES = {
+    "seckill_record": ("SELECT", "INSERT"),
+    "seckill_item": ("SELECT", "INSERT", "UPDATE"),
+    "seckill_activity": ("SELECT", "INSERT", "UPDATE"),
+    "seckill_stockchange": ("SELECT", "INSERT", "UPDATE"),
+    "seckill_lane": ("SELECT", "INSERT", "UPDATE"),
+    "seckill_lease": ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    "seckill_deadrecord": ("SELECT", "INSERT", "UPDATE"),
+}
+SEQUENCES = ("seckill_record_id_seq", "seckill_stockchange_id_seq", "seckill_deadrecord_id_seq")
+MISSING_RIGHTS = """
+SELECT format('%%s on table %%s', r.verb, r.name)
+FROM unnest(%s::text[], %s::text[]) AS r(name, verb)
+WHERE to_regclass(r.name) IS NOT NULL AND NOT has_table_privilege(r.name, r.verb)
+UNION ALL
+SELECT format('USAGE on sequence %%s', s.name) FROM unnest(%s::text[]) AS s(name)
+WHERE to_regclass(s.name) IS NOT NULL AND NOT has_sequence_privilege(s.name, 'USAGE')
+UNION ALL
+SELECT 'TEMPORARY on this database'
+WHERE NOT has_database_privilege(current_database(), 'TEMPORARY')
+"""
+
+
+class Unfit(Exception):
+    """A service that answers, and cannot carry a sale. The message says why and what to do."""
+
+
+def check_redis(client: "redis.Redis", lane: Lane, say: Callable[[str], None]) -> None:
+    """Raises Unfit, RedisAway. Tells what makes the promise weaker."""
+    with redis_errors():
+        server: dict[str, Any] = client.info("server")
+        memory: dict[str, Any] = client.info("memory")
+        replication: dict[str, Any] = client.info("replication")
+    _check_version(server)
+    policy = memory.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        raise Unfit(
+            f"Redis's maxmemory-policy is {policy}: when it is full it throws keys away, buyers "
+            "are forgotten and units sold twice. Set maxmemory-policy noeviction in its "
+            "configuration"
+        )
+    if replication.get("role") == "slave":
+        raise Unfit(
+            "this Redis is a replica: it takes no writes. Name the master in SECKILL_REDIS_URL"
+        )
+    missing = missing_rights(client, lane)
+    if missing:
+        raise Unfit(
+            f"this user of Redis has too few rights, and needs: {', '.join(missing)}. "
+            "docs/deploy.md has a whole ACL line"
+        )
+    for weakness in _weaknesses(client, int(replication.get("connected_slaves", 0))):
+        say(f"note: {weakness}")
+
+
+def missing_rights(client: "redis.Redis", lane: Lane) -> list[str]:
+    """Commands that the scripts and the workers run, and this user may not. Raises RedisAway."""
+    needs = _needs(lane)
+    found = run_script(client, "check_rights", [], [msgspec.msgpack.encode(needs)])
+    names = [f"{needs[place - 1][0]} ({needs[place - 1][1]})" for place in found]
+    channel = ["PUBLISH", CONTROL_CHANNEL, "x"]
+    # Who may not publish can sell all the same: told by the acts, which go on.
+    return [name for name in names if not name.startswith(channel[0])]
+
+
+def _needs(lane: Lane) -> list[list[str]]:
+    keys = lane.activity(1)
+    board = lane.board("source", 0, 0)
+    hashes = [lane.positions, lane.stats, lane.state, lane.stored, lane.audit, lane.workers]
+    hashes += [keys.state, keys.stock, keys.loaded, keys.stats, keys.buyers, keys.new_buyers]
+    needs = [[c, key, "f", "v"] for key in hashes for c in ("HSET",)]
+    needs += [[c, key, "f"] for key in hashes for c in ("HGET", "HMGET", "HDEL", "HEXISTS")]
+    needs += [[c, key] for key in hashes for c in ("HGETALL", "HVALS", "HLEN", "EXISTS", "UNLINK")]
+    needs += [["RENAME", keys.new_buyers, keys.buyers]]
+    needs += [["SADD", lane.activities, "1"], ["SISMEMBER", lane.activities, "1"]]
+    needs += [["SMEMBERS", lane.activities], ["LPUSH", lane.list, "v"], ["LLEN", lane.list]]
+    needs += [["LRANGE", lane.list, "0", "1"], ["LINDEX", lane.list, "0"]]
+    needs += [["LTRIM", lane.list, "0", "1"], ["LRANGE", lane.dead, "0", "1"], ["DEL", lane.dead]]
+    needs += [["SETRANGE", board, "0", "v"], ["STRLEN", board], ["GET", board], ["SET", board, "v"]]
+    needs += [["ZADD", lane.series, "1", "v"], ["ZRANGE", lane.series, "0", "1"]]
+    needs += [["ZREM", lane.series, "v"], ["ZREMRANGEBYRANK", lane.series, "0", "1"]]
+    needs += [["ZRANGEBYSCORE", lane.series, "0", "1"], ["ZADD", lane.beats, "1", "v"]]
+    needs += [["ZREMRANGEBYSCORE", lane.series, "0", "1"], ["ZREM", lane.beats, "v"]]
+    needs += [["ZRANGEBYSCORE", lane.beats, "0", "1"], ["ZRANGE", lane.beats, "0", "1"]]
+    bucket = rate_bucket("x")
+    needs += [["GET", bucket], ["SET", bucket, "v"]]
+    return [*needs, ["TIME", ""], ["INFO", "server"], ["MULTI", ""], ["EXEC", ""]]
+
+
+def _check_version(server: dict[str, Any]) -> None:
+    valkey = "valkey_version" in server
+    name, oldest = ("Valkey", VALKEY_SINCE) if valkey else ("Redis", REDIS_SINCE)
+    text = str(server["valkey_version" if valkey else "redis_version"])
+    found = tuple(int(part) for part in re.findall(r"\d+", text)[:2])
+    if found < oldest:
+        raise Unfit(
+            f"{name} {text} is too old for the scripts: it takes {name} {oldest[0]}.{oldest[1]} or "
+            "later"
+        )
+
+
+def _weaknesses(client: "redis.Redis", replicas: int) -> list[str]:
+    """What makes the promise weaker, a sentence each."""
+    told = []
+    try:
+        found: dict[str, str] = client.config_get("append*", "min-replicas-*")  # type: ignore[assignment]
+    except redis.ResponseError:
+        return [
+            "this user of Redis may not ask for its configuration: whether it writes each decision "
+            "to its disk (appendfsync always) is not known"
+        ]
+    with redis_errors():
+        if found.get("appendonly") != "yes":
+            told.append(
+                "Redis keeps no append-only file: a restart loses decisions, and the lane is "
+                "fenced until manage.py recover. Set appendonly yes"
+            )
+        elif found.get("appendfsync") != "always":
+            told.append(
+                f"Redis's appendfsync is {found.get('appendfsync')}: a crash of its machine may "
+                "lose the last second of decisions. Set appendfsync always"
+            )
+        if replicas and found.get("min-replicas-to-write", "0") == "0":
+            told.append(
+                "Redis has replicas and min-replicas-to-write is 0: a master that is cut off goes "
+                "on deciding what its successor does not know. Set min-replicas-to-write 1"
+            )
+    return told
+
+
+def check_postgres(dsn: str, say: Callable[[str], None]) -> None:
+    """Raises Unfit, PostgresAway. Tells what makes the promise weaker."""
+    rights = [(table, verb) for table, verbs in TABLES.items() for verb in verbs]
+    asked = ([table for table, _ in rights], [verb for _, verb in rights], list(SEQUENCES))
+    with (
+        postgres_errors(),
+        connect(dsn, ANSWER_S, ANSWER_S) as connection,
+        connection.transaction(),
+    ):
+        limit(connection, ANSWER_S)
+        version = connection.info.server_version // 10_000
+        encoding = _setting(connection, "server_encoding")
+        fsync = _setting(connection, "fsync")
+        missing = connection.execute(MISSING_RIGHTS, asked).fetchall()
+    if version < POSTGRES_SINCE:
+        raise Unfit(f"PostgreSQL {version} is too old: it takes {POSTGRES_SINCE} or later")
+    if encoding != "UTF8":
+        raise Unfit(
+            f"PostgreSQL's database is encoded as {encoding}, where names and ids of buyers would "
+            "be lost. Make one with ENCODING 'UTF8'"
+        )
+    if missing:
+        names = ", ".join(name for (name,) in missing)
+        raise Unfit(
+            f"this role of PostgreSQL has too few rights, and needs: {names}. Have the owner grant "
+            "them"
+        )
+    if fsync != "on":
+        say(
+            "note: PostgreSQL's fsync is off: a crash of its machine loses orders that were "
+            "stored. Set fsync = on"
+        )
+
+
+def _setting(connection: psycopg.Connection, name: str) -> str:
+    row = connection.execute("SELECT current_setting(%s)", (name,)).fetchone()
+    return str(row[0]) if row else ""

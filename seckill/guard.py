@@ -1,0 +1,178 @@
+"""The guard: what a consumer checks of a Redis before it decides there, and while it does.
+
+Owns the check that a consumer makes with each new connection, before its first batch: does this
+Redis lead the lane, and have PostgreSQL or the group's commits in Kafka seen more than it knows? A
+position that a consumer holds itself is checked by the script with every batch; it says nothing of
+others.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+
+import psycopg
+import redis
+
+from seckill.broker import Position
+from seckill.errors import BrokerAway, PostgresAway, RedisAway
+from seckill.events import event
+from seckill.fence import REWOUND, TORN, fence
+from seckill.keys import Lane, position_field
+from seckill.lease import Claim, LaneLost, RedisOlder
+from seckill.lease_keeper import ANSWER_S, LeaseKeeper
+from seckill.postgres import connect, limit, postgres_errors
+from seckill.redis_client import redis_errors, run_script
+from seckill.stats import LaneStatus, read_lane
+from seckill.witness import Steered, last_rows, lost_acts, steered, undecided
+
+log = logging.getLogger(__name__)
+
+
+class NotCompared(RedisAway):
+    """Transient: Redis answers, and it is not known yet whether it is older than the sale."""
+
+    def __init__(self, reason: object) -> None:
+        super().__init__(
+            reason, "may be older than the sale, and cannot be compared with Kafka yet"
+        )
+
+
+class Guard:
+    """The checks of one consumer's Redis. `client` is a connection beside the engine's own.
+
+    `find_source` and `committed` ask Kafka: the topic's id, and the group's commits by partition.
+    """
+
+    def __init__(
+        self,
+        client: "redis.Redis",
+        lane: Lane,
+        pg_dsn: str,
+        find_source: Callable[[], str | None],
+        committed: Callable[[], Mapping[int, Position]],
+        holder: str = "",
+    ) -> None:
+        self._client, self._lane, self._pg_dsn = client, lane, pg_dsn
+        self._find_source, self._committed = find_source, committed
+        self._keeper = LeaseKeeper(pg_dsn, lane.list, holder, self._write_claim, committed)
+
+    @property
+    def problem(self) -> str:
+        """Why nothing may be decided any more on the connection that was admitted last; ""
+        nothing.
+        """
+        return self._keeper.problem
+
+    def admit(self, run_id: str) -> Claim:
+        """Check a new connection to the server with this id; what it claims to be. Raises
+        RedisAway.
+
+        Where Redis is behind, the lane is fenced. Without Kafka's answer it raises NotCompared, so
+        nothing is decided: the requests come from there. A PostgreSQL that is away is passed over,
+        and told: the sale does not need it.
+        """
+        self._same_server(run_id)
+        lane = read_lane(self._client, self._lane)
+        claim = claim_of_lane(lane)
+        if not lane.loaded and not lane.positions:
+            # The script answers NOT_LOADED.
+            return claim
+        try:
+            claim = self._keeper.hold(run_id, claim)
+        except (LaneLost, RedisOlder) as lost:
+            word = TORN if isinstance(lost, LaneLost) else REWOUND
+            self._fence(word, str(lost), lane.generation)
+            return claim
+        if lane.fence is None:
+            self._compare(lane.generation)
+        return claim
+
+    def close(self) -> None:
+        """Give the lease up."""
+        self._keeper.close()
+
+    def _same_server(self, run_id: str) -> None:
+        """After a fail-over one name leads to two servers for a while."""
+        with redis_errors():
+            found = self._client.info("server")["run_id"]
+        if found != run_id:
+            self._client.connection_pool.disconnect()
+            raise RedisAway("two servers answer at this address: trying again")
+
+    def _compare(self, generation: int) -> None:
+        try:
+            source = self._find_source()
+            committed = self._committed()
+        except BrokerAway as away:
+            raise NotCompared(away) from None
+        if source is None:
+            raise NotCompared("it does not know the topic (it has just started, or it is deleted)")
+        try:
+            ends, acts = self._ask_postgres()
+        except PostgresAway as away:
+            log.warning(
+                "%s: Redis is not compared with it now, the sale goes on",
+                away,
+                extra=event("not-compared"),
+            )
+            ends, acts = {}, {}
+        # Redis is read last: others decide, commit, store and steer all the time, and what was
+        # committed, stored or journalled was done before.
+        lane = read_lane(self._client, self._lane)
+        if not lane.loaded or lane.fence is not None or lane.generation != generation:
+            return
+        why = (
+            _uncommitted(lane, source, committed) or undecided(lane, ends) or lost_acts(lane, acts)
+        )
+        if why:
+            self._fence(REWOUND, why, generation)
+
+    def _ask_postgres(self) -> tuple[dict[str, int], dict[int, Steered]]:
+        connection: psycopg.Connection | None = None
+        try:
+            with postgres_errors():
+                connection = connect(self._pg_dsn, ANSWER_S, ANSWER_S)
+                with connection.transaction():
+                    limit(connection, ANSWER_S)
+                    cursor = connection.cursor()
+                    return last_rows(cursor), steered(cursor)
+        finally:
+            if connection is not None:
+                connection.close()
+
+    def _fence(self, word: str, why: str, generation: int) -> None:
+        if fence(self._client, self._lane, word, why, generation=generation):
+            log.error("%s: %s. The lane is fenced", word, why, extra=event("fenced"))
+
+    def _write_claim(self, claim: Claim) -> None:
+        write_claim(self._client, self._lane, claim)
+
+
+def write_claim(client: "redis.Redis", lane: Lane, claim: Claim) -> None:
+    """Have Redis say what it is. Raises RedisAway."""
+    args: list[str | int | bytes] = [claim.identity, claim.term, claim.generation]
+    if not run_script(client, "claim_lane", [lane.state], args):
+        raise RedisAway("it was replaced by another one just now: trying again")
+
+
+def claim_of_lane(lane: LaneStatus) -> Claim:
+    """What a Redis that was looked at says of itself."""
+    return Claim(
+        lane.identity, lane.generation, lane.term, empty=not lane.loaded and not lane.positions
+    )
+
+
+def _uncommitted(lane: LaneStatus, source: str, committed: Mapping[int, Position]) -> str:
+    """Which partition of Redis stands before the group's commit, in words.
+
+    Only commits of this topic and generation count: a recovery overrules those of earlier ones.
+    """
+    for partition, position in committed.items():
+        if position.source != source or position.generation != lane.generation:
+            continue
+        stands = lane.positions.get(position_field(source, partition), 0)
+        if position.offset > stands:
+            return (
+                f"partition {partition} stands at {stands}, the group has committed up to "
+                f"{position.offset}"
+            )
+    return ""

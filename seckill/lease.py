@@ -1,0 +1,242 @@
+"""Which Redis leads a lane: the lane's identity, the term of its leader, the leases of who decides.
+
+Owns the tables seckill_lane and seckill_lease. A lane has one identity, which stands in PostgreSQL
+and in Redis. Of the servers that hold a copy of it one leads; PostgreSQL names it by the id of its
+process, and counts its terms. A consumer that decides renews a lease on its Redis; another Redis
+takes over only when no lease on the one before it is left. So two servers never decide at the same
+time, as long as PostgreSQL answers those who decide.
+No Django: consumers use it too.
+"""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from seckill.errors import PostgresAway, RedisAway
+
+# Seconds that a lease lasts, and between two renewals of it. A consumer whose Redis is not the
+# leader any more stops within RENEW_S of the takeover, and nobody takes over before its lease has
+# ended.
+LEASE_S, RENEW_S = 10.0, 2.0
+
+LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('seckill_lane:' || %s, 0))"
+READ = "SELECT identity::text, generation, master, term FROM seckill_lane WHERE name = %s"
+# Nothing was ever done in Redis: whatever Redis holds, or not, nothing was lost.
+UNTOUCHED = """
+SELECT NOT EXISTS (SELECT 1 FROM seckill_record) AND NOT EXISTS (
+    SELECT 1 FROM seckill_stockchange WHERE state = 'applied' AND version > 0)
+"""
+MAKE = """
+INSERT INTO seckill_lane (name, identity, generation, master, term) VALUES (%s, %s, %s, %s, %s)
+"""
+OTHER_LEASES = """
+SELECT holder, extract(epoch FROM until - clock_timestamp()) FROM seckill_lease
+WHERE lane = %s AND master <> %s AND holder <> %s AND until > clock_timestamp() ORDER BY until DESC
+"""
+RENEW = """
+INSERT INTO seckill_lease (holder, lane, master, until)
+VALUES (%s, %s, %s, clock_timestamp() + %s * interval '1 second')
+ON CONFLICT (holder) DO UPDATE SET lane = EXCLUDED.lane, master = EXCLUDED.master,
+    until = EXCLUDED.until
+"""
+
+
+class Cursor(Protocol):
+    """What psycopg's and Django's cursors share."""
+
+    def execute(self, query: Any, params: Any = None) -> Any:
+        """Run a statement."""
+
+    def fetchone(self) -> Any:
+        """A row of its answer, or None."""
+
+    def fetchall(self) -> list[Any]:
+        """All rows of its answer."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a Redis says of the lane that it holds. No identity: it holds none, or was written to
+    before lanes had one; `empty` tells which.
+    """
+
+    identity: str = ""
+    generation: int = 0
+    term: int = 0
+    empty: bool = False
+
+
+class NotLeading(RedisAway):
+    """Transient: this Redis holds the lane, and another one leads it. Nothing may be decided
+    here.
+    """
+
+    def __init__(self, reason: object) -> None:
+        super().__init__(reason, "does not lead this lane")
+
+
+class ForeignLane(RedisAway):
+    """Transient: this Redis holds another lane than this PostgreSQL. One of the addresses is
+    wrong.
+    """
+
+    def __init__(self, reason: object) -> None:
+        super().__init__(reason, "holds another lane")
+
+
+class LaneLost(RedisAway):
+    """Transient: PostgreSQL knows the lane, and this Redis does not hold it. Only a recovery
+    helps.
+    """
+
+    def __init__(self, reason: object) -> None:
+        super().__init__(reason, "has lost this lane")
+
+
+class RedisOlder(RedisAway):
+    """Transient: Redis is of before the last recovery of the lane."""
+
+    def __init__(self, reason: object) -> None:
+        super().__init__(reason, "is older than the sale")
+
+
+class PostgresOlder(PostgresAway):
+    """Transient: PostgreSQL has lost what it had stored: it came back from a copy of before."""
+
+    def __init__(self, reason: object) -> None:
+        super().__init__(
+            f"{reason}. Nothing is stored until it is repaired, records wait in Redis. Bring the "
+            "newer PostgreSQL back, or run manage.py recover --apply --from-kafka",
+            "is older than what was stored",
+        )
+
+
+@dataclass(frozen=True)
+class LaneRow:
+    """The lane as PostgreSQL has it."""
+
+    identity: str
+    generation: int
+    master: str
+    term: int
+
+
+def read(cursor: Cursor, lane: str, *, lock: str = "") -> LaneRow | None:
+    """The lane's row; None: PostgreSQL does not know it. `lock` is FOR SHARE or FOR UPDATE."""
+    cursor.execute(f"{READ} {lock}", (lane,))
+    row = cursor.fetchone()
+    return LaneRow(*row) if row else None
+
+
+def compare(row: LaneRow | None, claim: Claim) -> None:
+    """Whether a Redis and this PostgreSQL are of one lane, and neither is older than the other.
+
+    Raises ForeignLane, LaneLost, RedisOlder or PostgresOlder.
+    """
+    if row is None:
+        if claim.identity:
+            raise PostgresOlder(
+                f"it does not know lane {claim.identity}, which Redis holds: it came back from a "
+                "copy of before the sale, or is another database"
+            )
+        return
+    if not claim.identity:
+        what = "it is empty" if claim.empty else "it holds a sale without an identity"
+        raise LaneLost(
+            f"{what}, and PostgreSQL knows the lane: Redis was emptied, has lost a key, or is "
+            "another one than before. manage.py recover shows the plan, --apply carries it out"
+        )
+    if claim.identity != row.identity:
+        raise ForeignLane(
+            f"Redis has {claim.identity}, PostgreSQL has {row.identity}. Correct SECKILL_REDIS_URL "
+            "or SECKILL_PG_DSN: each lane needs a PostgreSQL of its own"
+        )
+    if claim.generation > row.generation or claim.term > row.term:
+        raise PostgresOlder(
+            f"Redis is in generation {claim.generation}, term {claim.term}; PostgreSQL knows "
+            f"generation {row.generation}, term {row.term}"
+        )
+    if claim.generation < row.generation:
+        raise RedisOlder(
+            f"it is in generation {claim.generation}, the lane was rebuilt up to {row.generation}"
+        )
+
+
+def lead(
+    cursor: Cursor,
+    lane: str,
+    run_id: str,
+    claim: Claim,
+    *,
+    holder: str = "",
+    repairing: bool = False,
+    lease_s: float = LEASE_S,
+) -> Claim:
+    """Have the Redis of this process id lead the lane, and renew the holder's lease on it.
+
+    Called in a transaction of its own, which the caller commits. Returns what Redis has to say of
+    itself from then on: where that is not what it says, the caller writes it (`claim_lane.lua`).
+    `repairing`: for a recovery, which may lead with a Redis that has lost the lane.
+    Raises NotLeading while somebody may still decide on another Redis, and what `compare` raises.
+    """
+    cursor.execute(LOCK, (lane,))
+    row = read(cursor, lane)
+    if row is not None and not claim.identity and _untouched(cursor):
+        # Its first act was cut off before it reached Redis.
+        claim = Claim(row.identity, row.generation, 0)
+    if not repairing or (row is not None and claim.identity not in ("", row.identity)):
+        compare(row, claim)
+    if row is None:
+        row = LaneRow(claim.identity or str(uuid.uuid4()), claim.generation, run_id, claim.term + 1)
+        cursor.execute(MAKE, (lane, row.identity, row.generation, row.master, row.term))
+    elif row.master != run_id or (repairing and claim.term > row.term):
+        row = _take_over(cursor, lane, row, run_id, holder, claim.term)
+    if holder:
+        cursor.execute(RENEW, (holder, lane, run_id, lease_s))
+    return Claim(row.identity, row.generation, row.term)
+
+
+def _take_over(
+    cursor: Cursor, lane: str, row: LaneRow, run_id: str, holder: str, term: int
+) -> LaneRow:
+    cursor.execute(OTHER_LEASES, (lane, run_id, holder))
+    held = cursor.fetchall()
+    if held:
+        names = ", ".join(name for name, _ in held[:3])
+        raise NotLeading(
+            f"another Redis leads it, on which {names} decide; their leases last "
+            f"{held[0][1]:.0f} s more, unless they are renewed. Nothing is decided here meanwhile"
+        )
+    term = max(row.term, term) + 1
+    # Waits for transactions that store what the one before has decided.
+    cursor.execute(
+        "UPDATE seckill_lane SET master = %s, term = %s WHERE name = %s", (run_id, term, lane)
+    )
+    return LaneRow(row.identity, row.generation, run_id, term)
+
+
+def others(cursor: Cursor, lane: str, run_id: str) -> list[str]:
+    """Who holds a lease on another Redis than this one."""
+    cursor.execute(OTHER_LEASES, (lane, run_id, ""))
+    return [holder for holder, _ in cursor.fetchall()]
+
+
+def _untouched(cursor: Cursor) -> bool:
+    cursor.execute(UNTOUCHED)
+    return bool(cursor.fetchone()[0])
+
+
+def give_up(cursor: Cursor, holder: str) -> None:
+    """End a holder's lease: it decides no more."""
+    cursor.execute("DELETE FROM seckill_lease WHERE holder = %s", (holder,))
+
+
+# The fields of Redis's hash of the lane that a claim is read from.
+CLAIM_FIELDS = ("identity", "generation", "term")
+
+
+def claim_of(values: Sequence[bytes | None], *, empty: bool = False) -> Claim:
+    """The claim from the values of CLAIM_FIELDS, as Redis has them."""
+    identity, generation, term = values
+    return Claim((identity or b"").decode(), int(generation or 0), int(term or 0), empty)

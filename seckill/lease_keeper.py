@@ -1,0 +1,160 @@
+"""Keeps one consumer's lease on its Redis, on a thread, so that deciding never waits for
+PostgreSQL.
+
+Owns the verdict whether this consumer may go on: `problem` is "" or why it may not. While
+PostgreSQL is away the sale goes on, since nobody can take over without it either, but for one who
+is cut off alone: so Kafka is asked then whether the group has commits of a later term.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+import psycopg
+
+from seckill.broker import Position
+from seckill.errors import BrokerAway, PostgresAway, RedisAway
+from seckill.events import event
+from seckill.lease import RENEW_S, Claim, NotLeading, give_up, lead
+from seckill.postgres import connect, limit, postgres_errors
+
+log = logging.getLogger(__name__)
+
+# Seconds for an answer of PostgreSQL: shorter than a lease by far.
+ANSWER_S = 3
+# PostgreSQL that stays away is told again each so many seconds.
+TELL_AGAIN_S = 30.0
+
+
+class LeaseKeeper:
+    """One holder's lease. `claimed` is called with what Redis has to say of itself from now on."""
+
+    def __init__(
+        self,
+        pg_dsn: str,
+        lane: str,
+        holder: str,
+        claimed: Callable[[Claim], None],
+        committed: Callable[[], Mapping[int, Position]],
+    ) -> None:
+        self._pg_dsn, self._lane, self._holder = pg_dsn, lane, holder
+        self._claimed, self._committed = claimed, committed
+        self._connection: psycopg.Connection | None = None
+        # One renewal at a time: the guard's with a new connection, or the thread's.
+        self._turn = threading.Lock()
+        self._held: tuple[str, Claim] | None = None
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._told_at = 0.0
+        self.problem = ""
+
+    def hold(self, run_id: str, claim: Claim) -> Claim:
+        """Lead the lane with this Redis, and keep its lease from now on. Its claim from now on.
+
+        Raises NotLeading and its kind: nothing may be decided. PostgreSQL away is told, and no
+        reason to stop.
+        """
+        with self._turn:
+            self._held, self.problem = (run_id, claim), ""
+            self._start()
+            try:
+                return self._renew(run_id, claim)
+            except PostgresAway as away:
+                self._tell(away)
+                return claim
+            except RedisAway as refused:
+                self.problem = str(refused)
+                raise
+
+    def run_once(self) -> None:
+        """One renewal. What it finds is in `problem`."""
+        with self._turn:
+            if self._held is None:
+                return
+            try:
+                self._renew(*self._held)
+                self.problem = ""
+            except PostgresAway as away:
+                self._tell(away)
+                self.problem = self._ask_kafka(self._held[1])
+            except RedisAway as refused:
+                if not self.problem:
+                    log.error("%s", refused, extra=event("not-leading"))
+                self.problem = str(refused)
+
+    def close(self) -> None:
+        """End the lease: somebody else may take over at once."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        if self._connection is not None:
+            self._give_up()
+            self._connection.close()
+
+    def _give_up(self) -> None:
+        connection = self._connection
+        if connection is None or self._held is None:
+            return
+        try:
+            with postgres_errors(), connection.transaction():
+                limit(connection, ANSWER_S)
+                give_up(connection.cursor(), self._holder)
+        except PostgresAway as away:
+            log.debug("the lease ends by itself: %s", away, extra=event("library"))
+
+    def _renew(self, run_id: str, claim: Claim) -> Claim:
+        try:
+            with postgres_errors():
+                if self._connection is None or self._connection.closed:
+                    self._connection = connect(self._pg_dsn, ANSWER_S, ANSWER_S)
+                with self._connection.transaction():
+                    limit(self._connection, ANSWER_S)
+                    leading = lead(
+                        self._connection.cursor(), self._lane, run_id, claim, holder=self._holder
+                    )
+        except PostgresAway:
+            if self._connection is not None:
+                self._connection.close()
+            raise
+        except NotLeading as refused:
+            # This consumer decides nothing from here on; so it holds up nobody's takeover either.
+            self.problem = str(refused)
+            self._give_up()
+            raise
+        if leading != claim:
+            self._claimed(leading)
+            self._held = (run_id, leading)
+        self._told_at = 0.0
+        return leading
+
+    def _ask_kafka(self, claim: Claim) -> str:
+        try:
+            committed = self._committed()
+        except BrokerAway:
+            return ""
+        for partition, position in committed.items():
+            if position.generation == claim.generation and position.term > claim.term:
+                return (
+                    f"another Redis leads this lane: the group has committed partition {partition} "
+                    f"in term {position.term}, this one is in term {claim.term}"
+                )
+        return ""
+
+    def _start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stop.wait(RENEW_S):
+            self.run_once()
+
+    def _tell(self, away: PostgresAway) -> None:
+        if not self._told_at or time.monotonic() - self._told_at > TELL_AGAIN_S:
+            log.warning(
+                "%s: Redis is not compared with it now, the sale goes on",
+                away,
+                extra=event("not-compared"),
+            )
+            self._told_at = time.monotonic()

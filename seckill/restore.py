@@ -1,0 +1,168 @@
+"""Rows that PostgreSQL has lost, stored again from the topic: exactly those that were accepted.
+
+The board in Redis says of each offset what became of it, so an accepted one without a record is an
+order that somebody has lost: PostgreSQL came back from a copy of before, or the list was evicted.
+What was asked for stands in its message. Owns finding these offsets and storing their rows.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import redis
+from django.db import connection, transaction
+from django.db.models import F
+
+from seckill import board, sold
+from seckill.broker.reader import TopicReader
+from seckill.decode import decode
+from seckill.errors import Poison, Refused
+from seckill.keys import Lane
+from seckill.models import Activity, Item, Record
+from seckill.stats import LaneStatus
+
+# One restoring at a time: any number that nothing else uses.
+RESTORING = 7_351_002
+# Rows of one INSERT, and offsets fetched from PostgreSQL at once.
+ROWS = 2_000
+# Lost offsets that are named.
+NAMED = 5
+RECORDED = """
+SELECT DISTINCT "offset" FROM (
+    SELECT "offset" FROM seckill_record WHERE source = %(source)s AND partition = %(partition)s
+    UNION ALL
+    SELECT "offset" FROM waiting WHERE source = %(source)s AND partition = %(partition)s) AS known
+ORDER BY 1
+"""
+
+
+@dataclass
+class Missing:
+    """Accepted requests without a record: their offsets, by (source, partition)."""
+
+    offsets: dict[tuple[str, int], list[int]] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """How many in all."""
+        return sum(map(len, self.offsets.values()))
+
+    def named(self) -> str:
+        """The first few, for a person."""
+        every = [
+            f"{source}:{partition}:{offset}"
+            for (source, partition), offsets in self.offsets.items()
+            for offset in offsets[:NAMED]
+        ]
+        return ", ".join(every[:NAMED]) + (" ..." if self.count > NAMED else "")
+
+
+def recorded(source: str, partition: int) -> Iterator[int]:
+    """The offsets that have a record, in order. `sold.stage` comes first, in one transaction."""
+    with connection.chunked_cursor() as cursor:
+        cursor.execute(RECORDED, {"source": source, "partition": partition})
+        while rows := cursor.fetchmany(ROWS):
+            for (offset,) in rows:
+                yield offset
+
+
+def find_missing(client: "redis.Redis", lane: Lane, status: LaneStatus) -> Missing:
+    """Which accepted requests have no record. `sold.stage` comes first, in one transaction.
+
+    Raises RedisAway.
+    """
+    missing = Missing()
+    for place, position in status.positions.items():
+        source, _, number = place.rpartition(":")
+        partition = int(number)
+        accepted = board.accepted(client, lane, source, partition, position)
+        lost = list(board.without(accepted, recorded(source, partition)))
+        if lost:
+            missing.offsets[source, partition] = lost
+    return missing
+
+
+def store_missing(client: "redis.Redis", lane: Lane, status: LaneStatus, topic: TopicReader) -> int:
+    """Store the rows of accepted requests that have none, from their messages. How many requests.
+
+    Raises Refused, and stores nothing, where the topic does not hold one of them any more.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [RESTORING])
+        sold.stage(sold.waiting(client, lane, {}))
+        missing = find_missing(client, lane, status)
+        for (source, partition), offsets in missing.offsets.items():
+            if source != topic.source:
+                raise Refused(
+                    f"accepted orders of an earlier topic ({source}) are lost, and Kafka has only "
+                    f"{topic.source} by this name: {missing.named()}"
+                )
+            _store(topic, partition, offsets)
+        left = find_missing(client, lane, status)
+        if left.count:
+            raise Refused(f"{left.count} of {missing.count} could not be stored: {left.named()}")
+    return missing.count
+
+
+def _store(topic: TopicReader, partition: int, offsets: list[int]) -> None:
+    rows: list[Record] = []
+    found = 0
+    wanted = set(offsets)
+    for batch in topic.messages(partition, offsets[-1] + 1, offsets[0]):
+        for message in batch:
+            offset = message.offset() or 0
+            if offset not in wanted:
+                continue
+            found += 1
+            rows += _rows(topic, partition, offset, message.value(), message.timestamp()[1])
+        while len(rows) >= ROWS:
+            _insert(rows[:ROWS])
+            del rows[:ROWS]
+    if found != len(offsets):
+        raise Refused(
+            f"the topic does not hold {len(offsets) - found} of {len(offsets)} lost orders of "
+            f"partition {partition} any more (retention): restore PostgreSQL from a newer copy"
+        )
+    _insert(rows)
+
+
+def _rows(
+    topic: TopicReader, partition: int, offset: int, value: bytes | None, at_ms: int
+) -> list[Record]:
+    try:
+        request = decode(value)
+    except Poison as poison:
+        raise Refused(
+            f"the message at {topic.source}:{partition}:{offset} was accepted, and is no request "
+            f"now ({poison}): is this the sale's topic?"
+        ) from None
+    return [
+        Record(
+            user_id=request.user_id,
+            activity_id=request.activity,
+            item_id=item,
+            quantity=quantity,
+            # What only the lost row knew: how long the request took, and at which version.
+            cost_ms=0,
+            version=0,
+            status="success",
+            ts=datetime.fromtimestamp(max(0, at_ms) / 1000, UTC),
+            source=topic.source,
+            partition=partition,
+            offset=offset,
+            request_id=request.request_id or None,
+        )
+        for item, quantity in request.items.items()
+    ]
+
+
+def _insert(rows: list[Record]) -> None:
+    Record.objects.bulk_create(rows)
+    units: Counter[tuple[int, int]] = Counter()
+    for row in rows:
+        units[row.activity_id, row.item_id] += row.quantity
+    for (activity, item), count in sorted(units.items()):
+        Activity.objects.get_or_create(pk=activity)
+        Item.objects.get_or_create(activity_id=activity, item_id=item)
+        Item.objects.filter(activity_id=activity, item_id=item).update(sold=F("sold") + count)

@@ -1,0 +1,151 @@
+"""What PostgreSQL has seen of a lane, to be compared with what Redis says now.
+
+Owns the comparison that finds a Redis which went back: a stored record that it has not decided, an
+operator's act that it does not know, a part of it that is missing. And the other way: a PostgreSQL
+that has lost what it had stored. Reads only. No Django: consumers use it too.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from seckill.keys import position_field
+from seckill.lease import Cursor
+from seckill.stats import ActivityStatus, LaneStatus
+
+# The last stored record of each partition: a few descents of the identity's index for each of them.
+LAST_ROWS = """
+WITH RECURSIVE places AS (
+    (SELECT source, partition FROM seckill_record ORDER BY source, partition LIMIT 1)
+    UNION ALL
+    SELECT following.source, following.partition FROM places AS p CROSS JOIN LATERAL (
+        SELECT source, partition FROM seckill_record AS r
+        WHERE (r.source, r.partition) > (p.source, p.partition)
+        ORDER BY source, partition LIMIT 1) AS following
+)
+SELECT source::text, partition, (
+    SELECT "offset" FROM seckill_record AS r
+    WHERE r.source = p.source AND r.partition = p.partition ORDER BY "offset" DESC LIMIT 1) + 1
+FROM places AS p
+"""
+# Partitions of which the record that was stored last is gone.
+LOST_ROWS = """
+SELECT s.source::text, s.partition, s.following
+FROM unnest(%s::uuid[], %s::int[], %s::bigint[]) AS s(source, partition, following)
+WHERE NOT EXISTS (
+    SELECT 1 FROM seckill_record AS r WHERE r.source = s.source AND r.partition = s.partition
+    AND r."offset" = s.following - 1)
+ORDER BY 1, 2 LIMIT 1
+"""
+ACTS = """
+SELECT a.id, a.paused, a.finished, a.opens_at, a.closes_at, a.user_limit, a.timeout_ms,
+    (SELECT max(version) FROM seckill_stockchange AS c
+     WHERE c.activity_id = a.id AND c.state = 'applied')
+FROM seckill_activity AS a
+"""
+
+
+@dataclass(frozen=True)
+class Steered:
+    """An activity as the journal's applied acts have left it. Times in ms; `version` 0: none
+    yet.
+    """
+
+    paused: bool
+    finished: bool
+    opens_at: int | None
+    closes_at: int | None
+    user_limit: int | None
+    timeout: int | None
+    version: int
+
+
+def last_rows(cursor: Cursor) -> dict[str, int]:
+    """{source:partition: the offset after the last stored record}."""
+    cursor.execute(LAST_ROWS)
+    return {position_field(source, part): after for source, part, after in cursor.fetchall()}
+
+
+def lost_rows(cursor: Cursor, stored: Mapping[str, int]) -> str:
+    """Which stored record PostgreSQL has not got any more, in words; "" where it has all last ones.
+
+    `stored` is what Redis keeps: {source:partition: the offset after the last stored record}, read
+    before this is asked, so that what it names was committed before.
+    """
+    places = [name.rpartition(":") for name in stored]
+    cursor.execute(
+        LOST_ROWS,
+        ([s for s, _, _ in places], [int(p) for _, _, p in places], list(stored.values())),
+    )
+    gone = cursor.fetchone()
+    if gone is None:
+        return ""
+    return f"record {gone[0]}:{gone[1]}:{gone[2] - 1} was stored, and is not there any more"
+
+
+def steered(cursor: Cursor) -> dict[int, Steered]:
+    """All activities by id, as the journal says."""
+
+    def ms(moment: Any) -> int | None:
+        return None if moment is None else round(moment.timestamp() * 1000)
+
+    cursor.execute(ACTS)
+    return {
+        number: Steered(paused, finished, ms(opens), ms(closes), limit, timeout, version or 0)
+        for number, paused, finished, opens, closes, limit, timeout, version in cursor.fetchall()
+    }
+
+
+def undecided(lane: LaneStatus, ends: Mapping[str, int]) -> str:
+    """Which partition of Redis stands before the end of stored records, in words; "" none."""
+    for place, end in ends.items():
+        stands = lane.positions.get(place, 0)
+        if end > stands:
+            number = place.rpartition(":")[2]
+            return f"partition {number} stands at {stands}, PostgreSQL has stored up to {end}"
+    return ""
+
+
+def lost_acts(lane: LaneStatus, acts: Mapping[int, Steered]) -> str:
+    """Which act of an operator Redis does not know, in words; "" where it knows all.
+
+    `acts` are read before the lane: an act is done in Redis first, and then its row says so.
+    """
+    for number, act in acts.items():
+        now = lane.activities.get(number)
+        if now is None:
+            if act.version:
+                return f"activity {number} was put on sale, and Redis does not hold it"
+            continue
+        if now.version < act.version:
+            return (
+                f"activity {number} is at version {now.version}, the journal has acts up to "
+                f"version {act.version}"
+            )
+        if now.version == act.version:
+            wrong = differing(now, act)
+            if wrong:
+                return f"activity {number}, version {act.version}: {wrong}"
+    return ""
+
+
+def differing(now: ActivityStatus, act: Steered) -> str:
+    """The first field of an activity in which Redis and PostgreSQL differ, in words; "" none."""
+    pairs = (
+        ("paused", now.paused, act.paused),
+        ("finished", now.over == "finished", act.finished),
+        ("opens_at", now.opens_at_ms, act.opens_at),
+        ("closes_at", now.closes_at_ms, act.closes_at),
+        ("limit per user", now.user_limit, act.user_limit),
+        ("timeout", now.timeout_ms, act.timeout),
+    )
+    for name, redis, postgres in pairs:
+        if redis != postgres:
+            return f"{name} is {_word(redis)} in Redis, {_word(postgres)} in PostgreSQL"
+    return ""
+
+
+def _word(value: int | None) -> str:
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)

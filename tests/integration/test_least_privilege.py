@@ -1,0 +1,153 @@
+"""A whole sale with the rights that `docs/deploy.md` gives the application, and not one more."""
+
+import os
+import re
+import signal
+import urllib.request
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+import redis
+from psycopg import sql
+
+from devstack.endpoints import Endpoints
+from devstack.stack import Stack
+from seckill.audit import audit
+from seckill_project.config import BASE_DIR, Server
+from tests.conftest import Manage
+from tests.faults.harness import Sale
+from tests.servers import free_port
+
+DEPLOY = (BASE_DIR / "docs" / "deploy.md").read_text()
+PASSWORD = "hunter2"
+ACTS = (
+    ("add_stock", "1001:10"),
+    ("pause",),
+    ("resume",),
+    ("activity", "set", "1", "--user-limit", "5"),
+    ("finish",),
+    ("reopen",),
+    ("sync_from_db",),
+    ("set_stock", "1003:10", "--activity-id", "2"),
+)
+LOOKS = (
+    ("status", "--once"),
+    ("audit", "--kafka"),
+    ("activity", "list"),
+    ("dead_letters", "list"),
+    ("report", "--output", os.devnull),
+    ("recover",),
+)
+
+
+def lines_of(chapter: str) -> list[str]:
+    """The indented lines of one chapter of the document."""
+    text = re.split(r"^## ", DEPLOY, flags=re.MULTILINE)
+    body = next(part for part in text if part.startswith(chapter))
+    return [line.strip() for line in body.splitlines() if line.startswith("    ")]
+
+
+@pytest.fixture
+def redis_url(redis_client: "redis.Redis", stack: Endpoints) -> Iterator[str]:
+    """The address of the user that the document makes."""
+    _, name, *rules = " ".join(lines_of("Redis")).replace("PASSWORD", PASSWORD).split()
+    redis_client.execute_command("ACL", "SETUSER", name, "reset", *rules)
+    redis_client.acl_log_reset()
+    host = redis_client.get_connection_kwargs()
+    yield f"redis://{name}:{PASSWORD}@{host['host']}:{host['port']}/0"
+    redis_client.acl_deluser(name)
+
+
+@pytest.fixture
+def role_dsn(pg_dsn: str) -> Iterator[str]:
+    """The address of the role that the document makes."""
+    with psycopg.connect(pg_dsn, autocommit=True) as owner:
+        owner.execute(
+            sql.SQL("CREATE ROLE seckill_app LOGIN PASSWORD {}").format(sql.Literal(PASSWORD))
+        )
+        for line in lines_of("PostgreSQL"):
+            owner.execute(line.encode())
+        parts = urlsplit(pg_dsn)
+        yield parts._replace(
+            netloc=f"seckill_app:{PASSWORD}@{parts.hostname}:{parts.port}"
+        ).geturl()
+        owner.execute("DROP OWNED BY seckill_app")
+        owner.execute("DROP ROLE seckill_app")
+
+
+@pytest.fixture
+def sale(
+    redis_url: str,
+    role_dsn: str,
+    server: Server,
+    running_stack: Stack,
+    redis_client: "redis.Redis",
+    manage: Manage,
+    environment: dict[str, str],
+) -> Iterator[Sale]:
+    """A sale whose commands have these rights alone."""
+    environment |= {"SECKILL_REDIS_URL": redis_url, "SECKILL_PG_DSN": role_dsn}
+    sale = Sale(server, running_stack, redis_client, manage, environment)
+    sale.open(partitions=2)
+    yield sale
+    sale.close()
+
+
+def run(sale: Sale, *arguments: str) -> str:
+    """A command that has to do what it was asked for."""
+    extra = (
+        ()
+        if arguments[0] not in ("audit", "recover", "report", "dead_letters")
+        else ("--topic", sale.server.topic)
+    )
+    command = sale.start(*arguments, *extra)
+    assert command.ended(60) == 0, command.output
+    return command.output
+
+
+def read(port: int, path: str) -> bytes:
+    """What it answers with 200."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}") as answer:
+        return bytes(answer.read())
+
+
+@pytest.mark.direct
+def test_the_rights_of_the_document_are_enough(
+    sale: Sale, redis_client: "redis.Redis", manage: Manage
+) -> None:
+    sale.backlog(2_000)
+    consumer = sale.consumer("--drain")
+    assert consumer.ended(60) == 0
+    for act in ACTS[:4]:
+        run(sale, *act)
+    sale.backlog(1_000)
+    # A limit is set, so buyers are counted; a worker that goes on, with its metrics.
+    metrics = free_port()
+    live = sale.consumer("--metrics-port", str(metrics), stock=False)
+    worker = sale.log_worker()
+    sale.wait_all_decided()
+    sale.wait_all_stored()
+    for act in ACTS[4:]:
+        run(sale, *act)
+    for look in LOOKS:
+        run(sale, *look)
+    assert b"seckill_requests_total" in read(metrics, "metrics")
+    # A loss, and the way back.
+    redis_client.flushall()
+    sale.backlog(500)
+    live.wait_for("HOLD")
+    run(sale, "recover", "--apply")
+    sale.wait_all_decided()
+    sale.wait_all_stored()
+    port = free_port()
+    api = sale.start("run_control_api", "--port", str(port))
+    api.wait_for(str(port), 30)
+    assert b"decide" in read(port, "readyz")
+    for each in (live, worker, api):
+        each.tell(signal.SIGTERM)
+        assert each.ended(30) == 0, each.output
+    # Whether it writes to its disk is asked for, and done without.
+    assert {entry["object"] for entry in redis_client.acl_log()} == {"config|get"}
+    assert audit(redis_client).clean
