@@ -16,7 +16,7 @@ import psycopg
 from seckill.broker import Position
 from seckill.errors import BrokerAway, PostgresAway, RedisAway
 from seckill.events import event
-from seckill.lease import RENEW_S, Claim, NotLeading, give_up, lead
+from seckill.lease import RENEW_S, Claim, give_up, lead
 from seckill.postgres import connect, limit, postgres_errors
 
 log = logging.getLogger(__name__)
@@ -66,6 +66,12 @@ class LeaseKeeper:
             except RedisAway as refused:
                 self.problem = str(refused)
                 raise
+
+    def let_go(self) -> None:
+        """The lease ends until `hold` is called again: there is no lane that it could be about."""
+        with self._turn:
+            self._give_up()
+            self._held, self.problem = None, ""
 
     def run_once(self) -> None:
         """One renewal. What it finds is in `problem`."""
@@ -117,8 +123,9 @@ class LeaseKeeper:
             if self._connection is not None:
                 self._connection.close()
             raise
-        except NotLeading as refused:
-            # This consumer decides nothing from here on; so it holds up nobody's takeover either.
+        except RedisAway as refused:
+            # This consumer decides nothing from here on; so it holds up nobody's takeover either,
+            # and no recovery.
             self.problem = str(refused)
             self._give_up()
             raise

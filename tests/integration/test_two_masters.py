@@ -18,7 +18,7 @@ from seckill.audit_checks import FOUNDATIONS, NEVER_LOST
 from seckill.broker import Position
 from seckill.control import Control
 from seckill.dead_records import Kind
-from seckill.engine import Engine
+from seckill.engine import Engine, Status
 from seckill.errors import Fenced
 from seckill.guard import Guard
 from seckill.keys import Lane
@@ -26,6 +26,7 @@ from seckill.lease import NotLeading
 from seckill.log_worker import LogWorker
 from seckill.models import DeadRecord, Lease, Record
 from seckill.models import Lane as LaneRow
+from seckill.recovery import recover
 from seckill.redis_client import connect
 from seckill.shutdown import Shutdown
 from seckill.stats import read_lane
@@ -222,6 +223,28 @@ def test_a_log_worker_alone_leads_a_redis_that_has_started_again(
     assert Record.objects.count() == 5
     assert (read_lane(redis_client).term, LaneRow.objects.get().term) == (6, 6)
     side.close()
+
+
+def test_a_consumer_of_an_empty_redis_holds_up_no_recovery(
+    sides: list[Side], pg_dsn: str
+) -> None:
+    """Its address leads to a Redis that came back with nothing: nobody decides on the one
+    before.
+    """
+    old, new = sides
+    assert old.buy(20, 10, 0) == 10
+    old.store()
+    new.client.flushall()
+    old.guard._client = new.client
+    engine = Engine(new.url, LANE, guard=old.guard)
+    assert engine.decide([batch([body(1)], 0, partition=1)])[0].status is Status.NOT_LOADED
+    old.guard._keeper.run_once()
+    assert not Lease.objects.exists()
+    assert recover(new.client, LANE, SOURCE, [0, 1], "test", lambda line: None).lifted
+    again = batch([body(1)], 0, partition=1)
+    again.generation = read_lane(new.client).generation
+    assert engine.decide([again])[0].count(Outcome.ACCEPTED) == 1
+    engine.close()
 
 
 def test_without_postgresql_the_sale_goes_on(
