@@ -9,7 +9,7 @@ that activity finds out, since Redis keeps the row of the last act that it did.
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import (
@@ -36,6 +36,7 @@ ATTEMPTS = 5
 # The lock of PostgreSQL under which activities are made: any number that nothing else uses.
 MAKING = 7_351_001
 LOCK_NOT_AVAILABLE = "55P03"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Seconds that an act waits for its turn: others take milliseconds, but for a sync of many orders.
 PATIENCE_S = 5.0
 
@@ -149,7 +150,7 @@ class Journal:
                         raise UnderWay(_("the first call with this key was refused; try again"))
                     if expected_version not in (None, seen.version):
                         raise moved(activity_id, expected_version or 0, seen.version)
-                    turn = Turn(activity_id, self._actor, seen.version, entry.pk)
+                    turn = Turn(activity_id, self._actor, seen.version, mark(entry))
                     try:
                         entry.version, entry.old, entry.new = change(turn)
                         break
@@ -257,7 +258,7 @@ class Journal:
 
         Called with the turn: nobody else acts. The tables are made to say what Redis has.
         """
-        entry = StockChange.objects.filter(pk=seen.journal, state=StockChange.State.STARTED).first()
+        entry = _begun(seen.journal)
         status = self._status(entry.activity_id) if entry else None
         if entry is None or status is None:
             return
@@ -293,9 +294,23 @@ class Journal:
 
     def _may_be_done(self, entry: StockChange) -> bool:
         try:
-            return self._scripts.look(entry.activity_id).journal == entry.pk
+            return self._scripts.look(entry.activity_id).journal == mark(entry)
         except RedisAway:
             return True
+
+
+def mark(entry: StockChange) -> str:
+    """A row as Redis names it. A PostgreSQL that comes back older gives the number alone again."""
+    return f"{entry.pk}:{(entry.at - EPOCH) // timedelta(microseconds=1)}"
+
+
+def _begun(named: str) -> StockChange | None:
+    """The row that Redis names, if its end is not known. Earlier versions left a number alone."""
+    number = named.partition(":")[0]
+    if not number:
+        return None
+    entry = StockChange.objects.filter(pk=int(number), state=StockChange.State.STARTED).first()
+    return entry if entry is not None and named in (mark(entry), number) else None
 
 
 def _note(entry: StockChange, state: str, reason: Exception) -> None:

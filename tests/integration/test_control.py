@@ -13,6 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from seckill.audit import audit
 from seckill.control import Control
 from seckill.errors import Fenced, NoSuchActivity, RedisAway, Refused
+from seckill.journal import mark
 from seckill.keys import CONTROL_CHANNEL
 from seckill.models import Activity, Item, Record, StockChange
 from seckill.models import Lane as LaneRow
@@ -265,7 +266,8 @@ class TestSync:
             assert act.old == act.new == {"1001": 5, "1002": 0}
             after = everything(shop.client)
             assert int(after[state].pop(b"version")) == version
-            assert int(after[state].pop(b"journal")) == act.journal_id
+            named = after[state].pop(b"journal").decode()
+            assert named == mark(StockChange.objects.get(pk=act.journal_id))
             steady = {k: v for k, v in before[state].items() if k not in (b"version", b"journal")}
             assert after == {**before, state: steady}
         shop.clean()

@@ -227,6 +227,24 @@ def test_acts_that_it_has_lost_are_what_redis_says(shop: Shop) -> None:
     assert (Item.objects.get().allocation, row.paused, row.user_limit) == (150, True, 5)
 
 
+def test_an_act_whose_number_was_given_before(shop: Shop) -> None:
+    """Its journal row gets the number of a lost one, which Redis has as the last act that it did.
+
+    It is another act, and has to be done.
+    """
+    lost = shop.control.pause(1)
+    StockChange.objects.filter(pk=lost.journal_id).delete()
+    Activity.objects.update(paused=False)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT setval(pg_get_serial_sequence('seckill_stockchange', 'id'), %s, false)",
+            [lost.journal_id],
+        )
+    act = shop.control.finish(1)
+    assert (act.journal_id, act.repeated) == (lost.journal_id, False)
+    assert read_lane(shop.client).activities[1].over == "finished"
+
+
 def test_a_database_of_before_the_lane(shop: Shop) -> None:
     """Made anew, or another one: all of it comes back."""
     everything_lost = Record.objects.count()
