@@ -10,21 +10,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
+import psycopg
 
 from seckill.batch import Batch
 from seckill.consumer import Consumer
-from seckill.errors import Poison, PostgresAway, RedisAway
-from seckill.fence import Guard
+from seckill.errors import PostgresAway, RedisAway
+from seckill.guard import Guard
 from seckill.keys import Lane
+from seckill.lease import LEASE_S, RENEW_S
 from seckill.log_worker import LogWorker
-from seckill.records import parse
 from seckill.shutdown import Shutdown
 from tests.search.operators import Operators
-from tests.search.oracle import Evidence
 from tests.search.servers import Keys, Tables
-from tests.search.topic import Member, Topic, TurnOver
-from tests.search.wires import HeldStorage, HoldAt, Inline, Line, Turn
+from tests.search.topic import Member, TurnOver
+from tests.search.wires import Gate, HeldStorage, HoldAt, Inline, Line, Turn
 
 # Messages of a consumer's batch, and records of a log worker's: small, so that few make several.
 BATCH, STORED_AT_ONCE = 6, 2
@@ -53,6 +52,11 @@ class Deciding:
     member: Member
     product: Consumer
     line: Line
+    gate: Gate
+
+    def renew(self) -> None:
+        """What its lease's thread does each few seconds."""
+        self.gate.guard._keeper.run_once()
 
 
 @dataclass
@@ -71,48 +75,57 @@ class Driver(Operators):
     """One lane. `answered(server, partition, offset, outcome)` is told what scripts decide."""
 
     def __init__(self, servers: Sequence[Keys], tables: Tables, dsn: str, source: str) -> None:
-        super().__init__([keys.url for keys in servers], source)
-        self.servers, self.tables, self._dsn = servers, tables, dsn
+        super().__init__(servers, tables, source)
+        self._dsn = dsn
         self.answered: Callable[[int, int, int, str], object] = lambda *_: None
-        self.topic = Topic(source, 0)
         self.consumers: list[Deciding] = []
         self.workers: list[Storing] = []
+        self._started = 0
         # Connections to PostgreSQL that are used again in the next sale.
         self._storages: list[HeldStorage] = []
+        self._connections: list[psycopg.Connection] = []
 
     def reset(self, partitions: int) -> None:
         """A new sale: empty servers, an empty topic, one log worker."""
         self.close_parts()
-        for keys in self.servers:
-            keys.client.flushall()
-        self.tables.put_back("empty")
-        self.partitions, self.current = partitions, 0
-        self.topic = Topic(self.source, partitions)
-        self.late.clear()
+        self.begin(partitions)
         self.start_worker()
 
     def close_parts(self) -> None:
         """End all parts, whatever they do."""
         for number in range(len(self.workers)):
             self.kill_worker(number)
-        for part in self.consumers:
-            part.line.close()
+        while self.consumers:
+            self.kill_consumer(0)
         self._storages += [part.storage for part in self.workers]
         self.workers.clear()
-        self.consumers.clear()
 
     def close(self) -> None:
         """End all, close all connections."""
         self.close_parts()
         for storage in self._storages:
             storage.close()
+        for connection in self._connections:
+            connection.close()
 
     # Consumers.
 
     def start_consumer(self) -> None:
         """One more member of the group, on the server that is the lane's now."""
-        member = Member(self.topic)
-        line = self._line(self.current)
+        server, member = self.current, Member(self.topic)
+        self._started += 1
+        guard = Guard(
+            self.wires[server],
+            Lane(),
+            self._dsn,
+            lambda: self.source,
+            self.topic.committed,
+            f"consumer {self._started}",
+        )
+        if self._connections:
+            guard._keeper._connection = self._connections.pop()
+        gate = Gate(guard)
+        line = Line(self.servers[server].url, Lane(), guard=gate)
         product = Consumer(
             client=member,
             engine=line,
@@ -121,15 +134,22 @@ class Driver(Operators):
             find_source=lambda: self.source,
             batch_size=BATCH,
         )
-        self.consumers.append(Deciding(self.current, member, product, line))
+        part = Deciding(server, member, product, line, gate)
+        line.tell = lambda batch, outcomes: [
+            self.answered(part.server, batch.partition, offset, outcome)
+            for offset, outcome in outcomes
+        ]
+        self.consumers.append(part)
 
     def turn(
-        self, number: int, *, hold: bool = False, lose: bool = False, commit: bool = False
+        self, number: int, *, hold: bool = False, lose: bool = False, due: bool = False
     ) -> str:
-        """One turn: what it read, or why it holds. `hold`: its call stays on the way."""
+        """One turn: what it read, or why it holds. `hold`: its call stays on the way. `due`: what
+        is done from time to time is done now.
+        """
         part = self.consumers[number]
         part.line.hold_next, part.line.lose_next = hold, lose
-        part.product._committed_at = -math.inf if commit else math.inf
+        part.product._committed_at = part.product._looked_at = -math.inf if due else math.inf
         try:
             return f"reads {part.product.run_once()}"
         except TurnOver:
@@ -145,10 +165,13 @@ class Driver(Operators):
         self.topic.leave(self.consumers[number].member)
 
     def kill_consumer(self, number: int) -> None:
-        """It is gone, with what it had in its hands."""
+        """It is gone, with what it had in its hands; nobody gives its lease up."""
         part = self.consumers.pop(number)
         part.line.close()
         part.member.close()
+        connection = part.gate.guard._keeper._connection
+        if connection is not None and not connection.closed:
+            self._connections.append(connection)
 
     def reconnect_consumer(self, number: int) -> None:
         """Its connection is lost: the next one leads to the server that is the lane's now."""
@@ -156,20 +179,18 @@ class Driver(Operators):
         part.line.close()
         if part.server != self.current:
             part.server = self.current
-            part.line = part.product.engine = self._line(self.current)
+            part.line.lead_to(self.servers[self.current].url)
+            part.gate.lead_to(self.wire)
 
-    def pass_time(self) -> None:
-        """Some seconds go by: what is looked at from time to time is due."""
-
-    def _line(self, server: int) -> Line:
-        guard = Guard(
-            self.wires[server], Lane(), self._dsn, lambda: self.source, self.topic.committed
-        )
-        line = Line(self.servers[server].url, Lane(), on_connect=guard)
-        line.tell = lambda batch, outcomes: [
-            self.answered(server, batch.partition, offset, outcome) for offset, outcome in outcomes
-        ]
-        return line
+    def pass_time(self, stopped: int | None = None) -> None:
+        """Seconds go by, until each lease has ended that nobody renews; one consumer may be
+        stopped, as by SIGSTOP, and does not know.
+        """
+        for _ in range(math.ceil(LEASE_S / RENEW_S) + 1):
+            self.tables.end_leases(RENEW_S)
+            for number, part in enumerate(self.consumers):
+                if number != stopped:
+                    part.renew()
 
     # Log workers.
 
@@ -226,12 +247,12 @@ class Driver(Operators):
     # What is lost.
 
     def restart_redis(self, copy: Mapping[bytes, bytes] | None, *, lines: bool = True) -> None:
-        """The lane's server comes back as a copy, or empty; `lines`: connections are lost."""
+        """The lane's server comes back as a copy, or empty; `lines`: it is another process, and
+        connections are lost.
+        """
         self.servers[self.current].put_back(dict(copy or {}))
         if lines:
-            for part in self.consumers:
-                if part.server == self.current:
-                    part.line.close()
+            self._new_process(self.current)
             # Acts on a lost line do not come; who goes on to lift a fence makes a new one.
             self.late[:] = [script for script in self.late if script.name == "fence"]
 
@@ -239,6 +260,8 @@ class Driver(Operators):
         """The other server takes over with a copy; whoever reaches the old one goes on there."""
         self.current = 1 - self.current
         self.servers[self.current].put_back(dict(copy))
+        self._new_process(self.current)
+        self.late[:] = [script for script in self.late if script.wire is not self.wire]
 
     def unite(self) -> None:
         """The old master is gone; all find the new one."""
@@ -258,42 +281,28 @@ class Driver(Operators):
         for part in self.workers:
             if part.turn is None:
                 part.storage.close()
+        for deciding in self.consumers:
+            connection = deciding.gate.guard._keeper._connection
+            if connection is not None:
+                connection.close()
         self.tables.put_back()
+
+    def _new_process(self, server: int) -> None:
+        self.name_process(server)
+        for part in self.consumers:
+            if part.server == server:
+                part.line.close()
 
     # What is to be seen.
 
-    def evidence(self) -> Evidence:
-        """Rows, and the lines that wait or are parked on the server that is the lane's now."""
-        wire, lane = self.wire, Lane()
-        texts: list[bytes] = wire.lrange(lane.list, 0, -1)
-        letters: list[bytes] = wire.lrange(lane.dead, 0, -1)
-        texts += [msgspec.json.decode(letter)["record"].encode() for letter in letters]
-        kept = set()
-        for text in texts:
-            try:
-                record = parse(text)
-            except Poison:
-                continue
-            kept.add((record.partition, record.offset, record.item_id))
-        return Evidence(self.tables.rows(), frozenset(kept))
-
     def trouble(self) -> str:
         """Why the lane stands still, as it says itself; empty where it does not."""
-        lane = Lane()
-        pipe = self.wire.pipeline(transaction=False)
-        pipe.hmget(lane.state, "fenced", "fenced_why")
-        pipe.exists(lane.activities)
-        (word, why), loaded = pipe.execute()
-        if word:
-            return f"fenced: {word.decode()}: {why.decode()}"
-        if not loaded:
-            return "NOT_LOADED"
         words = [part.product.hold for part in self.consumers] + [w.trouble for w in self.workers]
-        return next(filter(None, words), "")
+        return self.lane_trouble() or next(filter(None, words), "")
 
     def stands_still(self) -> bool:
-        """Whether an operator has to recover it."""
-        return self.trouble().startswith(("fenced", "NOT_LOADED"))
+        """Whether an operator has to recover it, as it says."""
+        return bool(self.lane_trouble()) or "manage.py recover" in self.trouble()
 
     def end_transactions(self) -> None:
         """Who holds one open is let go: it would be given up after a minute."""

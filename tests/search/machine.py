@@ -86,11 +86,11 @@ class Machine(Misfortunes, RuleBasedStateMachine):
         """Requests come and wait."""
         self.ask(partition, *wishes(data))
 
-    @rule(number=numbers, how=st.sampled_from(["", "", "hold", "lose"]), commit=st.booleans())
-    def turn(self, number: int, how: str, commit: bool) -> None:
+    @rule(number=numbers, how=st.sampled_from(["", "", "hold", "lose"]), due=st.booleans())
+    def turn(self, number: int, how: str, due: bool) -> None:
         """A consumer's turn; its call is held up, or its answer is lost."""
         number = self._consumer(number)
-        said = self.driver.turn(number, hold=how == "hold", lose=how == "lose", commit=commit)
+        said = self.driver.turn(number, hold=how == "hold", lose=how == "lose", due=due)
         self.tell(f"consumer {number} {said} {how and f'({how})'}")
 
     @rule(number=numbers, turns=st.sampled_from([1, 1, 3]))
@@ -231,7 +231,7 @@ class Machine(Misfortunes, RuleBasedStateMachine):
         """
         self.tell(f"rest: nudge {nudge}, crowd {crowd}, unite {unite}")
         if unite:
-            self.driver.unite()
+            self.unite()
         self.settle(nudge)
         if crowd:
             self.crowd()
@@ -253,6 +253,8 @@ class Machine(Misfortunes, RuleBasedStateMachine):
                 self.act(what, False)
         if terms.limit != NO_LIMIT:
             self.act("limit", None)
+        if self.wounded:
+            self.accept()
         if self.oracle.left(self.driver.evidence(), 1001) <= 0:
             self.act("add_stock", {1001: 5})
 

@@ -24,7 +24,7 @@ MIXES: dict[str, frozenset[str]] = {
         "forgotten acts": "forget acts advice",
         "late scripts": "redis older acts late",
         "older PostgreSQL": "postgres hold acts advice",
-        "two masters": "masters members",
+        "two masters": "masters members hold",
         "strangers": "strangers members",
         "numbers": "numbers hold advice",
         "rows of strangers": "rows advice",
@@ -40,6 +40,7 @@ KEYS = (
     b"logs",
     b"activities",
     b"positions",
+    b"stored",
     b"stats",
     b"lane",
     b"state",
@@ -75,7 +76,7 @@ class Misfortunes(Sale):
 
     # Redis.
 
-    @precondition(fresh("copy", "older"))
+    @precondition(lambda self: {"older", "masters"} & self.mix and self.is_fresh("copy"))
     @rule(order=st.none() | orders)
     def copy_redis(self, order: tuple[str, Any] | None = None) -> None:
         """Somebody, or a replica, keeps a copy; perhaps an operator acts right after that."""
@@ -151,10 +152,11 @@ class Misfortunes(Sale):
             driver.reconnect_consumer(number)
         if not stay & 0b100:
             driver.reconnect_worker(0)
-        if synced:
-            self.tell(f"the replica takes over, who stays at the old master: {stay:03b}")
-        else:
-            self.lost(f"a late replica takes over, who stays at the old master: {stay:03b}")
+        late = "" if synced else "late "
+        self.tell(f"a {late}replica takes over, who stays at the old master: {stay:03b}")
+        if driver.ruler == driver.current:
+            # It takes the place of the one that has decided up to now.
+            self.lost("the old master is gone")
         if busy:
             for partition in range(driver.partitions):
                 self.ask(partition, (1, {1001: 1}))
@@ -172,11 +174,11 @@ class Misfortunes(Sale):
         self.tell(f"{'log worker' if worker else 'consumer'} {number} reconnects")
 
     @precondition(needs("masters"))
-    @rule()
-    def pass_time(self) -> None:
-        """Some seconds go by."""
-        self.driver.pass_time()
-        self.tell("some seconds go by")
+    @rule(stopped=st.none() | numbers)
+    def seconds(self, stopped: int | None = None) -> None:
+        """Some seconds go by; a consumer may be stopped meanwhile, and does not know."""
+        self.pass_time(None if stopped is None else self._consumer(stopped))
+        self.tell(f"seconds go by{'' if stopped is None else f', consumer {stopped} is stopped'}")
 
     @precondition(fresh("save", "postgres"))
     @rule()
@@ -193,6 +195,7 @@ class Misfortunes(Sale):
         """PostgreSQL comes back with the copy."""
         self.take()
         self.driver.restart_postgres()
+        self.stopped = True
         self.tell("PostgreSQL comes back older")
 
     @precondition(needs("strangers"))

@@ -3,23 +3,28 @@
 What an act or a recovery says is passed on as text, with how it ended.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from django.db import DatabaseError
 from django.utils import timezone
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from seckill.audit import CannotCheck, audit
 from seckill.control import Control
-from seckill.errors import PostgresAway, RedisAway, Refused
+from seckill.dead_records import Kind
+from seckill.errors import Poison, PostgresAway, RedisAway, Refused
 from seckill.fence import RECOVERING
 from seckill.keys import Lane
+from seckill.models import DeadRecord
+from seckill.records import parse
 from seckill.recovery import recover
+from seckill.redis_client import no_retry
 from tests.sale import load_scripts
+from tests.search.oracle import Evidence
+from tests.search.servers import Keys, Tables
+from tests.search.topic import Reader, Topic
 from tests.search.wires import Fate, HoldAt, Late, Wire, reach
 
 ACTIVITY = 1
@@ -68,32 +73,44 @@ ACTS = {
 class Operators:
     """Whoever steers the lane: on the server that is the lane's now, over lines that may fail."""
 
-    def __init__(self, urls: Sequence[str], source: str) -> None:
-        self.source = source
+    def __init__(self, servers: Sequence[Keys], tables: Tables, source: str) -> None:
+        self.servers, self.tables, self.source = servers, tables, source
         self.partitions = 0
-        # The server that is the lane's.
-        self.current = 0
+        self.topic = Topic(source, 0)
+        # The server that addresses lead to, and the one that decides for the lane: see `Sale`.
+        self.current = self.ruler = 0
         self.late: list[Late] = []
-        self.wires = [self._wire(url) for url in urls]
+        self.wires = [self._wire(keys.url) for keys in servers]
         for wire in self.wires:
             load_scripts(wire)
         # What the next script of these names is to suffer, if its first argument is this one.
         self._fate: tuple[frozenset[str], str | None, Fate] | None = None
-        # What happens before the next script of an act.
-        self._meanwhile: Callable[[], None] | None = None
+        self._processes = 0
+
+    def begin(self, partitions: int) -> None:
+        """A new sale: empty services."""
+        for keys in self.servers:
+            keys.client.flushall()
+        self.tables.put_back("empty")
+        self.partitions, self.current, self.ruler = partitions, 0, 0
+        self.topic = Topic(self.source, partitions)
+        self.late.clear()
+
+    def name_process(self, server: int) -> None:
+        """The server is another process than before."""
+        self._processes += 1
+        self.wires[server].run_id = f"process-{self._processes}"
 
     @property
     def wire(self) -> Wire:
         """To the server that is the lane's now."""
         return self.wires[self.current]
 
-    def act(
-        self, name: str, value: Any, fate: Fate, meanwhile: Callable[[], None] | None = None
-    ) -> tuple[str, str]:
-        """(how it ended, what was said). `meanwhile` happens before its first script."""
+    def act(self, name: str, value: Any, fate: Fate) -> tuple[str, str]:
+        """(how it ended, what was said)."""
         control = Control(self.wire, "olga", patience_s=0.02)
         act = ACTS[name]
-        self._fate, self._meanwhile = (act.scripts, None, fate), meanwhile
+        self._fate = (act.scripts, None, fate)
         late = len(self.late)
         try:
             act.call(control, value)
@@ -106,11 +123,16 @@ class Operators:
         except DatabaseError as bug:
             return CRASHED, str(bug).strip().splitlines()[0]
         finally:
-            self._fate = self._meanwhile = None
+            self._fate = None
         return DONE, ""
 
     def recover(
-        self, late: str = "", meanwhile: Sequence[Callable[[], None]] = ()
+        self,
+        late: str = "",
+        meanwhile: Sequence[Callable[[], None]] = (),
+        *,
+        from_kafka: bool = False,
+        accept_oversell: bool = False,
     ) -> tuple[bool, str]:
         """`recover --apply`: (whether the sale goes on, what was said). `late`: "fence" or "lift",
         which comes later. `meanwhile`: what happens after the fence, and after the rebuilding."""
@@ -123,14 +145,28 @@ class Operators:
         if late:
             word = RECOVERING if late == "fence" else ""
             self._fate = (frozenset({"fence"}), word, Fate.LATE)
-        partitions = list(range(self.partitions))
+        topic: Any = Reader(self.topic) if from_kafka else None
         try:
-            done = recover(self.wire, Lane(), self.source, partitions, "olga", say)
+            done = recover(
+                self.wire,
+                Lane(),
+                self.source,
+                list(range(self.partitions)),
+                "olga",
+                say,
+                topic=topic,
+                accept_oversell=accept_oversell,
+            )
         except (RedisAway, PostgresAway, CannotCheck, Refused, DatabaseError) as wrong:
             return False, str(wrong).strip().splitlines()[0]
         finally:
             self._fate = None
-        return done.lifted, "; ".join(f.explanation for f in done.report.findings)
+        return done.lifted, "; ".join(f"{f.explanation} ({f.act})" for f in done.report.findings)
+
+    def dismiss(self) -> int:
+        """`dead_letters dismiss` of all orders that another master told. How many there were."""
+        wanted = DeadRecord.objects.filter(dismissed_at=None, kind=Kind.OVERLAP)
+        return wanted.update(dismissed_at=timezone.now(), dismissed_by="olga")
 
     def arrive(self) -> tuple[Any, bool]:
         """The script that is longest on its way comes: (its act, whether it was done)."""
@@ -148,9 +184,39 @@ class Operators:
         found = [f"{f.invariant}: {f.culprit}: {f.explanation}" for f in report.findings]
         return Verdict(report.clean, found, [f.act for f in report.findings])
 
+    # What is to be seen.
+
+    def evidence(self) -> Evidence:
+        """Rows, and the order lines that wait on the server that decides, or are kept apart."""
+        texts = self._waiting(self.ruler)
+        texts += [raw for kind, raw in self.tables.dead() if kind == Kind.REFUSED]
+        return Evidence(self.tables.rows(), frozenset(_lines(texts)))
+
+    def unnamed(self) -> set[tuple[int, int, int]]:
+        """Order lines that wait on the server that is not the lane's, and nobody has named."""
+        named = _lines(raw for _, raw in self.tables.dead())
+        named |= {(row.partition, row.offset, row.item) for row in self.tables.rows()}
+        return _lines(self._waiting(1 - self.current)) - named
+
+    def lane_trouble(self) -> str:
+        """Why nothing can be decided on the server that is the lane's now."""
+        lane = Lane()
+        pipe = self.wire.pipeline(transaction=False)
+        pipe.hmget(lane.state, "fenced", "fenced_why")
+        pipe.exists(lane.activities)
+        (word, why), loaded = pipe.execute()
+        if word:
+            return f"fenced: {word.decode()}: {why.decode()}"
+        return "" if loaded else "NOT_LOADED"
+
+    def _waiting(self, server: int) -> list[bytes]:
+        found: Any = self.wires[server].lrange(Lane().list, 0, -1)
+        return list(found)
+
     def _wire(self, url: str) -> Wire:
-        wire = Wire.from_url(url, socket_timeout=10.0, retry=Retry(NoBackoff(), 0))
-        wire.fate, wire.on_script, wire.late = self._fate_of, self._before, self.late
+        wire = Wire.from_url(url, socket_timeout=10.0, retry=no_retry())
+        wire.fate, wire.on_script, wire.late = self._fate_of, _before, self.late
+        wire.run_id = url
         return wire
 
     def _fate_of(self, name: str, arguments: Sequence[Any]) -> Fate:
@@ -162,9 +228,19 @@ class Operators:
         self._fate = None
         return fate
 
-    def _before(self, name: str) -> None:
-        if name == "trim_batch":
-            reach(HoldAt.COMMITTED)
-        elif self._meanwhile is not None:
-            meanwhile, self._meanwhile = self._meanwhile, None
-            meanwhile()
+
+def _before(name: str) -> None:
+    if name == "trim_batch":
+        reach(HoldAt.COMMITTED)
+
+
+def _lines(texts: Iterable[bytes]) -> set[tuple[int, int, int]]:
+    """(partition, offset, item) of those that are order lines."""
+    found = set()
+    for text in texts:
+        try:
+            record = parse(text)
+        except Poison:
+            continue
+        found.add((record.partition, record.offset, record.item_id))
+    return found

@@ -116,13 +116,14 @@ class Oracle:
         self.asked[place] = Asked(user, wanted)
 
     def answer(self, place: Place, outcome: str, *, ruling: bool) -> None:
-        """The script has decided it; `ruling`: on the server that is the lane's now."""
+        """The script has decided it; `ruling`: on the server that decides for the lane."""
         asked = self.asked.get(place)
         if asked is None:
             return
-        asked.promised |= outcome == ACCEPTED
         if not ruling:
+            # It may be told to the buyer, and is never stored.
             return
+        asked.promised |= outcome == ACCEPTED
         if outcome == SKIPPED:
             asked.skipped = not asked.outcome or asked.undone
             return
@@ -177,6 +178,16 @@ class Oracle:
         """The product has told what it sold against its terms: it need not tell it for ever."""
         for asked in self.asked.values():
             asked.limit, asked.ended = NO_LIMIT, ""
+
+    def accept(self, evidence: Evidence) -> None:
+        """A person puts on sale what was sold above that."""
+        units = self.standing(evidence)
+        stored: dict[int, int] = defaultdict(int)
+        for row in evidence.rows:
+            stored[row.item] += row.quantity
+        for item in units.keys() | stored.keys():
+            most = max(units.get(item, 0), stored[item])
+            self.terms.allowed[item] = max(self.terms.allowed.get(item, 0), most)
 
     # What is true.
 

@@ -60,6 +60,14 @@ class Crashed(Failed):
     """An act that ends in a traceback."""
 
 
+class TwoMasters(Failed):
+    """Two servers decide at the same time."""
+
+
+class Unnamed(Failed):
+    """What an old master told is not named."""
+
+
 class FalseAlarm(Failed):
     """An audit or a fence without a cause."""
 
@@ -102,6 +110,8 @@ class Sale:
         self.wounded = False
         # An advice that was followed while nothing was oversold.
         self.advised = ""
+        # A consumer was stopped, or leases were lost with PostgreSQL, just now.
+        self.stopped = False
         self.driver.reset(partitions)
         self.driver.answered = self._answered
         for _ in range(consumers):
@@ -136,26 +146,27 @@ class Sale:
 
     def decide(self, who: Sequence[int] | None = None) -> None:
         """Each consumer, or only some, has turns until it finds nothing, or holds."""
-        for number in range(len(self.driver.consumers)) if who is None else who:
-            idle = 0
-            for _ in range(MOST_TURNS):
-                said = self.driver.turn(number, commit=True)
-                # The first turn after a rebalance only learns of it.
-                idle = idle + 1 if said == "reads 0" and self.driver.idle(number) else 0
-                if not idle:
-                    self.tell(f"consumer {number} {said}")
-                if idle == 2 or said.startswith("holds"):
-                    break
+        holding = list(range(len(self.driver.consumers)) if who is None else who)
+        # Who waits for a lease of another goes on when that has had its turn.
+        for _ in range(2):
+            holding = [number for number in holding if self._turns(number)]
 
-    def act(
-        self,
-        name: str,
-        value: Any,
-        fate: Fate = Fate.DONE,
-        meanwhile: Callable[[], None] | None = None,
-    ) -> bool:
+    def _turns(self, number: int) -> bool:
+        """Turns of a consumer; whether it holds."""
+        idle = 0
+        for _ in range(MOST_TURNS):
+            said = self.driver.turn(number, due=True)
+            # The first turn after a rebalance only learns of it.
+            idle = idle + 1 if said == "reads 0" and self.driver.idle(number) else 0
+            if not idle:
+                self.tell(f"consumer {number} {said}")
+            if idle == 2 or said.startswith("holds"):
+                break
+        return said.startswith("holds")
+
+    def act(self, name: str, value: Any, fate: Fate = Fate.DONE) -> bool:
         """An operator acts. Whether it was done, as far as he knows."""
-        how, said = self.driver.act(name, value, fate, meanwhile)
+        how, said = self.driver.act(name, value, fate)
         self._changes += 1
         if how != REFUSED:
             seen = self.driver.evidence() if name == "set_stock" else NOTHING
@@ -168,9 +179,32 @@ class Sale:
     def recover(self, late: str = "", meanwhile: Sequence[Callable[[], None]] = ()) -> bool:
         """An operator recovers. Whether the sale goes on."""
         lifted, said = self.driver.recover(late, meanwhile)
-        self.wounded &= not lifted
         self.tell(f"operator: recover: {'goes on' if lifted else 'stays fenced'} {said}")
+        if not lifted and "their leases last" in said:
+            # Consumers live meanwhile.
+            for number in range(len(self.driver.consumers)):
+                self.tell(f"consumer {number} {self.driver.turn(number, due=True)}")
+            self.pass_time()
+            lifted, said = self.driver.recover(late, meanwhile)
+            self.tell(f"operator: recover: {'goes on' if lifted else 'stays fenced'} {said}")
+        if not lifted and "--from-kafka" in said:
+            lifted, said = self.driver.recover(from_kafka=True)
+            self.tell(f"... --from-kafka: {'goes on' if lifted else 'stays fenced'} {said}")
+        if not lifted and "dead_letters dismiss" in said:
+            self.tell(f"operator: {self.driver.dismiss()} orders are dismissed")
+            lifted, said = self.driver.recover()
+            self.tell(f"operator: recover: {'goes on' if lifted else 'stays fenced'} {said}")
+        self.wounded &= not lifted
+        if lifted and self.driver.ruler != self.driver.current:
+            self._rule()
         return lifted
+
+    def accept(self) -> None:
+        """A person accepts that more was sold than was put on sale, which was told."""
+        lifted, said = self.driver.recover(accept_oversell=True)
+        self.tell(f"... --accept-oversell: {'goes on' if lifted else 'stays fenced'} {said}")
+        if lifted:
+            self.oracle.accept(self.driver.evidence())
 
     def take(self) -> None:
         """Something is about to be taken away, or written, from outside."""
@@ -183,6 +217,31 @@ class Sale:
         undone = self.oracle.lose_redis(self.driver.evidence())
         self.tell(f"{what}: {undone} accepted requests are undone")
 
+    def _rule(self) -> None:
+        """The server that addresses lead to decides for the lane from now on."""
+        self.driver.ruler = self.driver.current
+        self.lost("a new master decides")
+
+    def pass_time(self, stopped: int | None = None) -> None:
+        """Seconds go by; a consumer may be stopped meanwhile."""
+        self.stopped = stopped is not None
+        self.driver.pass_time(stopped)
+
+    def unite(self) -> None:
+        """The old master is gone; before that a log worker that reaches it has its turns."""
+        driver = self.driver
+        old = [n for n, w in enumerate(driver.workers) if w.server != driver.current]
+        for number in old:
+            if driver.workers[number].turn is None:
+                said = driver.store(number)
+                self.tell(f"log worker {number} at the old master: {said}")
+                unnamed = driver.unnamed()
+                if "does not lead" in said and unnamed:
+                    self._raise(Unnamed, f"orders of the old master: {sorted(unnamed)}")
+        driver.unite()
+        if driver.ruler != driver.current:
+            self._rule()
+
     # Rest.
 
     def settle(self, nudge: bool) -> None:
@@ -192,7 +251,7 @@ class Sale:
         if not driver.consumers:
             driver.start_consumer()
         for _ in range(ROUNDS):
-            driver.pass_time()
+            self.pass_time()
             self.decide()
             self._store_all()
             if driver.stands_still():
@@ -266,9 +325,14 @@ class Sale:
 
     def _answered(self, server: int, partition: int, offset: int, outcome: str) -> None:
         self._changes += 1
-        ruling = server == self.driver.current
+        driver = self.driver
+        if server == driver.current != driver.ruler:
+            self._rule()
+        ruling = server == driver.ruler
         self.oracle.answer((partition, offset), outcome, ruling=ruling)
         self.tell(f"{partition}:{offset} {outcome}{'' if ruling else ' by the old master'}")
+        if not ruling and not self.stopped:
+            self._raise(TwoMasters, f"{partition}:{offset} {outcome} by the old master")
 
 
 def _body(user: int, wanted: dict[int, int]) -> bytes:

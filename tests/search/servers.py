@@ -174,6 +174,17 @@ class Tables:
         )
         return [Row(*row) for row in found]
 
+    def dead(self) -> list[tuple[str, bytes]]:
+        """All dead records: (kind, text)."""
+        found = self._all("SELECT kind, raw FROM seckill_deadrecord")
+        return [(kind, bytes(raw)) for kind, raw in found]
+
+    def end_leases(self, seconds: float) -> None:
+        """So much time goes by for all leases."""
+        self.connection.execute(
+            "UPDATE seckill_lease SET until = until - %s * interval '1 second'", [seconds]
+        )
+
     def end_transactions(self, pids: list[int]) -> None:
         """End connections, as a restart of the server does."""
         for pid in pids:

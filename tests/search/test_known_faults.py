@@ -5,6 +5,7 @@ the lane is whole again at the end, in the product's own words.
 """
 
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 
@@ -16,11 +17,12 @@ P0, P1 = 0, 1
 
 
 @pytest.fixture
-def sale(driver: Driver) -> Machine:
+def sale(driver: Driver) -> Iterator[Machine]:
     """Six units of item 1001, three of 1002, two consumers: number 0 reads partition 0."""
     made = type("GivenMachine", (Machine,), {"driver": driver, "seen": Counter()})()
     made.begin(mix="all", units=6, consumers=2)
-    return made
+    yield made
+    print("\n".join(made.story))
 
 
 def one(*users: int) -> bytes:

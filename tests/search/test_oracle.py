@@ -95,7 +95,10 @@ def test_decided_twice_without_a_loss(oracle: Oracle) -> None:
 
 def test_a_row_that_nobody_was_promised(oracle: Oracle) -> None:
     assert kinds(oracle, seen(row((0, 0)))) == {Kind.TWICE}
+    # What another master has decided beside the one of the lane is never stored.
     oracle.answer((0, 0), ACCEPTED, ruling=False)
+    assert kinds(oracle, seen(row((0, 0)))) == {Kind.TWICE}
+    oracle.answer((0, 0), ACCEPTED, ruling=True)
     assert kinds(oracle, seen(row((0, 0)))) == set()
 
 

@@ -7,7 +7,7 @@ group's commit after each rebalance, commits of strangers (without our metadata)
 of commits from members that the group has given up.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -72,6 +72,43 @@ class Topic:
         """The partitions of a member now."""
         place, number = self.members.index(member), len(self.members)
         return frozenset(range(place, self.partitions, number))
+
+
+@dataclass(frozen=True)
+class Stood:
+    """A message as `TopicReader` brings it."""
+
+    at: int
+    body: bytes
+
+    def offset(self) -> int:
+        """Its place."""
+        return self.at
+
+    def value(self) -> bytes:
+        """What it says."""
+        return self.body
+
+    def timestamp(self) -> tuple[int, int]:
+        """(kind, ms)."""
+        return 1, 0
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A `TopicReader`, as a recovery reads the topic."""
+
+    topic: Topic
+
+    @property
+    def source(self) -> str:
+        """The topic's identity."""
+        return self.topic.source
+
+    def messages(self, partition: int, end: int, first: int = 0) -> Iterator[list[Stood]]:
+        """See `TopicReader`."""
+        log = self.topic.log[partition][first:end]
+        yield [Stood(first + at, body) for at, body in enumerate(log) if isinstance(body, bytes)]
 
 
 class Member:

@@ -14,14 +14,17 @@ from typing import Any
 
 import msgspec
 import redis
+from redis.connection import AbstractConnection
 
 import seckill.storage
 from seckill import scripts
 from seckill.batch import COUNTED, Batch
 from seckill.engine import OUTCOME_OF_DIGIT, Engine, Reply, Status
 from seckill.errors import RedisAway
-from seckill.records import WireRecord
-from seckill.storage import Storage
+from seckill.guard import Guard
+from seckill.lease import Claim
+from seckill.redis_client import no_retry
+from seckill.storage import Storage, Stored
 from seckill.wire import Outcome
 from tests.search.oracle import ACCEPTED, REFUSED, SKIPPED
 
@@ -70,6 +73,15 @@ class Wire(redis.Redis):
     fate: Callable[[str, Sequence[Any]], Fate]
     on_script: Callable[[str], None]
     late: list[Late]
+    # The id of its server's process: one of which a restart is played gets another one.
+    run_id: str
+
+    def info(self, section: str | None = None, *args: Any, **kwargs: Any) -> Any:
+        """As redis-py's."""
+        found: Any = super().info(section, *args, **kwargs)
+        if "run_id" in found:
+            found["run_id"] = self.run_id
+        return found
 
     def evalsha(self, sha: str, numkeys: int, *keys_and_args: Any) -> Any:
         """As redis-py's. All scripts are loaded before: nothing ever comes by EVAL."""
@@ -89,6 +101,28 @@ class Wire(redis.Redis):
         return super().evalsha(*call)
 
 
+class Gate:
+    """A consumer's guard, which is told of the processes that are played."""
+
+    def __init__(self, guard: Guard) -> None:
+        self.guard = guard
+
+    @property
+    def problem(self) -> str:
+        """See `Gatekeeper`."""
+        return self.guard.problem
+
+    def admit(self, run_id: str) -> Claim:
+        """See `Gatekeeper`."""
+        wire = self.guard._client
+        assert isinstance(wire, Wire)
+        return self.guard.admit(wire.run_id)
+
+    def lead_to(self, wire: Wire) -> None:
+        """Look at another server from now on."""
+        self.guard._client = wire
+
+
 class Line(Engine):
     """An engine whose next call is held back, or answered in vain. Tells what was decided.
 
@@ -100,24 +134,29 @@ class Line(Engine):
     lose_next = False
     tell: Callable[[Batch, list[tuple[int, str]]], None]
     _answers: "list[Reply] | RedisAway"
+    # Whether the engine itself sends and asks.
+    _inside = False
 
     def submit(self, batches: Sequence[Batch]) -> None:
         """See `Engine`."""
+        if self._inside:
+            super().submit(batches)
+            return
         if self.hold_next:
             self.hold_next = False
             raise RedisAway("stopped on the way")
-        super().submit(batches)
+        self._inside = True
         try:
-            self._answers = super().collect()
-            for batch, reply in zip(batches, self._answers, strict=True):
-                if reply.status is Status.DECIDED:
-                    self.tell(batch, outcomes(batch, reply))
-        except RedisAway as away:
-            self._answers = away
+            super().submit(batches)
+            self._answers = self._collected(batches)
+        finally:
+            self._inside = False
         self._in_flight = list(batches)
 
     def collect(self) -> list[Reply]:
         """See `Engine`."""
+        if self._inside:
+            return super().collect()
         self._in_flight = []
         if isinstance(self._answers, RedisAway):
             raise self._answers
@@ -125,6 +164,24 @@ class Line(Engine):
             self.lose_next = False
             self._lose(OSError("the answer is lost"))
         return self._answers
+
+    def lead_to(self, url: str) -> None:
+        """The next connection leads to another server."""
+        self.close()
+        pool = redis.ConnectionPool.from_url(url, socket_timeout=10.0, retry=no_retry())
+        connection = pool.make_connection()
+        assert isinstance(connection, AbstractConnection)
+        self._connection = connection
+
+    def _collected(self, batches: Sequence[Batch]) -> "list[Reply] | RedisAway":
+        try:
+            answers = super().collect()
+        except RedisAway as away:
+            return away
+        for batch, reply in zip(batches, answers, strict=True):
+            if reply.status is Status.DECIDED:
+                self.tell(batch, outcomes(batch, reply))
+        return answers
 
 
 def outcomes(batch: Batch, reply: Reply) -> list[tuple[int, str]]:
@@ -219,10 +276,10 @@ def reach(place: HoldAt) -> None:
 class HeldStorage(Storage):
     """A storage that can be held before it begins."""
 
-    def store(self, records: Sequence[WireRecord]) -> int:
+    def store(self, *args: Any, **kwargs: Any) -> Stored:
         """See `Storage`."""
         reach(HoldAt.READ)
-        return super().store(records)
+        return super().store(*args, **kwargs)
 
 
 def hold_open_transactions(patch: Callable[[object, str, object], None]) -> None:
