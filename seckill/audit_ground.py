@@ -20,7 +20,7 @@ from seckill.keys import Lane
 from seckill.lease import LaneRow, PostgresOlder
 from seckill.redis_client import redis_errors
 from seckill.stats import LaneStatus
-from seckill.witness import Steered, last_rows, lost_rows, steered
+from seckill.witness import Steered, last_rows, lost_entries, lost_rows, steered
 
 # Buyers of an activity whose units are compared one by one.
 SAMPLE = 1_000
@@ -60,6 +60,7 @@ def compared(lane: Lane, before: LaneStatus, run_id: str) -> Compared:
     with connection.cursor() as cursor:
         row = lease.read(cursor, lane.list)
         older = lost_rows(cursor, before.stored) if before.stored else ""
+        older = older or lost_entries(cursor, before)
         try:
             lease.compare(row, claim_of_lane(before))
         except PostgresOlder as lost:

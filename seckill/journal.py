@@ -9,7 +9,7 @@ that activity finds out, since Redis keeps the row of the last act that it did.
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db import (
@@ -24,10 +24,11 @@ from django.utils.translation import gettext as _
 
 from seckill.act_script import ActScripts, Seen, Turn, moved
 from seckill.errors import NoSuchActivity, PostgresAway, RedisAway, Refused, VersionMoved
-from seckill.models import Activity, StockChange
+from seckill.models import Activity, Item, StockChange
 from seckill.postgres import judged
 from seckill.stats import ActivityStatus
 from seckill.wire import MAX_ID
+from seckill.witness import is_lost, mark
 
 # What an act did: (version after it, old values, new values).
 Done = tuple[int, dict[str, Any], dict[str, Any]]
@@ -36,7 +37,6 @@ ATTEMPTS = 5
 # The lock of PostgreSQL under which activities are made: any number that nothing else uses.
 MAKING = 7_351_001
 LOCK_NOT_AVAILABLE = "55P03"
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Seconds that an act waits for its turn: others take milliseconds, but for a sync of many orders.
 PATIENCE_S = 5.0
 
@@ -142,7 +142,7 @@ class Journal:
                 self._lock(entry, wait=not repeated)
                 for attempt in range(1, ATTEMPTS + 1):
                     seen = self._scripts.look(activity_id)
-                    self._settle(seen)
+                    self._settle(activity_id, seen)
                     entry.refresh_from_db()
                     if entry.state == StockChange.State.APPLIED:
                         return _act_of(entry, repeated=True)
@@ -150,7 +150,7 @@ class Journal:
                         raise UnderWay(_("the first call with this key was refused; try again"))
                     if expected_version not in (None, seen.version):
                         raise moved(activity_id, expected_version or 0, seen.version)
-                    turn = Turn(activity_id, self._actor, seen.version, mark(entry))
+                    turn = Turn(activity_id, self._actor, seen.version, mark(entry.pk, entry.at))
                     try:
                         entry.version, entry.old, entry.new = change(turn)
                         break
@@ -251,13 +251,20 @@ class Journal:
 
     def settle(self, activity_id: int) -> None:
         """Complete the row of the last act that Redis did. For whoever has everybody's turn."""
-        self._settle(self._scripts.look(activity_id))
+        self._settle(activity_id, self._scripts.look(activity_id))
 
-    def _settle(self, seen: Seen) -> None:
+    def _settle(self, activity_id: int, seen: Seen) -> None:
         """Complete the row of the last act that Redis did, if its end was not known.
 
-        Called with the turn: nobody else acts. The tables are made to say what Redis has.
+        Called with the turn: nobody else acts. The tables are made to say what Redis has; all of
+        it, where PostgreSQL came back older and has lost the row.
         """
+        with connection.cursor() as cursor:
+            lost = is_lost(cursor, seen.journal)
+        now = self._status(activity_id) if lost else None
+        if now is not None:
+            follow_redis(activity_id, now)
+            return
         entry = _begun(seen.journal)
         status = self._status(entry.activity_id) if entry else None
         if entry is None or status is None:
@@ -294,14 +301,9 @@ class Journal:
 
     def _may_be_done(self, entry: StockChange) -> bool:
         try:
-            return self._scripts.look(entry.activity_id).journal == mark(entry)
+            return self._scripts.look(entry.activity_id).journal == mark(entry.pk, entry.at)
         except RedisAway:
             return True
-
-
-def mark(entry: StockChange) -> str:
-    """A row as Redis names it. A PostgreSQL that comes back older gives the number alone again."""
-    return f"{entry.pk}:{(entry.at - EPOCH) // timedelta(microseconds=1)}"
 
 
 def _begun(named: str) -> StockChange | None:
@@ -310,7 +312,7 @@ def _begun(named: str) -> StockChange | None:
     if not number:
         return None
     entry = StockChange.objects.filter(pk=int(number), state=StockChange.State.STARTED).first()
-    return entry if entry is not None and named in (mark(entry), number) else None
+    return entry if entry is not None and named in (mark(entry.pk, entry.at), number) else None
 
 
 def _note(entry: StockChange, state: str, reason: Exception) -> None:
@@ -357,6 +359,19 @@ def follow(activity_id: int, act: str, wanted: Mapping[str, Any], status: Activi
     if act == "configure":
         fields.update(row_fields(wanted))
     Activity.objects.filter(pk=activity_id).update(**fields)
+
+
+def follow_redis(activity_id: int, now: ActivityStatus) -> None:
+    """Make the tables say what Redis has: an older PostgreSQL has lost acts of operators too."""
+    row, _made = Activity.objects.get_or_create(pk=activity_id)
+    row.paused, row.finished = now.paused, now.over == "finished"
+    row.opens_at, row.closes_at = moment(now.opens_at_ms), moment(now.closes_at_ms)
+    row.user_limit, row.timeout_ms = now.user_limit, now.timeout_ms
+    row.save()
+    for item in now.items.values():
+        Item.objects.update_or_create(
+            activity_id=activity_id, item_id=item.item_id, defaults={"allocation": item.loaded}
+        )
 
 
 def allocate(activity_id: int, loaded: Mapping[int, int]) -> None:

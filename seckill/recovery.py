@@ -24,7 +24,7 @@ from seckill.dead_records import Dead
 from seckill.errors import Refused
 from seckill.fence import RECOVERING, FenceToken, fence, lift, new_token
 from seckill.guard import claim_of_lane
-from seckill.journal import Journal, moment
+from seckill.journal import Journal, follow_redis
 from seckill.keys import Lane
 from seckill.last_audit import write_last_audit
 from seckill.lease import Claim, ForeignLane, NotLeading
@@ -32,7 +32,7 @@ from seckill.models import Activity, Item, StockChange
 from seckill.old_letters import adopt
 from seckill.recovery_plan import ActivityPlan, Plan, PostgresState, make_plan, postgres_state
 from seckill.redis_client import redis_errors, run_script
-from seckill.stats import LaneStatus, read_lane
+from seckill.stats import read_lane
 
 # Seconds that a batch which is being stored is waited for: more than a log worker waits itself.
 STORING_LIMIT_S = 90
@@ -131,25 +131,10 @@ def _restore(
     restored = restore.store_missing(client, lane, status, topic)
     say(f"restored from the topic: the rows of {restored:,} accepted requests")
     if state.older:
-        _follow_redis(status)
+        for number, now in status.activities.items():
+            follow_redis(number, now)
         say("PostgreSQL is older: stock and rules of activities are what Redis says")
     return restored
-
-
-def _follow_redis(status: LaneStatus) -> None:
-    """An older PostgreSQL has lost acts of operators too: what they did stands in Redis."""
-    for number, now in status.activities.items():
-        row, _made = Activity.objects.get_or_create(pk=number)
-        row.paused, row.finished = now.paused, now.over == "finished"
-        row.opens_at, row.closes_at = moment(now.opens_at_ms), moment(now.closes_at_ms)
-        row.user_limit, row.timeout_ms = now.user_limit, now.timeout_ms
-        row.save()
-        for item in now.items.values():
-            Item.objects.update_or_create(
-                activity_id=number,
-                item_id=item.item_id,
-                defaults={"allocation": item.loaded},
-            )
 
 
 @contextmanager

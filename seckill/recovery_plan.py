@@ -21,7 +21,7 @@ from seckill.loading import held_state, state_of
 from seckill.models import Activity, Item, StockChange
 from seckill.stats import LaneStatus, read_lane
 from seckill.wire import Outcome
-from seckill.witness import last_rows, lost_rows
+from seckill.witness import last_rows, lost_entries, lost_rows
 
 # The state of an activity of which nothing is left.
 SOLD_OUT = "sold_out"
@@ -115,6 +115,7 @@ def postgres_state(client: "redis.Redis", lane: Lane) -> PostgresState:
         with connection.cursor() as cursor:
             row = lease.read(cursor, lane.list)
             gone = lost_rows(cursor, status.stored) if status.stored else ""
+            gone = gone or lost_entries(cursor, status)
     older = ""
     claim = claim_of_lane(status)
     if claim.identity and row is None:

@@ -13,7 +13,6 @@ from django.test.utils import CaptureQueriesContext
 from seckill.audit import audit
 from seckill.control import Control
 from seckill.errors import Fenced, NoSuchActivity, RedisAway, Refused
-from seckill.journal import mark
 from seckill.keys import CONTROL_CHANNEL
 from seckill.models import Activity, Item, Record, StockChange
 from seckill.models import Lane as LaneRow
@@ -21,6 +20,7 @@ from seckill.recovery import recover
 from seckill.redis_client import no_retry
 from seckill.stats import LaneStatus
 from seckill.wire import MAX_ID, MAX_UNITS
+from seckill.witness import mark
 from tests.integration.test_log_worker import Lossy
 from tests.sale import SOURCE, body, buyers_of, everything, holds_no_sale, stock, waiting
 from tests.shop import LANE, Busy, Shop
@@ -267,7 +267,7 @@ class TestSync:
             after = everything(shop.client)
             assert int(after[state].pop(b"version")) == version
             named = after[state].pop(b"journal").decode()
-            assert named == mark(StockChange.objects.get(pk=act.journal_id))
+            assert named == mark(act.journal_id, StockChange.objects.get(pk=act.journal_id).at)
             steady = {k: v for k, v in before[state].items() if k not in (b"version", b"journal")}
             assert after == {**before, state: steady}
         shop.clean()

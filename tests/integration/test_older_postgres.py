@@ -245,6 +245,38 @@ def test_an_act_whose_number_was_given_before(shop: Shop) -> None:
     assert read_lane(shop.client).activities[1].over == "finished"
 
 
+class TestAnActThatIsLostWithoutAnyRow:
+    """PostgreSQL comes back from before an operator's finish; every order is still there."""
+
+    @pytest.fixture(autouse=True)
+    def lost(self, shop: Shop) -> None:
+        rows = list(StockChange.objects.values_list("id", flat=True))
+        shop.control.finish(1)
+        StockChange.objects.exclude(id__in=rows).delete()
+        Activity.objects.update(finished=False)
+
+    def test_the_audit_says_that_postgresql_is_older(self, shop: Shop) -> None:
+        [finding] = audit(shop.client).findings
+        assert (finding.invariant, finding.culprit) == (NEVER_LOST, "PostgreSQL")
+        assert "the journal had a row" in finding.explanation
+
+    def test_recover_follows_redis(self, shop: Shop) -> None:
+        with pytest.raises(Refused, match="the journal had a row"):
+            shop.recover(from_kafka=False)
+        assert shop.recover(from_kafka=True).lifted
+        assert read_lane(shop.client).activities[1].over == "finished"
+        assert Activity.objects.get().finished
+
+    def test_the_next_act_does_not_hide_it(self, shop: Shop) -> None:
+        """It gets a row of its own: what Redis has done before has to be in the tables by then."""
+        shop.control.add_stock(1, {1001: 5})
+        assert Activity.objects.get().finished
+        report = audit(shop.client)
+        assert report.clean, report.findings
+        assert shop.recover(from_kafka=False).lifted
+        assert read_lane(shop.client).activities[1].over == "finished"
+
+
 def test_a_database_of_before_the_lane(shop: Shop) -> None:
     """Made anew, or another one: all of it comes back."""
     everything_lost = Record.objects.count()

@@ -225,9 +225,7 @@ def test_a_log_worker_alone_leads_a_redis_that_has_started_again(
     side.close()
 
 
-def test_a_consumer_of_an_empty_redis_holds_up_no_recovery(
-    sides: list[Side], pg_dsn: str
-) -> None:
+def test_a_consumer_of_an_empty_redis_holds_up_no_recovery(sides: list[Side], pg_dsn: str) -> None:
     """Its address leads to a Redis that came back with nothing: nobody decides on the one
     before.
     """
