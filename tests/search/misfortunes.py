@@ -31,8 +31,8 @@ MIXES: dict[str, frozenset[str]] = {
         "single keys": "keys acts advice",
         "parked": "parked redis older hold",
         "calm": "acts late hold members",
-        "all": "redis older forget hold acts late postgres masters members strangers numbers rows keys "
-        "advice parked",
+        "all": "redis older forget hold acts late postgres masters members strangers numbers rows "
+        "keys advice parked",
     }.items()
 }
 # Ends of the names of keys that may be lost alone.
@@ -155,8 +155,10 @@ class Misfortunes(Sale):
         late = "" if synced else "late "
         self.tell(f"a {late}replica takes over, who stays at the old master: {stay:03b}")
         if driver.ruler == driver.current:
-            # It takes the place of the one that has decided up to now.
-            self.lost("the old master is gone")
+            # It takes the place of the one that has decided up to now: the other one was promoted
+            # before it.
+            driver.ruler = 1 - driver.current
+            self.lost("the master before is gone")
         if busy:
             for partition in range(driver.partitions):
                 self.ask(partition, (1, {1001: 1}))

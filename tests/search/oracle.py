@@ -262,8 +262,14 @@ class Oracle:
 
     def _waiting(self, evidence: Evidence) -> Iterable[Violation]:
         rows = _lines(evidence.rows)
+        # A row proves that all before it was decided, whoever has put it there.
+        proved: dict[int, int] = defaultdict(int)
+        for row in self.strangers:
+            proved[row.partition] = max(proved[row.partition], row.offset)
         waiting = [
-            p for p, a in self.asked.items() if (not a.outcome or a.undone) and p not in rows
+            p
+            for p, a in self.asked.items()
+            if (not a.outcome or a.undone) and p not in rows and p[1] >= proved[p[0]]
         ]
         skipped = [p for p in waiting if self.asked[p].skipped]
         if skipped:
