@@ -19,6 +19,7 @@ from seckill.errors import Fenced, RedisRefuses
 from seckill.fitness import missing_rights
 from seckill.keys import BOARD_STRING, CONTROL_CHANNEL, Lane
 from seckill.lease import Claim
+from seckill.models import Item
 from seckill.redis_client import connect, run_script
 from seckill.stats import read_lane
 from seckill.wire import Outcome
@@ -219,17 +220,25 @@ class TestTorn:
         assert (reply.status, "TORN" in reply.why) == (Status.FENCED, True)
 
     @pytest.mark.django_db(transaction=True)
-    @pytest.mark.parametrize("missing", ["state", "stock"])
+    @pytest.mark.parametrize("missing", ["state", "stock", "loaded"])
     def test_no_act_patches_it(
         self, redis_client: "redis.Redis", pg_dsn: str, missing: str
     ) -> None:
-        """A set_stock would open the sale again, without the limit that it had."""
+        """A set_stock would open the sale again, without the limit that it had; what is counted as
+        loaded from nothing would become the allocation.
+        """
         control = Control(redis_client, "olga")
         control.set_stock(1, {1001: 20})
         redis_client.delete(getattr(KEYS, missing))
-        with pytest.raises(Fenced, match="recover"):
-            control.set_stock(1, {1001: 20})
+        for act in (
+            lambda: control.set_stock(1, {1001: 20}),
+            lambda: control.add_stock(1, {1001: 1}),
+            lambda: control.sync_from_db(1),
+        ):
+            with pytest.raises(Fenced, match="recover"):
+                act()
         assert not redis_client.exists(getattr(KEYS, missing))
+        assert Item.objects.get().allocation == 20
 
     def test_a_mark_is_kept_where_buyers_are_counted(self, redis_client: "redis.Redis") -> None:
         put_on_sale(redis_client, {1001: 20}, user_limit=1)
