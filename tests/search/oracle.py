@@ -67,6 +67,9 @@ class Asked:
     at: int = 0
     limit: int = NO_LIMIT
     ended: str = ""
+    # The product has said that it is lost; and what could have brought it back was lost after that.
+    told: bool = False
+    gone: bool = False
     # Accepted by anybody, ever: a row of it is no invention.
     promised: bool = False
 
@@ -142,6 +145,7 @@ class Oracle:
         undone = 0
         for place, asked in self.asked.items():
             asked.decided = 0
+            asked.gone |= asked.told and asked.undone
             if asked.claims and place not in complete:
                 asked.undone = True
                 undone += 1
@@ -173,6 +177,11 @@ class Oracle:
             for item, units in value.items():
                 allowed = self.terms.allowed.get(item, 0)
                 self.terms.allowed[item] = max(allowed, standing.get(item, 0) + units)
+
+    def tell_lost(self) -> None:
+        """The product has told that accepted orders are lost."""
+        for asked in self.asked.values():
+            asked.told |= asked.undone
 
     def forgive(self) -> None:
         """The product has told what it sold against its terms: it need not tell it for ever."""
@@ -269,7 +278,10 @@ class Oracle:
         waiting = [
             p
             for p, a in self.asked.items()
-            if (not a.outcome or a.undone) and p not in rows and p[1] >= proved[p[0]]
+            if (not a.outcome or a.undone)
+            and not a.gone
+            and p not in rows
+            and p[1] >= proved[p[0]]
         ]
         skipped = [p for p in waiting if self.asked[p].skipped]
         if skipped:

@@ -20,6 +20,8 @@ from tests.search.wires import Fate
 
 # Turns after which a lane that still moves is taken to move for ever.
 MOST_TURNS = 60
+# Turns without anything after which there is nothing.
+ENOUGH = 4
 # The most rounds of an operator who recovers what is fenced.
 ROUNDS = 4
 
@@ -156,11 +158,11 @@ class Sale:
         idle = 0
         for _ in range(MOST_TURNS):
             said = self.driver.turn(number, due=True)
-            # The first turn after a rebalance only learns of it.
+            # The first turns after a rebalance, or a recovery, only learn of it.
             idle = idle + 1 if said == "reads 0" and self.driver.idle(number) else 0
             if not idle:
                 self.tell(f"consumer {number} {said}")
-            if idle == 2 or said.startswith("holds"):
+            if idle == ENOUGH or said.startswith("holds"):
                 break
         return said.startswith("holds")
 
@@ -286,6 +288,8 @@ class Sale:
         if told:
             self.seen["told"] += 1
             self.oracle.forgive()
+            if "never lost" in told or "have no record" in told:
+                self.oracle.tell_lost()
             self.wounded = True
             if self.quiet and not self.oracle.uncertain and not found and all_up:
                 self._raise(FalseAlarm, f"nothing was done to the lane, and it says: {told}")
