@@ -81,6 +81,7 @@ class Misfortunes(Sale):
     def copy_redis(self, order: tuple[str, Any] | None = None) -> None:
         """Somebody, or a replica, keeps a copy; perhaps an operator acts right after that."""
         self.copy = self.driver.servers[self.driver.current].copy()
+        self.copied = self.oracle.verdicts()
         self.tell("Redis is copied")
         if order is not None and "acts" in self.mix:
             self.act(*order)
@@ -103,7 +104,7 @@ class Misfortunes(Sale):
         """Redis is restarted with the copy; perhaps somebody acts, or recovers, at once."""
         self.take()
         self.driver.restart_redis(self.copy)
-        self.lost("Redis comes back older")
+        self.lost("Redis comes back older", self.copied)
         if order is not None and "acts" in self.mix:
             self.act(*order)
         if recovered:
@@ -118,7 +119,7 @@ class Misfortunes(Sale):
         self.act(*order)
         self.take()
         self.driver.restart_redis(copy)
-        self.lost("Redis comes back without it")
+        self.lost("Redis comes back without it", self.oracle.verdicts())
 
     @precondition(needs("keys"))
     @rule(part=st.sampled_from(KEYS))
@@ -129,7 +130,7 @@ class Misfortunes(Sale):
             if name.rpartition(b":")[2] == part:
                 self.take()
                 keys.lose(name)
-                self.lost(f"{name.decode()} is evicted")
+                self.lost(f"{name.decode()} is evicted", key=True)
 
     @precondition(needs("masters"))
     @rule(
@@ -146,6 +147,7 @@ class Misfortunes(Sale):
         copy = self.copy
         if synced or copy is None:
             synced, copy = True, driver.servers[driver.current].copy()
+        self.promoted = self.oracle.verdicts() if synced else self.copied
         driver.promote(copy)
         moved = [n for n in range(len(driver.consumers)) if not stay >> n & 1]
         for number in moved:
@@ -158,7 +160,7 @@ class Misfortunes(Sale):
             # It takes the place of the one that has decided up to now: the other one was promoted
             # before it.
             driver.ruler = 1 - driver.current
-            self.lost("the master before is gone")
+            self.lost("the master before is gone", self.promoted)
         if busy:
             for partition in range(driver.partitions):
                 self.ask(partition, (1, {1001: 1}))

@@ -17,6 +17,7 @@ from typing import Any
 from tests.search.servers import Row
 
 Place = tuple[int, int]
+Verdicts = frozenset[Place]
 ACCEPTED, REFUSED, SKIPPED = "accepted", "refused", "skipped"
 NO_LIMIT = 10**12
 
@@ -70,6 +71,8 @@ class Asked:
     # The product has said that it is lost; and what could have brought it back was lost after that.
     told: bool = False
     gone: bool = False
+    # Its line was evicted: Redis has its units still.
+    evicted: bool = False
     # Accepted by anybody, ever: a row of it is no invention.
     promised: bool = False
 
@@ -136,19 +139,31 @@ class Oracle:
             ))  # fmt: skip
         self._now += 1
         asked.outcome, asked.undone, asked.at, asked.skipped = outcome, False, self._now, False
+        asked.evicted = False
         asked.decided += 1
         asked.limit, asked.ended = self.terms.limit, self.terms.ended
 
-    def lose_redis(self, evidence: Evidence) -> int:
-        """Redis has lost something: what is accepted and stands nowhere any more is undone."""
+    def verdicts(self) -> Verdicts:
+        """What has been refused by now: a copy of Redis brings it back."""
+        return frozenset(p for p, a in self.asked.items() if a.outcome == REFUSED and not a.undone)
+
+    def lose_redis(
+        self, evidence: Evidence, back: Verdicts = frozenset(), *, key: bool = False
+    ) -> int:
+        """Redis has lost something: what is accepted and stands nowhere any more is undone.
+
+        `back` was refused when the copy was made that came back. `key`: one key alone was lost.
+        """
         complete = _complete(self.asked, evidence)
         undone = 0
         for place, asked in self.asked.items():
             asked.decided = 0
             asked.gone |= asked.told and asked.undone
             if asked.claims and place not in complete:
-                asked.undone = True
+                asked.undone, asked.evicted = True, key
                 undone += 1
+            if asked.undone and place in back:
+                asked.outcome, asked.undone = REFUSED, False
         return undone
 
     def act(self, name: str, value: Any, evidence: Evidence, *, certain: bool) -> None:
@@ -157,7 +172,7 @@ class Oracle:
         if not certain:
             self.uncertain = True
         if name in ("set_stock", "add_stock"):
-            standing = self.standing(evidence) if name == "set_stock" else terms.allowed
+            standing = self._gone(evidence) if name == "set_stock" else terms.allowed
             put = {item: standing.get(item, 0) + units for item, units in value.items()}
             for item, units in put.items():
                 terms.allowed[item] = units if certain else max(units, terms.allowed.get(item, 0))
@@ -173,7 +188,7 @@ class Oracle:
     def arrive(self, name: str, value: Any, evidence: Evidence) -> None:
         """An act whose sender had given up was done now: set_stock counts from this moment."""
         if name == "set_stock" and self._late == value:
-            standing = self.standing(evidence)
+            standing = self._gone(evidence)
             for item, units in value.items():
                 allowed = self.terms.allowed.get(item, 0)
                 self.terms.allowed[item] = max(allowed, standing.get(item, 0) + units)
@@ -206,6 +221,15 @@ class Oracle:
         units: dict[int, int] = defaultdict(int)
         for place, asked in self.asked.items():
             if asked.wanted and (asked.claims or (asked.promised and place in complete)):
+                for item, quantity in asked.wanted.items():
+                    units[item] += quantity
+        return units
+
+    def _gone(self, evidence: Evidence) -> dict[int, int]:
+        """{item: units} that are not there any more, as Redis has it."""
+        units = self.standing(evidence)
+        for asked in self.asked.values():
+            if asked.wanted and asked.undone and asked.evicted:
                 for item, quantity in asked.wanted.items():
                     units[item] += quantity
         return units
@@ -278,10 +302,7 @@ class Oracle:
         waiting = [
             p
             for p, a in self.asked.items()
-            if (not a.outcome or a.undone)
-            and not a.gone
-            and p not in rows
-            and p[1] >= proved[p[0]]
+            if (not a.outcome or a.undone) and not a.gone and p not in rows and p[1] >= proved[p[0]]
         ]
         skipped = [p for p in waiting if self.asked[p].skipped]
         if skipped:

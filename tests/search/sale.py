@@ -15,7 +15,7 @@ from hypothesis import currently_in_test_context, note
 from tests.sale import now_ms
 from tests.search.driver import Driver
 from tests.search.operators import CRASHED, DONE, REFUSED
-from tests.search.oracle import NOTHING, Kind, Oracle, Violation
+from tests.search.oracle import NOTHING, Kind, Oracle, Verdicts, Violation
 from tests.search.wires import Fate
 
 # Turns after which a lane that still moves is taken to move for ever.
@@ -99,6 +99,9 @@ class Sale:
         self.story: list[str] = []
         self.oracle = Oracle()
         self.copy: dict[bytes, bytes] | None = None
+        # What was refused when the copy was made, and when that was which was promoted.
+        self.copied: Verdicts = frozenset()
+        self.promoted: Verdicts = frozenset()
         self.saved = False
         # What has changed so far; and how much of it there was at the last step of a name.
         self._changes, self._marks = 0, dict[str, int]()
@@ -214,15 +217,15 @@ class Sale:
         self.wounded = True
         self._changes += 1
 
-    def lost(self, what: str) -> None:
-        """Redis has lost something just now."""
-        undone = self.oracle.lose_redis(self.driver.evidence())
+    def lost(self, what: str, back: Verdicts = frozenset(), *, key: bool = False) -> None:
+        """Redis has lost something just now; see `Oracle.lose_redis`."""
+        undone = self.oracle.lose_redis(self.driver.evidence(), back, key=key)
         self.tell(f"{what}: {undone} accepted requests are undone")
 
     def _rule(self) -> None:
         """The server that addresses lead to decides for the lane from now on."""
         self.driver.ruler = self.driver.current
-        self.lost("a new master decides")
+        self.lost("a new master decides", self.promoted)
 
     def pass_time(self, stopped: int | None = None) -> None:
         """Seconds go by; a consumer may be stopped meanwhile."""
