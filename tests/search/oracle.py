@@ -226,17 +226,20 @@ class Oracle:
         return units
 
     def _gone(self, evidence: Evidence) -> dict[int, int]:
-        """{item: units} that are not there any more, as Redis has it."""
+        """{item: units} that are sold, as Redis and the tables have it."""
         units = self.standing(evidence)
         for asked in self.asked.values():
             if asked.wanted and asked.undone and asked.evicted:
                 for item, quantity in asked.wanted.items():
                     units[item] += quantity
+        for row in evidence.rows:
+            if row in self.strangers:
+                units[row.item] += row.quantity
         return units
 
     def left(self, evidence: Evidence, item: int) -> int:
         """Units that may still be sold."""
-        return self.terms.allowed.get(item, 0) - self.standing(evidence).get(item, 0)
+        return self.terms.allowed.get(item, 0) - self._gone(evidence).get(item, 0)
 
     def judge(self, evidence: Evidence, *, all_up: bool) -> list[Violation]:
         """What does not hold, the worst first. `all_up`: nobody has a reason to wait."""
