@@ -12,7 +12,6 @@ from typing import Any
 
 import psycopg
 
-from seckill.batch import Batch
 from seckill.consumer import Consumer
 from seckill.errors import PostgresAway, RedisAway
 from seckill.guard import Guard
@@ -22,26 +21,11 @@ from seckill.log_worker import LogWorker
 from seckill.shutdown import Shutdown
 from tests.search.operators import Operators
 from tests.search.servers import Keys, Tables
-from tests.search.topic import Member, TurnOver
+from tests.search.topic import Letters, Member, TurnOver
 from tests.search.wires import Gate, HeldStorage, HoldAt, Inline, Line, Turn
 
 # Messages of a consumer's batch, and records of a log worker's: small, so that few make several.
 BATCH, STORED_AT_ONCE = 6, 2
-
-
-class Letters:
-    """Stands where INVALID messages are sent to: they go nowhere, and are acknowledged."""
-
-    full = False
-
-    def park(self, batch: Batch) -> None:
-        """See `DeadLetters`."""
-
-    def flush(self) -> bool:
-        """See `DeadLetters`."""
-        return True
-
-    flush_in_turn = flush
 
 
 @dataclass

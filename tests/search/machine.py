@@ -11,6 +11,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from tests.search.facts import NO_LIMIT, Kind
 from tests.search.misfortunes import (
     MIXES,
     PARTITIONS,
@@ -21,7 +22,6 @@ from tests.search.misfortunes import (
     orders,
     partitions,
 )
-from tests.search.oracle import NO_LIMIT, Kind
 from tests.search.servers import REFUSED_USER
 from tests.search.wires import Fate, HoldAt
 

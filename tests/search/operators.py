@@ -22,7 +22,7 @@ from seckill.records import parse
 from seckill.recovery import recover
 from seckill.redis_client import no_retry
 from tests.sale import load_scripts
-from tests.search.oracle import Evidence
+from tests.search.facts import Evidence
 from tests.search.servers import Keys, Tables
 from tests.search.topic import Reader, Topic
 from tests.search.wires import Fate, HoldAt, Late, Wire, reach

@@ -5,17 +5,25 @@ is held to what the product says. A violation is a failure where the product say
 where nobody has taken anything away from it, and where its own advice has led there.
 """
 
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from hypothesis import currently_in_test_context, note
 
-from tests.sale import now_ms
 from tests.search.driver import Driver
+from tests.search.facts import NOTHING, Kind, Verdicts, Violation
+from tests.search.failures import (
+    FAILURES,
+    Crashed,
+    Failed,
+    FalseAlarm,
+    TwoMasters,
+    Unnamed,
+)
 from tests.search.operators import CRASHED, DONE, REFUSED
-from tests.search.oracle import NOTHING, Kind, Oracle, Verdicts, Violation
+from tests.search.oracle import Oracle
+from tests.search.topic import body, words
 from tests.search.wires import Fate
 
 # Turns after which a lane that still moves is taken to move for ever.
@@ -24,66 +32,6 @@ MOST_TURNS = 60
 ENOUGH = 4
 # The most rounds of an operator who recovers what is fenced.
 ROUNDS = 4
-
-
-class Failed(AssertionError):
-    """The truth is not what the product says."""
-
-
-class Oversold(Failed):
-    """More than was put on sale."""
-
-
-class Lost(Failed):
-    """An accepted order is gone."""
-
-
-class Dropped(Failed):
-    """A request was passed over."""
-
-
-class Waits(Failed):
-    """Requests wait for ever."""
-
-
-class Twice(Failed):
-    """Decided twice, or invented."""
-
-
-class OverLimit(Failed):
-    """A user has more than his limit."""
-
-
-class AfterEnd(Failed):
-    """Sold after its end."""
-
-
-class Crashed(Failed):
-    """An act that ends in a traceback."""
-
-
-class TwoMasters(Failed):
-    """Two servers decide at the same time."""
-
-
-class Unnamed(Failed):
-    """What an old master told is not named."""
-
-
-class FalseAlarm(Failed):
-    """An audit or a fence without a cause."""
-
-
-# One class for each kind: hypothesis takes failures of different classes for different ones.
-FAILURES: dict[Kind, type[Failed]] = {
-    Kind.OVERSOLD: Oversold,
-    Kind.LOST: Lost,
-    Kind.DROPPED: Dropped,
-    Kind.WAITS: Waits,
-    Kind.TWICE: Twice,
-    Kind.LIMIT: OverLimit,
-    Kind.AFTER_END: AfterEnd,
-}
 
 
 class Sale:
@@ -145,9 +93,9 @@ class Sale:
         for user, wanted in requests:
             offset = len(topic.log[partition])
             self.oracle.ask((partition, offset), user, wanted or None)
-            topic.append(partition, _body(user, wanted))
+            topic.append(partition, body(user, wanted))
         first = len(topic.log[partition]) - len(requests)
-        self.tell(f"partition {partition} from {first}: {_words(requests)}")
+        self.tell(f"partition {partition} from {first}: {words(requests)}")
 
     def decide(self, who: Sequence[int] | None = None) -> None:
         """Each consumer, or only some, has turns until it finds nothing, or holds."""
@@ -340,14 +288,3 @@ class Sale:
         self.tell(f"{partition}:{offset} {outcome}{'' if ruling else ' by the old master'}")
         if not ruling and not self.stopped:
             self._raise(TwoMasters, f"{partition}:{offset} {outcome} by the old master")
-
-
-def _body(user: int, wanted: dict[int, int]) -> bytes:
-    items = {str(item): quantity for item, quantity in wanted.items()}
-    return json.dumps(
-        {"user_id": user, "items": items, "request_initiation_time": now_ms()}
-    ).encode()
-
-
-def _words(requests: Sequence[tuple[int, dict[int, int]]]) -> str:
-    return ", ".join(f"user {user} wants {wanted or 'nothing'}" for user, wanted in requests)

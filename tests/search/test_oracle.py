@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.search.oracle import ACCEPTED, NOTHING, REFUSED, SKIPPED, Evidence, Kind, Oracle
+from tests.search.facts import ACCEPTED, NOTHING, REFUSED, SKIPPED, Evidence, Kind
+from tests.search.oracle import Oracle
 from tests.search.servers import Row
 
 ITEM, PLACE = 1001, (0, 0)

@@ -1,4 +1,5 @@
-"""Random steps over the whole lane: ten thousand in the suite, else as many as SEARCH_STEPS says.
+"""Random steps over the whole lane: ten thousand in the suite, else as many as SEARCH_STEPS says
+(`make search STEPS=1000000`).
 
 SEARCH_SEED begins elsewhere, SEARCH_MIX keeps to one kind of misfortune, SEARCH_ASIDE leaves kinds
 of failures aside that are known by now ("Waits Lost"), to look behind them.
@@ -17,8 +18,8 @@ from tests.search.driver import Driver
 from tests.search.machine import Machine
 
 SUITE_STEPS = 10_000
-STEPS = int(os.environ.get("SEARCH_STEPS", SUITE_STEPS))
-SEED = int(os.environ.get("SEARCH_SEED", 1))
+STEPS = int(os.environ.get("SEARCH_STEPS") or SUITE_STEPS)
+SEED = int(os.environ.get("SEARCH_SEED") or 1)
 MIX = os.environ.get("SEARCH_MIX", "")
 ASIDE = frozenset(os.environ.get("SEARCH_ASIDE", "").split())
 # Seconds for making what was found shorter.

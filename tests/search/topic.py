@@ -7,12 +7,15 @@ group's commit after each rebalance, commits of strangers (without our metadata)
 of commits from members that the group has given up.
 """
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from seckill.batch import Batch
 from seckill.broker import Position, Slice
 from seckill.errors import BrokerAway
+from tests.sale import now_ms
 
 
 class TurnOver(BaseException):
@@ -200,3 +203,31 @@ class Member:
             offset += 1
         self._next[partition] = offset
         return part
+
+
+class Letters:
+    """Stands where INVALID messages are sent to: they go nowhere, and are acknowledged."""
+
+    full = False
+
+    def park(self, batch: Batch) -> None:
+        """See `DeadLetters`."""
+
+    def flush(self) -> bool:
+        """See `DeadLetters`."""
+        return True
+
+    flush_in_turn = flush
+
+
+def body(user: int, wanted: dict[int, int]) -> bytes:
+    """A message, of now."""
+    items = {str(item): quantity for item, quantity in wanted.items()}
+    return json.dumps(
+        {"user_id": user, "items": items, "request_initiation_time": now_ms()}
+    ).encode()
+
+
+def words(requests: Sequence[tuple[int, dict[int, int]]]) -> str:
+    """Requests for the story."""
+    return ", ".join(f"user {user} wants {wanted or 'nothing'}" for user, wanted in requests)

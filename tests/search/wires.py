@@ -26,7 +26,7 @@ from seckill.lease import Claim
 from seckill.redis_client import no_retry
 from seckill.storage import Storage, Stored
 from seckill.wire import Outcome
-from tests.search.oracle import ACCEPTED, REFUSED, SKIPPED
+from tests.search.facts import ACCEPTED, REFUSED, SKIPPED
 
 SCRIPT_OF_SHA = {
     script.sha: script.name
