@@ -209,6 +209,18 @@ def test_a_list_that_was_evicted_comes_back_from_the_topic(shop: Shop) -> None:
     assert Record.objects.count() == 72
 
 
+def test_a_list_and_the_positions_that_were_evicted(shop: Shop) -> None:
+    """The board alone knows of the lost ones: no recovery puts their units on sale again."""
+    shop.buy(20)
+    left = shop.left()
+    shop.client.delete(LANE.list, LANE.positions)
+    with pytest.raises(Refused, match="16 accepted requests have no record"):
+        shop.recover(from_kafka=False)
+    done = shop.recover(from_kafka=True)
+    assert (done.restored, done.lifted) == (16, True)
+    assert shop.left() == left
+
+
 def test_acts_that_it_has_lost_are_what_redis_says(shop: Shop) -> None:
     """A copy of before an operator's acts: the stock that was added must not be taken away."""
     rows = list(StockChange.objects.values_list("id", flat=True))
