@@ -26,6 +26,7 @@ from tests.search.wires import Gate, HeldStorage, HoldAt, Inline, Line, Turn
 
 # Messages of a consumer's batch, and records of a log worker's: small, so that few make several.
 BATCH, STORED_AT_ONCE = 6, 2
+SALES_A_CLEANING = 50
 
 
 @dataclass
@@ -64,7 +65,7 @@ class Driver(Operators):
         self.answered: Callable[[int, int, int, str], object] = lambda *_: None
         self.consumers: list[Deciding] = []
         self.workers: list[Storing] = []
-        self._started = 0
+        self._started = self._sales = 0
         # Connections to PostgreSQL that are used again in the next sale.
         self._storages: list[HeldStorage] = []
         self._connections: list[psycopg.Connection] = []
@@ -73,6 +74,9 @@ class Driver(Operators):
         """A new sale: empty servers, an empty topic, one log worker."""
         self.close_parts()
         self.begin(partitions)
+        self._sales += 1
+        if self._sales % SALES_A_CLEANING == 0:
+            self.tables.clean()
         self.start_worker()
 
     def close_parts(self) -> None:

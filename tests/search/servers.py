@@ -125,6 +125,7 @@ class Tables:
 
     def __init__(self, dsn: str) -> None:
         self.connection = psycopg.connect(dsn, autocommit=True)
+        self._do("SET lock_timeout = 0")
         found = self._all(
             "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
             " AND tablename LIKE 'seckill\\_%' ORDER BY 1"
@@ -165,6 +166,11 @@ class Tables:
         for name, last, called in self._numbers[schema]:
             parts.append(f"SELECT setval('{name}', {last}, {called})")
         self._do("; ".join([*parts, "COMMIT"]))
+
+    def clean(self) -> None:
+        """What autovacuum does, when nobody uses the tables."""
+        for name in (*self.names, *(f"{schema}.{n}" for schema in COPIES for n in self.names)):
+            self._do(f"VACUUM {name}")
 
     def rows(self) -> list[Row]:
         """All stored order lines."""
