@@ -16,7 +16,7 @@ import psycopg
 from seckill.broker import Position
 from seckill.errors import BrokerAway, PostgresAway, RedisAway
 from seckill.events import event
-from seckill.lease import RENEW_S, Claim, give_up, lead
+from seckill.lease import RENEW_S, Claim, NotLeading, give_up, lead
 from seckill.postgres import connect, limit, postgres_errors
 
 log = logging.getLogger(__name__)
@@ -116,9 +116,7 @@ class LeaseKeeper:
                     self._connection = connect(self._pg_dsn, ANSWER_S, ANSWER_S)
                 with self._connection.transaction():
                     limit(self._connection, ANSWER_S)
-                    leading = lead(
-                        self._connection.cursor(), self._lane, run_id, claim, holder=self._holder
-                    )
+                    leading = self._lead(self._connection.cursor(), run_id, claim)
         except PostgresAway:
             if self._connection is not None:
                 self._connection.close()
@@ -134,6 +132,16 @@ class LeaseKeeper:
             self._held = (run_id, leading)
         self._told_at = 0.0
         return leading
+
+    def _lead(self, cursor: psycopg.Cursor, run_id: str, claim: Claim) -> Claim:
+        try:
+            return lead(cursor, self._lane, run_id, claim, holder=self._holder)
+        except psycopg.errors.LockNotAvailable:
+            # It answers, so the sale does not go on without it: what is stored just now was decided
+            # on the Redis before, and this one may not know of it.
+            raise NotLeading(
+                "what another Redis has decided is being stored just now, or another one takes over"
+            ) from None
 
     def _ask_kafka(self, claim: Claim) -> str:
         try:

@@ -8,6 +8,7 @@ PostgreSQL, and not by what buyers were told, as long as PostgreSQL answers thos
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 import redis
 
@@ -223,6 +224,22 @@ def test_a_log_worker_alone_leads_a_redis_that_has_started_again(
     assert Record.objects.count() == 5
     assert (read_lane(redis_client).term, LaneRow.objects.get().term) == (6, 6)
     side.close()
+
+
+def test_nobody_takes_over_while_records_of_the_one_before_are_being_stored(
+    sides: list[Side], pg_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log worker is slow, or stopped, in its transaction: PostgreSQL is not away for that."""
+    monkeypatch.setattr(lease_keeper, "ANSWER_S", 1)
+    old, new = sides
+    assert old.buy(20, 30, 0) == 30
+    old.guard.close()
+    with psycopg.connect(pg_dsn) as storing:
+        storing.execute("SELECT 1 FROM seckill_lane FOR SHARE")
+        with pytest.raises(NotLeading, match="is being stored"):
+            new.buy(0, 80, 1)
+    assert read_lane(new.client).positions == {f"{SOURCE}:0": 20}
+    assert new.buy(0, 80, 1) == 80
 
 
 def test_a_consumer_of_an_empty_redis_holds_up_no_recovery(sides: list[Side], pg_dsn: str) -> None:
