@@ -223,3 +223,26 @@ def test_2_an_act_after_postgresql_came_back_older(sale: Machine) -> None:
     sale.older_postgres()
     sale.steer(("finished", True))
     sale.rest()
+
+
+def test_8_rows_that_are_open_while_another_master_takes_over(sale: Machine) -> None:
+    """A log worker of the old master holds the lane's row: PostgreSQL is not away for that."""
+    sale.sell(P0, one(3), stored=2)
+    sale.copy_redis()
+    sale.send(P0, one(1, 2))
+    # Decided and not committed.
+    sale.turn(0, "", due=False)
+    sale.turn(0, "", due=False)
+    sale.hold(0, HoldAt.OPEN)
+    for _ in range(2):
+        sale.member(0, "kill")
+    sale.seconds()
+    sale.promote(synced=False, stay=0b100, busy=False)
+    for _ in range(2):
+        sale.member(0, "come")
+    sale.send(P1, one(1, 2, 3, 4, 1, 2))
+    # The other one is slow.
+    sale.decide([1])
+    sale.release(0)
+    sale.rest()
+    assert sale.content
