@@ -16,6 +16,8 @@ RUN python -m venv --without-pip /venv \
         hypothesis sortedcontainers schemathesis hypothesis-graphql graphql-core \
         anyio click harfile platformdirs semver jsonschema-rs pyrate-limiter tomli-w werkzeug markupsafe \
         playwright greenlet polib \
+        cosmic-ray aiohttp aiohappyeyeballs aiosignal frozenlist multidict propcache yarl anybadge attrs \
+        decorator exit-codes gitpython gitdb smmap parso sqlalchemy stevedore toml yattag \
         ruff mypy ast-serialize librt mypy-extensions pathspec \
         django-stubs django-stubs-ext types-PyYAML types-psutil uv \
     && pip --python /venv check

@@ -33,7 +33,7 @@ TELL_AGAIN_S = 10.0
 # Seconds of the first and the longest pause between two attempts of a held batch.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 2.0
 # Seconds for the last commit of a consumer that stops.
-LAST_COMMIT_S = 5.0
+FIRST_COMMIT_S = LAST_COMMIT_S = 5.0
 # Seconds between two looks at whether the lane was rebuilt: what has to be decided again is in no
 # new message.
 LOOK_S = 1.0
@@ -249,6 +249,7 @@ class Consumer:
             self._wait_held(f"{reason}. {WAITING}", PLACE_AGAIN_S)
         elif self.hold:
             self._go_on()
+        self._commit_first()
 
     def _look_when_due(self) -> None:
         """Where the lane was rebuilt, go to where it stands: some of it has to be decided again."""
@@ -317,6 +318,22 @@ class Consumer:
                 batch.generation = generation
         return False
 
+    def _commit_first(self) -> None:
+        """Where the group has no commit yet, commit where it begins: whoever comes after a kill
+        reads on from there, and sends the dead letters that were not sent.
+
+        Tried once: without it nothing is lost but such letters, and only where both fails.
+        """
+        positions = {
+            partition: position
+            for partition, position in self._positions().items()
+            if self._intake.held[partition].committed < 0
+        }
+        if positions and not self.client.commit_and_wait(positions, FIRST_COMMIT_S):
+            log.debug("the first commit had no answer", extra=event("commit-unanswered"))
+        for partition, position in positions.items():
+            self._intake.held[partition].committed = position.offset
+
     def _commit_when_due(self) -> None:
         now = time.monotonic()
         if now - self._committed_at < COMMIT_INTERVAL_S:
@@ -345,7 +362,14 @@ class Consumer:
 
     def _to_commit(self) -> dict[int, Position]:
         return {
-            partition: Position(held.decided, held.generation, self.source, self.engine.claim.term)
+            partition: position
+            for partition, position in self._positions().items()
+            if position.offset > self._intake.held[partition].committed
+        }
+
+    def _positions(self) -> dict[int, Position]:
+        term = self.engine.claim.term
+        return {
+            partition: Position(held.decided, held.generation, self.source, term)
             for partition, held in self._intake.held.items()
-            if held.decided > held.committed
         }

@@ -1,7 +1,7 @@
-"""Several consumers under one parent: starts them, restarts dead ones, prints the status line.
+"""Several consumers under one parent: what a child does, the status line, the end of a drain.
 
 The parent holds no requests and decides nothing: killing it loses nothing, and its consumers stop
-by themselves when it is gone. Children are spawned, never forked: a Kafka client has threads.
+by themselves when it is gone.
 """
 
 import logging
@@ -14,47 +14,46 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from multiprocessing.process import BaseProcess
 
 import redis
 
 from seckill import garbage
 from seckill.batch import skip
-from seckill.broker import BrokerAway, Position, open_consumer
+from seckill.blocked import in_words
+from seckill.broker import BrokerAway, CannotUnpack, Position, open_consumer
 from seckill.broker.producer import open_producer
 from seckill.broker.source import Source, open_source
 from seckill.broker.topics import Topics
+from seckill.children import Children
 from seckill.consumer import Consumer
 from seckill.dead_letters import DeadLetters, dead_topic
 from seckill.engine import Engine, Status
 from seckill.errors import RedisAway, Refused
 from seckill.events import event
-from seckill.exit_codes import SECOND_SIGNAL, UNREACHABLE
+from seckill.exit_codes import CANNOT_UNPACK, SECOND_SIGNAL, UNREACHABLE
 from seckill.guard import Guard
 from seckill.keys import Lane, position_field
-from seckill.lag import LagWatch, Tails, read_ends
+from seckill.lag import Ends, LagWatch, Tails, read_ends
 from seckill.logs import configure_logging
+from seckill.memory import MemoryLimit
 from seckill.redis_client import connect
 from seckill.sampler import Sampler
-from seckill.shutdown import Shutdown, leave_ctrl_c_to_the_parent, start_child
+from seckill.shutdown import Shutdown, leave_ctrl_c_to_the_parent
 from seckill.stats import LaneStatus, read_lane
 from seckill.status_line import status_line
+from seckill.strangers import Strangers
 from seckill.tracing import TracedEngine, open_tracing
-from seckill.workers import Heart, Kind, worker_id
+from seckill.workers import LETTERS_LOST, Heart, Kind, worker_id
 from seckill_project.config import Server
 
 log = logging.getLogger(__name__)
 
 # Seconds between two looks at the children.
 LOOK_S = 0.25
-# Seconds before a dead child is started again: the first time, and at most.
-FIRST_RESTART_S, LONGEST_RESTART_S = 0.5, 30.0
-# A child that lived for so long starts again without delay.
-HEALTHY_S = 30.0
-# Seconds that children have to finish their batch and leave the group.
-STOP_S = 20.0
-# Seconds between two looks at whether all is drained.
-DRAIN_LOOK_S = 0.5
+# Seconds between two looks at whether all is drained, and until it is told what is waited for.
+DRAIN_LOOK_S, DRAIN_TELL_S = 0.5, 10.0
+# Seconds that the end waits for a thread that talks to Kafka.
+THREAD_STOP_S = 2.0
 
 
 def consume(server: Server, lane: Lane) -> None:
@@ -65,10 +64,12 @@ def consume(server: Server, lane: Lane) -> None:
     # SIGTERM can come twice, from whoever ends the whole group and from the parent.
     with Shutdown(signal.SIGTERM, second_exits=False) as shutdown:
         threading.Thread(target=_stop_with_parent, args=(shutdown,), daemon=True).start()
+        # kafka-python unpacks within bounds of its own, and never begins.
+        limit = MemoryLimit()
         client = None
         while client is None and not shutdown.requested:
             try:
-                client = open_consumer(server)
+                client = open_consumer(server, limit.begin)
             except BrokerAway as away:
                 log.warning("%s; trying again", away, extra=event("kafka-away"))
                 shutdown.wait(1.0)
@@ -95,11 +96,25 @@ def consume(server: Server, lane: Lane) -> None:
             find_source=asker.source,
             batch_size=server.batch_size,
         )
-        consumer.beat = lambda: heart.beat(
-            consumer.decided, consumer.hold, decided=consumer.decided
-        )
+
+        def beat() -> None:
+            counts = {"decided": consumer.decided, LETTERS_LOST: consumer.dead_letters.lost}
+            heart.beat(consumer.decided, consumer.hold, **counts)
+            limit.renew()
+
+        consumer.beat = beat
         try:
             consumer.run()
+        except (CannotUnpack, MemoryError, SystemError) as wrong:
+            # confluent-kafka makes a SystemError of a MemoryError.
+            if isinstance(wrong, SystemError) and not isinstance(wrong.__cause__, MemoryError):
+                raise
+            log.error(
+                "%s: this consumer ends; what it had not committed is read again, nothing is lost",
+                wrong if isinstance(wrong, CannotUnpack) else "no memory left",
+                extra=event("cannot-unpack"),
+            )
+            sys.exit(CANNOT_UNPACK)
         except BrokerAway as away:
             log.error(
                 "%s: this consumer ends; what it had not committed is read again, nothing is lost",
@@ -164,15 +179,6 @@ def _stop_with_parent(shutdown: Shutdown) -> None:
 
 
 @dataclass
-class _Child:
-    number: int
-    process: BaseProcess | None = None
-    started_at: float = 0.0
-    start_at: float = 0.0
-    pause_s: float = FIRST_RESTART_S
-
-
-@dataclass
 class ConsumerGroup:
     """The parent. `run` returns when a stop was asked for, or when all is drained."""
 
@@ -183,37 +189,42 @@ class ConsumerGroup:
     lane: Lane = field(default_factory=Lane)
     say: Callable[[str], None] = print
 
-    _children: list[_Child] = field(default_factory=list)
+    _children: Children | None = None
     _last: tuple[float, int] | None = None
     _kafka_away: bool = False
-    _restarts: int = 0
-    _heart: Heart | None = None
+    _ends: Ends | None = None
 
     def __post_init__(self) -> None:
         self._tails = Tails(self.server)
+        self.strangers = Strangers(self.server)
 
-    def run(self, *, drain: bool = False) -> None:
-        """Keep the consumers running; the status line each `status_interval`."""
-        context = multiprocessing.get_context("spawn")
-        self._children = [_Child(number) for number in range(1, self.server.consumers + 1)]
-        next_status = time.monotonic() + self.server.status_interval
-        next_drain_look = time.monotonic() + DRAIN_LOOK_S
-        heart = self._heart = Heart(self.server.redis_url, self.lane, Kind.PARENT)
+    def run(self, *, drain: bool = False, drain_limit_s: float | None = None) -> bool:
+        """Keep the consumers running; the status line each `status_interval`.
+
+        With `drain` until all is decided, or until the limit is over: False then.
+        """
+        begun = time.monotonic()
+        next_status = begun + self.server.status_interval
+        next_drain_look, next_drain_tell = begun + DRAIN_LOOK_S, begun + DRAIN_TELL_S
+        heart = Heart(self.server.redis_url, self.lane, Kind.PARENT)
+        children = self._children = Children(self.server, self.lane, consume, heart.forget)
         sampler = Sampler(
             self.client,
             self.lane,
             LagWatch(self.server.topic, lambda: Topics(self.server), Tails(self.server)),
         )
         sampler.start()
+        watch = threading.Thread(target=self.strangers.run, name="strangers", daemon=True)
+        watch.start()
+        in_time = True
         try:
-            while not self.shutdown.wait(LOOK_S):
-                for child in self._children:
-                    self._keep_alive(child, context)
+            while in_time and not self.shutdown.wait(LOOK_S):
+                children.keep_alive()
                 heart.beat(
                     sampler.written,
-                    consumers=self._alive(),
+                    consumers=children.alive,
                     samples=sampler.written,
-                    restarts=self._restarts,
+                    restarts=children.restarts,
                 )
                 now = time.monotonic()
                 if now >= next_status:
@@ -222,14 +233,25 @@ class ConsumerGroup:
                 if drain and now >= next_drain_look:
                     if self.drained():
                         break
+                    in_time = drain_limit_s is None or now - begun < drain_limit_s
                     next_drain_look = now + DRAIN_LOOK_S
+                    if now >= next_drain_tell or not in_time:
+                        self.say(f"--drain waits: {self.waits_for()}")
+                        next_drain_tell = now + DRAIN_TELL_S
             if self.shutdown.requested:
                 self.say("stopping: batches in flight are finished and committed first")
         finally:
-            self._stop()
+            children.stop()
+            self.strangers.stop()
             sampler.close()
             heart.close()
+            watch.join(THREAD_STOP_S)
         self.say(self.describe())
+        self.close()
+        return in_time
+
+    def close(self) -> None:
+        """Close what looks opened. `run` does it at its end."""
         self._tails.close()
 
     def skip_to_end(self) -> dict[int, int]:
@@ -274,14 +296,34 @@ class ConsumerGroup:
         except (BrokerAway, RedisAway):
             return False
 
+    def waits_for(self) -> str:
+        """What is not decided yet, and why, in words."""
+        try:
+            lane = read_lane(self.client, self.lane)
+            lag = self.lag(lane)
+        except (BrokerAway, RedisAway) as away:
+            return str(away)
+        reasons = [f"{lag:,} requests are not decided yet"]
+        if not lane.loaded:
+            reasons.append("nothing is on sale (NOT_LOADED)")
+        if lane.fence is not None:
+            reasons.append(f"the lane is fenced ({lane.fence.word})")
+        if self._ends is not None and self._ends.blocked:
+            reasons.append(in_words(self._ends.blocked))
+        if self.strangers.found:
+            reasons.append(self.strangers.in_words())
+        return "; ".join(reasons)
+
     def lag(self, lane: LaneStatus) -> int:
         """Requests in the topic that are not decided. Raises BrokerAway."""
-        ends = self._tails.look(read_ends(self.topics, self.server.topic), lane.positions)
-        return sum(ends.lag(lane.positions).values())
+        self._ends = None
+        ends = read_ends(self.topics, self.server.topic)
+        self._ends = self._tails.look(self.topics, ends, lane.positions)
+        return sum(self._ends.lag(lane.positions).values())
 
     def describe(self) -> str:
         """The status line: stock, outcomes, rate, lag, consumers; or what cannot be reached."""
-        alive = self._alive()
+        alive = self._children.alive if self._children else 0
         try:
             lane = read_lane(self.client, self.lane)
         except RedisAway as away:
@@ -303,62 +345,5 @@ class ConsumerGroup:
         if self._last is not None and now > self._last[0]:
             rate = max(0.0, (lane.decided - self._last[1]) / (now - self._last[0]))
         self._last = (now, lane.decided)
-        return status_line(lane, rate=rate, lag=lag, consumers=alive)
-
-    def _alive(self) -> int:
-        return sum(1 for child in self._children if child.process and child.process.is_alive())
-
-    def _keep_alive(self, child: _Child, context: multiprocessing.context.SpawnContext) -> None:
-        now = time.monotonic()
-        if child.process is not None:
-            if child.process.is_alive():
-                return
-            code = child.process.exitcode
-            if now - child.started_at > HEALTHY_S:
-                child.pause_s = FIRST_RESTART_S
-            pause_s = child.pause_s
-            if self.server.consumers > 1:
-                # A member that comes while the dead one's session lasts has the whole group wait
-                # for it; the others go on meanwhile if it comes after that.
-                pause_s = max(pause_s, self.server.session_timeout / 1000)
-            log.error(
-                "consumer %d ended with code %s; nothing is lost, starting it again in %.1f s",
-                child.number,
-                code,
-                pause_s,
-                extra=event("child-ended", consumer=child.number, code=code),
-            )
-            self._restarts += 1
-            if self._heart is not None and child.process.pid is not None:
-                self._heart.forget(child.process.pid)
-            child.process.close()
-            child.process = None
-            child.start_at = now + pause_s
-            child.pause_s = min(child.pause_s * 2, LONGEST_RESTART_S)
-        if now >= child.start_at:
-            child.process = context.Process(
-                target=consume,
-                args=(self.server, self.lane),
-                name=f"consumer-{child.number}",
-                daemon=True,
-            )
-            start_child(child.process)
-            child.started_at = now
-
-    def _stop(self) -> None:
-        running = [child.process for child in self._children if child.process is not None]
-        for process in running:
-            process.terminate()
-        deadline = time.monotonic() + STOP_S
-        for process in running:
-            process.join(max(0.1, deadline - time.monotonic()))
-            if process.is_alive():
-                log.error(
-                    "a consumer did not stop within %.0f s; ending it",
-                    STOP_S,
-                    extra=event("child-killed"),
-                )
-                process.kill()
-                process.join()
-        for child in self._children:
-            child.process = None
+        blocked = in_words(self._ends.blocked) if self._ends else ""
+        return status_line(lane, rate=rate, lag=lag, blocked=blocked, consumers=alive)

@@ -17,6 +17,7 @@ from seckill.wire import (
     MAX_QUANTITY,
     MAX_REQUEST_ID,
     MAX_TIME_MS,
+    Unreadable,
 )
 
 Id = Annotated[int, msgspec.Meta(ge=1, le=MAX_ID)]
@@ -48,6 +49,8 @@ _decode: Callable[[bytes], Request] = msgspec.json.Decoder(Request).decode
 def decode(value: bytes | None) -> Request:
     """The request in a message's value. Raises Poison with the reason, in words."""
     if not value:
+        if isinstance(value, Unreadable):
+            raise Poison(value.reason)
         raise Poison("no body (null value)" if value is None else "empty body")
     try:
         request = _decode(value)
@@ -93,7 +96,8 @@ def _decode_or_poison(value: bytes | None) -> Request | Poison:
     try:
         return decode(value)
     except Poison as poison:
-        return poison
+        # Without its traceback, which holds our callers and their bodies, and they hold it.
+        return Poison(*poison.args)
 
 
 def _refuse_repeated_keys(value: bytes) -> None:

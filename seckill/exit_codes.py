@@ -7,5 +7,9 @@ FAILED = 1
 USAGE = 2
 # A service could not be reached within `connect_timeout`.
 UNREACHABLE = 3
+# run_consumer --drain: not everything was decided within --drain-limit.
+NOT_DRAINED = 4
+# Of a consumer process, for its parent: its Kafka client cannot unpack what comes.
+CANNOT_UNPACK = 5
 # A second signal: ended at once, in the middle of the work.
 SECOND_SIGNAL = 130

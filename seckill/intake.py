@@ -14,7 +14,6 @@ from typing import TypeVar
 
 from seckill import broker
 from seckill.batch import Batch, Known, encode
-from seckill.broker import Position
 from seckill.engine import Look
 from seckill.errors import BrokerAway, ServiceAway
 from seckill.events import event
@@ -25,6 +24,8 @@ T = TypeVar("T")
 
 # Seconds between two attempts while Kafka is away.
 AGAIN_S = 1.0
+# Seconds between two holes of a partition that are told where Kafka has removed nothing.
+TELL_HOLES_S = 60.0
 # Longest poll while held: a stop is seen after this time at the latest.
 LONGEST_POLL_S = 0.25
 
@@ -34,7 +35,7 @@ class Held:
     """A partition of this consumer. `next` is the offset after the last one encoded.
 
     `decided` is the offset after the last one answered, `generation` the lane's, in which it came
-    to hold these offsets.
+    to hold these offsets; `committed` is the group's commit, -1 where it has none of this topic.
     """
 
     next: int
@@ -58,6 +59,8 @@ class Intake:
     held: dict[int, Held] = field(default_factory=dict)
     _stash: list[broker.Slice] = field(default_factory=list)
     _changes: int = -1
+    # From when on a hole that retention did not make is told again, by partition.
+    _holes_told: dict[int, float] = field(default_factory=dict)
     # Assigned partitions that the client does not read from where they stand, as far as we know.
     _unplaced: set[int] = field(default_factory=set)
 
@@ -124,14 +127,8 @@ class Intake:
         held = self.held[part.partition]
         # Read again from an earlier offset: a redelivery.
         start = min(held.next, part.offsets[0])
-        if part.offsets[0] > start:
-            log.warning(
-                "partition %d: offsets %d to %d hold no requests any more (retention overtook this "
-                "consumer, or they never were requests): %d are counted as skipped, unless they "
-                "were decided before",
-                *(part.partition, start, part.offsets[0] - 1, part.offsets[0] - start),
-                extra=event("offsets-lost", partition=part.partition),
-            )
+        if part.offsets[-1] - start >= len(part.offsets):
+            self._tell_holes(part.partition, start, part.offsets)
         batches = []
         for low in range(0, len(part.offsets), self.batch_size):
             high = low + self.batch_size
@@ -149,6 +146,38 @@ class Intake:
             batches.append(batch)
         held.next = start
         return batches
+
+    def _tell_holes(self, partition: int, start: int, offsets: Sequence[int]) -> None:
+        """Offsets from `start` on that the consumer does not get to see; why, as far as is known.
+
+        What was lost is told each time, the rest seldom: a transaction has its marker each time.
+        """
+        ends = [start, *(offset + 1 for offset in offsets)]
+        holes = [(end, at) for end, at in zip(ends, offsets, strict=False) if at > end]
+        try:
+            oldest = self.client.oldest(partition)
+        except BrokerAway as away:
+            self._tell_hole(partition, holes[0], f"why, cannot be said now: {away}")
+            return
+        removed = [hole for hole in holes if hole[0] < oldest]
+        for hole in removed:
+            why = f"retention: Kafka keeps this partition from offset {oldest} on"
+            self._tell_hole(partition, hole, why)
+        now = time.monotonic()
+        if not removed and now >= self._holes_told.get(partition, now):
+            self._holes_told[partition] = now + TELL_HOLES_S
+            why = "Kafka has removed nothing by its age: markers or aborted messages of "
+            why += "transactions, compacted, or passed over by another program's commit"
+            self._tell_hole(partition, holes[0], why)
+
+    def _tell_hole(self, partition: int, hole: tuple[int, int], why: str) -> None:
+        begin, end = hole
+        log.warning(
+            "partition %d: offsets %d to %d bring no requests (%s): %d are counted as skipped, "
+            "unless they were decided before",
+            *(partition, begin, end - 1, why, end - begin),
+            extra=event("offsets-lost", partition=partition),
+        )
 
     def _poll(self, timeout_s: float) -> list[broker.Slice]:
         try:
@@ -203,16 +232,20 @@ class Intake:
 
     def _found(self, partition: int) -> Held:
         """Where the lane stands in a partition. Raises BrokerAway, RedisAway."""
-        committed = self.client.committed(partition) or Position(0)
+        committed = self.client.committed(partition)
         look = self.find_positions(self.source, [partition])
         begin = look.positions[partition] or 0
         generation = look.claim.generation
-        if committed.source == self.source and committed.generation == generation:
+        if committed is None or committed.source != self.source:
+            # A commit of somebody else is overwritten at once: tools that look at the group read
+            # it.
+            return Held(begin, begin, generation)
+        if committed.generation == generation:
             # Further than Redis: the script is to find out that Redis went back.
             begin = max(begin, committed.offset)
-        # A commit of somebody else is overwritten at once: tools that look at the group read it.
-        known = committed.offset if committed.source == self.source or not committed.offset else -1
-        return Held(begin, begin, generation, committed=known)
+        # Less far: who decided the rest may have been killed before its dead letters were sent.
+        begin = min(begin, committed.offset)
+        return Held(begin, begin, generation, committed=committed.offset)
 
     def _current_source(self) -> str:
         """The topic's source; the one known so far while there is no topic. Raises BrokerAway."""

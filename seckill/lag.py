@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-
-from seckill.broker.reader import open_reader
+from seckill.blocked import Blocked, Transactions
+from seckill.broker.reader import Reader
 from seckill.broker.topics import Topics
 from seckill.errors import BrokerAway
 from seckill.events import event
@@ -37,49 +36,80 @@ class Gap(NamedTuple):
 
 @dataclass(frozen=True)
 class Ends:
-    """Where a topic begins and ends, by partition."""
+    """Where a topic begins and ends, by partition.
+
+    What lies between `stable` and `ends` no consumer sees before the oldest open transaction ends.
+    """
 
     source: str
     starts: Mapping[int, int]
     ends: Mapping[int, int]
+    stable: Mapping[int, int]
     # Those that hold nothing a consumer sees.
     empty: frozenset[Gap] = frozenset()
+    # Partitions that an open transaction has blocked for a while.
+    blocked: tuple[Blocked, ...] = ()
 
     def gaps(self, positions: Mapping[str, int]) -> list[Gap]:
-        """What is not decided, of each partition, by the positions of the lane."""
+        """What is not decided and can be read, of each partition, by the lane's positions."""
         gaps = []
         for partition, end in self.ends.items():
-            decided = positions.get(position_field(self.source, partition), 0)
-            begin = max(decided, self.starts.get(partition, 0))
-            gaps.append(Gap(self.source, partition, min(begin, end), end))
+            stable = min(self.stable.get(partition, end), end)
+            begin = self._begin(partition, positions)
+            gaps.append(Gap(self.source, partition, min(begin, stable), stable))
         return gaps
+
+    def behind(self, positions: Mapping[str, int]) -> dict[int, int]:
+        """{partition: offsets that are not decided and cannot be read before a transaction ends}"""
+        return {
+            partition: max(
+                0, end - max(self.stable.get(partition, end), self._begin(partition, positions))
+            )
+            for partition, end in self.ends.items()
+        }
 
     def lag(self, positions: Mapping[str, int]) -> dict[int, int]:
         """{partition: requests not decided}, by the positions of the lane."""
+        behind = self.behind(positions)
         return {
-            gap.partition: 0 if gap in self.empty else gap.end - gap.begin
+            gap.partition: behind[gap.partition] + (0 if gap in self.empty else gap.end - gap.begin)
             for gap in self.gaps(positions)
         }
+
+    def _begin(self, partition: int, positions: Mapping[str, int]) -> int:
+        decided = positions.get(position_field(self.source, partition), 0)
+        return max(decided, self.starts.get(partition, 0))
 
 
 def read_ends(topics: Topics, topic: str) -> Ends:
     """Where the topic begins and ends now. Raises BrokerAway."""
-    return Ends(str(topics.source(topic)), topics.start_offsets(topic), topics.end_offsets(topic))
+    ends = Ends(str(topics.source(topic)), topics.start_offsets(topic), {}, {})
+    return read_again(ends, topics, topic)
+
+
+def read_again(ends: Ends, topics: Topics, topic: str) -> Ends:
+    """The same topic's ends now. Raises BrokerAway."""
+    # In this order: what comes between the two questions is no transaction's.
+    known = topics.end_offsets(topic)
+    return replace(ends, ends=known, stable=topics.stable_offsets(topic))
 
 
 class Tails:
-    """Finds gaps that no consumer can close: Kafka's ends count transaction markers and aborted
-    messages, which nobody sees. Not for use by several threads.
+    """Finds what a look at the ends does not tell. Not for use by several threads.
+
+    That is gaps that no consumer can close: Kafka's ends count transaction markers and aborted
+    messages, which nobody sees. And who blocks what lies behind an open transaction.
     """
 
     def __init__(self, section: KafkaSection) -> None:
         self._section = section
-        self._consumer: Consumer | None = None
+        self._reader: Reader | None = None
         self._seen: set[Gap] = set()
         self._asked: dict[Gap, bool] = {}
+        self._transactions = Transactions(section.topic)
 
-    def look(self, ends: Ends, positions: Mapping[str, int]) -> Ends:
-        """The same, with what is known to be empty. Raises BrokerAway.
+    def look(self, topics: Topics, ends: Ends, positions: Mapping[str, int]) -> Ends:
+        """The same, with what is known to be empty, and what is blocked. Raises BrokerAway.
 
         Only a gap that is the same as at the look before is read, once: nobody works on it.
         """
@@ -88,31 +118,29 @@ class Tails:
         for gap in (gaps & self._seen) - set(self._asked):
             self._asked[gap] = self._empty(gap)
         self._seen = gaps
-        return replace(ends, empty=frozenset(gap for gap, empty in self._asked.items() if empty))
+        return replace(
+            ends,
+            empty=frozenset(gap for gap, empty in self._asked.items() if empty),
+            blocked=self._transactions.look(topics, ends.stable, ends.behind(positions)),
+        )
 
     def close(self) -> None:
         """Close the connection, if there is one."""
-        if self._consumer is not None:
-            self._consumer.close()
-        self._consumer = None
+        if self._reader is not None:
+            self._reader.close()
+        self._reader = None
 
     def _empty(self, gap: Gap) -> bool:
-        if self._consumer is None:
-            self._consumer = open_reader(self._section, READ_KB)
-        self._consumer.assign([TopicPartition(self._section.topic, gap.partition, gap.begin)])
+        if self._reader is None:
+            self._reader = Reader(self._section, READ_KB)
+        self._reader.go_to(self._section.topic, gap.partition, gap.begin)
         deadline = time.monotonic() + READ_S
-        try:
-            while (left := deadline - time.monotonic()) > 0:
-                message = self._consumer.poll(left)
-                error = message and message.error()
-                if error and error.code() == KafkaError._PARTITION_EOF:
-                    return True
-                if message and not error:
-                    return (message.offset() or 0) >= gap.end
-        except KafkaException as away:
-            raise BrokerAway(away) from None
-        finally:
-            self._consumer.unassign()
+        while (left := deadline - time.monotonic()) > 0:
+            messages, following = self._reader.read(1, left)
+            if messages:
+                return messages[0].offset() >= gap.end
+            if following >= gap.end:
+                return True
         raise BrokerAway(f"partition {gap.partition} sends nothing from offset {gap.begin} on")
 
 
@@ -133,10 +161,17 @@ class LagWatch:
 
     def lag(self, positions: Mapping[str, int]) -> dict[int, int] | None:
         """{partition: requests not decided}; None where Kafka has not answered lately."""
-        ends, self._positions = self._ends, positions
-        if ends is None or time.monotonic() - self._seen_at > FRESH_S:
-            return None
-        return ends.lag(positions)
+        self._positions = positions
+        ends = self._fresh()
+        return None if ends is None else ends.lag(positions)
+
+    def blocked(self) -> tuple[Blocked, ...]:
+        """What of the lag waits for an open transaction; nothing where Kafka does not answer."""
+        ends = self._fresh()
+        return () if ends is None else ends.blocked
+
+    def _fresh(self) -> Ends | None:
+        return self._ends if time.monotonic() - self._seen_at <= FRESH_S else None
 
     def run(self) -> None:
         """Look until `stop`."""
@@ -155,8 +190,8 @@ class LagWatch:
             if self._ends is None or now - self._identified_at > IDENTITY_S:
                 ends, self._identified_at = read_ends(self._topics, self.topic), now
             else:
-                ends = replace(self._ends, ends=self._topics.end_offsets(self.topic))
-            self._ends = self.tails.look(ends, self._positions)
+                ends = read_again(self._ends, self._topics, self.topic)
+            self._ends = self.tails.look(self._topics, ends, self._positions)
             self._seen_at = time.monotonic()
         except BrokerAway as away:
             log.debug("the lag is not known: %s", away, extra=event("no-lag"))

@@ -6,19 +6,12 @@ replay that was done before.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from operator import methodcaller
-from typing import cast
-
-from confluent_kafka import Message
 
 from seckill.wire import MAX_ID
 
 NO_REASON = "(no reason)"
-# Not called as `message.headers()`: the interpreter makes a short way of such a call, on which it
-# does not see that the library has failed, and goes on with the hole.
-_headers_of = methodcaller("headers")
 # Partitions are numbered in 32 bits.
 MAX_PARTITION = 2**31 - 1
 # Characters of a wrong value that are shown.
@@ -36,16 +29,12 @@ class Headers:
     odd: str = ""
 
 
-def read_headers(message: Message) -> Headers:
-    """Those of a message of the dead letters' topic."""
-    try:
-        found = cast("list[tuple[str, bytes | None]]", _headers_of(message) or [])
-    except SystemError:
-        # The library has no text for the name of one of them. It must not be asked again: it would
-        # give a list with a hole in it, and whoever looks at that crashes.
-        return Headers("", NO_REASON, odd="the name of a header is no UTF-8")
+def read_headers(found: Iterable[tuple[str, bytes | None]]) -> Headers:
+    """Those of a message of the dead letters' topic; names that are no UTF-8 have surrogates."""
     values: dict[str, list[bytes | None]] = {}
     for name, value in found:
+        if any(map(_is_surrogate, name)):
+            return Headers("", NO_REASON, odd="the name of a header is no UTF-8")
         values.setdefault(name, []).append(value)
     reason = (values.get("reason") or [NO_REASON.encode()])[0] or NO_REASON.encode()
     wrong: list[str] = []
@@ -71,6 +60,10 @@ def read_headers(message: Message) -> Headers:
     if wrong:
         return Headers("", told, odd="; ".join(wrong))
     return Headers(f"{source}:{partition}:{offset}", told, int(size) if size else None)
+
+
+def _is_surrogate(sign: str) -> bool:
+    return "\ud800" <= sign <= "\udfff"
 
 
 def _is_source(text: str) -> bool:

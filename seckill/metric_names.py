@@ -88,6 +88,11 @@ LAG = Metric(
     "seckill_lag_requests", "gauge", "requests",
     "requests in Kafka that are not decided; absent while Kafka does not answer", ("partition",),
 )  # fmt: skip
+BLOCKED = Metric(
+    "seckill_blocked_requests", "gauge", "requests",
+    "part of the lag that Kafka hides behind an open transaction, for seconds already",
+    ("partition",),
+)  # fmt: skip
 WAITING = Metric(
     "seckill_waiting_records", "gauge", "records", "accepted records not yet in PostgreSQL"
 )
@@ -116,7 +121,8 @@ HOLDING = Metric(
 )
 DONE = Metric(
     "seckill_worker_done", "counter", "pieces",
-    "what it did, by what its heartbeat counts: decided, stored, known, parked, samples, restarts",
+    "what it did, by what its heartbeat counts: decided, letters_lost, stored, known, parked, "
+    "samples, restarts",
     ("kind", "worker", "what"),
 )  # fmt: skip
 AUDIT_VERDICT = Metric(

@@ -33,7 +33,7 @@ from seckill.keys import Lane
 from seckill.last_audit import LastAudit, read_last_audit
 from seckill.metric_names import METRICS, Metric
 from seckill.redis_client import connect, redis_errors
-from seckill.series import ITEMS_KEPT, last_sample, sample_of
+from seckill.series import ITEMS_KEPT, fresh_sample, sample_of
 from seckill.stats import ActivityStatus, Histogram, LaneStatus, read_lane
 from seckill.workers import Kind, Worker, read_workers
 from seckill_project.config import ConfigError
@@ -57,6 +57,7 @@ class Picture:
 
     lane: LaneStatus
     lag: dict[int, int] | None
+    blocked: dict[int, int]
     workers: list[Worker]
     audit: LastAudit | None
     now_ms: int
@@ -67,17 +68,17 @@ class Picture:
 def look(client: "redis.Redis", lane: Lane) -> Picture:
     """Read all of it. Raises RedisAway."""
     status = read_lane(client, lane)
-    newest = last_sample(client, lane)
+    newest = fresh_sample(client, lane, LAG_FRESH_MS)
     workers = read_workers(client, lane)
     audit = read_last_audit(client, lane)
     with redis_errors():
         seconds, micros = client.time()
         memory: Any = client.info("memory")
     now_ms = seconds * 1000 + micros // 1000
-    fresh = newest is not None and now_ms - newest.at_ms < LAG_FRESH_MS
     return Picture(
         lane=status,
-        lag=newest.lag if newest is not None and fresh else None,
+        lag=newest.lag if newest is not None else None,
+        blocked=newest.blocked if newest is not None else {},
         workers=workers,
         audit=audit,
         now_ms=now_ms,
@@ -169,6 +170,7 @@ def _add_lane(families: _Families, picture: Picture) -> None:
     families.add(names.RECOVERED, lane.recovered)
     for partition, lag in (picture.lag or {}).items():
         families.add(names.LAG, lag, partition)
+        families.add(names.BLOCKED, picture.blocked.get(partition, 0), partition)
     families.add(names.WAITING, lane.waiting)
     families.add(names.DEAD, lane.dead)
     families.add(names.STORED, sample_of(lane, None).stored)

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import redis
-from confluent_kafka import Message
 from django.db import connection
 
 from seckill import dead_records
 from seckill.broker.reader import CannotRead, TopicReader
 from seckill.broker.topics import Topics
+from seckill.broker.unpack import Message
 from seckill.dead_letters import REPLAYED, dead_topic
 from seckill.dead_records import DeadRecord
 from seckill.decode import decode
@@ -117,7 +117,8 @@ class Requests:
                     self.removed += messages.oldest
                     for batch in messages:
                         for message in batch:
-                            letter = _of_message(message)
+                            place = f"{topic.name}:{partition}:{message.offset()}"
+                            letter = _of_message(message, place)
                             if letter.reason == REPLAYED and not letter.odd:
                                 self.replayed.add(letter.origin)
                             else:
@@ -172,14 +173,13 @@ def pile_records(newest: int) -> Pile:
     return pile
 
 
-def _of_message(message: Message) -> Letter:
-    headers = read_headers(message)
+def _of_message(message: Message, place: str) -> Letter:
+    headers = read_headers(message.headers())
     body = message.value()
     kind, at_ms = message.timestamp()
-    # An odd one is named by its own place.
-    place = f"{message.topic()}:{message.partition()}:{message.offset()}"
     return Letter(
         kind=REQUEST,
+        # An odd one is named by its own place.
         origin=headers.origin or place,
         reason=headers.reason,
         body=body,

@@ -49,7 +49,8 @@ class Sampler:
         """One sample; False when another parent wrote this second's, or Redis is away."""
         try:
             lane = read_lane(self.client, self.lane)
-            sample = sample_of(lane, self.watch.lag(lane.positions))
+            lag = self.watch.lag(lane.positions)
+            sample = sample_of(lane, lag, blocked=self.watch.blocked())
             written = append_sample(self.client, self.lane, sample)
         except (RedisAway, redis.RedisError) as lost:
             if not self._failing:

@@ -11,12 +11,15 @@ from dataclasses import dataclass, field
 import msgspec
 import redis
 
+from seckill.blocked import Blocked, in_words
 from seckill.keys import Lane
 from seckill.redis_client import redis_errors, run_script
 from seckill.stats import ActivityStatus, LaneStatus
 
 # An hour of seconds in which something moved.
 SAMPLES_KEPT = 3600
+# A sample that is older than this says nothing of the lag now, ms.
+FRESH_MS = 10_000
 # Items of an activity that have their own line; of the others only the sum is kept.
 ITEMS_KEPT = 50
 
@@ -50,6 +53,9 @@ class _Body:
     # Records that left the list for PostgreSQL.
     stored: int = 0
     lag: dict[int, int] | None = None
+    # What of the lag waits for an open transaction, by partition, and in words of whom.
+    blocked: dict[int, int] = field(default_factory=dict)
+    blocked_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,12 @@ class Sample(_Body):
 _decode = msgspec.json.Decoder(_Body).decode
 
 
-def sample_of(lane: LaneStatus, lag: Mapping[int, int] | None, at_ms: int = 0) -> Sample:
+def sample_of(
+    lane: LaneStatus,
+    lag: Mapping[int, int] | None,
+    at_ms: int = 0,
+    blocked: tuple[Blocked, ...] = (),
+) -> Sample:
     """A look at the lane as the history keeps it."""
     records = sum(activity.total_records for activity in lane.activities.values())
     return Sample(
@@ -81,6 +92,8 @@ def sample_of(lane: LaneStatus, lag: Mapping[int, int] | None, at_ms: int = 0) -
         skipped=lane.skipped,
         stored=max(0, records - lane.waiting - lane.dead),
         lag=None if lag is None else dict(lag),
+        blocked={one.partition: one.requests for one in blocked},
+        blocked_by=in_words(blocked),
     )
 
 
@@ -105,6 +118,15 @@ def last_sample(client: "redis.Redis", lane: Lane) -> Sample | None:
     with redis_errors():
         found: list[bytes] = client.zrange(lane.series, -1, -1)  # type: ignore[assignment]
     return _sample(found[0]) if found else None
+
+
+def fresh_sample(client: "redis.Redis", lane: Lane, fresh_ms: int = FRESH_MS) -> Sample | None:
+    """The newest sample, where it says something of now. Raises RedisAway."""
+    newest = last_sample(client, lane)
+    with redis_errors():
+        seconds, micros = client.time()
+    now_ms = seconds * 1000 + micros // 1000
+    return newest if newest is not None and now_ms - newest.at_ms < fresh_ms else None
 
 
 def _sample(text: bytes) -> Sample:

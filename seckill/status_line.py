@@ -7,8 +7,13 @@ from seckill.wire import Outcome
 ITEMS_SHOWN = 8
 
 
-def status_line(lane: LaneStatus, *, rate: float, lag: int | None, consumers: int) -> str:
-    """What an operator wants to know at a glance. `lag` None: Kafka does not answer."""
+def status_line(
+    lane: LaneStatus, *, rate: float, lag: int | None, consumers: int, blocked: str = ""
+) -> str:
+    """What an operator wants to know at a glance. `lag` None: Kafka does not answer.
+
+    `blocked` says what of it waits behind open transactions.
+    """
     if not lane.loaded:
         stock = ["nothing is loaded: NOT_LOADED, requests wait"]
     else:
@@ -26,6 +31,8 @@ def status_line(lane: LaneStatus, *, rate: float, lag: int | None, consumers: in
     fail = sum(reasons.values())
     named = ", ".join(f"{name} {count:,}" for name, count in reasons.items() if count)
     lag_text = "unknown (Kafka is away)" if lag is None else f"{lag:,}"
+    if blocked:
+        lag_text += f" ({blocked})"
     parts = [
         stock[0],
         f"success {success:,}",

@@ -14,40 +14,41 @@ from rich.text import Text
 from seckill.checks import is_open
 from seckill.keys import Lane
 from seckill.last_audit import LastAudit, read_last_audit
-from seckill.series import read_series
+from seckill.series import Sample, fresh_sample
 from seckill.stats import ActivityStatus, LaneStatus, read_lane
 from seckill.wire import Outcome
-from seckill.workers import Worker, read_workers
+from seckill.workers import LETTERS_LOST, Worker, read_workers
 
-# A sample that is older than this says nothing of the lag now, ms.
-FRESH_MS = 10_000
 # Items shown by number; of the others only the sum.
 ITEMS_SHOWN = 10
 
 
 @dataclass(frozen=True)
 class Look:
-    """Everything that is shown, at one moment. `lag` None: nobody has told of it just now."""
+    """Everything that is shown, at one moment. Without a sample nobody has told of the lag now."""
 
     lane: LaneStatus
     workers: list[Worker]
     audit: LastAudit | None
-    lag: int | None
     now_ms: int
+    sample: Sample | None = None
+
+    @property
+    def lag(self) -> int | None:
+        """Requests in Kafka that are not decided; None: not known."""
+        lag = self.sample.lag if self.sample else None
+        return None if lag is None else sum(lag.values())
 
 
 def look(client: "redis.Redis", lane: Lane | None = None) -> Look:
     """One look at Redis. Raises RedisAway."""
     lane = lane or Lane()
-    now_ms = time.time_ns() // 1_000_000
-    samples = read_series(client, lane, now_ms - FRESH_MS)
-    last = samples[-1].lag if samples else None
     return Look(
         lane=read_lane(client, lane),
         workers=read_workers(client, lane),
         audit=read_last_audit(client, lane),
-        lag=None if last is None else sum(last.values()),
-        now_ms=now_ms,
+        now_ms=time.time_ns() // 1_000_000,
+        sample=fresh_sample(client, lane),
     )
 
 
@@ -71,6 +72,8 @@ def table(now: Look, before: Look | None = None) -> RenderableType:
                 "bold yellow",
             )
         )
+    if now.sample and now.sample.blocked:
+        parts.append(Text(f"Kafka hides requests: {now.sample.blocked_by}.", "bold yellow"))
     if lane.activities:
         parts.append(_activities(lane, now.now_ms))
     parts += [_lane(now, before), _workers(now), _audit(now)]
@@ -139,6 +142,8 @@ def _workers(now: Look) -> Text:
     for index, worker in enumerate(now.workers):
         state = "alive" if worker.alive else f"silent for {worker.silent_ms // 1000} s"
         detail = f" ({worker.detail})" if worker.detail else ""
+        if lost := worker.counts.get(LETTERS_LOST):
+            detail += f" ({lost:,} dead letters given up)"
         text.append(
             f"{', ' if index else ''}{worker.kind} {worker.id} {state}{detail}",
             None if worker.alive else "bold red",

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from seckill.batch import Batch
-from seckill.broker.producer import Producer
+from seckill.broker.producer import Done, Producer
 from seckill.broker.traces import HEADER
 from seckill.dead_records import Dead
 from seckill.engine import Engine, Reply
@@ -139,15 +139,20 @@ class TracedProducer:
         """See `Producer`."""
         return self._producer.last_error
 
-    def send(self, value: bytes | None, headers: Sequence[tuple[str, bytes]] = ()) -> None:
+    def send(
+        self,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes]] = (),
+        done: Done | None = None,
+    ) -> None:
         """See `Producer`."""
         self._sent += 1
         if self._sent % self._every:
-            self._producer.send(value, headers)
+            self._producer.send(value, headers, done)
             return
         span = self._tracing.begin("request", "PRODUCER", {"seckill.number": self._sent})
         header = (HEADER, self._tracing.traceparent(span).encode())
-        self._producer.send(value, (*headers, header))
+        self._producer.send(value, (*headers, header), done)
         span.end()
 
     def room(self, timeout_s: float = 0.0) -> int:

@@ -21,6 +21,18 @@ MAX_TIME_MS = 2**53
 DEFAULT_ACTIVITY = 1
 
 
+class Unreadable(bytes):
+    """In the place of a body that Kafka holds and nobody can unpack: empty, with the reason."""
+
+    reason: str
+
+    def __new__(cls, reason: str) -> "Unreadable":
+        """The reason in words, for the dead letter."""
+        body = super().__new__(cls)
+        body.reason = reason
+        return body
+
+
 class Outcome(IntEnum):
     """The one answer to a request. decide_batch.lua repeats the numbers; a test compares them."""
 

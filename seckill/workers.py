@@ -28,6 +28,8 @@ BEAT_S = 1.0
 TIMEOUT_S, AFTER_FAILURE_S = 0.5, 5.0
 # Seconds of silence after which a worker counts as gone.
 GONE_S = 15.0
+# What a consumer counts beside its decisions: dead letters that Kafka never took.
+LETTERS_LOST = "letters_lost"
 # A worker that was silent for so long is forgotten, ms.
 FORGET_MS = 3_600_000
 

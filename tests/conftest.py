@@ -34,6 +34,8 @@ PARTITIONS = 2
 # Tests name the time that a quiet machine needs at most. A busy one has so many times as long: a
 # condition that is met ends its wait, so nothing but a failure takes longer for that.
 PATIENCE = 4
+# The folder of services that run already, for many sessions in a row (`make mutants`).
+THEIR_SERVICES = "TEST_SERVICES"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -59,13 +61,24 @@ def pytest_configure() -> None:
         os.environ["FAULT_SEED"] = str(random.randrange(1_000_000))
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests that change a role, or end a session, and mean their own one."""
+    """Skips tests that change a role, or end a session, where they mean their own one; and sorts.
+
+    pytest-django begins with the tests of a database; `make mutants` with the nearest ones.
+    """
     if config.getoption("--pgbouncer"):
         skip = pytest.mark.skip(reason="sessions behind a pgbouncer are nobody's own")
         for item in items:
             if item.get_closest_marker("direct"):
                 item.add_marker(skip)
+
+    def place(item: pytest.Item) -> int:
+        named = (n for n, name in enumerate(config.args) if item.nodeid.startswith(name))
+        return next(named, 0)
+
+    if THEIR_SERVICES in os.environ:
+        items.sort(key=place)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -88,8 +101,9 @@ def wait_until(predicate: Callable[[], Any], timeout_s: float, what: str) -> Any
 
 @pytest.fixture(scope="session")
 def devstack_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where this session's services live."""
-    return tmp_path_factory.mktemp("services")
+    """Where this session's services live: those of TEST_SERVICES, or a folder of its own."""
+    theirs = os.environ.get(THEIR_SERVICES)
+    return Path(theirs) if theirs else tmp_path_factory.mktemp("services")
 
 
 @pytest.fixture(scope="session")
@@ -99,6 +113,9 @@ def running_stack(devstack_folder: Path, request: pytest.FixtureRequest) -> Iter
     if redis_server:
         use_redis_server(Path(redis_server))
     stack = Stack(devstack_folder)
+    if THEIR_SERVICES in os.environ:
+        yield stack
+        return
     stack.up(owner_pid=os.getpid())
     yield stack
     stack.remove()

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 
 def send(
@@ -49,3 +50,17 @@ def read(brokers: str, topic: str, count: int, timeout_s: float = 120) -> list[M
 def headers(message: Message) -> dict[str, str]:
     """A message's headers as text."""
     return {name: (value or b"").decode() for name, value in message.headers() or []}
+
+
+def configure(brokers: str, topic: str, configs: dict[str, str]) -> None:
+    """Change a topic's configuration; `topic` empty: the broker's."""
+    kind, name = ConfigResource.Type.TOPIC, topic
+    if not topic:
+        kind, name = ConfigResource.Type.BROKER, "1"
+    entries = [
+        ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET)
+        for key, value in configs.items()
+    ]
+    resource = ConfigResource(kind, name, incremental_configs=entries)
+    admin = AdminClient({"bootstrap.servers": brokers})
+    admin.incremental_alter_configs([resource])[resource].result(60)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from seckill.admin.desk_look import Look, health_of
+from seckill.admin.desk_look import Look, health_of, newest_blocked
 from seckill.stats import ActivityStatus
 from seckill.workers import Kind
 
@@ -88,6 +88,14 @@ def _lane_alerts(look: Look) -> list[Alert]:
                 "date",
             )
         )
+    blocked, whose = newest_blocked(look)
+    if blocked:
+        title = ngettext(
+            "Kafka hides %(n)s request behind an open transaction",
+            "Kafka hides %(n)s requests behind an open transaction",
+            blocked,
+        )
+        found.append(Alert("warning", title % {"n": f"{blocked:,}"}, whose))
     if lane.dead:
         title = ngettext(
             "%(n)s order could not be stored", "%(n)s orders could not be stored", lane.dead

@@ -42,6 +42,13 @@ def newest_lag(look: Look) -> dict[int, int] | None:
     return None
 
 
+def newest_blocked(look: Look) -> tuple[int, str]:
+    """Requests that Kafka hides behind open transactions, and whose; (0, ""): none is known."""
+    if not look.samples or look.now_ms - look.samples[-1].at_ms > 5 * HISTORY_LATE_MS:
+        return 0, ""
+    return sum(look.samples[-1].blocked.values()), look.samples[-1].blocked_by
+
+
 def health_of(worker: Worker, look: Look, lag: dict[int, int] | None) -> str:
     """Alive, stuck (there is work, and nothing gets done) or silent."""
     if not worker.alive:

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -86,10 +87,13 @@ class ItemAdmin(CsvExport, SeckillAdmin):
 
         def found() -> Iterator[tuple[Any, ...]]:
             yield self.export_columns
-            for row in rows.values_list(*self.export_columns[:-1]).iterator():
-                status = lane.activities.get(row[0]) if lane else None
-                item = status.items.get(row[1]) if status else None
-                yield (*row, item.left if item else None)
+            # Outside of a transaction its cursor would stay behind on another of pgbouncer's
+            # sessions.
+            with transaction.atomic():
+                for row in rows.values_list(*self.export_columns[:-1]).iterator():
+                    status = lane.activities.get(row[0]) if lane else None
+                    item = status.items.get(row[1]) if status else None
+                    yield (*row, item.left if item else None)
 
         return lines(found())
 

@@ -1,14 +1,15 @@
 """The consumer on confluent-kafka (librdkafka): an order of magnitude less CPU a message."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import groupby
+from operator import methodcaller
 
 from confluent_kafka import Consumer as LibraryConsumer
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from seckill import broker
-from seckill.broker import Position, Slice
+from seckill.broker import CannotUnpack, Position, Slice
 from seckill.broker.security import confluent_options
 from seckill.broker.traces import traces_of
 from seckill.errors import BrokerAway
@@ -32,12 +33,26 @@ MENDED_BY_THE_LIBRARY = {
     KafkaError.OFFSET_OUT_OF_RANGE,
     KafkaError._MAX_POLL_EXCEEDED,
 }
+# A batch that the library cannot unpack, or whose checksum is wrong. It says so again and again, or
+# goes on behind it.
+NOT_UNPACKED = {
+    KafkaError._BAD_COMPRESSION,
+    KafkaError._BAD_MSG,
+    KafkaError._NOT_IMPLEMENTED,
+    KafkaError._CRIT_SYS_RESOURCE,
+}
+# Seconds for an answer about an offset.
+ANSWER_S = 10.0
+# Not called as `message.headers()`: the interpreter makes a short way of such a call, on which it
+# does not see that the library has failed, and goes on with the hole.
+_headers_of = methodcaller("headers")
 
 
 class ConfluentConsumer:
     """`broker.Consumer` on confluent-kafka."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, assigned: Callable[[], None]) -> None:
+        self._assigned = assigned
         self._topic = server.topic
         self._traced = server.otlp_endpoint is not None
         self._changes = 0
@@ -45,16 +60,17 @@ class ConfluentConsumer:
             self._consumer = LibraryConsumer(
                 {
                     "group.id": server.group_id,
-                    "client.id": "seckill-consumer",
+                    "client.id": broker.CLIENT_ID,
                     "enable.auto.commit": False,
                     "enable.auto.offset.store": False,
                     "auto.offset.reset": "earliest",
                     "isolation.level": "read_committed",
+                    "check.crcs": True,
                     "allow.auto.create.topics": False,
                     "partition.assignment.strategy": "range",
                     "session.timeout.ms": server.session_timeout,
                     "heartbeat.interval.ms": server.session_timeout // broker.HEARTBEATS_A_SESSION,
-                    "max.poll.interval.ms": broker.MAX_POLL_INTERVAL_MS,
+                    "max.poll.interval.ms": broker.max_poll_interval_ms(server),
                     "fetch.message.max.bytes": PARTITION_FETCH_BYTES,
                     "fetch.max.bytes": FETCH_BYTES,
                     "queued.max.messages.kbytes": FETCH_AHEAD_KB,
@@ -96,7 +112,7 @@ class ConfluentConsumer:
             part.offsets.extend(map(Message.offset, several))  # type: ignore[arg-type]
             part.values.extend(map(Message.value, several))
             if self._traced:
-                part.traces.update(traces_of((m.offset() or 0, m.headers()) for m in several))
+                part.traces.update(traces_of((m.offset() or 0, _headers(m)) for m in several))
         return list(slices.values())
 
     def committed(self, partition: int) -> Position | None:
@@ -108,7 +124,13 @@ class ConfluentConsumer:
         if answer[0].error is not None:
             raise BrokerAway(answer[0].error)
         found = answer[0]
-        return Position.read(found.offset, found.metadata) if found.offset >= 0 else None
+        if found.offset < 0:
+            return None
+        try:
+            return Position.read(found.offset, found.metadata)
+        except UnicodeDecodeError:
+            # Committed by another program, without a NUL: the library reads what lies behind it.
+            return Position(found.offset)
 
     def commit(self, positions: Mapping[int, Position]) -> None:
         """See `broker.Consumer`."""
@@ -143,6 +165,17 @@ class ConfluentConsumer:
         except KafkaException as away:
             raise BrokerAway(away) from None
 
+    def oldest(self, partition: int) -> int:
+        """See `broker.Consumer`."""
+        place = TopicPartition(self._topic, partition)
+        try:
+            found = self._consumer.get_watermark_offsets(place, ANSWER_S)
+        except KafkaException as away:
+            raise BrokerAway(away) from None
+        if found is None:
+            raise BrokerAway(f"no answer about partition {partition}")
+        return int(found[0])
+
     def seek(self, partition: int, offset: int) -> None:
         """See `broker.Consumer`."""
         try:
@@ -155,6 +188,7 @@ class ConfluentConsumer:
         self._consumer.close()
 
     def _on_assign(self, consumer: object, partitions: list[TopicPartition]) -> None:
+        self._assigned()
         self._changes += 1
 
     def _offsets(self, positions: Mapping[int, Position]) -> list[TopicPartition]:
@@ -164,8 +198,20 @@ class ConfluentConsumer:
         ]
 
 
+def _headers(message: Message) -> list[tuple[str, bytes | None]]:
+    """Those of a message; none where the name of one is no UTF-8, since the library has none
+    then.
+    """
+    try:
+        return _headers_of(message) or []
+    except SystemError:
+        # It must not be asked again: it would give a list with a hole, and who looks at it crashes.
+        return []
+
+
 def _without_errors(messages: list[Message]) -> list[Message]:
-    """The messages among them. Raises BrokerAway where there are only errors that stay.
+    """The messages among them. Raises BrokerAway where there are only errors that stay, and
+    CannotUnpack.
 
     The library has moved past messages that came beside an error: they must not be lost.
     """
@@ -176,6 +222,9 @@ def _without_errors(messages: list[Message]) -> list[Message]:
             kept.append(message)
         elif error.code() in MENDED_BY_THE_LIBRARY:
             log.debug("kafka: %s", error, extra=event("library"))
+        elif error.code() in NOT_UNPACKED:
+            # What came before it is read again.
+            raise CannotUnpack(error.str())
         else:
             log.warning("kafka: %s", error, extra=event("kafka-away"))
             staying = error

@@ -15,6 +15,7 @@ from seckill import broker
 from seckill.broker import Position, Slice
 from seckill.broker.security import kafka_python_options
 from seckill.broker.traces import traces_of
+from seckill.broker.unpack import bound
 from seckill.errors import BrokerAway
 from seckill_project.config import Server
 
@@ -48,7 +49,7 @@ class KafkaPythonConsumer:
         try:
             self._consumer = KafkaConsumer(
                 group_id=server.group_id,
-                client_id="seckill-consumer",
+                client_id=broker.CLIENT_ID,
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
                 isolation_level="read_committed",
@@ -56,7 +57,7 @@ class KafkaPythonConsumer:
                 partition_assignment_strategy=[RangePartitionAssignor],
                 session_timeout_ms=server.session_timeout,
                 heartbeat_interval_ms=server.session_timeout // broker.HEARTBEATS_A_SESSION,
-                max_poll_interval_ms=broker.MAX_POLL_INTERVAL_MS,
+                max_poll_interval_ms=broker.max_poll_interval_ms(server),
                 max_partition_fetch_bytes=broker.PARTITION_FETCH_BYTES,
                 fetch_max_bytes=broker.FETCH_MAX_BYTES,
                 reconnect_backoff_max_ms=broker.RECONNECT_BACKOFF_MAX_MS,
@@ -65,6 +66,7 @@ class KafkaPythonConsumer:
                 metrics_enabled=False,
                 **kafka_python_options(server),
             )
+            self._budget = bound(self._consumer)
             self._consumer.subscribe([server.topic], listener=self._listener)
         except KafkaError as away:
             raise BrokerAway(away) from None
@@ -72,6 +74,7 @@ class KafkaPythonConsumer:
     def poll(self, timeout_s: float, max_messages: int) -> list[Slice]:
         """See `broker.Consumer`."""
         timeout_ms = int(min(timeout_s, LONGEST_POLL_S) * 1000)
+        self._budget.begin()
         try:
             polled = self._consumer.poll(timeout_ms=timeout_ms, max_records=max_messages)
         except KafkaError as away:
@@ -79,9 +82,9 @@ class KafkaPythonConsumer:
         return [
             Slice(
                 tp.partition,
-                [m.offset for m in messages],
-                [m.value for m in messages],
-                traces_of((m.offset, m.headers) for m in messages) if self._traced else {},
+                [message[0] for message in messages],
+                [message[1] for message in messages],
+                traces_of((m.offset(), m.headers()) for m in messages) if self._traced else {},
             )
             for tp, messages in polled.items()
         ]
@@ -129,6 +132,15 @@ class KafkaPythonConsumer:
         """See `broker.Consumer`."""
         self._consumer.resume(*self._consumer.paused())
 
+    def oldest(self, partition: int) -> int:
+        """See `broker.Consumer`."""
+        place = TopicPartition(self._topic, partition)
+        try:
+            found = self._consumer.beginning_offsets([place], timeout_ms=10_000)
+        except KafkaError as away:
+            raise BrokerAway(away) from None
+        return int(found[place])
+
     def seek(self, partition: int, offset: int) -> None:
         """See `broker.Consumer`."""
         try:
@@ -149,7 +161,7 @@ class KafkaPythonConsumer:
     ) -> dict[TopicPartition, OffsetAndMetadata]:
         return {
             TopicPartition(self._topic, partition): OffsetAndMetadata(
-                position.offset, position.metadata, -1
+                position.offset, position.ended_metadata, -1
             )
             for partition, position in positions.items()
         }

@@ -5,7 +5,7 @@ replicas, numbers its records so that a retry writes nothing twice, and compress
 library is imported when it is chosen, never before.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ LOOK_S = 0.02
 NO_ROOM = "too many records wait for an acknowledgement"
 CLOSED = "given up when the producer was closed: Kafka may or may not have them"
 
+Done = Callable[[str], None]
+
 
 class Producer(Protocol):
     """Sends records to one topic. For one thread; every record ends as delivered or as failed."""
@@ -47,11 +49,17 @@ class Producer(Protocol):
     def last_error(self) -> str:
         """Why the last one was given up, or what is wrong with the connection; empty: nothing."""
 
-    def send(self, value: bytes | None, headers: Sequence[tuple[str, bytes]] = ()) -> None:
+    def send(
+        self,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes]] = (),
+        done: Done | None = None,
+    ) -> None:
         """Take a record over; None is a tombstone. Waits while too many are in flight.
 
         Raises nothing for a record that cannot be sent: it counts as failed. So does one that
         found no room within ROOM_S: Kafka is away then. Who must not wait asks `room` first.
+        `done` is told what became of it, on whatever thread: why it failed, empty if it did not.
         """
 
     def room(self, timeout_s: float = 0.0) -> int:

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from confluent_kafka import KafkaException
@@ -58,25 +59,28 @@ class ConfluentProducer:
         if found.error is not None:
             raise BrokerAway(f"topic {topic}: {_reason(found.error)}")
 
-    def send(self, value: bytes | None, headers: Sequence[tuple[str, bytes]] = ()) -> None:
+    def send(
+        self,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes]] = (),
+        done: producer.Done | None = None,
+    ) -> None:
         """See `producer.Producer`."""
         deadline = time.monotonic() + producer.ROOM_S
+        more: dict[str, Any] = {"headers": list(headers)} if headers else {}
+        if done is not None:
+            more["on_delivery"] = partial(self._on_delivery, done=done)
         while True:
             try:
-                if headers:
-                    self._producer.produce(self._topic, value, headers=list(headers))
-                else:
-                    self._producer.produce(self._topic, value)
+                self._producer.produce(self._topic, value, **more)
                 return
             except BufferError:
                 if time.monotonic() > deadline:
-                    self.failed += 1
-                    self.last_error = producer.NO_ROOM
+                    self._on_failed(producer.NO_ROOM, done)
                     return
                 self._producer.poll(producer.LOOK_S)
             except KafkaException as wrong:
-                self.failed += 1
-                self.last_error = _reason(wrong)
+                self._on_failed(_reason(wrong), done)
                 return
 
     def room(self, timeout_s: float = 0.0) -> int:
@@ -102,12 +106,21 @@ class ConfluentProducer:
             self.last_error = producer.CLOSED
         self._producer.close()
 
-    def _on_delivery(self, error: object, message: object) -> None:
-        if error is None:
-            self.delivered += 1
-        else:
-            self.failed += 1
-            self.last_error = _reason(error)
+    def _on_delivery(
+        self, error: object, message: object, done: producer.Done | None = None
+    ) -> None:
+        if error is not None:
+            self._on_failed(_reason(error), done)
+            return
+        self.delivered += 1
+        if done is not None:
+            done("")
+
+    def _on_failed(self, reason: str, done: producer.Done | None) -> None:
+        self.failed += 1
+        self.last_error = reason
+        if done is not None:
+            done(reason)
 
     def _on_error(self, error: object) -> None:
         self.last_error = _reason(error)

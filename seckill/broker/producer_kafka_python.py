@@ -63,11 +63,16 @@ class KafkaPythonProducer:
             self._producer.close(timeout=1)
             raise BrokerAway(f"topic {topic}: {away}") from None
 
-    def send(self, value: bytes | None, headers: Sequence[tuple[str, bytes]] = ()) -> None:
+    def send(
+        self,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes]] = (),
+        done: producer.Done | None = None,
+    ) -> None:
         """See `producer.Producer`."""
         self._sent += 1
         if not self.room(producer.ROOM_S):
-            self._on_failed(producer.NO_ROOM, 0)
+            self._on_failed(producer.NO_ROOM, 0, done)
             return
         # The library wants a key with a tombstone; a changing one spreads them over the partitions.
         key = self._sent.to_bytes(8) if value is None else None
@@ -76,14 +81,14 @@ class KafkaPythonProducer:
         try:
             future = self._producer.send(self._topic, value, key, list(headers))
         except (KafkaError, ValueError) as wrong:
-            self._on_failed(wrong, places)
+            self._on_failed(wrong, places, done)
             return
-        if places == 1:
+        if places == 1 and done is None:
             future.add_callback(self._on_delivered)
             future.add_errback(self._on_failed)
         else:
-            future.add_callback(partial(self._on_delivered, places=places))
-            future.add_errback(partial(self._on_failed, places=places))
+            future.add_callback(partial(self._on_delivered, places=places, done=done))
+            future.add_errback(partial(self._on_failed, places=places, done=done))
 
     def room(self, timeout_s: float = 0.0) -> int:
         """See `producer.Producer`."""
@@ -123,13 +128,20 @@ class KafkaPythonProducer:
     def _waiting(self) -> int:
         return self._sent - self.delivered - self.failed
 
-    def _on_delivered(self, metadata: object, places: int = 1) -> None:
+    def _on_delivered(
+        self, metadata: object, places: int = 1, done: producer.Done | None = None
+    ) -> None:
         with self._counting:
             self.delivered += 1
             self._freed += places
+        if done is not None:
+            done("")
 
-    def _on_failed(self, error: object, places: int = 1) -> None:
+    def _on_failed(self, error: object, places: int = 1, done: producer.Done | None = None) -> None:
+        reason = str(error) or type(error).__name__
         with self._counting:
             self.failed += 1
             self._freed += places
-            self.last_error = str(error) or type(error).__name__
+            self.last_error = reason
+        if done is not None:
+            done(reason)

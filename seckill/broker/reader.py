@@ -1,16 +1,18 @@
 """A topic read by itself: each partition from its oldest message to a given offset, in batches.
 
-For the audit and for dead letters. On confluent-kafka, whichever client the consumers use: it is
-the fast one, and reading in a group's name is not needed. Joins no group, commits nothing.
+For the audit, the report, dead letters and the lag. On kafka-python, whichever client the consumers
+use: it is the one whose memory is bounded. Joins no group, commits nothing.
 """
 
 import time
 from collections.abc import Iterator
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
 
-from seckill.broker.security import confluent_options
+from seckill.broker.security import kafka_python_options
 from seckill.broker.topics import Topics
+from seckill.broker.unpack import Message, bound
 from seckill.errors import BrokerAway
 from seckill.wire import MAX_ID
 from seckill_project.config import KafkaSection
@@ -19,34 +21,54 @@ from seckill_project.config import KafkaSection
 BATCH = 5_000
 # Seconds of one wait for messages, and without any before Kafka counts as away.
 WAIT_S, PATIENCE_S = 0.5, 30.0
-# Seconds for an answer about offsets.
-ANSWER_S = 10.0
 
 
 class CannotRead(Exception):
     """The topic is not there, or was replaced meanwhile. The message says what to do."""
 
 
-def open_reader(section: KafkaSection, fetch_kb: int = 2048) -> Consumer:
-    """A consumer that is to be assigned by hand, and tells where a partition ends."""
-    return Consumer(
-        {
-            # Needed by the library; nothing is committed in its name.
-            "group.id": "seckill-reader",
-            "client.id": "seckill-reader",
-            "enable.auto.commit": False,
-            "enable.auto.offset.store": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "earliest",
-            "isolation.level": "read_committed",
-            "allow.auto.create.topics": False,
-            "queued.max.messages.kbytes": 8 * fetch_kb,
-            "fetch.message.max.bytes": fetch_kb * 1024,
-            "fetch.queue.backoff.ms": 10,
-            "log_level": 2,
-            **confluent_options(section),
-        }
-    )
+class Reader:
+    """Reads one partition at a time, as a consumer sees it. Every method raises BrokerAway."""
+
+    def __init__(self, section: KafkaSection, fetch_kb: int = 2048) -> None:
+        try:
+            self._consumer = KafkaConsumer(
+                client_id="seckill-reader",
+                group_id=None,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                isolation_level="read_committed",
+                allow_auto_create_topics=False,
+                max_partition_fetch_bytes=fetch_kb * 1024,
+                fetch_max_bytes=4 * fetch_kb * 1024,
+                metrics_enabled=False,
+                **kafka_python_options(section),
+            )
+        except (KafkaError, OSError) as away:
+            raise BrokerAway(f"{section.brokers}: {away}") from None
+        self._budget = bound(self._consumer)
+        self._place: TopicPartition | None = None
+
+    def go_to(self, topic: str, partition: int, offset: int) -> None:
+        """Read on from there."""
+        self._place = TopicPartition(topic, partition)
+        self._consumer.assign([self._place])
+        self._consumer.seek(self._place, offset)
+
+    def read(self, most: int, wait_s: float = WAIT_S) -> tuple[list[Message], int]:
+        """The next messages, and the offset behind them and behind what is none."""
+        assert self._place is not None
+        self._budget.begin()
+        try:
+            polled = self._consumer.poll(timeout_ms=int(wait_s * 1000), max_records=most)
+            following = self._consumer.position(self._place, timeout_ms=int(wait_s * 1000))
+        except KafkaError as away:
+            raise BrokerAway(away) from None
+        return polled.get(self._place, []), int(following or 0)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._consumer.close(autocommit=False)
 
 
 class TopicReader:
@@ -54,19 +76,23 @@ class TopicReader:
 
     def __init__(self, section: KafkaSection) -> None:
         self.name = section.topic
-        self._section = section
-        self.source = self._source()
-        self.consumer = open_reader(section)
+        self.topics = Topics(section)
+        try:
+            self.source = self._source()
+            self.reader = Reader(section)
+        except BaseException:
+            self.topics.close()
+            raise
 
     def __enter__(self) -> "TopicReader":
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.consumer.close()
+        self.reader.close()
+        self.topics.close()
 
     def _source(self) -> str:
-        with Topics(self._section) as topics:
-            source = topics.source(self.name)
+        source = self.topics.source(self.name)
         if source is None:
             raise CannotRead(
                 f"topic {self.name} does not exist; name the sale's topic with --topic"
@@ -80,73 +106,48 @@ class TopicReader:
 
     def messages(self, partition: int, end: int = MAX_ID, first: int = 0) -> "Messages":
         """The messages of a partition from `first` on and below `end`, in batches."""
-        return Messages(self.consumer, self.name, partition, end, first)
+        return Messages(self, partition, end, first)
 
 
 class Messages:
     """Messages of one partition. `oldest` and `end` are what Kafka keeps when it is opened."""
 
-    def __init__(
-        self, consumer: Consumer, topic: str, partition: int, below: int, first: int = 0
-    ) -> None:
-        self._consumer = consumer
+    def __init__(self, topic: TopicReader, partition: int, below: int, first: int = 0) -> None:
         self._topic = topic
         self._partition = partition
-        self._below = below
         self._first = first
-        self.oldest, self.end = self._offsets()
+        self.oldest = self.oldest_now()
+        self.end = self._of(topic.topics.end_offsets(topic.name))
+        # Behind an open transaction nothing is to be read, whoever has passed it over.
+        self._below = min(below, self._of(topic.topics.stable_offsets(topic.name)))
 
     def oldest_now(self) -> int:
         """The oldest offset that is kept by now: retention goes on while it is read."""
-        return self._offsets()[0]
+        return self._of(self._topic.topics.start_offsets(self._topic.name))
 
     def __iter__(self) -> Iterator[list[Message]]:
-        following = max(self._first, self.oldest)
-        if min(self._below, self.end) <= following:
+        reader, following = self._topic.reader, max(self._first, self.oldest)
+        if self._below <= following:
             return
-        self._consumer.assign([TopicPartition(self._topic, self._partition, following)])
+        reader.go_to(self._topic.name, self._partition, following)
         heard_at = time.monotonic()
-        while following < min(self._below, self.end):
-            batch: list[Message] = []
-            # It waits for as many as it is asked for, or for the time.
-            wanted = min(BATCH, min(self._below, self.end) - following)
-            for message in self._consumer.consume(wanted, WAIT_S):
-                following = self._take(message, batch, following)
-                heard_at = time.monotonic()
+        while following < self._below:
+            before = following
+            batch, following = reader.read(min(BATCH, self._below - following))
+            if batch and batch[-1][0] >= self._below:
+                batch = [message for message in batch if message[0] < self._below]
             yield batch
-            if time.monotonic() - heard_at > PATIENCE_S:
+            if following > before:
+                heard_at = time.monotonic()
+            elif time.monotonic() - heard_at > PATIENCE_S:
                 raise BrokerAway(
                     f"partition {self._partition} sends nothing after offset {following}"
                 )
-        self._consumer.unassign()
 
-    def _take(self, message: Message, batch: list[Message], following: int) -> int:
-        """Add a message that counts. The offset after it."""
-        error = message.error()
-        if error is not None:
-            if error.code() == KafkaError._PARTITION_EOF:
-                return max(following, message.offset() or 0)
-            if error.fatal() or not error.retriable():
-                raise BrokerAway(error)
-            return following
-        offset = message.offset() or 0
-        if offset < self._below:
-            batch.append(message)
-        return offset + 1
-
-    def _offsets(self) -> tuple[int, int]:
-        try:
-            found = self._consumer.get_watermark_offsets(
-                TopicPartition(self._topic, self._partition), ANSWER_S
+    def _of(self, offsets: dict[int, int]) -> int:
+        if self._partition not in offsets:
+            raise CannotRead(
+                f"topic {self._topic.name} has no partition {self._partition}, but the sale has "
+                "decided one: is it another topic?"
             )
-        except KafkaException as away:
-            code = away.args[0].code()
-            if code in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION):
-                raise CannotRead(
-                    f"topic {self._topic} has no partition {self._partition}, but the sale has "
-                    "decided one: is it another topic?"
-                ) from None
-            raise BrokerAway(away) from None
-        if found is None:
-            raise BrokerAway(f"no answer about partition {self._partition}")
-        return int(found[0]), int(found[1])
+        return offsets[self._partition]

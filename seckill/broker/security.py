@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from seckill.broker.sockets import CLOSING
 from seckill_project.config import KafkaSection
 
 
@@ -14,12 +15,13 @@ def kafka_python_options(section: KafkaSection) -> dict[str, Any]:
         "sasl_plain_username": section.sasl_username,
         "sasl_plain_password": section.sasl_password,
         "ssl_cafile": section.ssl_cafile,
+        "proxy_url": CLOSING,
     }
 
 
 def confluent_options(section: KafkaSection) -> dict[str, Any]:
     """The same for confluent-kafka, which wants no unset options."""
-    options = {
+    options: dict[str, Any] = {
         "bootstrap.servers": section.brokers,
         "security.protocol": section.security_protocol,
         "sasl.mechanism": section.sasl_mechanism,

@@ -16,10 +16,12 @@ from kafka.errors import (
     UnknownTopicOrPartitionError,
     for_code,
 )
+from kafka.protocol.consumer import IsolationLevel
 from kafka.structs import OffsetAndMetadata
 
 from seckill.broker import Position
 from seckill.broker.security import kafka_python_options
+from seckill.broker.transactions import Open, find_open
 from seckill.errors import BrokerAway
 from seckill_project.config import KafkaSection
 
@@ -101,9 +103,17 @@ class Topics:
         """{partition: the offset that the next message will get}."""
         return self._offsets(topic, OffsetSpec.LATEST)
 
+    def stable_offsets(self, topic: str) -> dict[int, int]:
+        """{partition: where the oldest open transaction begins, else the end}: read up to there."""
+        return self._offsets(topic, OffsetSpec.LATEST, IsolationLevel.READ_COMMITTED)
+
     def start_offsets(self, topic: str) -> dict[int, int]:
         """{partition: the oldest offset that is still kept}."""
         return self._offsets(topic, OffsetSpec.EARLIEST)
+
+    def open_transaction(self, topic: str, partition: int) -> Open:
+        """The oldest open transaction of a partition, as far as Kafka tells."""
+        return find_open(self._admin, topic, partition)
 
     def committed(self, group_id: str, topic: str) -> dict[int, Position]:
         """{partition: where the group last committed}; a partition without a commit stands at 0."""
@@ -123,7 +133,7 @@ class Topics:
         """Commit positions for a group from outside. The reason when Kafka refuses, else None."""
         offsets = {
             TopicPartition(topic, partition): OffsetAndMetadata(
-                position.offset, position.metadata, -1
+                position.offset, position.ended_metadata, -1
             )
             for partition, position in positions.items()
         }
@@ -176,12 +186,14 @@ class Topics:
                 raise BrokerAway(f"topic {topic}: {error.__name__}")
         return described
 
-    def _offsets(self, topic: str, spec: Any) -> dict[int, int]:
+    def _offsets(
+        self, topic: str, spec: Any, seen: IsolationLevel = IsolationLevel.READ_UNCOMMITTED
+    ) -> dict[int, int]:
         wanted = {TopicPartition(topic, partition): spec for partition in self.partitions(topic)}
         if not wanted:
             return {}
         try:
-            answer = self._admin.list_partition_offsets(wanted)
+            answer = self._admin.list_partition_offsets(wanted, isolation_level=seen)
         except (KafkaError, OSError) as away:
             raise BrokerAway(away) from None
         return {tp.partition: int(found.offset) for tp, found in answer.items()}

@@ -260,7 +260,7 @@ def _judge(report: SaleReport, server: Server, accepted: _Accepted, messages: in
     }
     queues: dict[int, Queue] = defaultdict(Queue)
     timeout = report.activity.timeout_ms or server.timeout
-    for arrival in read_arrivals(server, server.topic, ranges):
+    for arrival in read_arrivals(server, ranges):
         report.messages_read += 1
         try:
             request = decode(arrival.value)

@@ -1,6 +1,7 @@
 """How a consumer ends where Kafka ends it: all is closed, and its process says so."""
 
 import multiprocessing
+from collections.abc import Callable
 
 import pytest
 
@@ -67,8 +68,8 @@ def test_all_is_closed_however_it_ends(
 def consume_with_a_broken_client(server: Server) -> None:
     """The child process of the next test."""
 
-    def broken(server: Server) -> Consumer:
-        client = open_consumer(server)
+    def broken(server: Server, assigned: Callable[[], None]) -> Consumer:
+        client = open_consumer(server, assigned)
         client.assignments = refuse  # type: ignore[method-assign, assignment]
         return client
 

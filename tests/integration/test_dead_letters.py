@@ -1,6 +1,7 @@
 """Dead letters in real Kafka: each with its origin, acknowledged before anything is committed."""
 
 import logging
+import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
@@ -8,7 +9,7 @@ import pytest
 from confluent_kafka.admin import AdminClient, ConfigResource
 
 from seckill.batch import Batch
-from seckill.broker.producer import Producer, open_producer
+from seckill.broker.producer import Done, Producer, open_producer
 from seckill.broker.topics import Topics
 from seckill.dead_letters import (
     MAX_PENDING_BYTES,
@@ -20,7 +21,7 @@ from seckill.dead_letters import (
 from seckill.errors import BrokerAway
 from seckill_project.config import Server
 from tests.conftest import wait_until
-from tests.messages import headers, read
+from tests.messages import configure, headers, read
 from tests.sale import SOURCE, batch, body
 
 
@@ -40,11 +41,11 @@ def bad(start: int, *values: bytes | None) -> Batch:
 class Parked:
     """Dead letters of a section, with producers that the test may bend."""
 
-    def __init__(self, section: Server) -> None:
-        self.section = section
+    def __init__(self, section: Server, topics: Topics, **options: float) -> None:
+        self.section, self.topics = section, topics
         self.opened: list[Producer] = []
         self.bend: Callable[[Producer], None] = lambda producer: None
-        self.letters = DeadLetters(section, self._open)
+        self.letters = DeadLetters(section, self._open, **options)
 
     def _open(self) -> Producer:
         producer = open_producer(self.section, dead_topic(self.section.topic))
@@ -58,9 +59,17 @@ class Parked:
 
 
 @pytest.fixture
-def parked(section: Server) -> Iterator[Parked]:
+def parked(section: Server, topics: Topics) -> Iterator[Parked]:
     """Nothing parked yet."""
-    parked = Parked(section)
+    parked = Parked(section, topics)
+    yield parked
+    parked.letters.close()
+
+
+@pytest.fixture
+def impatient(section: Server, topics: Topics) -> Iterator[Parked]:
+    """The same, and what Kafka does not take is given up with the next attempt."""
+    parked = Parked(section, topics, give_up_s=0.0)
     yield parked
     parked.letters.close()
 
@@ -117,9 +126,23 @@ def test_a_late_acknowledgement_sends_nothing_twice(
     monkeypatch.setattr("seckill.dead_letters.FLUSH_S", 0.3)
     heard = threading.Event()
 
+    answers: list[Callable[[], None]] = []
+
     def slow(producer: Producer) -> None:
-        flush = producer.flush
-        producer.flush = lambda timeout_s: flush(timeout_s) if heard.is_set() else 1  # type: ignore[method-assign]
+        send, flush = producer.send, producer.flush
+
+        def note(value: bytes | None, more: Sequence[tuple[str, bytes]] = (), *done: Done) -> None:
+            send(value, more, lambda why: answers.append(lambda: done[0](why)))
+
+        def answer(timeout_s: float) -> int:
+            if not heard.is_set():
+                return 1
+            left = flush(timeout_s)
+            while answers:
+                answers.pop()()
+            return left
+
+        producer.send, producer.flush = note, answer  # type: ignore[assignment, method-assign]
 
     parked.bend = slow
     parked.letters.park(bad(0, b"{"))
@@ -134,23 +157,25 @@ def test_a_late_acknowledgement_sends_nothing_twice(
 
 def test_what_kafka_gave_up_is_sent_again(parked: Parked) -> None:
     def failing(producer: Producer) -> None:
+        parked.bend = lambda producer: None
         send = producer.send
 
-        def lose(value: bytes | None, more: Sequence[tuple[str, bytes]] = ()) -> None:
+        def lose(
+            value: bytes | None, more: Sequence[tuple[str, bytes]] = (), done: Done | None = None
+        ) -> None:
             """One that is too long for Kafka fails in its place."""
             producer.send = send  # type: ignore[method-assign]
-            send(b"x" * 2_000_000, more)
+            send(b"x" * 2_000_000, more, done)
 
         producer.send = lose  # type: ignore[method-assign]
 
     parked.bend = failing
     parked.letters.park(bad(0, b"{", b"}"))
-    assert not parked.letters.flush()
-    assert parked.letters.parked == 0
     assert parked.letters.flush()
-    # All of them again: the second one stands there twice, the first one is not lost.
-    offsets = [said["offset"] for _, said in parked.read(3)]
-    assert sorted(offsets) == ["1", "2", "2"]
+    assert (parked.letters.parked, parked.letters.lost) == (2, 0)
+    # The first one again, and only that.
+    assert [said["offset"] for _, said in parked.read(2)] == ["2", "1"]
+    assert parked.topics.end_offsets(dead_topic(parked.section.topic)) == {0: 2}
 
 
 def test_a_flood_fills_no_memory(parked: Parked) -> None:
@@ -187,7 +212,7 @@ def test_a_topic_that_is_away_costs_no_turn(
     assert caplog.text.count("dead letters wait") == 1
     there.set()
     wait_until(parked.letters.flush_in_turn, 60, "they are parked")
-    assert "going on: dead letters are parked again" in caplog.text
+    assert "going on: no dead letter waits any more" in caplog.text
     assert [said["offset"] for _, said in parked.read(2)] == ["1", "11"]
     assert len(parked.opened) == 1
 
@@ -212,6 +237,104 @@ def test_a_bug_on_the_way_is_told(parked: Parked) -> None:
     parked.letters.park(bad(0, b"{"))
     with pytest.raises(LookupError, match="a bug"):
         parked.letters.flush()
+
+
+def small(parked: Parked, most: int) -> None:
+    """A topic of dead letters that takes so many bytes at once."""
+    parked.topics.ensure(dead_topic(parked.section.topic), 1, {"max.message.bytes": str(most)})
+
+
+def test_what_is_too_large_for_its_topic_comes_without_its_body(parked: Parked) -> None:
+    small(parked, 1_000)
+    noise = random.Random(7).randbytes(20_000)
+    parked.letters.park(bad(0, b"{", noise[:5_000], b"}", noise))
+    wait_until(parked.letters.flush, 60, "all are parked")
+    assert (parked.letters.parked, parked.letters.lost) == (4, 0)
+    letters = sorted(parked.read(4), key=lambda letter: letter[1]["offset"])
+    assert [(body, said["offset"], said.get("size")) for body, said in letters] == [
+        (b"{", "1", None), (b"", "2", "5000"), (b"}", "3", None), (b"", "4", "20000")
+    ]  # fmt: skip
+
+
+def test_what_kafka_never_takes_is_given_up_and_named(
+    impatient: Parked, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Commits go on: for those after them at once, or a flow of them would hold these for ever."""
+    small(impatient, 10)
+    letters = impatient.letters
+    letters.park(bad(0, *[b"{"] * 12))
+    wait_until(letters.flush, 60, "they are given up")
+    assert (letters.parked, letters.lost) == (0, 12)
+    named = [text for text in caplog.messages if text.startswith("dead letter given up: ")]
+    assert len(named) == 10
+    assert named[0].startswith(f"dead letter given up: {SOURCE}:3:1 ('Input data was truncated'")
+    assert "counted as INVALID, and stays in topic" in named[0]
+    assert "12 dead letters given up, 12 since this consumer began; commits go on" in caplog.text
+    letters._give_up_s = 3600.0
+    letters.park(bad(20, b"{"))
+    wait_until(letters.flush, 60, "the next one is given up too, and does not wait as long")
+    assert letters.lost == 13
+    # Mended, nothing is given up any more.
+    configure(impatient.section.brokers, dead_topic(impatient.section.topic), {
+        "max.message.bytes": "100000"
+    })  # fmt: skip
+    letters.park(bad(30, b"{"))
+    wait_until(letters.flush, 60, "it is parked")
+    assert (letters.parked, letters.lost) == (1, 13)
+    assert [said["offset"] for _, said in impatient.read(1)] == ["31"]
+
+
+def test_before_the_limit_nothing_is_given_up(parked: Parked) -> None:
+    small(parked, 10)
+    parked.letters.park(bad(0, b"{"))
+    for _ in range(3):
+        assert not parked.letters.flush()
+    assert parked.letters.lost == 0
+    configure(
+        parked.section.brokers, dead_topic(parked.section.topic), {"max.message.bytes": "100000"}
+    )
+    wait_until(parked.letters.flush, 60, "mended, it is parked")
+    assert (parked.letters.parked, parked.letters.lost) == (1, 0)
+
+
+def test_what_is_never_acknowledged_is_given_up(
+    impatient: Parked, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As of a topic without a leader. What comes after that has a producer of its own."""
+    monkeypatch.setattr("seckill.dead_letters.FLUSH_S", 0.3)
+
+    def mute(producer: Producer) -> None:
+        """It takes all, and nobody hears of it again."""
+        producer.send = lambda value, more=(), done=None: None  # type: ignore[method-assign]
+        producer.flush = lambda timeout_s: 1  # type: ignore[method-assign]
+
+    impatient.bend = mute
+    impatient.letters.park(bad(0, b"{"))
+    wait_until(impatient.letters.flush, 60, "it is given up")
+    assert impatient.letters.lost == 1
+    assert "Kafka has not acknowledged all of them" in caplog.text
+    impatient.bend = lambda producer: None
+    monkeypatch.setattr("seckill.dead_letters.FLUSH_S", 60.0)
+    impatient.letters.park(bad(10, b"}"))
+    wait_until(impatient.letters.flush, 60, "the next one is parked")
+    assert [said["offset"] for _, said in impatient.read(1)] == ["11"]
+    assert (impatient.letters.parked, impatient.letters.lost) == (1, 1)
+
+
+def test_while_nothing_of_kafka_answers_nothing_is_lost(
+    impatient: Parked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(section: Server) -> Topics:
+        raise BrokerAway("not now")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("seckill.dead_letters.Topics", away)
+        impatient.letters.park(bad(0, b"{"))
+        for _ in range(3):
+            assert not impatient.letters.flush()
+    assert (impatient.letters.parked, impatient.letters.lost) == (0, 0)
+    wait_until(impatient.letters.flush, 60, "it is parked")
+    assert (impatient.letters.parked, impatient.letters.lost) == (1, 0)
 
 
 def assert_true(answer: bool) -> None:

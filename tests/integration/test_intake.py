@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
+from kafka import KafkaAdminClient
+from kafka import TopicPartition as KafkaPlace
 
 from seckill import broker
 from seckill.batch import Batch
@@ -15,6 +17,7 @@ from seckill.broker.producer import open_producer
 from seckill.dead_letters import DeadLetters, dead_topic
 from seckill.engine import Engine, Reply
 from seckill.errors import RedisAway
+from seckill.intake import LONGEST_POLL_S
 from seckill.keys import Lane, position_field
 from tests.conftest import wait_until
 from tests.integration.test_consumer import SOON_S, Node, node, running
@@ -136,11 +139,41 @@ def test_what_was_taken_away_in_a_hold_is_read_when_it_comes_back_after_it(
     assert node.lane().skipped == 0
 
 
+def test_a_hold_is_spent_in_polls(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all partitions, paused anew for each poll; a stop ends it before the next one."""
+    consumer = node.consumer()
+    client, calls, timeouts = consumer.client, list[str](), list[float]()
+    poll, pause, resume = client.poll, client.pause, client.resume
+
+    def watched(timeout_s: float, max_messages: int) -> list[broker.Slice]:
+        calls.append("poll")
+        timeouts.append(timeout_s)
+        return poll(timeout_s, max_messages)
+
+    monkeypatch.setattr(client, "poll", watched)
+    monkeypatch.setattr(client, "pause", lambda: calls.append("pause") or pause())
+    monkeypatch.setattr(client, "resume", lambda: calls.append("resume") or resume())
+    consumer._intake.wait(3 * LONGEST_POLL_S)
+    assert timeouts
+    assert calls == ["pause", "poll", "resume"] * len(timeouts)
+    assert all(0 < timeout <= LONGEST_POLL_S for timeout in timeouts)
+    consumer.shutdown.request()
+    consumer._intake.wait(3600)
+    assert calls == ["pause", "poll", "resume"] * len(timeouts)
+
+
+def commit(node: Node, position: Position) -> None:
+    """Commit for partition 0 in the group's name, as a member of it."""
+    member = open_consumer(node.server)
+    wait_until(lambda: member.poll(1.0, 1) is not None and member.assignments()[1], SOON_S, "in")
+    assert member.commit_and_wait({0: position}, 10)
+    member.close()
+
+
 def test_a_commit_of_an_earlier_topic_passes_nothing_over(node: Node) -> None:
     put_on_sale(node.client, {1001: 1000})
     node.send([body(n) for n in range(1, 7)], 0)
-    earlier = Position(4, 0, "0f9a2c51-6f0e-4b8e-9d0c-3a54f1f2a111")
-    assert node.topics.move_group(node.server.group_id, node.server.topic, {0: earlier}) is None
+    commit(node, Position(4, 0, "0f9a2c51-6f0e-4b8e-9d0c-3a54f1f2a111"))
     consumer = node.consumer()
     node.turns(consumer, lambda: node.lane().decided + node.lane().skipped == 6, "all of it")
     assert (node.lane().decided, node.lane().skipped) == (6, 0)
@@ -151,16 +184,44 @@ def test_a_commit_of_another_program_moves_nothing(node: Node, stranger: int) ->
     """Another program in the group, a tool, a reset by hand: Redis says where the lane stands."""
     put_on_sale(node.client, {1001: 1000})
     node.send([body(n) for n in range(1, 7)], 0)
-    member = open_consumer(node.server)
-    wait_until(lambda: member.poll(0.1, 1) is not None and member.assignments()[1], SOON_S, "in")
     # Whatever it says beside its offset, it is no topic of ours.
-    assert member.commit_and_wait({0: Position(stranger)}, 10)
-    member.close()
+    commit(node, Position(stranger))
     consumer = node.consumer()
     node.decided(consumer, 6)
     assert node.lane().skipped == 0
     node.ended(consumer)
     assert node.committed() == {0: 6}
+
+
+def test_a_commit_of_another_program_is_overwritten_before_anything_is_decided(node: Node) -> None:
+    """Tools that look at the group show what it has."""
+    put_on_sale(node.client, {1001: 1000})
+    group, topic = node.server.group_id, node.server.topic
+    commit(node, Position(4))
+    consumer = node.consumer()
+    node.turns(consumer, lambda: node.topics.committed(group, topic)[0].offset == 0, "overwritten")
+    assert node.lane().decided == 0
+    node.ended(consumer)
+    assert node.topics.committed(group, topic)[0] == Position(0, 0, consumer.source)
+
+
+@pytest.mark.parametrize("client", ["kafka-python", "confluent-kafka"])
+def test_what_is_committed_has_an_end_that_each_client_finds(node: Node, client: str) -> None:
+    """librdkafka reads what stands beside an offset up to a NUL, wherever that is in memory."""
+    writer = open_consumer(node.server.model_copy(update={"kafka_client": client}))
+    wait_until(lambda: writer.poll(1.0, 1) is not None and writer.assignments()[1], SOON_S, "in")
+    stands = Position(4, 3, str(node.topics.source(node.server.topic)), 2)
+    assert writer.commit_and_wait({0: stands}, 10)
+    writer.close()
+    admin = KafkaAdminClient(bootstrap_servers=node.server.brokers)
+    group = node.server.group_id
+    [kept] = admin.list_group_offsets({group: [KafkaPlace(node.server.topic, 0)]})[group].values()
+    admin.close()
+    assert kept.metadata == stands.metadata + "\x00"
+    reader = open_consumer(node.server)
+    wait_until(lambda: reader.poll(1.0, 1) is not None and reader.assignments()[1], SOON_S, "in")
+    assert reader.committed(0) == stands
+    reader.close()
 
 
 def test_a_new_group_goes_on_where_the_lane_stands(
@@ -181,7 +242,7 @@ def test_a_new_group_goes_on_where_the_lane_stands(
     node.decided(consumer, 11)
     lane = node.lane()
     assert (lane.skipped, lane.positions[position_field(consumer.source, 0)]) == (0, 11)
-    assert "hold no requests" not in caplog.text
+    assert "bring no requests" not in caplog.text
 
 
 def test_producers_may_compress_as_they_like(node: Node) -> None:
@@ -220,3 +281,21 @@ def test_the_sale_goes_on_while_no_dead_letter_can_be_parked(node: Node) -> None
     there.set()
     node.turns(consumer, lambda: committed() == 6, "parked, and then committed")
     assert len(read(node.server.brokers, dead_topic(node.server.topic), 3)) == 3
+
+
+def test_letters_that_kafka_never_takes_hold_no_commits(node: Node) -> None:
+    put_on_sale(node.client, {1001: 1000})
+    topic = dead_topic(node.server.topic)
+    node.topics.ensure(topic, 1, {"max.message.bytes": "10"})
+    consumer = node.consumer()
+    consumer.dead_letters = DeadLetters(
+        node.server, lambda: open_producer(node.server, topic), give_up_s=0.0
+    )
+    node.send([b"bad", body(1), b"bad"])
+    node.decided(consumer, 3)
+
+    def committed() -> int:
+        return node.topics.committed(node.server.group_id, node.server.topic)[0].offset
+
+    node.turns(consumer, lambda: committed() == 3, "given up, and then committed")
+    assert (consumer.dead_letters.lost, node.lane().invalid) == (2, 2)

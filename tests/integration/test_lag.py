@@ -57,3 +57,4 @@ def test_a_trailing_transaction_is_no_lag(node: Node) -> None:
     wait_until(group.drained, SOON_S, "drained again")
     watch.stop()
     watch.run()
+    group.close()

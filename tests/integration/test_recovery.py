@@ -25,7 +25,7 @@ from seckill.keys import Lane, position_field
 from seckill.log_worker import LogWorker
 from seckill.models import Activity, Item, Record, StockChange
 from seckill.recovery import Done, rebuild, recover
-from seckill.recovery_plan import make_plan
+from seckill.recovery_plan import ItemPlan, make_plan
 from seckill.redis_client import run_script
 from seckill.shutdown import Shutdown
 from seckill.stats import read_lane
@@ -273,6 +273,33 @@ def test_records_in_the_list_and_parked_ones_count(shop: Shop) -> None:
     }  # fmt: skip
     assert shop.buy(0, body(1), generation=1).status is Status.DUPLICATE
     assert audit(shop.client).clean
+
+
+def test_an_item_of_which_the_list_alone_knows(shop: Shop) -> None:
+    """Loaded by hand, sold, and its stock lost before anything of it was stored."""
+    shop.control.set_stock(1, {1001: 10})
+    keys = LANE.activity(1)
+    for key in (keys.stock, keys.loaded):
+        shop.client.hset(key, "1002", 5)
+    shop.buy(0, body(1, {1002: 2}))
+    for key in (keys.stock, keys.loaded):
+        shop.client.hdel(key, "1002")
+    known, unknown = make_plan(shop.client, LANE, None, []).activities[0].items
+    assert known == ItemPlan(1001, 10, 10, 10, 10, 0)
+    assert unknown == ItemPlan(1002, None, None, 0, 0, 2)
+
+
+def test_entries_that_are_no_records_are_told(shop: Shop) -> None:
+    shop.control.set_stock(1, {1001: 10})
+    shop.client.lpush(LANE.list, "the oldest", "another", "the newest")
+    notes = make_plan(shop.client, LANE, None, []).notes
+    assert notes == [
+        "3 entries of the list are no records and count for nothing; the first one: b'the newest'"
+    ]
+    shop.client.flushall()
+    assert make_plan(shop.client, LANE, None, []).notes == [
+        "Redis holds nothing: emptied, or another server than before"
+    ]
 
 
 def test_more_was_sold_than_postgres_allocates(shop: Shop) -> None:

@@ -1,5 +1,8 @@
 """Which topic it is: the same answer from both clients, also after a topic was made again."""
 
+import gc
+import socket
+
 import pytest
 
 from seckill.broker import source as sources
@@ -41,3 +44,27 @@ def test_nobody_there(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     flags = {"kafka_client": "confluent-kafka", "brokers": "127.0.0.1:1"}
     with pytest.raises(BrokerAway):
         open_source(server.model_copy(update=flags)).source(server.topic)
+
+
+def test_what_does_not_connect_is_closed_at_once() -> None:
+    """kafka-python left it to the collector, which looks rarely in a consumer: no files were
+    left.
+    """
+
+    def left_open() -> int:
+        found = [one for one in gc.get_objects() if isinstance(one, socket.socket)]
+        return sum(1 for one in found if one.family == socket.AF_INET and one.fileno() >= 0)
+
+    with socket.socket() as nobody:
+        # Bound, and not listening: whoever comes is refused.
+        nobody.bind(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+        gc.collect()
+        gc.disable()
+        try:
+            before = left_open()
+            with pytest.raises(BrokerAway, match="Unable to bootstrap"):
+                Topics(Server(brokers=f"127.0.0.1:{port}"))
+            assert left_open() == before
+        finally:
+            gc.enable()

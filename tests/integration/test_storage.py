@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,11 +12,12 @@ import pytest
 from django.db import connection
 from django.db.models import Sum
 
+from seckill.dead_records import Dead, Kind
 from seckill.errors import PostgresAway
-from seckill.lease import Claim
+from seckill.lease import Claim, NotLeading, PostgresOlder
 from seckill.models import Activity, DeadRecord, Item, Record
 from seckill.records import WireRecord, parse
-from seckill.storage import Storage
+from seckill.storage import Storage, _Line
 from seckill.wire import MAX_ID
 from tests.sale import SOURCE
 
@@ -135,6 +137,14 @@ def test_what_postgresql_refuses_is_kept_apart_and_the_rest_is_stored(
     assert (dead.kind, dead.reason) == ("refused", storage.refused[0])
 
 
+def test_what_is_not_to_be_stored_is_kept_apart_alone(storage: Books) -> None:
+    dead = Dead(Kind.OVERLAP, b"an order of another Redis", "decided elsewhere", "overlap")
+    storage.storage.keep_apart([dead, dead])
+    row = DeadRecord.objects.get()
+    assert (row.kind, bytes(row.raw), row.reason) == (dead.kind, dead.raw, dead.reason)
+    assert not Record.objects.exists()
+
+
 def test_a_sum_that_no_column_can_hold(storage: Books) -> None:
     assert storage.store([record(0, quantity=MAX_ID), record(1, quantity=MAX_ID)]) == 1
     assert "out of range" in storage.refused[0]
@@ -192,6 +202,38 @@ class TestAway:
                 admin.execute("SET default_transaction_read_only = off")
                 admin.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
         assert storage.store([record(0)]) == 1
+
+
+class TestLeading:
+    """Only what a Redis of the lane's term has decided is stored."""
+
+    def test_a_lane_that_postgresql_does_not_know(self, storage: Books) -> None:
+        with pytest.raises(NotLeading):
+            storage.storage.store(Claim(), [record(0)], [b""])
+        with pytest.raises(PostgresOlder):
+            storage.storage.store(Claim("ours", 0, 1), [record(0)], [b""])
+        assert not Record.objects.exists()
+
+    def test_an_earlier_and_a_later_term(self, storage: Books) -> None:
+        storage.store([record(0)])
+        for term, error in ((-1, NotLeading), (1, PostgresOlder)):
+            claim = replace(storage.claim, term=storage.claim.term + term)
+            with pytest.raises(error):
+                storage.storage.store(claim, [record(1)], [b""])
+        assert Record.objects.count() == 1
+        assert storage.store([record(1)]) == 1
+
+
+@pytest.mark.direct
+def test_a_line_without_an_answer_is_given_up(pg_dsn: str) -> None:
+    line = _Line.connect(pg_dsn, autocommit=True)
+    assert line.execute("SELECT 1").fetchall() == [(1,)]
+    line.answer_limit_s = 0.3
+    with pytest.raises(psycopg.OperationalError, match="no answer in 0 s"):
+        line.execute("SELECT pg_sleep(600)")
+    assert line.closed
+    # PostgreSQL does not know it, and would sleep on.
+    cut_all_others(pg_dsn)
 
 
 def cut_all_others(dsn: str) -> None:

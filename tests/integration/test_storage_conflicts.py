@@ -70,6 +70,19 @@ class TestIds:
         assert Record.objects.count() == 15
         assert sold() == {(1, 1001): 30}
 
+    def test_and_that_is_seen_after_what_is_there(self, storage: Books) -> None:
+        """The first record of the batch is a row, and gets a free id; the next ones get none."""
+        assert storage.store([record(n) for n in range(20)]) == 20
+        sql(
+            "DELETE FROM seckill_record WHERE id = (SELECT min(id) FROM seckill_record) + 4",
+            "SELECT setval(pg_get_serial_sequence('seckill_record', 'id'),"
+            " (SELECT min(id) FROM seckill_record) + 3, true)",
+        )
+        assert storage.store([record(0), record(20), record(21)]) == 2
+        assert storage.refused == []
+        assert Record.objects.count() == 21
+        assert sold() == {(1, 1001): 44}
+
 
 class TestContent:
     @pytest.mark.parametrize(
@@ -120,8 +133,12 @@ class TestTriggers:
         try:
             assert storage.store([record(0), record(1), record(2, user_id=7)]) == 2
             assert "theirs" in storage.refused[0]
+            # The same, where the first one is a row already.
+            assert storage.store([record(0), record(3, user_id=8), record(4, user_id=8)]) == 1
+            assert [reason.count("theirs") for reason in storage.refused] == [1]
         finally:
             sql("DROP INDEX theirs")
+        assert sold() == {(1, 1001): 6}
 
 
 @contextmanager
@@ -167,6 +184,25 @@ class TestSettings:
         storage.storage.close()
         with role_setting(pg_dsn, name, "'100ms'"), trigger("PERFORM pg_sleep(0.2); RETURN NEW;"):
             assert storage.store([record(0)]) == 1
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "synchronous_commit",
+            "statement_timeout",
+            "transaction_timeout",
+            "idle_in_transaction_session_timeout",
+        ],
+    )
+    def test_what_it_sets_ends_with_its_transaction(
+        self, storage: Books, pg_dsn: str, name: str
+    ) -> None:
+        """Behind a pgbouncer the session is somebody else's next."""
+        given = "off" if name == "synchronous_commit" else "17min"
+        with role_setting(pg_dsn, name, f"'{given}'"):
+            assert storage.store([record(0)]) == 1
+            [found] = storage.storage._connect().execute(f"SHOW {name}").fetchall()
+            assert found == (given,)
 
     @pytest.mark.direct
     def test_a_transaction_that_was_ended_is_tried_again(self, storage: Books, pg_dsn: str) -> None:

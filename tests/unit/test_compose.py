@@ -12,7 +12,7 @@ import pytest
 from django.core.management import get_commands, load_command_class
 
 from devstack import kafka, postgres, valkey
-from seckill.consumer_group import STOP_S
+from seckill.children import STOP_S
 from seckill_project.config import BASE_DIR, SECTIONS, ConfigError, load
 from tests.unit.compose_file import (
     MONITORING,

@@ -17,6 +17,7 @@ from loadgen.profile_file import parse_profile
 from loadgen.progress import Lines, display_for
 from loadgen.report import Lateness, Report, Tally, report_of
 from loadgen.sender import CHUNK, Progress, run, send
+from seckill.broker.producer import Done
 from seckill.shutdown import Shutdown
 from seckill_project.config import Client
 
@@ -34,7 +35,12 @@ class Keeper:
         self.fail_each = fail_each
         self.on_send: Callable[[], None] = lambda: None
 
-    def send(self, value: bytes | None, headers: Sequence[tuple[str, bytes]] = ()) -> None:
+    def send(
+        self,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes]] = (),
+        done: Done | None = None,
+    ) -> None:
         self.values.append(value)
         if self.fail_each and len(self.values) % self.fail_each == 0:
             self.failed += 1

@@ -27,6 +27,7 @@ from seckill.api.v1.schemas import (
 from seckill.keys import Lane
 from seckill.last_audit import read_last_audit
 from seckill.models import Record, StockChange
+from seckill.series import fresh_sample
 from seckill.workers import read_workers
 
 router = Router(tags=["lookups"])
@@ -42,7 +43,12 @@ ActivityFilter = Annotated[OptionalTextId, Field(description="Only of this activ
 def show_status(request: HttpRequest) -> StateOut:
     """The lane, all loaded activities, the workers that were heard of, the last audit."""
     client = web.redis_client()
-    return StateOut.of(web.lane_status(), read_workers(client, Lane()), read_last_audit(client))
+    return StateOut.of(
+        web.lane_status(),
+        read_workers(client, Lane()),
+        read_last_audit(client),
+        fresh_sample(client, Lane()),
+    )
 
 
 @router.get(

@@ -20,6 +20,7 @@ from seckill.api.strict import (
 from seckill.checks import MAX_NAME, MAX_TIMEOUT_MS
 from seckill.last_audit import LastAudit
 from seckill.models import Activity, Item, Record, StockChange
+from seckill.series import Sample
 from seckill.stats import ActivityStatus, LaneStatus
 from seckill.wire import MAX_REQUEST_ID, MAX_UNITS
 from seckill.workers import Worker
@@ -313,19 +314,48 @@ class AuditOut(BaseModel):
         )
 
 
+class LagOut(BaseModel):
+    """What Kafka holds and nobody has decided yet, as the consumers' parent has seen it."""
+
+    requests: int | None = Field(description="Null: nobody has told of it just now.", examples=[0])
+    blocked: int = Field(
+        description="Of these, hidden by Kafka behind an open transaction.", examples=[0]
+    )
+    blocked_by: str = Field(description="Whose transaction, since when.", examples=[""])
+
+    @classmethod
+    def of(cls, sample: Sample | None) -> "LagOut":
+        """From the history's newest sample, where that is fresh."""
+        if sample is None or sample.lag is None:
+            return cls(requests=None, blocked=0, blocked_by="")
+        return cls(
+            requests=sum(sample.lag.values()),
+            blocked=sum(sample.blocked.values()),
+            blocked_by=sample.blocked_by,
+        )
+
+
 class StateOut(BaseModel):
     """The whole lane at one moment: all loaded activities, workers, and the last audit."""
 
     lane: LaneOut
+    lag: LagOut
     activities: list[ActivityOut]
     workers: list[WorkerOut]
     audit: AuditOut | None = Field(description="Null: none was run yet.")
 
     @classmethod
-    def of(cls, lane: LaneStatus, workers: list[Worker], audit: LastAudit | None) -> "StateOut":
+    def of(
+        cls,
+        lane: LaneStatus,
+        workers: list[Worker],
+        audit: LastAudit | None,
+        sample: Sample | None,
+    ) -> "StateOut":
         """The answer."""
         return cls(
             lane=LaneOut.of(lane),
+            lag=LagOut.of(sample),
             activities=[
                 ActivityOut(**ActivityOut.values(number, status))
                 for number, status in lane.activities.items()

@@ -1,5 +1,7 @@
 """`manage.py run_consumer`: decide requests from Kafka in Redis."""
 
+import argparse
+import math
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import Any
@@ -43,13 +45,21 @@ class Command(BaseCommand):
         "SIGTERM or Ctrl-C, which finish the batch in flight, commit it and exit 0; a second "
         "signal exits at once with 130. Exit codes: 0 stopped or drained, 2 wrong configuration, "
         "or a service that cannot carry a sale (its version, its policy, a missing right), "
-        "3 a service could not be reached within --connect-timeout."
+        "3 a service could not be reached within --connect-timeout, 4 --drain-limit is over and "
+        "not everything is decided."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """The parameters of section `server`, and what belongs to one start only."""
         parser.add_argument(
             "--drain", action="store_true", help="end when everything in the topic is decided"
+        )
+        parser.add_argument(
+            "--drain-limit",
+            type=_seconds,
+            metavar="SECONDS",
+            help="with --drain: end after so long all the same, with exit code 4 and the reason "
+            "(default: no limit)",
         )
         parser.add_argument(
             "--reset",
@@ -101,7 +111,13 @@ class Command(BaseCommand):
                     f"deciding {server.topic} in group {server.group_id} with "
                     f"{server.consumers} consumer(s) on {server.kafka_client}"
                 )
-                group.run(drain=options["drain"])
+                limit_s = options["drain_limit"]
+                if not group.run(drain=options["drain"], drain_limit_s=limit_s):
+                    raise CommandError(
+                        f"not everything was decided within {limit_s:g} s (--drain-limit): what is "
+                        "left waits in Kafka, nothing is lost",
+                        returncode=exit_codes.NOT_DRAINED,
+                    )
             except Refused as refused:
                 raise CommandError(
                     f"refused, nothing was changed: {refused}", returncode=exit_codes.FAILED
@@ -135,3 +151,13 @@ class Command(BaseCommand):
                 "nothing is on sale: requests wait in Kafka until stock is loaded "
                 "(--stock 1001:10,1002:5, or manage.py set_stock)"
             )
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise argparse.ArgumentTypeError(f"{text!r}: seconds above 0")
+    return seconds

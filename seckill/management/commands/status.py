@@ -58,7 +58,7 @@ class Command(BaseCommand):
             try:
                 if options["json"]:
                     now = look(client)
-                    answer = StateOut.of(now.lane, now.workers, now.audit)
+                    answer = StateOut.of(now.lane, now.workers, now.audit, now.sample)
                     self.stdout.write(json.dumps(answer.model_dump(mode="json"), indent=2))
                 elif console.is_terminal and not options["once"]:
                     with Shutdown() as shutdown:

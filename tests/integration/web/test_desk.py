@@ -8,6 +8,8 @@ from django.test import Client
 from django.test.utils import override_settings
 
 from devstack.endpoints import Endpoints
+from seckill.blocked import Blocked
+from seckill.broker.transactions import Open
 from seckill.control import Control
 from seckill.keys import Lane
 from seckill.last_audit import write_last_audit
@@ -157,6 +159,20 @@ def test_what_is_lost_dead_and_broken_is_said(
     assert shown["alerts"][-1]["level"] == "warning"
     write_last_audit(redis_client, True, 9, "", "test", lane)
     assert figures(observer)["audit"]["light"] == "success"
+
+
+def test_what_kafka_hides_is_said(
+    observer: Client, control: Control, redis_client: "redis.Redis", lane: Lane
+) -> None:
+    control.set_stock(1, {1001: 5})
+    blocked = (Blocked(0, 5, 1200, Open("'shop'", None)),)
+    append_sample(
+        redis_client, lane, sample_of(read_lane(redis_client), {0: 1300}, blocked=blocked)
+    )
+    title = "Kafka hides 1,200 requests behind an open transaction"
+    [found] = [alert for alert in figures(observer)["alerts"] if alert["title"] == title]
+    text = "partition 0: 1,200 blocked by an open transaction of 'shop'"
+    assert (found["level"], found["text"]) == ("warning", text)
 
 
 def test_not_loaded_and_fenced(

@@ -1,0 +1,148 @@
+"""The consumer processes of one parent: started, started again when they end, stopped.
+
+Children are spawned, never forked: a Kafka client has threads.
+"""
+
+import logging
+import multiprocessing
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
+
+from seckill.events import event
+from seckill.exit_codes import CANNOT_UNPACK, OK
+from seckill.keys import Lane
+from seckill.memory import LIMIT_MB, children_give_back, small_stacks
+from seckill.shutdown import start_child
+from seckill_project.config import Server
+
+log = logging.getLogger(__name__)
+
+# Seconds before a dead child is started again: the first time, and at most.
+FIRST_RESTART_S, LONGEST_RESTART_S = 0.5, 30.0
+# A child that lived for so long starts again without delay.
+HEALTHY_S = 30.0
+# Seconds that children have to finish their batch and leave the group.
+STOP_S = 20.0
+# The fast client knows no bound for what it unpacks; its process has one, and ends there.
+FAST_CLIENT, BOUNDED_CLIENT = "confluent-kafka", "kafka-python"
+CANNOT_UNPACK_CODES = (CANNOT_UNPACK, -signal.SIGABRT)
+
+
+@dataclass
+class _Child:
+    number: int
+    process: BaseProcess | None = None
+    started_at: float = 0.0
+    start_at: float = 0.0
+    pause_s: float = FIRST_RESTART_S
+
+
+@dataclass
+class Children:
+    """`server.consumers` processes, each of which does `work`; `keep_alive` starts those missing.
+
+    `forget` is told the pid of one that ended and could not say so itself.
+    """
+
+    server: Server
+    lane: Lane
+    work: Callable[[Server, Lane], None]
+    forget: Callable[[int], None]
+
+    restarts: int = 0
+    _children: list[_Child] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        children_give_back()
+        self._context = multiprocessing.get_context("spawn")
+        self._children = [_Child(number) for number in range(1, self.server.consumers + 1)]
+
+    @property
+    def alive(self) -> int:
+        """How many run."""
+        return sum(1 for child in self._children if child.process and child.process.is_alive())
+
+    def keep_alive(self) -> None:
+        """Start what does not run, each after its pause."""
+        for child in self._children:
+            self._keep_alive(child)
+
+    def _keep_alive(self, child: _Child) -> None:
+        now = time.monotonic()
+        if child.process is not None:
+            if child.process.is_alive():
+                return
+            code = child.process.exitcode
+            if now - child.started_at > HEALTHY_S:
+                child.pause_s = FIRST_RESTART_S
+            pause_s = child.pause_s
+            if code in CANNOT_UNPACK_CODES and self.server.kafka_client == FAST_CLIENT:
+                self._take_the_bounded_client()
+            if code in (OK, CANNOT_UNPACK):
+                # It has left the group.
+                pause_s = FIRST_RESTART_S
+            elif self.server.consumers > 1:
+                # A member that comes while the dead one's session lasts has the whole group wait
+                # for it; the others go on meanwhile if it comes after that.
+                pause_s = max(pause_s, self.server.session_timeout / 1000)
+            log.error(
+                "consumer %d ended with code %s; nothing is lost, starting it again in %.1f s",
+                child.number,
+                code,
+                pause_s,
+                extra=event("child-ended", consumer=child.number, code=code),
+            )
+            self.restarts += 1
+            if child.process.pid is not None:
+                self.forget(child.process.pid)
+            child.process.close()
+            child.process = None
+            child.start_at = now + pause_s
+            child.pause_s = min(child.pause_s * 2, LONGEST_RESTART_S)
+        if now >= child.start_at:
+            child.process = self._context.Process(
+                target=self.work,
+                args=(self.server, self.lane),
+                name=f"consumer-{child.number}",
+                daemon=True,
+            )
+            with small_stacks():
+                start_child(child.process)
+            child.started_at = now
+
+    def _take_the_bounded_client(self) -> None:
+        """All of them, at once: each would end by the same batch, one after the other."""
+        log.error(
+            "a batch in Kafka cannot be unpacked by %s, or takes more than the %d MB that a "
+            "consumer may have: all consumers of this process start again on %s, which counts such "
+            "messages as INVALID and goes on. Nothing is lost. It is slower: start run_consumer "
+            "again when nobody sends such messages any more",
+            *(FAST_CLIENT, LIMIT_MB, BOUNDED_CLIENT),
+            extra=event("cannot-unpack"),
+        )
+        self.server = self.server.model_copy(update={"kafka_client": BOUNDED_CLIENT})
+        for child in self._children:
+            if child.process is not None and child.process.is_alive():
+                child.process.terminate()
+
+    def stop(self) -> None:
+        """End all of them, and wait; those that do not end are killed."""
+        running = [child.process for child in self._children if child.process is not None]
+        for process in running:
+            process.terminate()
+        deadline = time.monotonic() + STOP_S
+        for process in running:
+            process.join(max(0.1, deadline - time.monotonic()))
+            if process.is_alive():
+                log.error(
+                    "a consumer did not stop within %.0f s; ending it",
+                    STOP_S,
+                    extra=event("child-killed"),
+                )
+                process.kill()
+                process.join()
+        for child in self._children:
+            child.process = None

@@ -1,0 +1,168 @@
+"""Every script asks for its rights first: one that is missing changes nothing.
+
+Half of a script's writes would stay, and be written again at each try.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import pytest
+import redis
+
+from devstack.endpoints import Endpoints
+from seckill.engine import Engine
+from seckill.errors import RedisRefuses
+from seckill.keys import BUYERS_MARK, CONTROL_CHANNEL, Lane
+from seckill.redis_client import connect, run_script
+from seckill.wire import Outcome
+from tests.sale import SOURCE, batch, body, everything, load_scripts, put_on_sale
+
+LANE = Lane()
+KEYS = LANE.activity(1)
+TOKEN = "t"
+ACT = [LANE.activities, LANE.state, KEYS.state]
+TURN = [1, CONTROL_CHANNEL, "olga", "", 0]
+PLAN = msgspec.msgpack.encode(
+    [["s:0", "1"], "0", [["1", "1", ["version", "2"], ["7", 1], ["7", 1], ["1", 0], TOKEN]], [], []]
+)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of a script that writes, and the commands that it needs. `lost` keys are not there."""
+
+    script: str
+    needs: str
+    keys: list[str]
+    args: list[Any]
+    lost: tuple[str, ...] = ()
+
+
+CALLS = [
+    Call("add_stock", "hset hdel", [*ACT, KEYS.stock, KEYS.loaded], [*TURN, 1001, 1]),
+    Call(
+        "set_stock", "hset hdel sadd", [*ACT, KEYS.stock, KEYS.loaded, KEYS.stats],
+        [*TURN, 1001, 1],
+    ),
+    Call("sync", "hset hdel sadd", [*ACT, KEYS.stock, KEYS.loaded], [*TURN, 1001, 9, 0, 0]),
+    Call("pause", "hset hdel", ACT, [*TURN, "pause"]),
+    Call("pause", "hset hdel", ACT, [*TURN, "resume"]),
+    Call("finish", "hset hdel", ACT, TURN),
+    Call("reopen", "hset hdel", [*ACT, KEYS.stock], TURN),
+    Call(
+        "configure", "hset hdel unlink rename",
+        [*ACT, KEYS.buyers, LANE.positions, KEYS.new_buyers],
+        [*TURN, "count", TOKEN, "user_limit", 5],
+    ),
+    Call(
+        "load_state", "hset unlink rename",
+        [
+            *(KEYS.state, KEYS.stats, KEYS.buyers, LANE.stats, LANE.activities),
+            *(KEYS.new_buyers, LANE.state),
+        ],
+        [1, 1, 1, 0, 1, TOKEN, "timeout", 5],
+        (LANE.activities, LANE.state),
+    ),
+    Call("stage_buyers", "hset unlink", [KEYS.new_buyers], [TOKEN, "1", 7, 2]),
+    Call("trim_batch", "hset ltrim", [LANE.list, LANE.state, LANE.stored],
+         [1, "record", "record", "0", "3", "s:0", 1]),
+    Call("replay_dead", "lpush", [LANE.list, LANE.state], ["again"], (LANE.state,)),
+    Call("claim_lane", "hset", [LANE.state], ["id", 1, 0]),
+    Call("fence", "hset hdel", [LANE.state], ["REWOUND", "why", "another", "1", ""]),
+    Call("fence", "hset hdel", [LANE.state], ["", "", TOKEN, "0", ""]),
+    Call(
+        "rebuild", "hset sadd unlink rename",
+        [
+            *(LANE.activities, LANE.positions, LANE.stats, LANE.state, LANE.stored),
+            *(KEYS.state, KEYS.stock, KEYS.loaded, KEYS.stats, KEYS.buyers, KEYS.new_buyers),
+        ],
+        [TOKEN, PLAN],
+    ),
+]  # fmt: skip
+FENCED = {"fenced": "RECOVERING", "fence_token": TOKEN}
+
+
+@pytest.fixture
+def narrow_url(stack: Endpoints, redis_client: "redis.Redis") -> Iterator[str]:
+    """The address of a user of Redis whose rights the test takes away."""
+    load_scripts(redis_client)
+    redis_client.execute_command("ACL", "SETUSER", "narrow", "reset", "on", ">pw", "~*", "&*")
+    own = redis_client.get_connection_kwargs()["password"]
+    yield stack.redis_url.replace(f":{own}@", "narrow:pw@")
+    redis_client.execute_command("ACL", "DELUSER", "narrow")
+
+
+@pytest.fixture
+def narrow(narrow_url: str) -> Iterator["redis.Redis"]:
+    """A client of that user."""
+    client = connect(narrow_url)
+    yield client
+    client.close()
+
+
+@pytest.mark.parametrize(
+    ("call", "missing"),
+    [(call, command) for call in CALLS for command in call.needs.split()],
+    ids=lambda it: f"{it.script} {it.args[-1]}"[:20] if isinstance(it, Call) else it,
+)
+def test_a_right_that_is_missing_changes_nothing(
+    redis_client: "redis.Redis", narrow: "redis.Redis", call: Call, missing: str
+) -> None:
+    put_on_sale(redis_client, {1001: 9})
+    redis_client.hset(KEYS.new_buyers, mapping={BUYERS_MARK: TOKEN, "7": 1})
+    redis_client.lpush(LANE.list, "record")
+    if call.script in ("fence", "rebuild"):
+        redis_client.hset(LANE.state, mapping=FENCED)
+    redis_client.delete(*call.lost or ["none"])
+    before = everything(redis_client)
+    redis_client.execute_command("ACL", "SETUSER", "narrow", "+@all", f"-{missing}")
+    with pytest.raises(RedisRefuses, match=missing.upper()):
+        run_script(narrow, call.script, call.keys, call.args)
+    assert everything(redis_client) == before
+    # With it the call writes: so it was refused for nothing else.
+    redis_client.execute_command("ACL", "SETUSER", "narrow", f"+{missing}")
+    run_script(narrow, call.script, call.keys, call.args)
+    assert everything(redis_client) != before
+
+
+def test_a_fence_that_may_not_be_set_is_no_answer(
+    redis_client: "redis.Redis", narrow_url: str
+) -> None:
+    """Told REWOUND, a consumer would take the lane for fenced, and others would go on selling."""
+    put_on_sale(redis_client, {1001: 9})
+    before = everything(redis_client)
+    redis_client.execute_command("ACL", "SETUSER", "narrow", "+@all", "-hset")
+    engine = Engine(narrow_url, LANE)
+    with pytest.raises(RedisRefuses, match="HSET"):
+        engine.decide([batch([body(1)], 5)])
+    engine.close()
+    assert everything(redis_client) == before
+
+
+def test_a_right_that_is_missing_for_one_key_of_a_batch(
+    redis_client: "redis.Redis", narrow_url: str
+) -> None:
+    """Of each that it writes: an order of the last unit, with a limit, and an invalid body."""
+    put_on_sale(redis_client, {1001: 1}, user_limit=1)
+    engine = Engine(narrow_url, LANE)
+    sent = batch([body(1), b"no request"])
+    _, _, count, *rest = engine._command(sent)
+    keys = [str(key) for key in rest[: int(count)]]
+    needs = {LANE.list: "lpush", LANE.board(SOURCE, 0, 0): "setrange"}
+    before = everything(redis_client)
+    for key in set(keys) - {LANE.activities}:
+        command = needs.get(key, "hset")
+        others = " ".join(f"~{other}" for other in keys if other != key)
+        redis_client.execute_command(
+            *("ACL", "SETUSER", "narrow", "clearselectors", "+@all", f"-{command}"),
+            f"(+{command} {others})",
+        )
+        with pytest.raises(RedisRefuses, match=f"{command.upper()} on {key}"):
+            engine.decide([sent])
+        assert everything(redis_client) == before
+    redis_client.execute_command("ACL", "SETUSER", "narrow", "clearselectors", "+@all")
+    assert engine.decide([sent])[0].count(Outcome.ACCEPTED) == 1
+    assert set(keys) <= {key.decode() for key in everything(redis_client)}
+    engine.close()

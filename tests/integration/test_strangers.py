@@ -1,0 +1,140 @@
+"""Members of the group that are none of ours: named, with what it means, and a drain says so."""
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+import redis
+from confluent_kafka import Consumer
+
+from seckill.broker import open_consumer
+from seckill.broker.topics import Topics
+from seckill.exit_codes import OK
+from seckill.keys import Lane
+from seckill.stats import read_lane
+from seckill.strangers import Strangers
+from seckill_project.config import Server
+from tests.conftest import Manage, wait_until
+from tests.integration.test_consumer import SOON_S
+from tests.messages import send
+from tests.sale import body, put_on_sale
+
+LANE = Lane()
+# A name that would turn a terminal red.
+NAME = "a-ui\x1b[31m"
+SHOWN = r"'a-ui\x1b[31m'"
+
+
+class Stranger:
+    """Another program in the group, with commits of its own, until it is closed."""
+
+    def __init__(self, server: Server, protocol: str) -> None:
+        options = {
+            "bootstrap.servers": server.brokers,
+            "group.id": server.group_id,
+            "client.id": NAME,
+            "group.protocol": protocol,
+        }
+        if protocol == "classic":
+            options["partition.assignment.strategy"] = "range"
+        self.consumer = Consumer(options)
+        self.consumer.subscribe([server.topic])
+        self.partitions: list[int] = []
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            self.consumer.poll(0.1)
+            self.partitions = sorted(place.partition for place in self.consumer.assignment())
+        self.consumer.close()
+
+    def close(self) -> None:
+        self._ended.set()
+        self._thread.join(120)
+
+
+@pytest.fixture(params=["classic", "consumer"])
+def stranger(
+    request: pytest.FixtureRequest, server: Server, topics: Topics
+) -> Iterator[Callable[[], Stranger]]:
+    """One joins, of either of Kafka's kinds of groups."""
+    joined: list[Stranger] = []
+
+    def join() -> Stranger:
+        joined.append(Stranger(server, request.param))
+        return joined[-1]
+
+    yield join
+    for one in joined:
+        one.close()
+
+
+def test_a_stranger_is_named_and_told_again(
+    server: Server, stranger: Callable[[], Stranger], caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch, kafka_client: str,
+) -> None:  # fmt: skip
+    server = server.model_copy(update={"kafka_client": kafka_client})
+    strangers = Strangers(server)
+    strangers.run_once()
+    ours = open_consumer(server)
+    wait_until(lambda: ours.poll(0.1, 1) == [] and ours.assignments()[1], SOON_S, "we are in")
+    strangers.run_once()
+    assert (strangers.found, strangers.in_words(), caplog.text) == ((), "", "")
+
+    other = stranger()
+    wait_until(lambda: ours.poll(0.1, 1) == [] and len(other.partitions) == 1, SOON_S, "it has one")
+    wait_until(lambda: strangers.run_once() is None and strangers.found, SOON_S, "it is seen")
+    [found] = strangers.found
+    assert found.partitions == tuple(other.partitions)
+    said = caplog.messages[-1]
+    assert (
+        f"members that are not ours: {SHOWN} at '127.0.0.1' (partitions: {found.partitions[0]}"
+        in said
+    )
+    assert f"the requests of partitions {found.partitions[0]} wait and are not decided" in said
+    told = len(caplog.messages)
+    strangers.run_once()
+    assert len(caplog.messages) == told
+    monkeypatch.setattr("seckill.strangers.TELL_AGAIN_S", 0.0)
+    strangers.run_once()
+    assert len(caplog.messages) == told + 1
+
+    other.close()
+    wait_until(
+        lambda: (ours.poll(0.1, 1), strangers.run_once()) and not strangers.found, SOON_S, "it left"
+    )
+    assert caplog.messages[-1] == "going on: all members of the group are ours again"
+    ours.close()
+
+
+def test_a_drain_says_who_keeps_its_partitions(
+    manage: Manage, server: Server, redis_client: "redis.Redis",
+    stranger: Callable[[], Stranger],
+) -> None:  # fmt: skip
+    put_on_sale(redis_client, {1001: 10_000})
+    other = stranger()
+    wait_until(lambda: other.partitions == [0, 1], SOON_S, "it has all of them")
+    for partition in (0, 1):
+        send(server.brokers, server.topic, [body(n) for n in range(1, 11)], partition)
+    process = manage(
+        "run_consumer", "--drain", "--brokers", server.brokers, "--topic", server.topic,
+        "--group-id", server.group_id,
+    )  # fmt: skip
+    lines: list[str] = []
+    assert process.stdout is not None
+
+    def next_line() -> str:
+        lines.append(process.stdout.readline())  # type: ignore[union-attr]
+        return lines[-1]
+
+    wait_until(lambda: "--drain waits: " in next_line(), 60, "it says what it waits for")
+    kept = f"members that are not ours: {SHOWN} at '127.0.0.1' (partitions: {other.partitions[0]})"
+    assert "10 requests are not decided yet" in lines[-1]
+    assert kept in lines[-1]
+    assert process.poll() is None
+    other.close()
+    said = process.communicate(timeout=240)[0]
+    assert process.returncode == OK, said
+    assert sum(read_lane(redis_client, LANE).positions.values()) == 20
