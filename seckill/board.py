@@ -31,7 +31,7 @@ def ends(client: "redis.Redis", lane: Lane) -> dict[str, int]:
     with redis_errors():
         for key in client.scan_iter(match=f"{prefix}*", count=1000):
             place, _, number = key.decode().removeprefix(prefix).rpartition(":")
-            end = int(number) * BOARD_STRING + int(client.strlen(key))  # type: ignore[arg-type]
+            end = int(number) * BOARD_STRING + int(client.strlen(key))
             found[place] = max(found.get(place, 0), end)
     return found
 
