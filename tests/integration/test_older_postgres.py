@@ -5,6 +5,7 @@ brings back exactly what was lost, on real Kafka.
 """
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -76,14 +77,11 @@ class Shop:
             pass
 
     def recover(self, *, from_kafka: bool) -> Done:
-        topic = TopicReader(self.server) if from_kafka else None
-        try:
+        reader = TopicReader(self.server) if from_kafka else nullcontext()
+        with reader as topic:
             return recover(
                 self.client, LANE, self.source, [0, 1], "test", lambda line: None, topic=topic
             )
-        finally:
-            if topic is not None:
-                topic.consumer.close()
 
     def left(self) -> int:
         return read_lane(self.client).activities[1].items[1001].left
