@@ -36,7 +36,8 @@ def admit(client: "redis.Redis", lane: Lane) -> None:
         raise Fenced(str(refused)) from None
     if leading != claim:
         write_claim(client, lane, leading)
-    why = undecided(status, ends) or (lost_acts(status, acts) if status.loaded else "")
+    begun = status.loaded or bool(status.positions)
+    why = undecided(status, ends) or (lost_acts(status, acts) if begun else "")
     if why:
         raise Fenced(
             _(

@@ -240,6 +240,20 @@ class TestTorn:
         assert not redis_client.exists(getattr(KEYS, missing))
         assert Item.objects.get().allocation == 20
 
+    @pytest.mark.django_db(transaction=True)
+    def test_no_act_brings_the_registry_back(
+        self, engine: Engine, redis_client: "redis.Redis", pg_dsn: str
+    ) -> None:
+        """What is sold would count twice, once in the records and once in what is left of Redis."""
+        control = Control(redis_client, "olga")
+        control.set_stock(1, {1001: 20})
+        engine.decide([batch([body(1)])])
+        redis_client.delete(LANE.activities)
+        with pytest.raises(Fenced, match="was put on sale, and Redis does not hold it"):
+            control.set_stock(1, {1001: 5})
+        assert not redis_client.exists(LANE.activities)
+        assert Item.objects.get().allocation == 20
+
     def test_a_mark_is_kept_where_buyers_are_counted(self, redis_client: "redis.Redis") -> None:
         put_on_sale(redis_client, {1001: 20}, user_limit=1)
         token = buyers.stage(redis_client, KEYS.new_buyers, {5: 1})

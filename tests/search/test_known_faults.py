@@ -179,6 +179,14 @@ def test_9_the_state_alone_is_lost(sale: Machine) -> None:
     assert sale.content
 
 
+def test_9_the_registry_alone_is_lost(sale: Machine) -> None:
+    sale.sell(P0, one(1, 2))
+    sale.lose_key(b"activities")
+    sale.put(3)
+    sale.rest()
+    assert sale.content
+
+
 def test_9_the_buyers_alone_are_lost(sale: Machine) -> None:
     sale.steer(("limit", 1))
     sale.sell(P0, one(1))
