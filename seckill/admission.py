@@ -62,7 +62,7 @@ def _lead(lane: Lane, run_id: str, claim: Claim) -> Claim:
             pass
         if row is not None and row.master == run_id and row.term == claim.term:
             return claim
-        return lease.lead(cursor, lane.list, run_id, claim)
+        return lease.lead(cursor, lane.list, run_id, claim, compares=True)
 
 
 def refuse_if_postgres_is_older(status: LaneStatus, lane: Lane) -> None:

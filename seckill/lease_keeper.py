@@ -59,7 +59,7 @@ class LeaseKeeper:
             self._held, self.problem = (run_id, claim), ""
             self._start()
             try:
-                return self._renew(run_id, claim)
+                return self._renew(run_id, claim, compares=True)
             except PostgresAway as away:
                 self._tell(away)
                 return claim
@@ -109,14 +109,16 @@ class LeaseKeeper:
         except PostgresAway as away:
             log.debug("the lease ends by itself: %s", away, extra=event("library"))
 
-    def _renew(self, run_id: str, claim: Claim) -> Claim:
+    def _renew(self, run_id: str, claim: Claim, *, compares: bool = False) -> Claim:
         try:
             with postgres_errors():
                 if self._connection is None or self._connection.closed:
                     self._connection = connect(self._pg_dsn, ANSWER_S, ANSWER_S)
                 with self._connection.transaction():
                     limit(self._connection, ANSWER_S)
-                    leading = self._lead(self._connection.cursor(), run_id, claim)
+                    leading = self._lead(
+                        self._connection.cursor(), run_id, claim, compares=compares
+                    )
         except PostgresAway:
             if self._connection is not None:
                 self._connection.close()
@@ -133,9 +135,9 @@ class LeaseKeeper:
         self._told_at = 0.0
         return leading
 
-    def _lead(self, cursor: psycopg.Cursor, run_id: str, claim: Claim) -> Claim:
+    def _lead(self, cursor: psycopg.Cursor, run_id: str, claim: Claim, *, compares: bool) -> Claim:
         try:
-            return lead(cursor, self._lane, run_id, claim, holder=self._holder)
+            return lead(cursor, self._lane, run_id, claim, holder=self._holder, compares=compares)
         except psycopg.errors.LockNotAvailable:
             # It answers, so the sale does not go on without it: what is stored just now was decided
             # on the Redis before, and this one may not know of it.

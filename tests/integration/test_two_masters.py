@@ -218,18 +218,40 @@ def test_a_restart_of_redis_is_a_new_term_and_costs_no_wait(
         side.close()
 
 
-def test_a_log_worker_alone_leads_a_redis_that_has_started_again(
+def test_a_log_worker_alone_stores_from_a_redis_that_has_started_again(
     redis_client: "redis.Redis", stack: Endpoints, pg_dsn: str, commits: dict[int, Position]
 ) -> None:
     Control(redis_client, "olga").set_stock(1, {1001: 100})
     side = Side(stack.redis_url, pg_dsn, "consumer-a", commits)
     side.buy(0, 5, 0)
     side.guard.close()
-    LaneRow.objects.update(master="the process of before", term=5)
+    LaneRow.objects.update(master="the process of before")
     side.store()
     assert Record.objects.count() == 5
-    assert (read_lane(redis_client).term, LaneRow.objects.get().term) == (6, 6)
     side.close()
+
+
+def test_an_old_master_does_not_come_back_by_itself(sides: list[Side]) -> None:
+    """Its consumer was stopped, and wakes up when nobody decides on the new one any more: neither
+    it nor its log worker leads again with what was sold elsewhere since.
+    """
+    old, new = sides
+    assert old.buy(20, 30, 0) == 30
+    Lease.objects.all().delete()
+    assert new.buy(0, 80, 1) == 80
+    new.commit(1, 80)
+    new.store()
+    new.guard.close()
+    old.guard._keeper.run_once()
+    assert "old master" in old.guard.problem
+    with pytest.raises(NotLeading, match="old master"):
+        old.store()
+    assert DeadRecord.objects.filter(kind=Kind.OVERLAP).count() == 30
+    with pytest.raises(NotLeading):
+        old.buy(50, 1, 0)
+    [reply] = old.engine.decide([batch([body(1)], 50)])
+    assert (reply.status, "REWOUND" in reply.why) == (Status.FENCED, True)
+    assert Record.objects.count() == 100
 
 
 def test_nobody_takes_over_while_records_of_the_one_before_are_being_stored(
