@@ -35,6 +35,7 @@ MIXES: dict[str, frozenset[str]] = {
         "keys advice parked",
     }.items()
 }
+REDIS, POSTGRES = "Redis", "PostgreSQL"
 # Ends of the names of keys that may be lost alone.
 KEYS = (
     b"logs",
@@ -87,22 +88,28 @@ class Misfortunes(Sale):
             self.act(*order)
         self.mark("copy")
 
-    @precondition(fresh("lose", "redis"))
+    @precondition(lambda self: fresh("lose", "redis")(self) and self.lame != POSTGRES)
     @rule(restart=st.booleans(), recovered=st.booleans())
     def lose_redis(self, restart: bool, recovered: bool) -> None:
         """Redis is emptied; perhaps somebody recovers at once."""
         self.take()
+        self.lame = REDIS
         self.driver.restart_redis(None, lines=restart)
         self.lost(f"Redis is emptied ({'restarted' if restart else 'FLUSHALL'})")
         if recovered:
             self.recover()
         self.mark("lose")
 
-    @precondition(lambda self: "older" in self.mix and self.copy and self.is_fresh("lose"))
+    @precondition(
+        lambda self: (
+            fresh("lose", "older")(self) and self.copy is not None and self.lame != POSTGRES
+        )
+    )
     @rule(order=st.none() | orders, recovered=st.booleans())
     def older_redis(self, order: tuple[str, Any] | None = None, recovered: bool = False) -> None:
         """Redis is restarted with the copy; perhaps somebody acts, or recovers, at once."""
         self.take()
+        self.lame = REDIS
         self.driver.restart_redis(self.copy)
         self.lost("Redis comes back older", self.copied)
         if order is not None and "acts" in self.mix:
@@ -111,17 +118,18 @@ class Misfortunes(Sale):
             self.recover()
         self.mark("lose")
 
-    @precondition(needs("forget"))
+    @precondition(lambda self: "forget" in self.mix and self.lame != POSTGRES)
     @rule(order=orders)
     def forget_act(self, order: tuple[str, Any]) -> None:
         """Redis is restarted without the act that it has just done: it was not on its disk yet."""
         copy = self.driver.servers[self.driver.current].copy()
         self.act(*order)
         self.take()
+        self.lame = REDIS
         self.driver.restart_redis(copy)
         self.lost("Redis comes back without it", self.oracle.verdicts())
 
-    @precondition(needs("keys"))
+    @precondition(lambda self: "keys" in self.mix and self.lame != POSTGRES)
     @rule(part=st.sampled_from(KEYS))
     def lose_key(self, part: bytes) -> None:
         """One key is evicted."""
@@ -129,10 +137,11 @@ class Misfortunes(Sale):
         for name in keys.names():
             if name.rpartition(b":")[2] == part:
                 self.take()
+                self.lame = REDIS
                 keys.lose(name)
                 self.lost(f"{name.decode()} is evicted", key=True)
 
-    @precondition(needs("masters"))
+    @precondition(lambda self: "masters" in self.mix and self.lame != POSTGRES)
     @rule(
         synced=st.sampled_from([True, True, False]),
         stay=st.sampled_from([0b101, 0b110, 0b101, 0b110, 0b001, 0b010, 0b100, 0b111, 0b000]),
@@ -144,7 +153,7 @@ class Misfortunes(Sale):
         """
         driver = self.driver
         self.take()
-        copy = self.copy
+        copy, self.lame = self.copy, REDIS
         if synced or copy is None:
             synced, copy = True, driver.servers[driver.current].copy()
         self.promoted = self.oracle.verdicts() if synced else self.copied
@@ -193,11 +202,12 @@ class Misfortunes(Sale):
         self.tell("PostgreSQL is copied")
         self.mark("save")
 
-    @precondition(lambda self: self.saved and self.is_fresh("save"))
+    @precondition(lambda self: self.saved and self.is_fresh("save") and self.lame != REDIS)
     @rule()
     def older_postgres(self) -> None:
         """PostgreSQL comes back with the copy."""
         self.take()
+        self.lame = POSTGRES
         self.driver.restart_postgres()
         self.stopped = True
         self.tell("PostgreSQL comes back older")

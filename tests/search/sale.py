@@ -61,6 +61,9 @@ class Sale:
         self.content = True
         # Something was taken, or the audit is red, and nobody has recovered since.
         self.wounded = False
+        # Which of the two services has lost something that is not repaired yet. What both have lost
+        # at once is lost: nobody promises that.
+        self.lame = ""
         # An advice that was followed while nothing was oversold.
         self.advised = ""
         # A consumer was stopped, or leases were lost with PostgreSQL, just now.
@@ -148,6 +151,8 @@ class Sale:
             lifted, said = self.driver.recover()
             self.tell(f"operator: recover: {'goes on' if lifted else 'stays fenced'} {said}")
         self.wounded &= not lifted
+        if lifted:
+            self.lame = ""
         if lifted and self.driver.ruler != self.driver.current:
             self._rule()
         return lifted
