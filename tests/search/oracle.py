@@ -145,7 +145,7 @@ class Oracle:
 
     def standing(self, evidence: Evidence) -> dict[int, int]:
         """{item: units} that somebody has to have, or has a row of."""
-        complete = _lines(evidence.rows)
+        complete = _lines(evidence.rows).keys() | _complete(self.asked, evidence)
         units: dict[int, int] = defaultdict(int)
         for place, asked in self.asked.items():
             if asked.wanted and (asked.claims or (asked.promised and place in complete)):
@@ -230,7 +230,8 @@ class Oracle:
                 )
 
     def _waiting(self, evidence: Evidence) -> Iterable[Violation]:
-        rows = _lines(evidence.rows)
+        # Also what came late, as a row or as a parked line, after a loss.
+        there = _lines(evidence.rows).keys() | _complete(self.asked, evidence)
         # A row proves that all before it was decided, whoever has put it there.
         proved: dict[int, int] = defaultdict(int)
         for row in self.strangers:
@@ -238,7 +239,10 @@ class Oracle:
         waiting = [
             p
             for p, a in self.asked.items()
-            if (not a.outcome or a.undone) and not a.gone and p not in rows and p[1] >= proved[p[0]]
+            if (not a.outcome or a.undone)
+            and not a.gone
+            and p not in there
+            and p[1] >= proved[p[0]]
         ]
         skipped = [p for p in waiting if self.asked[p].skipped]
         if skipped:

@@ -151,3 +151,13 @@ def test_a_set_stock_that_comes_late_counts_from_then(oracle: Oracle) -> None:
     oracle.act("set_stock", {ITEM: 1}, seen(row(PLACE)), certain=True)
     oracle.arrive("set_stock", {ITEM: 2}, seen(row(PLACE)))
     assert oracle.left(seen(row(PLACE)), ITEM) == 1
+
+
+def test_a_parked_line_that_comes_after_a_loss(oracle: Oracle) -> None:
+    """Its transaction was open when Redis was lost: it is sold, and nobody waits for it."""
+    accept(oracle, 0)
+    oracle.lose_redis(NOTHING)
+    parked = Evidence([], frozenset({(0, 0, 1001)}))
+    waits = [v.text for v in oracle.judge(parked, all_up=True) if v.kind is Kind.WAITS]
+    assert not any("(0, 0)" in text for text in waits)
+    assert oracle.standing(parked) == {1001: 1}
