@@ -9,7 +9,7 @@ SERVICE_TESTS = $(addprefix tests/integration/test_,script.py script_fence.py sc
 	storage_conflicts.py log_worker.py recovery.py guard.py late_arrivals.py older_postgres.py audit.py metrics.py \
 	workers.py consumer_recovery.py commands.py fitness.py)
 
-.PHONY: help setup run demo test test-browser test-services messages unit lint faults mutants rules lock clean
+.PHONY: help setup run demo test test-browser test-services messages unit lint faults search mutants rules lock clean
 help:            ## this list
 	@grep -E "^[a-z-]+:.*##" Makefile | sed -E "s/:[^#]*##/\t/" | expand -t 14
 
@@ -45,6 +45,9 @@ unit: setup      ## tests that need no service
 
 faults: setup    ## real processes, killed; RUNS=200 kills so often in one sale, SEED=n breaks the same again
 	@RUNS=$(RUNS) FAULT_SEED=$(SEED) $(PY) -m pytest $(if $(RUNS),tests/faults/test_random_kills.py,tests/faults)
+
+search: setup    ## random steps over a whole lane, held to an oracle; STEPS=1000000, SEED=n, MIX="two masters"
+	@SEARCH_STEPS=$(STEPS) SEARCH_SEED=$(SEED) SEARCH_MIX="$(MIX)" $(PY) -m pytest -s tests/search/test_search.py
 
 mutants: setup   ## small faults in a copy of the code, which tests must notice; N=100, SEED=n, ONLY=lua
 	@N=$(N) SEED=$(SEED) ONLY=$(ONLY) nice -n 10 $(PY) -m tests.mutants

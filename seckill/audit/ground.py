@@ -21,7 +21,7 @@ from seckill.lane.status import LaneStatus
 from seckill.postgres import lease, sold
 from seckill.postgres.claims import claim_of_lane
 from seckill.postgres.lease import LaneRow, PostgresOlder
-from seckill.postgres.witness import Steered, last_rows, lost_rows, steered
+from seckill.postgres.witness import Steered, last_rows, lost_entries, lost_rows, steered
 
 # Buyers of an activity whose units are compared one by one.
 SAMPLE = 1_000
@@ -61,6 +61,7 @@ def compared(lane: Lane, before: LaneStatus, run_id: str) -> Compared:
     with connection.cursor() as cursor:
         row = lease.read(cursor, lane.list)
         older = lost_rows(cursor, before.stored) if before.stored else ""
+        older = older or lost_entries(cursor, before)
         try:
             lease.compare(row, claim_of_lane(before))
         except PostgresOlder as lost:

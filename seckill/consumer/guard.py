@@ -75,7 +75,8 @@ class Guard:
         lane = read_lane(self._client, self._lane)
         claim = claim_of_lane(lane)
         if not lane.loaded and not lane.positions:
-            # The script answers NOT_LOADED.
+            # The script answers NOT_LOADED. A lease on the server before would refuse the recovery.
+            self._keeper.let_go()
             return claim
         try:
             claim = self._keeper.hold(run_id, claim)

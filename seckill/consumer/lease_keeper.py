@@ -59,13 +59,19 @@ class LeaseKeeper:
             self._held, self.problem = (run_id, claim), ""
             self._start()
             try:
-                return self._renew(run_id, claim)
+                return self._renew(run_id, claim, compares=True)
             except PostgresAway as away:
                 self._tell(away)
                 return claim
             except RedisAway as refused:
                 self.problem = str(refused)
                 raise
+
+    def let_go(self) -> None:
+        """The lease ends until `hold` is called again: there is no lane that it could be about."""
+        with self._turn:
+            self._give_up()
+            self._held, self.problem = None, ""
 
     def run_once(self) -> None:
         """One renewal. What it finds is in `problem`."""
@@ -103,22 +109,23 @@ class LeaseKeeper:
         except PostgresAway as away:
             log.debug("the lease ends by itself: %s", away, extra=event("library"))
 
-    def _renew(self, run_id: str, claim: Claim) -> Claim:
+    def _renew(self, run_id: str, claim: Claim, *, compares: bool = False) -> Claim:
         try:
             with postgres_errors():
                 if self._connection is None or self._connection.closed:
                     self._connection = connect(self._pg_dsn, ANSWER_S, ANSWER_S)
                 with self._connection.transaction():
                     limit(self._connection, ANSWER_S)
-                    leading = lead(
-                        self._connection.cursor(), self._lane, run_id, claim, holder=self._holder
+                    leading = self._lead(
+                        self._connection.cursor(), run_id, claim, compares=compares
                     )
         except PostgresAway:
             if self._connection is not None:
                 self._connection.close()
             raise
-        except NotLeading as refused:
-            # This consumer decides nothing from here on; so it holds up nobody's takeover either.
+        except RedisAway as refused:
+            # This consumer decides nothing from here on; so it holds up nobody's takeover either,
+            # and no recovery.
             self.problem = str(refused)
             self._give_up()
             raise
@@ -127,6 +134,16 @@ class LeaseKeeper:
             self._held = (run_id, leading)
         self._told_at = 0.0
         return leading
+
+    def _lead(self, cursor: psycopg.Cursor, run_id: str, claim: Claim, *, compares: bool) -> Claim:
+        try:
+            return lead(cursor, self._lane, run_id, claim, holder=self._holder, compares=compares)
+        except psycopg.errors.LockNotAvailable:
+            # It answers, so the sale does not go on without it: what is stored just now was decided
+            # on the Redis before, and this one may not know of it.
+            raise NotLeading(
+                "what another Redis has decided is being stored just now, or another one takes over"
+            ) from None
 
     def _ask_kafka(self, claim: Claim) -> str:
         try:

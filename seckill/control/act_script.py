@@ -23,18 +23,19 @@ class Turn:
 
     `version` is the one that the act builds on, None for any: a script that arrives late, after
     its sender has given up and somebody else has steered, finds it moved and changes nothing.
-    `journal` is the row of this act, which the script leaves in the state: so it is known later
-    whether an act whose answer was lost was done. 0 for a step that is not the act itself.
+    `journal` names the row of this act (`seckill.journal.mark`); the script leaves it in the state:
+    so it is known later whether an act whose answer was lost was done. "0" for a step that is not
+    the act itself.
     """
 
     activity_id: int
     actor: str
     version: int | None = None
-    journal: int = 0
+    journal: str = "0"
 
     def step(self, version: int | None) -> "Turn":
         """A step before the act, at this version."""
-        return replace(self, version=version, journal=0)
+        return replace(self, version=version, journal="0")
 
     def at(self, version: int) -> "Turn":
         """The act itself, after steps that led to this version."""
@@ -43,10 +44,10 @@ class Turn:
 
 @dataclass(frozen=True)
 class Seen:
-    """What Redis has of an activity: version 0 where it is not loaded, and the last act's row."""
+    """What Redis has of an activity: version 0 where it is not loaded, and the last act's mark."""
 
     version: int
-    journal: int
+    journal: str
 
 
 class ActScripts:
@@ -112,7 +113,7 @@ class ActScripts:
             ("SISMEMBER", self._lane.activities, str(activity_id)),
             ("HMGET", self._lane.activity(activity_id).state, "version", "journal"),
         )
-        return Seen(int(version or 0) if known else 0, int(journal or 0))
+        return Seen(int(version or 0) if known else 0, (journal or b"").decode())
 
 
 def fenced(why: str) -> Fenced:

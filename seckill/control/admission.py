@@ -43,7 +43,8 @@ def admit(client: "redis.Redis", lane: Lane) -> None:
         raise Fenced(str(refused)) from None
     if leading != claim:
         write_claim(client, lane, leading)
-    why = undecided(status, ends) or (lost_acts(status, acts) if status.loaded else "")
+    begun = status.loaded or bool(status.positions)
+    why = undecided(status, ends) or (lost_acts(status, acts) if begun else "")
     if why:
         raise Fenced(
             _(
@@ -68,7 +69,7 @@ def _lead(lane: Lane, run_id: str, claim: Claim) -> Claim:
             pass
         if row is not None and row.master == run_id and row.term == claim.term:
             return claim
-        return lease.lead(cursor, lane.list, run_id, claim)
+        return lease.lead(cursor, lane.list, run_id, claim, compares=True)
 
 
 def refuse_if_postgres_is_older(status: LaneStatus, lane: Lane) -> None:

@@ -25,8 +25,9 @@ from seckill.control.act_script import ActScripts, Seen, Turn, moved
 from seckill.errors import NoSuchActivity, RedisAway, Refused, VersionMoved
 from seckill.formats.outcomes import MAX_ID
 from seckill.lane.status import ActivityStatus
-from seckill.models import Activity, StockChange
+from seckill.models import Activity, Item, StockChange
 from seckill.postgres.through_django import postgres_errors
+from seckill.postgres.witness import is_lost, mark
 
 # What an act did: (version after it, old values, new values).
 Done = tuple[int, dict[str, Any], dict[str, Any]]
@@ -124,7 +125,7 @@ class Journal:
                 self._lock(entry, wait=not repeated)
                 for attempt in range(1, ATTEMPTS + 1):
                     seen = self._scripts.look(activity_id)
-                    self._settle(seen)
+                    self._settle(activity_id, seen)
                     entry.refresh_from_db()
                     if entry.state == StockChange.State.APPLIED:
                         return _act_of(entry, repeated=True)
@@ -132,7 +133,7 @@ class Journal:
                         raise UnderWay(_("the first call with this key was refused; try again"))
                     if expected_version not in (None, seen.version):
                         raise moved(activity_id, expected_version or 0, seen.version)
-                    turn = Turn(activity_id, self._actor, seen.version, entry.pk)
+                    turn = Turn(activity_id, self._actor, seen.version, mark(entry.pk, entry.at))
                     try:
                         entry.version, entry.old, entry.new = change(turn)
                         break
@@ -233,14 +234,21 @@ class Journal:
 
     def settle(self, activity_id: int) -> None:
         """Complete the row of the last act that Redis did. For whoever has everybody's turn."""
-        self._settle(self._scripts.look(activity_id))
+        self._settle(activity_id, self._scripts.look(activity_id))
 
-    def _settle(self, seen: Seen) -> None:
+    def _settle(self, activity_id: int, seen: Seen) -> None:
         """Complete the row of the last act that Redis did, if its end was not known.
 
-        Called with the turn: nobody else acts. The tables are made to say what Redis has.
+        Called with the turn: nobody else acts. The tables are made to say what Redis has; all of
+        it, where PostgreSQL came back older and has lost the row.
         """
-        entry = StockChange.objects.filter(pk=seen.journal, state=StockChange.State.STARTED).first()
+        with connection.cursor() as cursor:
+            lost = is_lost(cursor, seen.journal)
+        now = self._status(activity_id) if lost else None
+        if now is not None:
+            follow_redis(activity_id, now)
+            return
+        entry = _begun(seen.journal)
         status = self._status(entry.activity_id) if entry else None
         if entry is None or status is None:
             return
@@ -276,9 +284,18 @@ class Journal:
 
     def _may_be_done(self, entry: StockChange) -> bool:
         try:
-            return self._scripts.look(entry.activity_id).journal == entry.pk
+            return self._scripts.look(entry.activity_id).journal == mark(entry.pk, entry.at)
         except RedisAway:
             return True
+
+
+def _begun(named: str) -> StockChange | None:
+    """The row that Redis names, if its end is not known. Earlier versions left a number alone."""
+    number = named.partition(":")[0]
+    if not number:
+        return None
+    entry = StockChange.objects.filter(pk=int(number), state=StockChange.State.STARTED).first()
+    return entry if entry is not None and named in (mark(entry.pk, entry.at), number) else None
 
 
 def _note(entry: StockChange, state: str, reason: Exception) -> None:
@@ -325,6 +342,19 @@ def follow(activity_id: int, act: str, wanted: Mapping[str, Any], status: Activi
     if act == "configure":
         fields.update(row_fields(wanted))
     Activity.objects.filter(pk=activity_id).update(**fields)
+
+
+def follow_redis(activity_id: int, now: ActivityStatus) -> None:
+    """Make the tables say what Redis has: an older PostgreSQL has lost acts of operators too."""
+    row, _made = Activity.objects.get_or_create(pk=activity_id)
+    row.paused, row.finished = now.paused, now.over == "finished"
+    row.opens_at, row.closes_at = moment(now.opens_at_ms), moment(now.closes_at_ms)
+    row.user_limit, row.timeout_ms = now.user_limit, now.timeout_ms
+    row.save()
+    for item in now.items.values():
+        Item.objects.update_or_create(
+            activity_id=activity_id, item_id=item.item_id, defaults={"allocation": item.loaded}
+        )
 
 
 def allocate(activity_id: int, loaded: Mapping[int, int]) -> None:

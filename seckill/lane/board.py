@@ -24,6 +24,18 @@ def read(client: "redis.Redis", lane: Lane, source: str, partition: int, number:
     return bytearray(found.ljust(BOARD_STRING, b"\0"))
 
 
+def ends(client: "redis.Redis", lane: Lane) -> dict[str, int]:
+    """{source:partition: the offset after the last byte of its board}. Raises RedisAway."""
+    prefix = lane.board("", 0, 0).removesuffix(":0:0")
+    found: dict[str, int] = {}
+    with redis_errors():
+        for key in client.scan_iter(match=f"{prefix}*", count=1000):
+            place, _, number = key.decode().removeprefix(prefix).rpartition(":")
+            end = int(number) * BOARD_STRING + int(client.strlen(key))
+            found[place] = max(found.get(place, 0), end)
+    return found
+
+
 def accepted(
     client: "redis.Redis", lane: Lane, source: str, partition: int, below: int
 ) -> Iterator[int]:

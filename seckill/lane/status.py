@@ -91,6 +91,8 @@ class ActivityStatus:
     latency: Histogram
     total_latency: Histogram
     paused: bool = False
+    # The journal's row of the last act: see `seckill.witness.mark`.
+    journal: str = ""
 
     @property
     def success(self) -> int:
@@ -271,6 +273,7 @@ def _activity(
         total_expired_with_stock=total("expired_with_stock"),
         latency=_histogram(counters, since),
         total_latency=_histogram(counters, total),
+        journal=words.get("journal", ""),
     )
 
 

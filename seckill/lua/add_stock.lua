@@ -4,7 +4,7 @@
 -- KEYS[1] set  ids of the loaded activities   KEYS[2] hash lane   KEYS[3] hash state
 -- KEYS[4] hash stock   KEYS[5] hash loaded
 -- ARGV[1] activity id   ARGV[2] channel   ARGV[3] actor   ARGV[4] expected version, "" for any
--- ARGV[5] journal row of this act, "0" for none   ARGV[6...] item, units, item, units...
+-- ARGV[5] mark of this act's journal row, "0" for none   ARGV[6...] item, units, item, units...
 --
 -- For each item: left = left + n, loaded = loaded + n. `over` is cleared where it was sold_out; a
 -- finished activity stays finished.
@@ -21,6 +21,9 @@ local FIRST_PAIR = 6
 
 local refused = refusal({stock_key, loaded_key}, true)
 if refused then return refused end
+if is_torn({stock_key, loaded_key}) then
+  return {TORN}
+end
 local reply, writes, published = {0}, {}, {}
 for i = FIRST_PAIR, #ARGV, 2 do
   local item, units = ARGV[i], tonumber(ARGV[i + 1])

@@ -4,7 +4,7 @@
 -- KEYS[1] set  ids of the loaded activities   KEYS[2] hash lane   KEYS[3] hash state
 -- KEYS[4] hash buyers   KEYS[5] hash positions   KEYS[6] hash new buyers, as stage_buyers wrote them
 -- ARGV[1] activity id   ARGV[2] channel   ARGV[3] actor   ARGV[4] expected version, "" for any
--- ARGV[5] journal row of this act, "0" for none
+-- ARGV[5] mark of this act's journal row, "0" for none
 -- ARGV[6] what becomes of the buyers: "keep", "forget" them, or "count" from now on
 -- ARGV[7] token of new buyers, whose units come to those that are counted; "" for none
 -- ARGV[8...] field, value, field, value... of the state; "" removes the field

@@ -3,7 +3,7 @@
 --
 -- KEYS[1] set  ids of the loaded activities   KEYS[2] hash lane   KEYS[3] hash state
 -- ARGV[1] activity id   ARGV[2] channel   ARGV[3] actor   ARGV[4] expected version, "" for any
--- ARGV[5] journal row of this act, "0" for none   ARGV[6] "pause" or "resume"
+-- ARGV[5] mark of this act's journal row, "0" for none   ARGV[6] "pause" or "resume"
 --
 -- Returns {version, paused before, 1 or 0}, or what include/act.lua answers.
 -- Repeating it leaves the activity as it is and counts the version up. Runs on a full Redis too.

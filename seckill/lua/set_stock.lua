@@ -4,7 +4,7 @@
 -- KEYS[1] set  ids of the loaded activities   KEYS[2] hash lane   KEYS[3] hash state
 -- KEYS[4] hash stock   KEYS[5] hash loaded   KEYS[6] hash stats
 -- ARGV[1] activity id   ARGV[2] channel   ARGV[3] actor   ARGV[4] expected version, "" for any
--- ARGV[5] journal row of this act, "0" for none   ARGV[6...] item, units, item, units...
+-- ARGV[5] mark of this act's journal row, "0" for none   ARGV[6...] item, units, item, units...
 --
 -- For each item: loaded = sold + n, left = n. Statistics start again from a baseline; `over` is
 -- cleared, or set to sold_out where no unit of any item is left.
@@ -21,7 +21,7 @@ local FIRST_PAIR = 6
 local refused = missing_right('SADD', activities_key, activity_id)
   or refusal({stock_key, loaded_key, stats_key}, false)
 if refused then return refused end
-if registered and redis.call('EXISTS', stock_key) == 0 then
+if is_torn({stock_key, loaded_key}) then
   return {TORN}
 end
 local reply, stock, published = {0}, {}, {}

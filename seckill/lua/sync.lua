@@ -4,7 +4,7 @@
 -- KEYS[1] set  ids of the loaded activities   KEYS[2] hash lane   KEYS[3] hash state
 -- KEYS[4] hash stock   KEYS[5] hash loaded
 -- ARGV[1] activity id   ARGV[2] channel   ARGV[3] actor   ARGV[4] version when `sold` was counted
--- ARGV[5] journal row of this act, "0" for none
+-- ARGV[5] mark of this act's journal row, "0" for none
 -- ARGV[6...] four for each item: item, allocation, sold as counted, loaded - left when counted
 --
 -- What was sold since the count is what loaded - left has grown by, so this works in mid-sale.
@@ -21,7 +21,7 @@ local FIRST_ITEM, FIELDS = 6, 4
 local refused = missing_right('SADD', activities_key, activity_id)
   or refusal({stock_key, loaded_key}, false)
 if refused then return refused end
-if registered and redis.call('EXISTS', stock_key) == 0 then
+if is_torn({stock_key, loaded_key}) then
   return {TORN}
 end
 local reply, total = {0}, 0

@@ -53,11 +53,13 @@ def connect(dsn: str, connect_timeout_s: int, answer_limit_s: float) -> psycopg.
 
 
 def limit(connection: psycopg.Connection, seconds: float) -> None:
-    """Bound each statement and each wait for a lock in this transaction."""
+    """Bound each statement and each wait for a lock in this transaction.
+
+    A lock's wait ends first: so it is told apart from a PostgreSQL that does not answer.
+    """
     connection.execute(
-        "SELECT set_config('statement_timeout', %(ms)s, true),"
-        " set_config('lock_timeout', %(ms)s, true)",
-        {"ms": str(round(seconds * 1000))},
+        "SELECT set_config('statement_timeout', %s, true), set_config('lock_timeout', %s, true)",
+        (str(round(seconds * 1000)), str(round(seconds * 500))),
     )
 
 

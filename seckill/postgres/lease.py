@@ -171,13 +171,16 @@ def lead(
     *,
     holder: str = "",
     repairing: bool = False,
+    compares: bool = False,
     lease_s: float = LEASE_S,
 ) -> Claim:
     """Have the Redis of this process id lead the lane, and renew the holder's lease on it.
 
     Called in a transaction of its own, which the caller commits. Returns what Redis has to say of
     itself from then on: where that is not what it says, the caller writes it (`claim_lane.lua`).
-    `repairing`: for a recovery, which may lead with a Redis that has lost the lane.
+    `repairing`: for a recovery, which may lead with a Redis that has lost the lane. `compares`: the
+    caller looks whether this Redis is older than the sale before anything is done with it; who does
+    not leads only with a Redis of the last term: an old master would come back with what it has.
     Raises NotLeading while somebody may still decide on another Redis, and what `compare` raises.
     """
     cursor.execute(LOCK, (lane,))
@@ -191,6 +194,8 @@ def lead(
         row = LaneRow(claim.identity or str(uuid.uuid4()), claim.generation, run_id, claim.term + 1)
         cursor.execute(MAKE, (lane, row.identity, row.generation, row.master, row.term))
     elif row.master != run_id or (repairing and claim.term > row.term):
+        if claim.term < row.term and not (compares or repairing):
+            raise NotLeading("another Redis has led it since: this one is an old master")
         row = _take_over(cursor, lane, row, run_id, holder, claim.term)
     if holder:
         cursor.execute(RENEW, (holder, lane, run_id, lease_s))

@@ -2,11 +2,12 @@
 
 Owns the comparison that finds a Redis which went back: a stored record that it has not decided, an
 operator's act that it does not know, a part of it that is missing. And the other way: a PostgreSQL
-that has lost what it had stored. Reads only. No Django: consumers use it too.
+that has lost what it had stored, or an act. Reads only. No Django: consumers use it too.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from seckill.lane.keys import position_field
@@ -37,6 +38,8 @@ WHERE NOT EXISTS (
     AND r."offset" = s.following - 1)
 ORDER BY 1, 2 LIMIT 1
 """
+JOURNAL = "SELECT id, at FROM seckill_stockchange WHERE id = ANY(%s)"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 ACTS = """
 SELECT a.id, a.paused, a.finished, a.opens_at, a.closes_at, a.user_limit, a.timeout_ms,
     (SELECT max(version) FROM seckill_stockchange AS c
@@ -81,6 +84,38 @@ def lost_rows(cursor: Cursor, stored: Mapping[str, int]) -> str:
     if gone is None:
         return ""
     return f"record {gone[0]}:{gone[1]}:{gone[2] - 1} was stored, and is not there any more"
+
+
+def mark(number: int, at: datetime) -> str:
+    """A row of the journal as Redis names it. A PostgreSQL that comes back older gives the number
+    alone again.
+    """
+    return f"{number}:{(at - EPOCH) // timedelta(microseconds=1)}"
+
+
+def is_lost(cursor: Cursor, named: str) -> bool:
+    """Whether a row of the journal that Redis names is not there any more.
+
+    It was committed before Redis heard of it. Earlier versions named it by its number alone, and
+    nothing can be said of that.
+    """
+    number, _, at = named.partition(":")
+    if not at:
+        return False
+    cursor.execute(JOURNAL, ([int(number)],))
+    found = cursor.fetchone()
+    return found is None or mark(*found) != named
+
+
+def lost_entries(cursor: Cursor, lane: LaneStatus) -> str:
+    """Which act that Redis has done the journal does not know any more, in words; "" none."""
+    for number, activity in lane.activities.items():
+        if is_lost(cursor, activity.journal):
+            return (
+                f"the journal had a row of the last act in activity {number} (version "
+                f"{activity.version}), and has it not any more"
+            )
+    return ""
 
 
 def steered(cursor: Cursor) -> dict[int, Steered]:

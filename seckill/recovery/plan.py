@@ -21,7 +21,7 @@ from seckill.models import Activity, Item, StockChange
 from seckill.postgres import lease, sold
 from seckill.postgres.claims import claim_of_lane
 from seckill.postgres.through_django import snapshot
-from seckill.postgres.witness import last_rows, lost_rows
+from seckill.postgres.witness import last_rows, lost_entries, lost_rows
 from seckill.recovery import restore
 
 # The state of an activity of which nothing is left.
@@ -116,6 +116,7 @@ def postgres_state(client: "redis.Redis", lane: Lane) -> PostgresState:
         with connection.cursor() as cursor:
             row = lease.read(cursor, lane.list)
             gone = lost_rows(cursor, status.stored) if status.stored else ""
+            gone = gone or lost_entries(cursor, status)
     older = ""
     claim = claim_of_lane(status)
     if claim.identity and row is None:

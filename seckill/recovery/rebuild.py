@@ -21,7 +21,7 @@ from seckill.audit.verdict import write_last_audit
 from seckill.broker.reader import TopicReader
 from seckill.control import buyers
 from seckill.control.act_script import ActScripts
-from seckill.control.journal import Journal, moment
+from seckill.control.journal import Journal, follow_redis
 from seckill.dead_letters import records as dead_records
 from seckill.dead_letters.from_redis import adopt
 from seckill.dead_letters.records import Dead
@@ -30,7 +30,7 @@ from seckill.lane import board
 from seckill.lane.client import redis_errors, run_script
 from seckill.lane.fence import RECOVERING, FenceToken, fence, lift, new_token
 from seckill.lane.keys import Lane
-from seckill.lane.status import LaneStatus, read_lane
+from seckill.lane.status import read_lane
 from seckill.models import Activity, Item, StockChange
 from seckill.postgres import lease, sold
 from seckill.postgres.claims import claim_of_lane
@@ -135,25 +135,10 @@ def _restore(
     restored = restore.store_missing(client, lane, status, topic)
     say(f"restored from the topic: the rows of {restored:,} accepted requests")
     if state.older:
-        _follow_redis(status)
+        for number, now in status.activities.items():
+            follow_redis(number, now)
         say("PostgreSQL is older: stock and rules of activities are what Redis says")
     return restored
-
-
-def _follow_redis(status: LaneStatus) -> None:
-    """An older PostgreSQL has lost acts of operators too: what they did stands in Redis."""
-    for number, now in status.activities.items():
-        row, _made = Activity.objects.get_or_create(pk=number)
-        row.paused, row.finished = now.paused, now.over == "finished"
-        row.opens_at, row.closes_at = moment(now.opens_at_ms), moment(now.closes_at_ms)
-        row.user_limit, row.timeout_ms = now.user_limit, now.timeout_ms
-        row.save()
-        for item in now.items.values():
-            Item.objects.update_or_create(
-                activity_id=number,
-                item_id=item.item_id,
-                defaults={"allocation": item.loaded},
-            )
 
 
 @contextmanager

@@ -71,10 +71,12 @@ def recorded(source: str, partition: int) -> Iterator[int]:
 def find_missing(client: "redis.Redis", lane: Lane, status: LaneStatus) -> Missing:
     """Which accepted requests have no record. `sold.stage` comes first, in one transaction.
 
+    The board ends where a partition stands; where the position itself is lost, its own end counts.
     Raises RedisAway.
     """
     missing = Missing()
-    for place, position in status.positions.items():
+    for place, end in board.ends(client, lane).items():
+        position = status.positions.get(place, end)
         source, _, number = place.rpartition(":")
         partition = int(number)
         accepted = board.accepted(client, lane, source, partition, position)

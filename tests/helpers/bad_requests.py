@@ -3,11 +3,7 @@
 import json
 from typing import Any
 
-from seckill.formats.outcomes import (
-    MAX_ITEMS,
-    MAX_QUANTITY,
-    MAX_REQUEST_ID,
-)
+from seckill.formats.outcomes import MAX_ITEMS, MAX_QUANTITY, MAX_REQUEST_ID
 
 GOOD = {"user_id": 564, "items": {"1001": 2, "1002": 1}, "request_initiation_time": 1795448539792}
 

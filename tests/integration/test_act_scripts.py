@@ -191,13 +191,13 @@ class TestWhatItMeans:
             scripts.run("add_stock", self.TURN, [KEYS.stock, KEYS.loaded], list(wanted))
 
     def test_a_look(self, redis_client: "redis.Redis", scripts: ActScripts) -> None:
-        assert scripts.look(1) == Seen(1, 0)
-        version, before = scripts.run("finish", Turn(1, "olga", 1, journal=12), [])
+        assert scripts.look(1) == Seen(1, "")
+        version, before = scripts.run("finish", Turn(1, "olga", 1, journal="12"), [])
         assert (version, before) == (2, b"")
-        assert scripts.look(1) == Seen(2, 12)
+        assert scripts.look(1) == Seen(2, "12")
         redis_client.srem(LANE.activities, "1")
-        assert scripts.look(1) == Seen(0, 12)
-        assert scripts.look(2) == Seen(0, 0)
+        assert scripts.look(1) == Seen(0, "12")
+        assert scripts.look(2) == Seen(0, "")
 
 
 @pytest.fixture

@@ -13,13 +13,7 @@ from django.db import connection
 
 from devstack.endpoints import Endpoints
 from seckill.audit.audit import CannotCheck, Report, audit
-from seckill.audit.checks import (
-    FOUNDATIONS,
-    NEVER_DROPPED,
-    NEVER_LOST,
-    NEVER_OVERSOLD,
-    NEVER_TWICE,
-)
+from seckill.audit.checks import FOUNDATIONS, NEVER_DROPPED, NEVER_LOST, NEVER_OVERSOLD, NEVER_TWICE
 from seckill.audit.verdict import read_last_audit
 from seckill.audit.watch import Watch
 from seckill.consumer.batch import encode

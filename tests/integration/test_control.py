@@ -10,7 +10,7 @@ import redis
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from seckill.audit.audit import audit
+from seckill.audit import audit
 from seckill.control.control import Control
 from seckill.errors import Fenced, NoSuchActivity, RedisAway, Refused
 from seckill.formats.outcomes import MAX_ID, MAX_UNITS
@@ -19,6 +19,7 @@ from seckill.lane.keys import CONTROL_CHANNEL, Lane
 from seckill.lane.status import LaneStatus
 from seckill.models import Activity, Item, Record, StockChange
 from seckill.models import Lane as LaneRow
+from seckill.postgres.witness import mark
 from seckill.recovery.rebuild import recover
 from tests.helpers.sale import SOURCE, body, buyers_of, everything, holds_no_sale, stock, waiting
 from tests.helpers.shop import LANE, Busy, Shop
@@ -265,7 +266,8 @@ class TestSync:
             assert act.old == act.new == {"1001": 5, "1002": 0}
             after = everything(shop.client)
             assert int(after[state].pop(b"version")) == version
-            assert int(after[state].pop(b"journal")) == act.journal_id
+            named = after[state].pop(b"journal").decode()
+            assert named == mark(act.journal_id, StockChange.objects.get(pk=act.journal_id).at)
             steady = {k: v for k, v in before[state].items() if k not in (b"version", b"journal")}
             assert after == {**before, state: steady}
         shop.clean()
@@ -486,7 +488,7 @@ class TestJournal:
         assert shop.item() == (30, 31)
         assert Item.objects.get().allocation == 10
         assert StockChange.objects.latest("id").state == "started"
-        report = audit(shop.client, Lane())
+        report = audit(shop.client)
         assert not report.clean
         assert "cut off" in report.findings[0].act
         assert any("journal" in note for note in report.notes)

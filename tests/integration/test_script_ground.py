@@ -20,6 +20,7 @@ from seckill.formats.outcomes import Outcome
 from seckill.lane.client import connect, run_script
 from seckill.lane.keys import BOARD_STRING, CONTROL_CHANNEL, Lane
 from seckill.lane.status import read_lane
+from seckill.models import Item
 from seckill.monitoring.fitness import missing_rights
 from seckill.postgres.lease import Claim
 from tests.helpers.sale import (
@@ -219,17 +220,39 @@ class TestTorn:
         assert (reply.status, "TORN" in reply.why) == (Status.FENCED, True)
 
     @pytest.mark.django_db(transaction=True)
-    @pytest.mark.parametrize("missing", ["state", "stock"])
+    @pytest.mark.parametrize("missing", ["state", "stock", "loaded"])
     def test_no_act_patches_it(
         self, redis_client: "redis.Redis", pg_dsn: str, missing: str
     ) -> None:
-        """A set_stock would open the sale again, without the limit that it had."""
+        """A set_stock would open the sale again, without the limit that it had; what is counted as
+        loaded from nothing would become the allocation.
+        """
         control = Control(redis_client, "olga", LANE)
         control.set_stock(1, {1001: 20})
         redis_client.delete(getattr(KEYS, missing))
-        with pytest.raises(Fenced, match="recover"):
-            control.set_stock(1, {1001: 20})
+        for act in (
+            lambda: control.set_stock(1, {1001: 20}),
+            lambda: control.add_stock(1, {1001: 1}),
+            lambda: control.sync_from_db(1),
+        ):
+            with pytest.raises(Fenced, match="recover"):
+                act()
         assert not redis_client.exists(getattr(KEYS, missing))
+        assert Item.objects.get().allocation == 20
+
+    @pytest.mark.django_db(transaction=True)
+    def test_no_act_brings_the_registry_back(
+        self, engine: Engine, redis_client: "redis.Redis", pg_dsn: str
+    ) -> None:
+        """What is sold would count twice, once in the records and once in what is left of Redis."""
+        control = Control(redis_client, "olga", LANE)
+        control.set_stock(1, {1001: 20})
+        engine.decide([batch([body(1)])])
+        redis_client.delete(LANE.activities)
+        with pytest.raises(Fenced, match="was put on sale, and Redis does not hold it"):
+            control.set_stock(1, {1001: 5})
+        assert not redis_client.exists(LANE.activities)
+        assert Item.objects.get().allocation == 20
 
     def test_a_mark_is_kept_where_buyers_are_counted(self, redis_client: "redis.Redis") -> None:
         put_on_sale(redis_client, {1001: 20}, user_limit=1)
@@ -303,9 +326,7 @@ class TestClock:
         put_on_sale(redis_client, {1001: 20}, timeout=5_000)
         before = everything(redis_client)
         real = now_ms()
-        monkeypatch.setattr(
-            "seckill.consumer.engine.time.time_ns", lambda: (real + wrong_by) * 1_000_000
-        )
+        monkeypatch.setattr("seckill.engine.time.time_ns", lambda: (real + wrong_by) * 1_000_000)
         reply = engine.decide([batch([body(1)])])[0]
         assert reply.status is Status.CLOCK
         assert ("behind" if wrong_by > 0 else "ahead of") in reply.why

@@ -8,15 +8,16 @@ PostgreSQL, and not by what buyers were told, as long as PostgreSQL answers thos
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 import redis
 
 from devstack.endpoints import Endpoints
-from seckill.audit.audit import audit
+from seckill.audit import audit
 from seckill.audit.checks import FOUNDATIONS, NEVER_LOST
 from seckill.broker import Position
 from seckill.consumer import lease_keeper
-from seckill.consumer.engine import Engine
+from seckill.consumer.engine import Engine, Status
 from seckill.consumer.guard import Guard
 from seckill.control.control import Control
 from seckill.dead_letters.records import Kind
@@ -31,6 +32,7 @@ from seckill.models import DeadRecord, Lease, Record
 from seckill.models import Lane as LaneRow
 from seckill.postgres.lease import NotLeading
 from seckill.process.shutdown import Shutdown
+from seckill.recovery.rebuild import recover
 from tests.conftest import wait_until
 from tests.helpers.sale import SOURCE, batch, body
 from tests.helpers.servers import own_valkey, promote
@@ -121,8 +123,8 @@ def test_the_one_that_was_promoted_waits_for_the_lease_of_the_other(sides: list[
         Control(new.client, "olga", LANE).add_stock(1, {1001: 1})
     # The old one goes on, and nothing is wrong.
     old.store()
-    assert audit(old.client, LANE).clean
-    findings = audit(new.client, LANE).findings
+    assert audit(old.client).clean
+    findings = audit(new.client).findings
     assert FOUNDATIONS in {f.invariant for f in findings}
 
 
@@ -171,7 +173,7 @@ def test_in_an_overlap_nothing_is_oversold_in_postgresql_and_each_order_is_named
     assert Record.objects.count() == 100
     named = DeadRecord.objects.filter(kind=Kind.OVERLAP)
     assert sorted(named.values_list("offset", flat=True)) == list(range(20, 100))
-    report = audit(new.client, LANE)
+    report = audit(new.client)
     assert {f.invariant for f in report.findings} == {NEVER_LOST}
     assert report.findings[0].culprit == "80 orders"
     # The group's commits tell even a consumer without PostgreSQL that another one leads.
@@ -181,7 +183,7 @@ def test_in_an_overlap_nothing_is_oversold_in_postgresql_and_each_order_is_named
         old.buy(100, 1, 0)
     # A person has told the buyers.
     DeadRecord.objects.filter(kind=Kind.OVERLAP).update(dismissed_at="2026-01-01T00:00:00Z")
-    assert audit(new.client, LANE).clean
+    assert audit(new.client).clean
 
 
 def test_a_takeover_after_a_stop_is_at_once(sides: list[Side]) -> None:
@@ -216,18 +218,76 @@ def test_a_restart_of_redis_is_a_new_term_and_costs_no_wait(
         side.close()
 
 
-def test_a_log_worker_alone_leads_a_redis_that_has_started_again(
+def test_a_log_worker_alone_stores_from_a_redis_that_has_started_again(
     redis_client: "redis.Redis", stack: Endpoints, pg_dsn: str, commits: dict[int, Position]
 ) -> None:
     Control(redis_client, "olga", LANE).set_stock(1, {1001: 100})
     side = Side(stack.redis_url, pg_dsn, "consumer-a", commits)
     side.buy(0, 5, 0)
     side.guard.close()
-    LaneRow.objects.update(master="the process of before", term=5)
+    LaneRow.objects.update(master="the process of before")
     side.store()
     assert Record.objects.count() == 5
-    assert (read_lane(redis_client, LANE).term, LaneRow.objects.get().term) == (6, 6)
     side.close()
+
+
+def test_an_old_master_does_not_come_back_by_itself(sides: list[Side]) -> None:
+    """Its consumer was stopped, and wakes up when nobody decides on the new one any more: neither
+    it nor its log worker leads again with what was sold elsewhere since.
+    """
+    old, new = sides
+    assert old.buy(20, 30, 0) == 30
+    Lease.objects.all().delete()
+    assert new.buy(0, 80, 1) == 80
+    new.commit(1, 80)
+    new.store()
+    new.guard.close()
+    old.guard._keeper.run_once()
+    assert "old master" in old.guard.problem
+    with pytest.raises(NotLeading, match="old master"):
+        old.store()
+    assert DeadRecord.objects.filter(kind=Kind.OVERLAP).count() == 30
+    with pytest.raises(NotLeading):
+        old.buy(50, 1, 0)
+    [reply] = old.engine.decide([batch([body(1)], 50)])
+    assert (reply.status, "REWOUND" in reply.why) == (Status.FENCED, True)
+    assert Record.objects.count() == 100
+
+
+def test_nobody_takes_over_while_records_of_the_one_before_are_being_stored(
+    sides: list[Side], pg_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log worker is slow, or stopped, in its transaction: PostgreSQL is not away for that."""
+    monkeypatch.setattr(lease_keeper, "ANSWER_S", 1)
+    old, new = sides
+    assert old.buy(20, 30, 0) == 30
+    old.guard.close()
+    with psycopg.connect(pg_dsn) as storing:
+        storing.execute("SELECT 1 FROM seckill_lane FOR SHARE")
+        with pytest.raises(NotLeading, match="is being stored"):
+            new.buy(0, 80, 1)
+    assert read_lane(new.client, LANE).positions == {f"{SOURCE}:0": 20}
+    assert new.buy(0, 80, 1) == 80
+
+
+def test_a_consumer_of_an_empty_redis_holds_up_no_recovery(sides: list[Side], pg_dsn: str) -> None:
+    """Its address leads to a Redis that came back with nothing: nobody decides on the one
+    before.
+    """
+    old, new = sides
+    assert old.buy(20, 10, 0) == 10
+    old.store()
+    new.client.flushall()
+    old.guard._client = new.client
+    engine = Engine(new.url, LANE, guard=old.guard)
+    assert engine.decide([batch([body(1)], 0, partition=1)])[0].status is Status.NOT_LOADED
+    old.guard._keeper.run_once()
+    assert not Lease.objects.exists()
+    assert recover(new.client, LANE, SOURCE, [0, 1], "test", lambda line: None).lifted
+    again = batch([body(1)], 0, partition=1)
+    again.generation = read_lane(new.client, LANE).generation
+    assert engine.decide([again])[0].count(Outcome.ACCEPTED) == 1
+    engine.close()
 
 
 def test_without_postgresql_the_sale_goes_on(

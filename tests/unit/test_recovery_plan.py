@@ -6,14 +6,7 @@ from typing import Any
 import pytest
 
 from seckill.lane.status import Fence, LaneStatus
-from seckill.recovery.plan import (
-    ActivityPlan,
-    ItemPlan,
-    PartitionPlan,
-    Plan,
-    _changes,
-    _partitions,
-)
+from seckill.recovery.plan import ActivityPlan, ItemPlan, PartitionPlan, Plan, _changes, _partitions
 from tests.helpers.figures import activity
 
 LANE = LaneStatus(

@@ -1,7 +1,7 @@
 -- What every act of an operator shares.
 -- KEYS[1] set  ids of the loaded activities   KEYS[2] hash  lane   KEYS[3] hash  state
 -- ARGV[1] activity id   ARGV[2] channel   ARGV[3] actor   ARGV[4] expected version, "" for any
--- ARGV[5] journal row of this act, "0" for none
+-- ARGV[5] mark of this act's journal row (seckill/witness.py), "0" for none
 -- Without any change it answers {-1} not loaded | {-2, version} it has moved | {-5, why} the lane is
 -- fenced | {-6} registered, and a part of it is missing.
 local activities_key, lane_key, state_key = KEYS[1], KEYS[2], KEYS[3]
@@ -33,6 +33,15 @@ local function refusal(keys, needs_activity)
     if missing then return missing end
   end
   return missing_right('HSET', state_key, 'f', 'v') or missing_right('HDEL', state_key, 'f')
+end
+
+-- Whether a hash of an activity that is loaded is missing: what there is of it would become the
+-- allocation.
+local function is_torn(keys)
+  for _, key in ipairs(keys) do
+    if registered and redis.call('EXISTS', key) == 0 then return true end
+  end
+  return false
 end
 
 -- The end of an act: its journal row, its version, and its publication. Returns the version. Nobody

@@ -3,15 +3,7 @@
 from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 
-from seckill.web.admin import (
-    activities,
-    api_keys,
-    dead_records,
-    inventory,
-    journal,
-    orders,
-    people,
-)
+from seckill.web.admin import activities, api_keys, dead_records, inventory, journal, orders, people
 
 __all__ = ["activities", "api_keys", "dead_records", "inventory", "journal", "orders", "people"]
 

@@ -10,14 +10,7 @@ from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
 from seckill.models import Activity, Item, StockChange
 from tests.helpers import sale
-from tests.integration.web.pages import (
-    ACTIVITIES,
-    INVENTORY,
-    confirm,
-    messages,
-    sell,
-    text,
-)
+from tests.integration.web.pages import ACTIVITIES, INVENTORY, confirm, messages, sell, text
 
 pytestmark = pytest.mark.django_db
 

@@ -10,13 +10,7 @@ from django.urls import reverse
 
 from seckill.models import Activity, Item, Record
 from seckill.web.shared.paginator import MAX_ROWS
-from tests.integration.web.pages import (
-    ORDERS,
-    SOURCE,
-    rows,
-    seed,
-    text,
-)
+from tests.integration.web.pages import ORDERS, SOURCE, rows, seed, text
 
 pytestmark = pytest.mark.django_db
 

@@ -14,9 +14,7 @@ from seckill.formats.outcomes import MAX_ID, MAX_UNITS
 from seckill.lane.keys import Lane
 from seckill.models import Activity, StockChange
 from tests.helpers import sale
-from tests.integration.web.pages import (
-    STEERING,
-)
+from tests.integration.web.pages import STEERING
 
 pytestmark = pytest.mark.django_db
 

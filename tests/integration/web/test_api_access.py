@@ -9,11 +9,7 @@ from django.test import Client
 from django.utils import timezone
 
 from seckill.models import ApiKey, StockChange
-from tests.integration.web.pages import (
-    STEERING,
-    member,
-    state,
-)
+from tests.integration.web.pages import STEERING, member, state
 
 pytestmark = pytest.mark.django_db
 

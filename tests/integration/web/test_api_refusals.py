@@ -12,12 +12,7 @@ from hypothesis import strategies as st
 
 from seckill.models import Activity, Item
 from tests.helpers import sale
-from tests.integration.web.pages import (
-    DEAD_REDIS,
-    STEERING,
-    member,
-    state,
-)
+from tests.integration.web.pages import DEAD_REDIS, STEERING, member, state
 
 pytestmark = pytest.mark.django_db
 

@@ -1,0 +1,65 @@
+"""What the search runs on: two Valkeys of its own, the session's PostgreSQL, and a driver."""
+
+import logging
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from django.db import connection
+from psycopg.conninfo import make_conninfo
+
+from devstack.endpoints import Endpoints
+from tests.helpers.sale import new_source
+from tests.search.driver import Driver
+from tests.search.servers import ROLE, ROLE_SQL, Keys, Tables, own_valkeys
+from tests.search.wires import hold_open_transactions
+
+
+@pytest.fixture(scope="session")
+def valkeys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Keys]]:
+    """Two servers."""
+    with own_valkeys(tmp_path_factory.mktemp("valkeys")) as urls:
+        yield [Keys(url) for url in urls]
+
+
+@pytest.fixture(scope="session")
+def fast_postgres(stack: Endpoints) -> Iterator[None]:
+    """The session's PostgreSQL without the waits that keep it safe in a loss of power."""
+    with psycopg.connect(stack.pg_dsn, autocommit=True) as admin:
+        admin.execute(ROLE_SQL)
+        admin.execute("ALTER SYSTEM SET fsync = off")
+        # It locks tables when it likes: nothing here may depend on that.
+        admin.execute("ALTER SYSTEM SET autovacuum = off")
+        admin.execute("SELECT pg_reload_conf()")
+        yield
+        admin.execute("ALTER SYSTEM RESET fsync")
+        admin.execute("ALTER SYSTEM RESET autovacuum")
+        admin.execute("SELECT pg_reload_conf()")
+
+
+@pytest.fixture
+def driver(
+    valkeys: list[Keys], fast_postgres: None, pg_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Driver]:
+    """The product's parts, in empty services."""
+    # Nobody else moves while one part waits: what is not there now never comes.
+    monkeypatch.setattr("seckill.audit.audit.BETWEEN_LOOKS_S", 0.0)
+    monkeypatch.setattr("seckill.recovery.rebuild.STORING_LIMIT_S", 0.03)
+    # A wait for a lock is as long as the role says, and leases are renewed by turns.
+    for module in ("guard", "lease_keeper"):
+        monkeypatch.setattr(f"seckill.{module}.limit", lambda connection, seconds: None)
+    monkeypatch.setattr("seckill.lease_keeper.LeaseKeeper._start", lambda keeper: None)
+    hold_open_transactions(monkeypatch.setattr)
+    dsn = make_conninfo(pg_dsn, user=ROLE, password=ROLE)
+    before = dict(connection.settings_dict)
+    connection.close()
+    connection.settings_dict.update(USER=ROLE, PASSWORD=ROLE)
+    tables = Tables(dsn)
+    driver = Driver(valkeys, tables, dsn, new_source())
+    logging.disable(logging.CRITICAL)
+    yield driver
+    logging.disable(logging.NOTSET)
+    driver.close()
+    tables.close()
+    connection.close()
+    connection.settings_dict.update(USER=before["USER"], PASSWORD=before["PASSWORD"])
