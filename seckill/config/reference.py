@@ -31,7 +31,8 @@ The first layer that has a value wins:
 The flag is the parameter's name with dashes. The environment variable is `{ENV_PREFIX}` and the
 name in capitals. One variable sets the parameter in every section that has it. An empty value in
 the file is no value. An unknown key and an unknown `{ENV_PREFIX}` variable are errors, and the
-message suggests the nearest name. No message shows any part of a password.
+message suggests the nearest name. Variables that Kubernetes injects for a service are not taken for
+ours. No message shows any part of a password.
 """
 BETWEEN = """\
 

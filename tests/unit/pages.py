@@ -119,14 +119,33 @@ def wrong_commands(text: str) -> list[str]:
     return wrong
 
 
+def unknown_flags(text: str) -> list[str]:
+    """Flags that stand alone in backticks, and that no command of ours knows."""
+    alone = [FLAG.match(inside) for inside in INLINE.findall(text)]
+    return [flag[0] for flag in alone if flag and flag[0] not in _all_flags()]
+
+
+@cache
+def _all_flags() -> frozenset[str]:
+    known: set[str] = set()
+    for name in _ours():
+        known |= _flags(_parser(name))
+        for subcommands in _subcommands(_parser(name)):
+            known = known.union(*map(_flags, subcommands.values()))
+    return frozenset(known)
+
+
+def _ours() -> set[str]:
+    return {name for name, app in get_commands().items() if app.split(".")[0] in FOLDERS}
+
+
 def _calls(lines: list[str]) -> Iterator[tuple[str, str, str]]:
     """(line, command, the rest) of each call of a command in lines of code."""
-    ours = {name for name, app in get_commands().items() if app.split(".")[0] in FOLDERS}
     for line in lines:
         for called in re.finditer(r"manage\.py +([a-z_]+)([^&|;]*)", line):
             yield line, called[1], called[2].split("manage.py")[0]
         name, _, rest = line.partition(" ")
-        if name in ours and "--" in rest:
+        if name in _ours() and "--" in rest:
             yield line, name, rest
 
 

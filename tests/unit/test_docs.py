@@ -1,16 +1,19 @@
 """The pages are true in what can be checked: links, paths, tests, commands and their flags."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from seckill.config.layers import BASE_DIR
 from tests.unit.pages import (
+    FOLDERS,
     anchors,
     broken_links,
     code,
     missing_paths,
     missing_tests,
+    unknown_flags,
     wrong_commands,
     wrong_targets,
 )
@@ -33,7 +36,8 @@ class TestPages:
         assert missing_tests(page.read_text(encoding="utf-8")) == []
 
     def test_every_command_and_flag_is_known(self, page: Path) -> None:
-        assert wrong_commands(page.read_text(encoding="utf-8")) == []
+        text = page.read_text(encoding="utf-8")
+        assert wrong_commands(text) + unknown_flags(text) == []
 
     def test_every_target_of_make_is_known(self, page: Path) -> None:
         assert wrong_targets(page.read_text(encoding="utf-8")) == []
@@ -44,6 +48,21 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
     docs = [page.relative_to(BASE_DIR).as_posix() for page in PAGES if page.name[:6] != "README"]
     assert len(docs) > 15
     assert [page for page in docs if f"]({page})" not in readme] == []
+
+
+def test_every_page_that_the_code_names_is_there() -> None:
+    named = {
+        (file.relative_to(BASE_DIR).as_posix(), *link.partition("#")[::2])
+        for folder in FOLDERS
+        for file in (BASE_DIR / folder).rglob("*.*")
+        if file.suffix in (".py", ".lua", ".yml", ".html", ".toml")
+        for link in re.findall(r"\bdocs/[\w-]+\.md(?:#[\w-]+)?", file.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 20
+    for file, page, anchor in sorted(named):
+        assert (BASE_DIR / page).exists(), f"{file}: {page}"
+        known = anchors((BASE_DIR / page).read_text(encoding="utf-8"))
+        assert not anchor or anchor in known, f"{file}: {page}#{anchor}"
 
 
 class TestTheChecksCanFail:
@@ -87,6 +106,10 @@ class TestTheChecksCanFail:
             "dead_letters has no --records",
             "pause has no --now",
         ]
+
+    def test_flags_that_stand_alone(self) -> None:
+        text = "`--drain-limit 60` `--records` `--none` `st run --none`"
+        assert unknown_flags(text) == ["--none"]
 
     def test_targets_of_make(self) -> None:
         assert wrong_targets(
