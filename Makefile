@@ -9,9 +9,9 @@ SERVICE_TESTS = $(addprefix tests/integration/test_,script.py script_fence.py sc
 	storage_conflicts.py log_worker.py recovery.py guard.py late_arrivals.py older_postgres.py audit.py metrics.py \
 	workers.py consumer_recovery.py commands.py fitness.py)
 
-.PHONY: help setup run demo test test-browser test-services messages unit lint faults search mutants rules lock clean
+.PHONY: help setup run demo test test-browser test-services messages config-reference unit lint faults search mutants rules lock clean
 help:            ## this list
-	@grep -E "^[a-z-]+:.*##" Makefile | sed -E "s/:[^#]*##/\t/" | expand -t 14
+	@grep -E "^[a-z-]+:.*##" Makefile | sed -E "s/:[^#]*##/\t/" | expand -t 18
 
 setup:           ## virtual environment with the locked dependencies
 	@$(PYTHON) devstack/bootstrap.py
@@ -73,6 +73,9 @@ messages: setup  ## texts into the Chinese catalogue (needs gettext), and the ca
 		--no-obsolete --no-wrap --no-location -i .venv -i tests
 	@$(PY) -c "import polib; f = 'seckill/locale/zh_Hans/LC_MESSAGES/django.'; \
 		polib.pofile(f + 'po').save_as_mofile(f + 'mo')"
+
+config-reference: setup ## docs/configuration.md, from the descriptions of the parameters
+	@SECKILL_CONFIG=/dev/null $(PY) -W ignore::RuntimeWarning manage.py config_reference > docs/configuration.md
 
 lock: setup      ## rebuild requirements.lock from requirements.txt
 	@.venv/bin/uv pip compile --universal --generate-hashes --python-version 3.11 \

@@ -1,4 +1,4 @@
-"""Bodies that are no request: one of each way in which design.md section 4 can be broken.
+"""Bodies that are no request: one of each way to break the format of docs/formats.md.
 
 Owns the list only; whether a body is INVALID is for `seckill.formats.request` to say, and tests
 hold both together. Nothing here is random.

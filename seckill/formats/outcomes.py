@@ -1,6 +1,6 @@
 """The formats: what a request may look like, what a record looks like, the outcomes.
 
-Owns every limit of the wire formats (design.md, section 4). Imports nothing of ours.
+Owns every limit of the wire formats (docs/formats.md). Imports nothing of ours.
 """
 
 from enum import IntEnum

@@ -1,6 +1,6 @@
 """From the bytes of a message to a request, or to the reason why it is none.
 
-Owns the checks of a request's body (design.md, section 4). Never raises anything but Poison.
+Owns the checks of a request's body (docs/formats.md). Never raises anything but Poison.
 """
 
 import json

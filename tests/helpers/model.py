@@ -1,6 +1,6 @@
 """The rules of a sale as a pure model: what decide_batch must answer and leave behind.
 
-From design.md, section 5, and written without a look at the script: no Redis, no Lua, no clock of
+From docs/formats.md, and written without a look at the script: no Redis, no Lua, no clock of
 its own. `now` comes from the answer of the system that it is compared with.
 """
 

@@ -1,4 +1,4 @@
-"""Key names: one table, as design.md section 5 has it."""
+"""Key names: one table, as docs/formats.md has it."""
 
 import pytest
 

@@ -1,0 +1,101 @@
+"""The page of all parameters, made from the sections' own descriptions: `docs/configuration.md`.
+
+Owns how a parameter is shown: its default, what it may be, what it means. Reads no environment and
+no file.
+"""
+
+import inspect
+from typing import Any
+
+from seckill.config.layers import OTHER_VARIABLES
+from seckill.config.sections import AS_THE_SERVER, ENV_PREFIX, SECTIONS, STORES, Section, Server
+
+HEAD = f"""\
+# Configuration
+
+This page is made by `manage.py config_reference`. Do not edit it: change the descriptions in
+`seckill/config/sections.py`, then run `make config-reference`. A test compares the two.
+
+## Where a value comes from
+The first layer that has a value wins:
+
+1. the flag of the command: `--status-interval 5`
+2. the environment: `{ENV_PREFIX}STATUS_INTERVAL=5`
+3. the section in `config.yaml`, or in the file that `{ENV_PREFIX}CONFIG` names
+4. for {" and ".join(f"`{name}`" for name in STORES)} in the sections
+   {" and ".join(f"`{section.name}`" for section in AS_THE_SERVER)}: their value in section
+   `{Server.name}`
+5. the addresses of the embedded services, if they have been started in this checkout
+6. the default
+
+The flag is the parameter's name with dashes. The environment variable is `{ENV_PREFIX}` and the
+name in capitals. One variable sets the parameter in every section that has it. An empty value in
+the file is no value. An unknown key and an unknown `{ENV_PREFIX}` variable are errors, and the
+message suggests the nearest name. Variables that Kubernetes injects for a service are not taken for
+ours. No message shows any part of a password.
+"""
+BETWEEN = """\
+
+## Variables of the environment that belong to no section
+
+| variable | meaning |
+|---|---|
+"""
+
+
+def reference() -> str:
+    """The whole page, in Markdown, with a line's end at its end."""
+    variables = "".join(
+        f"| `{ENV_PREFIX}{name}` | {_cell(meaning)} |\n"
+        for name, meaning in OTHER_VARIABLES.items()
+    )
+    return HEAD + "".join(map(_section, SECTIONS)) + BETWEEN + variables
+
+
+def _section(section: type[Section]) -> str:
+    what = inspect.cleandoc(section.__doc__ or "").removeprefix(f"`{section.name}`: ")
+    shapes = section.model_json_schema()["properties"]
+    rows = "".join(
+        f"| `{name}` | {_default(shape)} | {_cell(_allowed(shape))} "
+        f"| {_cell(shape['description'])} |\n"
+        for name, shape in shapes.items()
+    )
+    return (
+        f"\n## Section `{section.name}`\n{what[:1].upper()}{what[1:]}\n\n"
+        f"| parameter | default | allowed | meaning |\n|---|---|---|---|\n{rows}"
+    )
+
+
+def _default(shape: dict[str, Any]) -> str:
+    value = shape.get("default")
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+
+
+def _allowed(shape: dict[str, Any]) -> str:
+    """What a value may be, in words."""
+    for choice in shape.get("anyOf", ()):
+        if choice["type"] != "null":
+            return _allowed(choice)
+    if "enum" in shape:
+        return ", ".join(f"`{value}`" for value in shape["enum"])
+    kind = shape["type"]
+    if kind == "object":
+        units = shape["additionalProperties"]
+        return f"`ITEM:UNITS,...`, units from {units['minimum']} to {units['maximum']}"
+    if kind == "boolean":
+        return "`true`, `false`"
+    if "pattern" in shape:
+        return f"text that matches `{shape['pattern']}`"
+    if kind == "string":
+        return "text"
+    number = "whole number" if kind == "integer" else "number"
+    limits = (("from", "minimum"), ("above", "exclusiveMinimum"), ("to", "maximum"))
+    return " ".join([number, *(f"{word} {shape[name]}" for word, name in limits if name in shape)])
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
