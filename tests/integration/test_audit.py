@@ -21,7 +21,7 @@ from seckill.consumer.engine import Engine
 from seckill.control.control import Control
 from seckill.dead_letters.records import Kind
 from seckill.errors import RedisAway, Refused
-from seckill.formats import record as records
+from seckill.lane import record_list
 from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
 from seckill.log_worker.storage import Storage
@@ -319,10 +319,10 @@ def test_a_record_that_is_replayed_counts_once(sale: "redis.Redis", pg_dsn: str)
 def test_what_is_pushed_and_trimmed_during_a_scan_costs_nothing(
     redis_client: "redis.Redis", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(records, "CHUNK", 10)
+    monkeypatch.setattr(record_list, "CHUNK", 10)
     redis_client.rpush(LANE.list, *(str(n) for n in range(35)))
     seen: list[bytes] = []
-    for chunk in records.scan(redis_client, LANE):
+    for chunk in record_list.scan(redis_client, LANE):
         seen += chunk
         redis_client.lpush(LANE.list, *("new" for _ in range(20)))
         redis_client.rpop(LANE.list, 3)

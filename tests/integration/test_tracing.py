@@ -156,7 +156,7 @@ def test_only_well_formed_and_sampled_headers_are_taken() -> None:
 def test_nothing_of_it_is_imported_where_it_is_off() -> None:
     program = (
         "import sys, seckill.telemetry.tracing, seckill.log_worker.worker, "
-        "seckill.consumer.consumer\n from seckill.telemetry.tracing import open_tracing\n"
+        "seckill.consumer.consumer\nfrom seckill.telemetry.tracing import open_tracing\n"
         "assert open_tracing('x', None) is None\n"
         # redis-py imports what counts for it, wherever that is installed.
         "ours = ('opentelemetry.sdk.trace', 'opentelemetry.exporter')\n"
