@@ -10,7 +10,7 @@ import redis
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from seckill.audit import audit
+from seckill.audit.audit import audit
 from seckill.control.control import Control
 from seckill.errors import Fenced, NoSuchActivity, RedisAway, Refused
 from seckill.formats.outcomes import MAX_ID, MAX_UNITS
@@ -488,7 +488,7 @@ class TestJournal:
         assert shop.item() == (30, 31)
         assert Item.objects.get().allocation == 10
         assert StockChange.objects.latest("id").state == "started"
-        report = audit(shop.client)
+        report = audit(shop.client, Lane())
         assert not report.clean
         assert "cut off" in report.findings[0].act
         assert any("journal" in note for note in report.notes)

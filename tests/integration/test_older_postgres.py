@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient
 from django.db import connection
 
 from devstack.endpoints import Endpoints
-from seckill.audit import audit
+from seckill.audit.audit import audit
 from seckill.audit.checks import NEVER_LOST, NEVER_OVERSOLD
 from seckill.audit.kafka import KafkaAudit
 from seckill.broker.reader import TopicReader
@@ -98,7 +98,7 @@ def shop(
     shop.buy(10, 1)
     shop.store()
     assert shop.left() == 100 - 48 - 8
-    assert audit(redis_client).clean
+    assert audit(redis_client, LANE).clean
     yield shop
     shop.engine.close()
     shop.storage.close()
@@ -133,7 +133,7 @@ def test_storing_stops_and_says_so(shop: OlderShop) -> None:
 def test_the_audit_names_it_and_no_advice_sells_a_sold_unit(shop: OlderShop) -> None:
     older()
     before = shop.left()
-    report = audit(shop.client)
+    report = audit(shop.client, LANE)
     lost = [f for f in report.findings if f.culprit == "PostgreSQL"]
     assert [f.invariant for f in lost] == [NEVER_LOST]
     assert all("--from-kafka" in f.act for f in lost)
@@ -173,7 +173,7 @@ def test_the_topic_brings_back_exactly_what_was_lost(shop: OlderShop) -> None:
     assert Item.objects.get().sold == Record.objects.count() == 60
     shop.buy(10, generation=1)
     shop.store()
-    report = audit(shop.client)
+    report = audit(shop.client, LANE)
     assert report.clean, report.findings
     with TopicReader(shop.server) as topic:
         assert KafkaAudit(shop.client, topic, LANE).run().findings == []
@@ -184,7 +184,7 @@ def test_rows_from_the_middle_come_back_too(shop: OlderShop) -> None:
     assert lost.count() == 3
     lost.delete()
     Item.objects.update(sold=53)
-    report = audit(shop.client)
+    report = audit(shop.client, LANE)
     assert not report.clean
     with pytest.raises(Refused, match="3 accepted records of activity 1 are neither"):
         shop.control.sync_from_db(1)
@@ -197,7 +197,7 @@ def test_a_list_that_was_evicted_comes_back_from_the_topic(shop: OlderShop) -> N
     shop.buy(20)
     shop.client.delete(LANE.list)
     left = shop.left()
-    report = audit(shop.client)
+    report = audit(shop.client, LANE)
     assert {f.invariant for f in report.findings} == {NEVER_LOST}
     with pytest.raises(Refused, match="neither in the list nor"):
         shop.control.sync_from_db(1)
@@ -266,7 +266,7 @@ class TestAnActThatIsLostWithoutAnyRow:
         Activity.objects.update(finished=False)
 
     def test_the_audit_says_that_postgresql_is_older(self, shop: OlderShop) -> None:
-        [finding] = audit(shop.client).findings
+        [finding] = audit(shop.client, LANE).findings
         assert (finding.invariant, finding.culprit) == (NEVER_LOST, "PostgreSQL")
         assert "the journal had a row" in finding.explanation
 
@@ -281,7 +281,7 @@ class TestAnActThatIsLostWithoutAnyRow:
         """It gets a row of its own: what Redis has done before has to be in the tables by then."""
         shop.control.add_stock(1, {1001: 5})
         assert Activity.objects.get().finished
-        report = audit(shop.client)
+        report = audit(shop.client, LANE)
         assert report.clean, report.findings
         assert shop.recover(from_kafka=False).lifted
         assert read_lane(shop.client, LANE).activities[1].over == "finished"
@@ -299,7 +299,7 @@ def test_a_database_of_before_the_lane(shop: OlderShop) -> None:
     assert done.lifted, done.report.findings
     assert done.restored == everything_lost
     shop.store()
-    assert audit(shop.client).clean
+    assert audit(shop.client, LANE).clean
 
 
 def test_what_kafka_has_deleted_cannot_come_back(shop: OlderShop) -> None:
@@ -337,4 +337,4 @@ def test_nothing_is_lost_where_redis_alone_is_older(shop: OlderShop) -> None:
 
 def test_more_units_than_there_are_is_never_clean(shop: OlderShop) -> None:
     Item.objects.update(allocation=10)
-    assert NEVER_OVERSOLD in {f.invariant for f in audit(shop.client).findings}
+    assert NEVER_OVERSOLD in {f.invariant for f in audit(shop.client, LANE).findings}

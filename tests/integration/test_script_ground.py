@@ -326,7 +326,9 @@ class TestClock:
         put_on_sale(redis_client, {1001: 20}, timeout=5_000)
         before = everything(redis_client)
         real = now_ms()
-        monkeypatch.setattr("seckill.engine.time.time_ns", lambda: (real + wrong_by) * 1_000_000)
+        monkeypatch.setattr(
+            "seckill.consumer.engine.time.time_ns", lambda: (real + wrong_by) * 1_000_000
+        )
         reply = engine.decide([batch([body(1)])])[0]
         assert reply.status is Status.CLOCK
         assert ("behind" if wrong_by > 0 else "ahead of") in reply.why

@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from devstack.endpoints import Endpoints
-from seckill.audit import audit
+from seckill.audit.audit import audit
 from seckill.audit.checks import FOUNDATIONS, NEVER_LOST
 from seckill.broker import Position
 from seckill.consumer import lease_keeper
@@ -123,8 +123,8 @@ def test_the_one_that_was_promoted_waits_for_the_lease_of_the_other(sides: list[
         Control(new.client, "olga", LANE).add_stock(1, {1001: 1})
     # The old one goes on, and nothing is wrong.
     old.store()
-    assert audit(old.client).clean
-    findings = audit(new.client).findings
+    assert audit(old.client, LANE).clean
+    findings = audit(new.client, LANE).findings
     assert FOUNDATIONS in {f.invariant for f in findings}
 
 
@@ -173,7 +173,7 @@ def test_in_an_overlap_nothing_is_oversold_in_postgresql_and_each_order_is_named
     assert Record.objects.count() == 100
     named = DeadRecord.objects.filter(kind=Kind.OVERLAP)
     assert sorted(named.values_list("offset", flat=True)) == list(range(20, 100))
-    report = audit(new.client)
+    report = audit(new.client, LANE)
     assert {f.invariant for f in report.findings} == {NEVER_LOST}
     assert report.findings[0].culprit == "80 orders"
     # The group's commits tell even a consumer without PostgreSQL that another one leads.
@@ -183,7 +183,7 @@ def test_in_an_overlap_nothing_is_oversold_in_postgresql_and_each_order_is_named
         old.buy(100, 1, 0)
     # A person has told the buyers.
     DeadRecord.objects.filter(kind=Kind.OVERLAP).update(dismissed_at="2026-01-01T00:00:00Z")
-    assert audit(new.client).clean
+    assert audit(new.client, LANE).clean
 
 
 def test_a_takeover_after_a_stop_is_at_once(sides: list[Side]) -> None:

@@ -47,8 +47,8 @@ def driver(
     monkeypatch.setattr("seckill.recovery.rebuild.STORING_LIMIT_S", 0.03)
     # A wait for a lock is as long as the role says, and leases are renewed by turns.
     for module in ("guard", "lease_keeper"):
-        monkeypatch.setattr(f"seckill.{module}.limit", lambda connection, seconds: None)
-    monkeypatch.setattr("seckill.lease_keeper.LeaseKeeper._start", lambda keeper: None)
+        monkeypatch.setattr(f"seckill.consumer.{module}.limit", lambda connection, seconds: None)
+    monkeypatch.setattr("seckill.consumer.lease_keeper.LeaseKeeper._start", lambda keeper: None)
     hold_open_transactions(monkeypatch.setattr)
     dsn = make_conninfo(pg_dsn, user=ROLE, password=ROLE)
     before = dict(connection.settings_dict)

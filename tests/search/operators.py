@@ -11,8 +11,7 @@ from typing import Any
 from django.db import DatabaseError
 from django.utils import timezone
 
-from seckill.audit import audit
-from seckill.audit.audit import CannotCheck
+from seckill.audit.audit import CannotCheck, audit
 from seckill.control.control import Control
 from seckill.dead_letters.records import Kind
 from seckill.errors import Poison, PostgresAway, RedisAway, Refused
@@ -179,7 +178,7 @@ class Operators:
     def audit(self) -> Verdict:
         """`manage.py audit` on the server that is the lane's now."""
         try:
-            report = audit(self.wire)
+            report = audit(self.wire, Lane())
         except (CannotCheck, RedisAway, PostgresAway) as reason:
             return Verdict(None, [str(reason)], [])
         found = [f"{f.invariant}: {f.culprit}: {f.explanation}" for f in report.findings]
