@@ -431,13 +431,15 @@ class TestLoad:
                 self.status()
                 return super().set_stock(activity_id, *args, **options)
 
-        Overtaken(shop.client, "second").load(1, {1001: 10}, replace=False)
+        Overtaken(shop.client, "second", LANE).load(1, {1001: 10}, replace=False)
         assert shop.item() == (7, 10)
         shop.client.flushall()
         for model in (Record, Item, Activity, StockChange, LaneRow):
             model.objects.all().delete()
         shop.next_offset = 0
-        lines = OvertakenLater(shop.client, "third").load(1, {1001: 10, 1002: 4}, replace=False)
+        lines = OvertakenLater(shop.client, "third", LANE).load(
+            1, {1001: 10, 1002: 4}, replace=False
+        )
         assert shop.item() == (7, 10)
         assert shop.item(1002) == (4, 4)
         assert lines == ["activity 1: put on sale: {1002: 4}"]

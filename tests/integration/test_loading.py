@@ -75,9 +75,9 @@ def test_a_first_limit_by_two(sold: Shop, after: int) -> None:
 @pytest.mark.parametrize("after", [1, 2])
 def test_a_load_by_two(sold: Shop, after: int) -> None:
     """The activity alone is lost, by hand: the lane goes on."""
-    Activity.objects.update(user_limit=3)
     sold.control.create(2)
     sold.control.set_stock(2, {1001: 5})
+    Activity.objects.filter(pk=1).update(user_limit=3)
     keys = LANE.activity(1)
     sold.client.srem(LANE.activities, "1")
     sold.client.delete(keys.state, keys.stock, keys.loaded)
