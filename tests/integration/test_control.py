@@ -443,7 +443,7 @@ class TestLoad:
         assert shop.item() == (7, 10)
         assert shop.item(1002) == (4, 4)
         assert lines == ["activity 1: put on sale: {1002: 4}"]
-        lines = OvertakenLater(shop.client, "fourth").load(2, {1001: 10}, replace=False)
+        lines = OvertakenLater(shop.client, "fourth", LANE).load(2, {1001: 10}, replace=False)
         assert lines == ["activity 2: put on sale: {1001: 10}"]
         shop.clean()
 
