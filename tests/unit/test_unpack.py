@@ -62,7 +62,7 @@ def test_a_codec_that_nobody_knows() -> None:
     data = bytearray(bombs.batch("none", [b"x"]))
     data[CRC_FROM + 1] |= 7
     assert reasons(read(signed(data))) == {
-        "its batch is compressed in a way that nobody knows (codec 7)"
+        "its batch is compressed with an unknown codec (7)"
     }
 
 
