@@ -1,4 +1,4 @@
-"""What is parked, as people and programs read it: counts, limits, the newest letters."""
+"""Parked letters for people and programs: counts, limits, the newest letters."""
 
 import time
 from typing import Any
@@ -10,12 +10,12 @@ from seckill.dead_letters.writer import MAX_VALUE_BYTES, RETENTION_BYTES, SEGMEN
 from seckill.process.console import Console
 from seckill.process.printable import preview, printable
 
-# Reasons that are printed; --json has more of them.
+# Reasons that are printed. --json has more of them.
 SHOWN_REASONS = 20
 
 
 def piles_json(requests: Pile, records: Pile, topic: str) -> dict[str, Any]:
-    """Both piles in plain types. Stable: keys are only ever added."""
+    """Both piles in plain types. A stable format: keys are only ever added."""
     return {
         "schema": 1,
         "requests": {
@@ -29,7 +29,7 @@ def piles_json(requests: Pile, records: Pile, topic: str) -> dict[str, Any]:
 
 
 def print_piles(requests: Pile, records: Pile, topic: str, console: Console) -> None:
-    """Both piles, each with its limit."""
+    """Print both piles, each with its limit."""
     _print_pile(
         f"INVALID requests in topic {dead_topic(topic)}",
         requests,
@@ -80,14 +80,14 @@ def _pile_json(pile: Pile) -> dict[str, Any]:
 
 
 def origin_text(letter: Letter) -> str:
-    """Where it came from, and which item of it."""
+    """The letter's number, where it came from, and which item of it."""
     item = f" item {letter.item_id}" if letter.item_id else ""
     number = f"number {letter.number} ({letter.dead}) " if letter.number else ""
     return number + (letter.origin or "(origin unknown)") + item
 
 
 def when_text(at_ms: int | None) -> str:
-    """A time in local words."""
+    """A moment in local time."""
     if at_ms is None:
         return "-"
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at_ms / 1000))
