@@ -62,7 +62,7 @@ class Producer(Protocol):
         """
 
     def room(self, timeout_s: float = 0.0) -> int:
-        """How many short records can be sent without waiting. Waits at most so long for room."""
+        """How many short records can be sent without waiting. Waits at most this long for room."""
 
     def flush(self, timeout_s: float) -> int:
         """Wait until all are acknowledged or given up. Returns how many still are neither.

@@ -73,7 +73,7 @@ def check_brokers(value: str) -> str:
     """Kafka brokers, separated by commas as the libraries expect them, or ValueError."""
     if "@" in value:
         raise ValueError(
-            "is HOST:PORT with commas; user and password belong into sasl_username and "
+            "must be HOST:PORT with commas; user and password belong in sasl_username and "
             "sasl_password"
         )
     brokers = [broker.strip() for broker in value.split(",") if broker.strip()]

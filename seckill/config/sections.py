@@ -83,7 +83,7 @@ PgDsn = Annotated[
 ]
 ConnectTimeout = Annotated[
     float,
-    Field(ge=0, description="seconds to try for at start before giving up (exit code 3)"),
+    Field(ge=0, description="seconds to wait for services at start before giving up (exit code 3)"),
 ]
 
 MetricsHost = Annotated[
@@ -101,7 +101,8 @@ OtlpEndpoint = Annotated[
     AfterValidator(lambda url: url if url is None else check_url(url)),
 ]
 LogFormat = Annotated[
-    Literal["text", "json"], Field(description="how log lines look: text, or json, one object each")
+    Literal["text", "json"],
+    Field(description="format of log lines: text, or json with one object per line"),
 ]
 
 DEFAULT_BROKERS = "localhost:9092"

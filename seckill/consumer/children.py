@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 # Seconds before a dead child is restarted: at first, and at most.
 FIRST_RESTART_S, LONGEST_RESTART_S = 0.5, 30.0
-# A child that lived for this long is restarted after the first pause again.
+# A child that lived for this long is restarted after the shortest pause.
 HEALTHY_S = 30.0
 # Seconds that children have to finish their batch and leave the group.
 STOP_S = 20.0

@@ -132,7 +132,7 @@ class Consumer:
             self.client.close()
         except BrokerAway as away:
             log.warning(
-                "%s: the group notices the end of this consumer after its session",
+                "%s: the group notices the end of this consumer when its session expires",
                 away,
                 extra=event("kafka-away"),
             )
@@ -148,7 +148,7 @@ class Consumer:
         self._place()
         self._submit(self._next_group())
         while self.dead_letters.full and not self.dead_letters.flush_in_turn():
-            self.hold = f"Kafka takes no dead letters, and no more fit into memory. {WAITING}"
+            self.hold = f"Kafka accepts no dead letters, and the memory for them is full. {WAITING}"
             self.beat()
             self._intake.wait(1.0)
             if self.shutdown.requested:
@@ -193,7 +193,7 @@ class Consumer:
         try:
             self.engine.submit(batches)
         except RedisAway as away:
-            log.debug("%s; sent again when it is settled", away, extra=event("redis-away"))
+            log.debug("%s; it will be sent again", away, extra=event("redis-away"))
 
     def _settle(self) -> None:
         """Wait for the answers. What is not decided is held and sent again until it is.
@@ -322,7 +322,7 @@ class Consumer:
         """Commit the first position if the group has no commit yet.
 
         After a kill the next consumer then reads from there and parks the dead letters again.
-        Tried only once: if it fails, and the kill follows, nothing but such letters is lost.
+        Tried only once: if it fails and a kill follows, nothing but such letters is lost.
         """
         positions = {
             partition: position

@@ -146,7 +146,7 @@ class Engine:
     def submit(self, batches: Sequence[Batch]) -> None:
         """Send the calls without waiting for answers. Raises RedisAway: nothing is in flight."""
         if self._in_flight:
-            raise RuntimeError("the calls before have not been collected")
+            raise RuntimeError("the previous calls have not been collected")
         try:
             self._connect()
             self._connection.send_packed_command(
@@ -164,7 +164,7 @@ class Engine:
         Only while no calls are in flight.
         """
         if self._in_flight:
-            raise RuntimeError("the calls before have not been collected")
+            raise RuntimeError("the previous calls have not been collected")
         commands: list[tuple[Any, ...]] = [("HMGET", self.lane.state, *CLAIM_FIELDS)]
         if partitions:
             fields = [position_field(source, partition) for partition in partitions]

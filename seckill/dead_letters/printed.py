@@ -34,15 +34,15 @@ def print_piles(requests: Pile, records: Pile, topic: str, console: Console) -> 
         f"INVALID requests in topic {dead_topic(topic)}",
         requests,
         f"limit: {RETENTION_BYTES >> 20} MB of disk and a segment of {SEGMENT_BYTES >> 20} MB, "
-        f"30 days; the oldest go first ({requests.removed:,} went). Of a body "
-        f"{MAX_VALUE_BYTES >> 10} KB are kept, the whole stays in {topic}",
+        f"30 days; the oldest go first ({requests.removed:,} are gone). The first "
+        f"{MAX_VALUE_BYTES >> 10} KB of a body are kept; the whole message stays in {topic}",
         console,
     )
     alarm = ""
     if records.letters > MANY_DEAD:
         alarm = f" MORE THAN {MANY_DEAD:,}: find what refuses them."
     _print_pile(
-        "accepted records that are no rows, in table seckill_deadrecord",
+        "accepted records that are not rows, in table seckill_deadrecord",
         records,
         "limit: none but PostgreSQL's disk: they are accepted orders, none is ever dropped "
         f"({records.removed:,} more are settled or dismissed).{alarm}",
@@ -57,7 +57,7 @@ def _print_pile(title: str, pile: Pile, limit: str, console: Console) -> None:
         console.print(f"  {count:>10,}  {escape(printable(reason[:200]))}")
     if not pile.newest:
         return
-    console.print("  the newest, the last one last:")
+    console.print("  the newest letters, the latest at the end:")
     for letter in pile.newest:
         mark = " (replayed)" if letter.origin in pile.replayed else ""
         odd = f" ({letter.odd})" if letter.odd else ""

@@ -83,7 +83,7 @@ class DeadRecord:
 
 
 def place_in_list(claim: Claim, trims: int, index: int) -> str:
-    """The place of an entry: its index from the tail, after so many trims of this list."""
+    """The place of an entry: its index from the tail, and how often this list was trimmed."""
     return f"{claim.identity}:{claim.generation}:{claim.term}:{trims}:{index}"
 
 

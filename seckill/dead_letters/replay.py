@@ -100,7 +100,7 @@ class Replay:
             for letter, body in bodies:
                 producer.send(body, [("replay-of", letter.origin.encode())])
                 sent += 1
-            _await(producer, "whether all was sent is not known: look for header replay-of")
+            _await(producer, "it is unknown whether all was sent: look for header replay-of")
         finally:
             producer.close()
         return sent, refused

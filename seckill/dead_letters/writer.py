@@ -109,7 +109,7 @@ class DeadLetters:
     def flush(self, wait_s: float = FLUSH_S) -> bool:
         """Whether all letters are acknowledged or given up. False: commit nothing, ask again later.
 
-        Waits at most so long. Sending runs on a thread: opening a producer and sending can take a
+        Waits at most `wait_s`. Sending runs on a thread: opening a producer and sending can take a
         minute if only the topic of dead letters is away.
         """
         deadline = time.monotonic() + wait_s

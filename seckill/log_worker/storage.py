@@ -264,7 +264,7 @@ class Storage:
         stored = cursor.execute(STORE_NEW_ONES).fetchall()
         refused = []
         for place, missing, user, activity, quantity in cursor.execute(NOT_STORED).fetchall():
-            reason = "PostgreSQL took no row of it and no error: a trigger or a rule skips it"
+            reason = "PostgreSQL stored no row and reported no error: a trigger or a rule skips it"
             if not missing:
                 reason = (
                     "another order is stored under its identity: "

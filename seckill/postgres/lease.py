@@ -130,15 +130,15 @@ def compare(row: LaneRow | None, claim: Claim) -> None:
     if row is None:
         if claim.identity:
             raise PostgresOlder(
-                f"it does not know lane {claim.identity}, which Redis holds: it came back from a "
-                "copy of before the sale, or is another database"
+                f"it does not know lane {claim.identity}, which Redis holds: it was restored from "
+                "a copy made before the sale, or is another database"
             )
         return
     if not claim.identity:
         what = "it is empty" if claim.empty else "it holds a sale without an identity"
         raise LaneLost(
-            f"{what}, and PostgreSQL knows the lane: Redis was emptied, has lost a key, or is "
-            "another one than before. manage.py recover shows the plan, --apply carries it out"
+            f"{what}, but PostgreSQL knows the lane: Redis was emptied, has lost a key, or was "
+            "replaced. manage.py recover shows the plan, --apply carries it out"
         )
     if claim.identity != row.identity:
         raise ForeignLane(
@@ -198,7 +198,7 @@ def _take_over(
     if held:
         names = ", ".join(name for name, _ in held[:3])
         raise NotLeading(
-            f"another Redis leads it, on which {names} decide; their leases last "
+            f"another Redis leads it, and {names} decide on it; their leases last "
             f"{held[0][1]:.0f} s more, unless they are renewed. Nothing is decided here meanwhile"
         )
     term = max(row.term, term) + 1

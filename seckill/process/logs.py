@@ -1,7 +1,7 @@
-"""How logs look: readable lines, or one JSON object a line (`log_format: json`).
+"""How logs look: readable lines, or one JSON object per line (`log_format: json`).
 
 JSON members: at (UTC, ISO 8601), level, event, message, logger, process, and the event's own fields
-(`partition`, `count`, ...); `error` with the traceback where there is one.
+(`partition`, `count`, ...); `error` with the traceback if there is one.
 """
 
 import logging
@@ -35,7 +35,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line."""
+    """One JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""

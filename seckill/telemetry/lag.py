@@ -98,7 +98,7 @@ class Tails:
     """Finds what end offsets do not show. Not thread-safe.
 
     First, gaps that no consumer can close: Kafka's end offsets count transaction markers and
-    aborted messages, which nobody sees. Second, who blocks the messages of an open transaction.
+    aborted messages, which nobody sees. Second, who blocks the messages behind an open transaction.
     """
 
     def __init__(self, section: KafkaSection) -> None:
