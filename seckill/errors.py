@@ -1,13 +1,13 @@
-"""Three kinds of failure, three actions: whoever reads an `except` knows what happens next.
+"""The three kinds of failure. Each kind has one action, so every `except` says what happens next.
 
-transient  a service does not answer or refuses for now: nothing is committed, the same step again.
-poison     one message or record can never succeed: it is counted, parked with its reason, passed.
-bug        anything else: not caught, the process ends loudly, a restart repeats the step.
+transient  A service does not answer, or refuses for now. Nothing is committed; the step is retried.
+poison     One message or record can never succeed. It is counted and parked; the work goes on.
+bug        Anything else. It is not caught: the process ends loudly, and a restart repeats the step.
 """
 
 
 class ServiceAway(Exception):
-    """Transient: a service cannot be reached, or refuses for now. The message says which, why."""
+    """Transient: a service cannot be reached or refuses for now. The message names it and why."""
 
     def __init__(self, service: str, reason: object, says: str = "is away") -> None:
         super().__init__(f"{service} {says}: {reason}")
@@ -22,42 +22,42 @@ class BrokerAway(ServiceAway):
 
 
 class RedisAway(ServiceAway):
-    """Transient: Redis or Valkey, also when it is full, loading or read-only."""
+    """Transient: Redis or Valkey. Also when it is full, loading or read-only."""
 
     def __init__(self, reason: object, says: str = "is away") -> None:
         super().__init__("Redis", reason, says)
 
 
 class RedisRefuses(RedisAway):
-    """Transient: Redis answers and says no, until a person has mended it: a right, a password."""
+    """Transient: Redis answers but refuses, until a person fixes a right or a password."""
 
     def __init__(self, reason: object) -> None:
         super().__init__(reason, "refuses")
 
 
 class PostgresAway(ServiceAway):
-    """Transient: PostgreSQL, also when its disk is full or it is read-only."""
+    """Transient: PostgreSQL. Also when its disk is full or it is read-only."""
 
     def __init__(self, reason: object, says: str = "is away") -> None:
         super().__init__("PostgreSQL", reason, says)
 
 
 class PostgresRefuses(PostgresAway):
-    """Transient: PostgreSQL answers and says no, until a person has mended it: a right, a table."""
+    """Transient: PostgreSQL answers but refuses, until a person fixes a right or a table."""
 
     def __init__(self, reason: object) -> None:
         super().__init__(reason, "refuses")
 
 
 class TablesMissing(PostgresRefuses):
-    """Transient: PostgreSQL has no tables of this project, or older ones."""
+    """Transient: PostgreSQL has none of this project's tables, or old ones."""
 
     def __init__(self) -> None:
         super().__init__("it has no tables of this project, or older ones; run manage.py migrate")
 
 
 class Poison(Exception):
-    """Poison: this one thing can never succeed. The message is the reason it is parked with."""
+    """Poison: this one thing can never succeed. The message is the reason why it is parked."""
 
 
 class Refused(Exception):
@@ -69,15 +69,15 @@ class Refused(Exception):
 
 
 class Fenced(Refused):
-    """The lane is fenced, or is not the one that PostgreSQL knows: no act may change it."""
+    """The lane is fenced, or is not the one that PostgreSQL knows. No act may change it."""
 
 
 class NoSuchActivity(Refused):
-    """The activity is not known, or not loaded in Redis."""
+    """The activity is unknown, or is not loaded in Redis."""
 
 
 class VersionMoved(Refused):
-    """Somebody else has steered since the caller looked. `found` is the version now."""
+    """The activity was changed after the caller looked. `found` is its version now."""
 
     def __init__(self, message: str, expected: int, found: int) -> None:
         super().__init__(message)

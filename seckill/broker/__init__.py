@@ -1,7 +1,7 @@
-"""Kafka, behind one narrow module. Owns what the consumer may ask of a Kafka client.
+"""Kafka behind one narrow interface. Owns what the consumer may ask of a Kafka client.
 
-Two clients fulfil it, chosen by `kafka_client` in the configuration (`opening`); both pass the same
-tests. Nothing here knows which one that is.
+Two clients implement it. `kafka_client` in the configuration chooses one (`opening`), and both pass
+the same tests. Nothing in this module knows which one is used.
 """
 
 import re
@@ -17,34 +17,34 @@ if TYPE_CHECKING:
 __all__ = ["BrokerAway", "CannotUnpack", "Consumer", "Position", "Slice"]
 
 METADATA = re.compile(r"(?P<source>[^:]+):(?P<generation>[0-9]+)(?::(?P<term>[0-9]+))?")
-# What the sale's consumers call themselves in their group: who is called otherwise is a stranger.
+# The client id of the sale's consumers. A group member with another client id is a stranger.
 CLIENT_ID = "seckill-consumer"
-# Messages that a poll may bring are in memory three times for a moment: this bounds all of it.
+# Limit for one fetch. For a moment its messages are in memory three times.
 FETCH_MAX_BYTES = 8 * 1024 * 1024
 PARTITION_FETCH_BYTES = 2 * 1024 * 1024
-# Heartbeats in the time that the group waits for one (`session_timeout`).
+# Heartbeats per session timeout.
 HEARTBEATS_A_SESSION = 5
-# Longest time between two polls before the group takes a consumer for dead, at least. The longest
-# turn waits 30 s for Redis. kafka-python waits as long for the answer to a join that was lost.
+# The least time without a poll after which the group takes a consumer for dead. The longest turn
+# waits 30 s for Redis. kafka-python waits as long when the answer to a join was lost.
 MAX_POLL_INTERVAL_MS = 60_000
 RECONNECT_BACKOFF_MAX_MS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Messages of one partition in the order of their offsets, which may have gaps."""
+    """Messages of one partition in ascending order of offsets, which may have gaps."""
 
     partition: int
     offsets: list[int]
     values: list[bytes | None]
-    # {offset: traceparent} of the messages that are traced; only where traces are asked for.
+    # {offset: traceparent} of the traced messages; empty unless tracing is on.
     traces: dict[int, str] = field(default_factory=dict)
 
 
 class Position(NamedTuple):
-    """The next offset to read, in which topic, in which generation of the lane, in which term.
+    """The next offset to read, with its topic, the lane's generation and the leader's term.
 
-    All three are kept beside the offset in Kafka: only an offset of the same topic and generation
+    They are committed to Kafka beside the offset: only an offset of the same topic and generation
     can be compared with Redis. Commits of other programs have none of them.
     """
 
@@ -55,17 +55,17 @@ class Position(NamedTuple):
 
     @property
     def metadata(self) -> str:
-        """What is committed beside the offset."""
+        """The text that is committed beside the offset."""
         return f"{self.source}:{self.generation}:{self.term}"
 
     @property
     def ended_metadata(self) -> str:
-        """For kafka-python, which writes no end: librdkafka reads on to the next NUL in memory."""
+        """For kafka-python, which writes no terminator: librdkafka would read past the end."""
         return f"{self.metadata}\x00"
 
     @classmethod
     def read(cls, offset: int, metadata: str | None) -> "Position":
-        """From what Kafka has. Earlier versions committed no term."""
+        """From a commit in Kafka. Earlier versions committed no term."""
         found = METADATA.fullmatch((metadata or "").rstrip("\x00"))
         if found is None:
             return cls(offset)
@@ -73,47 +73,47 @@ class Position(NamedTuple):
 
 
 class CannotUnpack(Exception):
-    """This client cannot read on: a batch that it cannot unpack. The other one can, and says so."""
+    """This client cannot unpack a batch, so it cannot go on. The other client can."""
 
 
 class Consumer(Protocol):
-    """A member of a consumer group on one topic. Not for use by several threads."""
+    """A member of a consumer group on one topic. Not thread-safe."""
 
     def poll(self, timeout_s: float, max_messages: int) -> list[Slice]:
-        """What there is, or what comes within the time. An empty list is normal.
+        """The messages that are there, or that arrive within the time. An empty list is normal.
 
-        What cannot be unpacked comes as `Unreadable`, from the client that can tell. Raises
-        CannotUnpack from the other one, whose process has to end then.
+        A batch that cannot be unpacked comes as `Unreadable` from kafka-python. The other client
+        raises CannotUnpack; then its process must end.
         """
 
     def committed(self, partition: int) -> Position | None:
-        """Where the group last committed that it reads on. Raises BrokerAway."""
+        """The last position that the group committed. Raises BrokerAway."""
 
     def commit(self, positions: Mapping[int, Position]) -> None:
-        """Commit positions by partition, without waiting. A lost commit does no harm."""
+        """Commit positions by partition without waiting. A lost commit does no harm."""
 
     def commit_and_wait(self, positions: Mapping[int, Position], timeout_s: float) -> bool:
-        """The same, waiting for the answer; False when there is none in time."""
+        """Commit and wait for the answer. False if there is none in time."""
 
     def assignments(self) -> tuple[int, frozenset[int]]:
         """(how often the assignment has changed, the partitions assigned now)."""
 
     def pause(self) -> None:
-        """Stop fetching from all assigned partitions; polls go on and keep the membership."""
+        """Stop fetching from all assigned partitions. Polls still keep the membership."""
 
     def resume(self) -> None:
-        """Fetch again."""
+        """Resume fetching."""
 
     def oldest(self, partition: int) -> int:
-        """The oldest offset that Kafka keeps now. Raises BrokerAway."""
+        """The oldest offset that Kafka still holds. Raises BrokerAway."""
 
     def seek(self, partition: int, offset: int) -> None:
-        """Read on from this offset; nothing that was fetched before comes. Raises BrokerAway."""
+        """Read on from this offset; drops what was fetched already. Raises BrokerAway."""
 
     def close(self) -> None:
-        """Leave the group, close the connections."""
+        """Leave the group and close the connections."""
 
 
 def max_poll_interval_ms(server: "Server") -> int:
-    """Longest time between two polls; no client takes one that is shorter than the session."""
+    """The longest time between two polls. It must not be shorter than the session timeout."""
     return max(MAX_POLL_INTERVAL_MS, server.session_timeout)

@@ -1,4 +1,4 @@
-"""The consumer on confluent-kafka (librdkafka): an order of magnitude less CPU a message."""
+"""The consumer on confluent-kafka (librdkafka). It needs a tenth of the CPU per message."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -18,11 +18,11 @@ from seckill.process.events import event
 
 log = logging.getLogger(__name__)
 
-# The library unpacks what it fetches ahead, to some five times the size: these bound its memory.
+# Limits of the library's prefetch. It unpacks what it fetches, to about five times the size.
 FETCH_AHEAD_KB = 4 * 1024
 FETCH_BYTES = 2 * 1024 * 1024
 PARTITION_FETCH_BYTES = 512 * 1024
-# Errors that the library mends by itself: it goes on when the broker is back.
+# Errors that the library recovers from by itself when the broker is back.
 MENDED_BY_THE_LIBRARY = {
     KafkaError._PARTITION_EOF,
     KafkaError._ALL_BROKERS_DOWN,
@@ -33,18 +33,18 @@ MENDED_BY_THE_LIBRARY = {
     KafkaError.OFFSET_OUT_OF_RANGE,
     KafkaError._MAX_POLL_EXCEEDED,
 }
-# A batch that the library cannot unpack, or whose checksum is wrong. It says so again and again, or
-# goes on behind it.
+# The library cannot unpack a batch, or its checksum is wrong. It reports this again and again, or
+# skips the batch.
 NOT_UNPACKED = {
     KafkaError._BAD_COMPRESSION,
     KafkaError._BAD_MSG,
     KafkaError._NOT_IMPLEMENTED,
     KafkaError._CRIT_SYS_RESOURCE,
 }
-# Seconds for an answer about an offset.
+# Seconds to wait for an answer about an offset.
 ANSWER_S = 10.0
-# Not called as `message.headers()`: the interpreter makes a short way of such a call, on which it
-# does not see that the library has failed, and goes on with the hole.
+# Called as `message.headers()`, the interpreter takes a fast path on which it does not notice an
+# error of the library and goes on with a null pointer.
 _headers_of = methodcaller("headers")
 
 
@@ -92,20 +92,20 @@ class ConfluentConsumer:
         slices: dict[int, Slice] = {}
         messages: list[Message] = []
         try:
-            # `consume` alone would wait for all the time, unless all that may come has come.
+            # `consume` alone would wait for the whole time, unless it gets as many as it may.
             first = self._consumer.poll(timeout_s)
             if first is not None:
                 messages.append(first)
                 if max_messages > 1:
                     messages += self._consumer.consume(max_messages - 1, 0)
         except KafkaException as away:
-            # The library has moved past what came before this: it must not be lost.
+            # The library has moved past the messages before the error: they must not be lost.
             if not messages:
                 raise BrokerAway(away) from None
             log.warning("kafka: %s", away, extra=event("kafka-away"))
         if any(map(Message.error, messages)):
             messages = _without_errors(messages)
-        # Many come in a row from one partition: `map` reads them without a step of the interpreter.
+        # Many messages in a row are of one partition; `map` reads them without a Python loop.
         for partition, run in groupby(messages, Message.partition):
             several = list(run)
             part = slices.setdefault(partition or 0, Slice(partition or 0, [], []))
@@ -129,7 +129,7 @@ class ConfluentConsumer:
         try:
             return Position.read(found.offset, found.metadata)
         except UnicodeDecodeError:
-            # Committed by another program, without a NUL: the library reads what lies behind it.
+            # Another program committed metadata without a NUL: the library reads past its end.
             return Position(found.offset)
 
     def commit(self, positions: Mapping[int, Position]) -> None:
@@ -138,7 +138,7 @@ class ConfluentConsumer:
             self._consumer.commit(offsets=self._offsets(positions), asynchronous=True)
 
     def commit_and_wait(self, positions: Mapping[int, Position], timeout_s: float) -> bool:
-        """See `broker.Consumer`. The library has a time-out of its own."""
+        """See `broker.Consumer`. The library uses its own timeout."""
         if not positions:
             return True
         try:
@@ -199,21 +199,19 @@ class ConfluentConsumer:
 
 
 def _headers(message: Message) -> list[tuple[str, bytes | None]]:
-    """Those of a message; none where the name of one is no UTF-8, since the library has none
-    then.
-    """
+    """The headers of a message. [] if a name is not UTF-8, because the library then fails."""
     try:
         return _headers_of(message) or []
     except SystemError:
-        # It must not be asked again: it would give a list with a hole, and who looks at it crashes.
+        # Never ask again: the library would return a list with a null pointer, and reading crashes.
         return []
 
 
 def _without_errors(messages: list[Message]) -> list[Message]:
-    """The messages among them. Raises BrokerAway where there are only errors that stay, and
-    CannotUnpack.
+    """The messages without the errors among them.
 
-    The library has moved past messages that came beside an error: they must not be lost.
+    Raises CannotUnpack, and BrokerAway if there are only errors that do not recover by themselves.
+    The library has moved past messages that came with an error, so they must not be lost.
     """
     kept, staying = [], None
     for message in messages:
@@ -223,7 +221,7 @@ def _without_errors(messages: list[Message]) -> list[Message]:
         elif error.code() in MENDED_BY_THE_LIBRARY:
             log.debug("kafka: %s", error, extra=event("library"))
         elif error.code() in NOT_UNPACKED:
-            # What came before it is read again.
+            # The messages before it are read again.
             raise CannotUnpack(error.str())
         else:
             log.warning("kafka: %s", error, extra=event("kafka-away"))

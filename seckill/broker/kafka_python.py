@@ -1,6 +1,6 @@
 """The consumer on kafka-python, the default client.
 
-Its networking and its rebalance listener run on a thread of the library: the listener only counts.
+The library runs network and rebalance listener on its own thread, so the listener only counts.
 """
 
 from collections.abc import Mapping
@@ -19,23 +19,23 @@ from seckill.broker.unpack import bound
 from seckill.config.sections import Server
 from seckill.errors import BrokerAway
 
-# The library has no wakeup: a stop is seen after this time at the latest.
+# The library cannot be woken up, so a stop is noticed after this time at the latest.
 LONGEST_POLL_S = 0.5
-# Age at which what is known of topics and brokers is asked anew.
+# Age at which metadata of topics and brokers is refreshed.
 METADATA_MS = 10_000
 
 
 class _Listener(ConsumerRebalanceListener):
-    """Counts changes of the assignment. Runs on the library's thread: must not block."""
+    """Counts changes of the assignment. Runs on the library's thread, so it must not block."""
 
     def __init__(self) -> None:
         self.changes = 0
 
     def on_partitions_revoked(self, revoked: list[TopicPartition]) -> None:
-        """Nothing to do: what was decided and not committed is a duplicate for the next owner."""
+        """Nothing to do: what was decided but not committed is a duplicate for the next owner."""
 
     def on_partitions_assigned(self, assigned: list[TopicPartition]) -> None:
-        """Tell the consumer's own thread."""
+        """Notify the consumer's own thread."""
         self.changes += 1
 
 
@@ -61,7 +61,7 @@ class KafkaPythonConsumer:
                 max_partition_fetch_bytes=broker.PARTITION_FETCH_BYTES,
                 fetch_max_bytes=broker.FETCH_MAX_BYTES,
                 reconnect_backoff_max_ms=broker.RECONNECT_BACKOFF_MAX_MS,
-                # A topic made again is read on at the latest after so long.
+                # A topic that was deleted and created again is noticed after this time.
                 metadata_max_age_ms=METADATA_MS,
                 metrics_enabled=False,
                 **kafka_python_options(server),
@@ -126,7 +126,7 @@ class KafkaPythonConsumer:
         try:
             self._consumer.pause(*self._consumer.assignment())
         except KeyError as moved:
-            raise BrokerAway(f"partition {moved} was taken away just now") from None
+            raise BrokerAway(f"partition {moved} was just reassigned") from None
 
     def resume(self) -> None:
         """See `broker.Consumer`."""
@@ -146,7 +146,7 @@ class KafkaPythonConsumer:
         try:
             self._consumer.seek(TopicPartition(self._topic, partition), offset)
         except (KafkaError, ValueError) as away:
-            # Also where the partition was taken away just now.
+            # ValueError: the partition was just reassigned.
             raise BrokerAway(away) from None
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Which Kafka client it is: the one of the configuration, for consumers and producers."""
+"""Opens the Kafka client that the configuration chooses, for consumers and producers."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ from seckill.config.sections import KafkaSection, Server
 def open_consumer(server: Server, assigned: Callable[[], None] = lambda: None) -> Consumer:
     """A consumer of `server.topic` in group `server.group_id`. Raises BrokerAway.
 
-    `assigned` is called before anything is fetched, by the client that CannotUnpack is of.
+    `assigned` is called before anything is fetched, by the client that can raise CannotUnpack.
     """
     if server.kafka_client == "confluent-kafka":
         return ConfluentConsumer(server, assigned)
@@ -30,7 +30,7 @@ def open_producer(
 ) -> Producer:
     """A producer that has seen the topic. Raises BrokerAway after CONNECT_S, never later.
 
-    `max_in_flight` bounds the memory: records that are not acknowledged, of 4 KB at most each.
+    `max_in_flight` limits the memory: unacknowledged records, each of at most 4 KB.
     """
     if settings.kafka_client == "confluent-kafka":
         return ConfluentProducer(settings, topic, linger_ms, max_in_flight)

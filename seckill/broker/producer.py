@@ -1,7 +1,7 @@
-"""Sending to Kafka, behind one narrow interface. Owns what the project may ask of a producer.
+"""Sending to Kafka behind one narrow interface. Owns what the project may ask of a producer.
 
-Two clients fulfil it, chosen by `kafka_client`; both pass the same tests. Each waits for all
-replicas, numbers its records so that a retry writes nothing twice, and compresses with lz4.
+Two clients implement it; `kafka_client` chooses one, and both pass the same tests. Both wait for
+all replicas, are idempotent (a retry writes no record twice), and compress with lz4.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     pass
 
-# Seconds for the first contact: whoever wants to wait longer opens again.
+# Seconds for the first contact. A caller that wants to wait longer opens again.
 CONNECT_S = 5.0
-# Milliseconds, 24 days: a record does not expire, it waits until Kafka is back or the producer is
-# closed. An idempotent producer of kafka-python 3.0 that lets one expire never sends again: it
-# drops its producer id and asks for no new one.
+# Milliseconds (24 days). A record does not expire: it waits until Kafka is back or the producer is
+# closed. After a record expires, an idempotent producer of kafka-python 3.0 never sends again: it
+# drops its producer id and requests no new one.
 NEVER_MS = 2**31 - 1
 REQUEST_TIMEOUT_MS = 15_000
 # Seconds that `send` waits for room before it gives a record up.
 ROOM_S = 120.0
-# Bytes of a record for each place it takes among the records in flight: a long one takes several.
+# Bytes per place among the records in flight. A long record takes several places.
 PLACE_BYTES = 4096
-# The longest record, as in Kafka's own default.
+# The longest record in bytes: Kafka's own default.
 MAX_RECORD_BYTES = 1024 * 1024
 BATCH_BYTES = 64 * 1024
 RECONNECT_BACKOFF_MAX_MS = 1_000
-# Seconds between two looks at the acknowledgements while waiting for them.
+# Seconds between two checks while waiting for acknowledgements.
 LOOK_S = 0.02
 NO_ROOM = "too many records wait for an acknowledgement"
 CLOSED = "given up when the producer was closed: Kafka may or may not have them"
@@ -34,7 +34,7 @@ Done = Callable[[str], None]
 
 
 class Producer(Protocol):
-    """Sends records to one topic. For one thread; every record ends as delivered or as failed."""
+    """Sends records to one topic. Not thread-safe. Each record ends as delivered or failed."""
 
     @property
     def delivered(self) -> int:
@@ -46,7 +46,7 @@ class Producer(Protocol):
 
     @property
     def last_error(self) -> str:
-        """Why the last one was given up, or what is wrong with the connection; empty: nothing."""
+        """Why the last record was given up, or what is wrong with the connection; "" if nothing."""
 
     def send(
         self,
@@ -54,21 +54,21 @@ class Producer(Protocol):
         headers: Sequence[tuple[str, bytes]] = (),
         done: Done | None = None,
     ) -> None:
-        """Take a record over; None is a tombstone. Waits while too many are in flight.
+        """Queue a record; None is a tombstone. Waits while too many are in flight.
 
-        Raises nothing for a record that cannot be sent: it counts as failed. So does one that
-        found no room within ROOM_S: Kafka is away then. Who must not wait asks `room` first.
-        `done` is told what became of it, on whatever thread: why it failed, empty if it did not.
+        Does not raise for a record that cannot be sent: it counts as failed. The same holds for a
+        record that finds no room within ROOM_S: then Kafka is away. To avoid waiting, check `room`.
+        `done` is called with the result, on any thread: why the record failed, or "" if it did not.
         """
 
     def room(self, timeout_s: float = 0.0) -> int:
-        """How many short records can be sent without waiting; waits so long for the first place."""
+        """How many short records can be sent without waiting. Waits at most this long for room."""
 
     def flush(self, timeout_s: float) -> int:
-        """Wait until all is acknowledged or given up. The records that are neither, in time.
+        """Wait until all are acknowledged or given up. Returns how many still are neither.
 
-        Those are still on their way: flush again, do not send them again.
+        These are still in flight: flush again, do not send them again.
         """
 
     def close(self) -> None:
-        """Give up what is not acknowledged, end the connections. Flush before."""
+        """Give up what is not acknowledged and close the connections. Call `flush` first."""

@@ -1,4 +1,4 @@
-"""The producer on confluent-kafka (librdkafka). Acknowledgements are counted while we poll."""
+"""The producer on confluent-kafka (librdkafka). Acknowledgements are counted during polls."""
 
 import logging
 import time
@@ -40,7 +40,7 @@ class ConfluentProducer:
             "linger.ms": linger_ms,
             "message.max.bytes": producer.MAX_RECORD_BYTES,
             "request.timeout.ms": producer.REQUEST_TIMEOUT_MS,
-            # What a request in flight waits for its answer, before it is sent again.
+            # How long a request in flight waits for its answer before it is sent again.
             "socket.timeout.ms": producer.REQUEST_TIMEOUT_MS,
             "delivery.timeout.ms": producer.NEVER_MS,
             "queue.buffering.max.messages": max_in_flight,
@@ -127,6 +127,6 @@ class ConfluentProducer:
 
 
 def _reason(wrong: object) -> str:
-    """librdkafka's own words, without its code, from its error or an exception around it."""
+    """librdkafka's text without its code, from its error or from an exception around it."""
     error = wrong.args[0] if isinstance(wrong, Exception) and wrong.args else wrong
     return str(error.str()) if hasattr(error, "str") else str(error)

@@ -31,10 +31,10 @@ class KafkaPythonProducer:
         self._topic = topic
         self._limit = max_in_flight
         self._sent = 0
-        # Places of records that are in flight or were: only differences count.
+        # Places taken and freed since the start; only their difference matters.
         self._taken = 0
         self._freed = 0
-        # A future that is done already calls back on our thread: two threads count.
+        # A finished future calls back on our own thread, so two threads count.
         self._counting = threading.Lock()
         try:
             self._producer = KafkaProducer(
@@ -74,7 +74,7 @@ class KafkaPythonProducer:
         if not self.room(producer.ROOM_S):
             self._on_failed(producer.NO_ROOM, 0, done)
             return
-        # The library wants a key with a tombstone; a changing one spreads them over the partitions.
+        # The library requires a key for a tombstone. A changing key spreads them over partitions.
         key = self._sent.to_bytes(8) if value is None else None
         places = 1 if value is None else 1 + len(value) // producer.PLACE_BYTES
         self._taken += places
@@ -108,7 +108,7 @@ class KafkaPythonProducer:
         deadline = time.monotonic() + timeout_s
         while (waiting := self._waiting()) and (left := deadline - time.monotonic()) > 0:
             try:
-                # The library's time-out is for each batch: short ones, so that the sum stays ours.
+                # The library's timeout is per batch. Short flushes keep the total within ours.
                 self._producer.flush(timeout=min(0.1, left))
             except KafkaError:
                 continue
@@ -117,8 +117,8 @@ class KafkaPythonProducer:
     def close(self) -> None:
         """See `producer.Producer`."""
         if self._waiting():
-            # With records in flight the library's close() raises out of its own flush and leaves
-            # its thread running (kafka-python 3.0): end that thread first.
+            # With records in flight the library's close() fails in its own flush and leaves its
+            # thread running (kafka-python 3.0), so end that thread first.
             sender = self._producer._sender
             sender.force_close()
             sender.join(producer.CONNECT_S)

@@ -1,7 +1,7 @@
-"""A topic read by itself: each partition from its oldest message to a given offset, in batches.
+"""Reads a topic outside a consumer group: each partition from an offset to a limit, in batches.
 
-For the audit, the report, dead letters and the lag. On kafka-python, whichever client the consumers
-use: it is the one whose memory is bounded. Joins no group, commits nothing.
+For the audit, the report, dead letters and the lag. It always uses kafka-python, the client whose
+memory is bounded. Joins no group, commits nothing.
 """
 
 import time
@@ -19,16 +19,16 @@ from seckill.formats.outcomes import MAX_ID
 
 # Messages in one batch.
 BATCH = 5_000
-# Seconds of one wait for messages, and without any before Kafka counts as away.
+# Seconds of one wait for messages, and seconds without progress until Kafka counts as away.
 WAIT_S, PATIENCE_S = 0.5, 30.0
 
 
 class CannotRead(Exception):
-    """The topic is not there, or was replaced meanwhile. The message says what to do."""
+    """The topic does not exist, or was replaced meanwhile. The message says what to do."""
 
 
 class Reader:
-    """Reads one partition at a time, as a consumer sees it. Every method raises BrokerAway."""
+    """Reads one partition at a time, as a consumer sees it. All methods raise BrokerAway."""
 
     def __init__(self, section: KafkaSection, fetch_kb: int = 2048) -> None:
         try:
@@ -50,13 +50,13 @@ class Reader:
         self._place: TopicPartition | None = None
 
     def go_to(self, topic: str, partition: int, offset: int) -> None:
-        """Read on from there."""
+        """Read from this offset on."""
         self._place = TopicPartition(topic, partition)
         self._consumer.assign([self._place])
         self._consumer.seek(self._place, offset)
 
     def read(self, most: int, wait_s: float = WAIT_S) -> tuple[list[Message], int]:
-        """The next messages, and the offset behind them and behind what is none."""
+        """The next messages, and the offset after them and after transaction markers."""
         assert self._place is not None
         self._budget.begin()
         try:
@@ -72,7 +72,7 @@ class Reader:
 
 
 class TopicReader:
-    """One topic. A context manager; raises BrokerAway and CannotRead."""
+    """One topic, as a context manager. Raises BrokerAway and CannotRead."""
 
     def __init__(self, section: KafkaSection) -> None:
         self.name = section.topic
@@ -100,17 +100,17 @@ class TopicReader:
         return source
 
     def check_source(self) -> None:
-        """Raises CannotRead where the topic was deleted and made again since it was opened."""
+        """Raises CannotRead if the topic was deleted and created again since it was opened."""
         if self._source() != self.source:
             raise CannotRead(f"topic {self.name} was replaced while it was read; try again")
 
     def messages(self, partition: int, end: int = MAX_ID, first: int = 0) -> "Messages":
-        """The messages of a partition from `first` on and below `end`, in batches."""
+        """The messages of a partition from `first` up to, but not including, `end`, in batches."""
         return Messages(self, partition, end, first)
 
 
 class Messages:
-    """Messages of one partition. `oldest` and `end` are what Kafka keeps when it is opened."""
+    """Messages of one partition. `oldest` and `end` are what Kafka holds when it is opened."""
 
     def __init__(self, topic: TopicReader, partition: int, below: int, first: int = 0) -> None:
         self._topic = topic
@@ -118,11 +118,11 @@ class Messages:
         self._first = first
         self.oldest = self.oldest_now()
         self.end = self._of(topic.topics.end_offsets(topic.name))
-        # Behind an open transaction nothing is to be read, whoever has passed it over.
+        # Nothing can be read after the start of an open transaction.
         self._below = min(below, self._of(topic.topics.stable_offsets(topic.name)))
 
     def oldest_now(self) -> int:
-        """The oldest offset that is kept by now: retention goes on while it is read."""
+        """The oldest offset that is kept now: retention goes on during the reading."""
         return self._of(self._topic.topics.start_offsets(self._topic.name))
 
     def __iter__(self) -> Iterator[list[Message]]:

@@ -1,4 +1,4 @@
-"""Addresses and credentials of a section, in the words of each Kafka library."""
+"""The addresses and credentials of a section as options of each Kafka library."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def kafka_python_options(section: KafkaSection) -> dict[str, Any]:
 
 
 def confluent_options(section: KafkaSection) -> dict[str, Any]:
-    """The same for confluent-kafka, which wants no unset options."""
+    """The same for confluent-kafka, which does not accept unset options."""
     options: dict[str, Any] = {
         "bootstrap.servers": section.brokers,
         "security.protocol": section.security_protocol,

@@ -1,7 +1,7 @@
-"""How kafka-python connects: what did not connect is closed.
+"""How kafka-python connects: a socket that fails to connect is closed at once.
 
-The library leaves that to the collector, which looks rarely in a consumer. While Kafka is away it
-tries once a second: after an hour the process would run out of files.
+The library leaves it to the garbage collector, which runs rarely in a consumer. While Kafka is away
+the library tries once per second, so after an hour the process would run out of file descriptors.
 """
 
 import socket
@@ -11,7 +11,7 @@ from kafka.net.inet import KafkaNetSocket
 
 
 class ClosingSocket(KafkaNetSocket):
-    """Connects directly. The library chooses it by the scheme of option `proxy_url`."""
+    """Connects directly. The library selects it by the scheme of option `proxy_url`."""
 
     SCHEMES = ("direct",)
 
@@ -22,7 +22,7 @@ class ClosingSocket(KafkaNetSocket):
         try:
             connected: socket.socket = await super().sock_connect(net, sock, sockaddr, timeout_at)
         except BaseException:
-            # Also where its task is dropped, since the client is closed meanwhile.
+            # Also if the task is cancelled because the client is being closed.
             sock.close()
             raise
         return connected

@@ -1,7 +1,7 @@
-"""Which topic this is now, asked for each group of messages: so it has to be cheap.
+"""Which topic this is now (its id). Asked for each group of messages, so it must be cheap.
 
-On confluent-kafka the answer costs less than half of what it costs on kafka-python, whose network
-thread takes the interpreter from the consumer's own.
+On confluent-kafka it costs less than half: kafka-python's network thread competes with the consumer
+for the interpreter.
 """
 
 import logging
@@ -19,15 +19,15 @@ from seckill.errors import BrokerAway
 
 log = logging.getLogger(__name__)
 
-# Seconds for an answer.
+# Seconds to wait for an answer.
 ASK_S = 10.0
 
 
 class Source(Protocol):
-    """Who knows topics' ids. Not for use by several threads."""
+    """Looks up topic ids. Not thread-safe."""
 
     def source(self, topic: str) -> str | None:
-        """The topic's id, as `Topics.source` has it; None: no topic. Raises BrokerAway."""
+        """The topic's id, as in `Topics.source`; None if there is no topic. Raises BrokerAway."""
 
     def close(self) -> None:
         """Close the connections."""
@@ -52,11 +52,11 @@ class ConfluentSource:
         return str(UUID(bytes=urlsafe_b64decode(f"{described.topic_id}==")))
 
     def close(self) -> None:
-        """See `Source`. The library closes with the object."""
+        """See `Source`. The library closes its connections when the object is freed."""
 
 
 def open_source(section: KafkaSection) -> Source:
-    """Who tells the source, on the client of the configuration. Raises BrokerAway."""
+    """A `Source` on the client of the configuration. Raises BrokerAway."""
     if section.kafka_client == "confluent-kafka":
         return ConfluentSource(section)
     return Topics(section)

@@ -1,6 +1,6 @@
-"""Members of the consumers' group that are none of ours: they keep partitions and decide nothing.
+"""Members of the consumer group that are not ours: they hold partitions and decide nothing.
 
-Looks on a thread of its own, so that nobody waits for Kafka. Changes nothing.
+Looks on its own thread, so nobody waits for Kafka. Changes nothing.
 """
 
 import logging
@@ -19,15 +19,15 @@ from seckill.process.events import event
 
 log = logging.getLogger(__name__)
 
-# Seconds between two looks, for an answer, and until a stranger that stays is told again.
+# Seconds between two looks, for an answer, and until a stranger that stays is logged again.
 LOOK_S, ANSWER_S, TELL_AGAIN_S = 5.0, 10.0, 60.0
-# Strangers that are named; the others are counted.
+# Strangers that are named. The rest is counted.
 MOST_NAMED = 5
 
 
 @dataclass(frozen=True, order=True)
 class Stranger:
-    """A member: what it calls itself, its address, and its partitions of the sale's topic."""
+    """A member: its client id, its address, and its partitions of the sale's topic."""
 
     client_id: str
     host: str
@@ -39,7 +39,7 @@ class Stranger:
 
 
 class Strangers:
-    """`run` on a thread until `stop`; `found` is what the last look saw, for anybody."""
+    """`run` works on a thread until `stop`. Any thread may read `found`, the last result."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -50,26 +50,26 @@ class Strangers:
         self.found: tuple[Stranger, ...] = ()
 
     def run(self) -> None:
-        """Look, and tell, until `stop`."""
+        """Look and log, until `stop`."""
         while not self._stop.is_set():
             self.run_once()
             self._stop.wait(LOOK_S)
 
     def run_once(self) -> None:
-        """One look; one that fails says nothing, and the next one comes."""
+        """One look. If it fails, the result stays and the next look follows."""
         try:
             self.found = self._look()
         except KafkaException as away:
-            log.debug("the group is not known: %s", away, extra=event("library"))
+            log.debug("the consumer group is unknown: %s", away, extra=event("library"))
             return
         self._tell()
 
     def stop(self) -> None:
-        """Ask for the end of `run`."""
+        """End `run`."""
         self._stop.set()
 
     def in_words(self) -> str:
-        """Those of the last look, with what they mean; empty where there are none."""
+        """The strangers of the last look and what they cause; "" if there are none."""
         if not self.found:
             return ""
         named = ", ".join(map(str, self.found[:MOST_NAMED]))
@@ -79,13 +79,13 @@ class Strangers:
         means = (
             f"the requests of partitions {', '.join(map(str, kept))} wait and are not decided"
             if kept
-            else "they may get partitions at any time, whose requests are not decided then"
+            else "they may get partitions at any time, whose requests are then not decided"
         )
         group = quoted(self._server.group_id)
         return f"group {group} has members that are not ours: {named}: {means}"
 
     def _look(self) -> tuple[Stranger, ...]:
-        # Also of the newer kind of groups, which kafka-python cannot ask for.
+        # The confluent client, because kafka-python cannot ask for groups of the new protocol.
         if self._admin is None:
             options = confluent_options(self._server)
             options |= {"client.id": "seckill-strangers", "log_level": 2}
@@ -114,8 +114,8 @@ class Strangers:
         if self.found:
             if self.found != self._told or now - self._told_at > TELL_AGAIN_S:
                 log.warning(
-                    "%s. Stop them, or give them another group id: partitions come back by "
-                    "themselves then",
+                    "%s. Stop them, or give them another group id: then the partitions come back "
+                    "by themselves",
                     self.in_words(),
                     extra=event("strangers"),
                 )

@@ -1,4 +1,4 @@
-"""What is asked of Kafka about topics: make, identify, measure, move a group. Rare calls.
+"""Questions to Kafka about topics and groups: create, identify, measure, move. Rare calls.
 
 Always on kafka-python, whichever client reads the messages: one implementation is enough here.
 """
@@ -25,14 +25,14 @@ from seckill.broker.transactions import Open, find_open
 from seckill.config.sections import KafkaSection
 from seckill.errors import BrokerAway
 
-# Partitions of a topic that we make: room for as many consumers.
+# Partitions of a topic that we create: as many consumers can share the work.
 DEFAULT_PARTITIONS = 4
-# Seconds to wait until a topic that was just made can be used, or a deleted one is gone.
+# Seconds to wait until a new topic is usable, or a deleted one is gone.
 TOPIC_READY_S = 30.0
 
 
 class Topics:
-    """Questions about one Kafka. A context manager; every method raises BrokerAway."""
+    """Questions to one Kafka, as a context manager. Every method raises BrokerAway."""
 
     def __init__(self, section: KafkaSection, bootstrap_timeout_s: float = 5.0) -> None:
         try:
@@ -67,7 +67,7 @@ class Topics:
         partitions: int = DEFAULT_PARTITIONS,
         configs: Mapping[str, str] | None = None,
     ) -> bool:
-        """Make the topic if it is missing, and wait until it can be used. True if it was made."""
+        """Create the topic if it is missing, and wait until it is usable. True if created."""
         if self.source(topic) is not None:
             return False
         made = True
@@ -78,7 +78,7 @@ class Topics:
         except TopicAlreadyExistsError:
             made = False
         except KafkaError as away:
-            raise BrokerAway(f"topic {topic} cannot be made: {away}") from None
+            raise BrokerAway(f"topic {topic} cannot be created: {away}") from None
         deadline = time.monotonic() + TOPIC_READY_S
         while True:
             described = self._describe(topic)
@@ -90,12 +90,12 @@ class Topics:
             time.sleep(0.05)
 
     def source(self, topic: str) -> str | None:
-        """The topic's id, which a later topic of the same name does not share; None: no topic."""
+        """The topic's id; a later topic of the same name has another one. None: no topic."""
         described = self._describe(topic)
         return str(described["topic_id"]) if described else None
 
     def partitions(self, topic: str) -> list[int]:
-        """The numbers of the topic's partitions; none without the topic."""
+        """The numbers of the topic's partitions; [] if there is no topic."""
         described = self._describe(topic)
         return sorted(p["partition_index"] for p in described["partitions"]) if described else []
 
@@ -104,7 +104,7 @@ class Topics:
         return self._offsets(topic, OffsetSpec.LATEST)
 
     def stable_offsets(self, topic: str) -> dict[int, int]:
-        """{partition: where the oldest open transaction begins, else the end}: read up to there."""
+        """{partition: where the oldest open transaction begins, else the end}: the read limit."""
         return self._offsets(topic, OffsetSpec.LATEST, IsolationLevel.READ_COMMITTED)
 
     def start_offsets(self, topic: str) -> dict[int, int]:
@@ -112,11 +112,11 @@ class Topics:
         return self._offsets(topic, OffsetSpec.EARLIEST)
 
     def open_transaction(self, topic: str, partition: int) -> Open:
-        """The oldest open transaction of a partition, as far as Kafka tells."""
+        """The oldest open transaction of a partition, as far as Kafka reports it."""
         return find_open(self._admin, topic, partition)
 
     def committed(self, group_id: str, topic: str) -> dict[int, Position]:
-        """{partition: where the group last committed}; a partition without a commit stands at 0."""
+        """{partition: last commit of the group}. A partition without a commit is at 0."""
         wanted = [TopicPartition(topic, partition) for partition in self.partitions(topic)]
         try:
             found: dict[Any, Any] = self._admin.list_group_offsets({group_id: wanted})[group_id]
@@ -130,7 +130,7 @@ class Topics:
     def move_group(
         self, group_id: str, topic: str, positions: Mapping[int, Position]
     ) -> str | None:
-        """Commit positions for a group from outside. The reason when Kafka refuses, else None."""
+        """Commit positions for a group from outside. Why Kafka refused, or None."""
         offsets = {
             TopicPartition(topic, partition): OffsetAndMetadata(
                 position.offset, position.ended_metadata, -1
@@ -145,7 +145,7 @@ class Topics:
         return refusals[0].__name__ if refusals else None
 
     def group_members(self, group_id: str) -> frozenset[str]:
-        """Members of a group that has settled; none while it is sharing out its partitions."""
+        """Members of a stable group; none during a rebalance."""
         try:
             group: dict[str, Any] = self._admin.describe_groups([group_id])[group_id]
         except (KafkaError, OSError) as away:
@@ -155,9 +155,9 @@ class Topics:
         return frozenset(member["member_id"] for member in group["members"])
 
     def delete(self, topic: str) -> None:
-        """Delete the topic and all its messages, and wait until it is seen no more.
+        """Delete the topic with all messages, and wait until it is gone.
 
-        Kafka answers before that, and `ensure` would take what is about to go for the topic.
+        Kafka answers before that; `ensure` would then take the dying topic for the new one.
         """
         before = self.source(topic)
         try:
@@ -200,6 +200,6 @@ class Topics:
 
 
 def ensure_topic(section: KafkaSection, topic: str, partitions: int = DEFAULT_PARTITIONS) -> bool:
-    """Make a topic if it is missing. True if it was made. Raises BrokerAway."""
+    """Create a topic if it is missing. True if it was created. Raises BrokerAway."""
     with Topics(section) as topics:
         return topics.ensure(topic, partitions)

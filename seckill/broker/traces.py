@@ -1,18 +1,18 @@
-"""Which messages are traced: their header `traceparent`, checked before anybody trusts it."""
+"""Which messages are traced: reads and checks their header `traceparent`."""
 
 import re
 from collections.abc import Iterable
 from typing import Any
 
 HEADER = "traceparent"
-# Of a sampled request, as W3C writes it. It is pasted into records: nothing else may get through.
+# A sampled traceparent as defined by W3C. It is pasted into records, so nothing else may pass.
 SAMPLED = re.compile(rb"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f][13579bdf]")
-# Traces taken of one poll, at most: a sender that traces everything does not slow the sale.
+# Traces per poll, at most: a sender that traces everything must not slow the sale.
 TRACES_A_POLL = 32
 
 
 def traces_of(messages: Iterable[tuple[int, Any]]) -> dict[int, str]:
-    """{offset: traceparent} of (offset, headers), the first TRACES_A_POLL sampled ones."""
+    """{offset: traceparent} from (offset, headers): the first TRACES_A_POLL sampled ones."""
     found: dict[int, str] = {}
     for offset, headers in messages:
         for name, value in headers or ():

@@ -1,4 +1,4 @@
-"""Who keeps a transaction open, as far as Kafka tells: each answer needs a right of its own."""
+"""Who keeps a transaction open, as far as Kafka reports it. Each question needs its own right."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,20 +7,20 @@ from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
-# Characters of a stranger's name that are shown.
+# Characters of another program's name that are shown.
 NAME = 60
 
 
 @dataclass(frozen=True)
 class Open:
-    """`by` is empty where Kafka does not say it, `since_ms` None."""
+    """An open transaction. `by` is "" and `since_ms` None if Kafka does not report them."""
 
     by: str = ""
     since_ms: int | None = None
 
 
 def find_open(admin: KafkaAdminClient, topic: str, partition: int) -> Open:
-    """The oldest open transaction of a partition. What Kafka does not tell is left out."""
+    """The oldest open transaction of a partition. What Kafka does not report is left out."""
     place = TopicPartition(topic, partition)
     found = Open()
     try:
@@ -37,11 +37,11 @@ def find_open(admin: KafkaAdminClient, topic: str, partition: int) -> Open:
             described: Any = admin.describe_transactions([name])
             return Open(found.by, described[name].transaction_start_time_ms)
     except (KafkaError, OSError):
-        # No right to ask, or a Kafka that cannot tell: the lag is known without.
+        # No right to ask, or an old Kafka. The lag is known without these details.
         pass
     return found
 
 
 def quoted(name: str) -> str:
-    """A name that others chose, in quotes, its beginning, nothing in it that moves a terminal."""
+    """A name from outside, in quotes, shortened, with control characters escaped."""
     return ascii(name if len(name) <= NAME else name[:NAME] + "...")

@@ -1,8 +1,8 @@
-"""Messages out of Kafka's batches, for kafka-python: in bounded memory, and never with an error.
+"""Unpacks Kafka's batches for kafka-python, in bounded memory and without raising errors.
 
-A megabyte in Kafka can unpack to gigabytes, and the library unpacks whatever comes: it would take
-the machine's memory, again after each restart. What does not unpack within the bound, or is
-damaged, comes as `Unreadable`, one for each offset of its batch.
+A megabyte in Kafka can unpack to gigabytes. The library would unpack it all and take the machine's
+memory, again after each restart. A batch that exceeds the limit or is damaged comes as
+`Unreadable`, one for each of its offsets.
 """
 
 import gc
@@ -25,21 +25,21 @@ from kafka.record.util import decode_varint
 from seckill.errors import Poison
 from seckill.formats.outcomes import Unreadable
 
-# The form of batches since Kafka 0.11.
+# The batch format since Kafka 0.11.
 FORMAT = 2
-# Bytes that one batch may unpack to. Requests shrink to a tenth, those of a test to a thirtieth,
-# and Kafka takes batches of a megabyte unless it is told otherwise.
+# Bytes that one batch may unpack to. Requests compress to a tenth, repetitive ones to a thirtieth,
+# and by default Kafka accepts batches of up to a megabyte.
 MAX_UNPACKED_BYTES = 32 * 1024 * 1024
-# Bytes that one poll unpacks: it ends with the batch that reaches them.
+# Bytes that one poll unpacks. The batch that reaches the limit is the last one.
 POLL_BYTES = 8 * 1024 * 1024
-# Bytes after which the collector looks. Futures of the library keep tracebacks, and these what was
-# polled; by the number of its objects alone it would look after gigabytes.
+# Bytes after which the garbage collector runs. Futures of the library keep tracebacks, and these
+# keep polled messages. The collector counts objects only, so it would run after gigabytes.
 COLLECT_BYTES = 32 * 1024 * 1024
-# Bytes that are unpacked at once.
+# Bytes per decompression step.
 STEP_BYTES = 1024 * 1024
-# What snappy's stream in Java's form begins with, and how long all of its beginning is.
+# The magic of snappy's stream format in Java, and the length of its header.
 JAVA_SNAPPY, JAVA_SNAPPY_HEAD = b"\x82SNAPPY\0", 16
-# How zlib is told that a stream is gzip's.
+# zlib's `wbits` for a gzip stream.
 GZIP = 31
 
 DAMAGED = "its batch is damaged in Kafka"
@@ -47,16 +47,16 @@ _zstd = zstandard.ZstdDecompressor()
 
 
 class Message(tuple[int, bytes | None, int, bytes]):
-    """Offset, value, timestamp in ms, packed headers; to be read as those of confluent-kafka."""
+    """(offset, value, timestamp in ms, packed headers), with the methods of confluent-kafka."""
 
     __slots__ = ()
 
     def offset(self) -> int:
-        """Its place in the partition."""
+        """The message's offset."""
         return self[0]
 
     def value(self) -> bytes | None:
-        """The body; None of a tombstone; `Unreadable` where there is none to be had."""
+        """The body. None for a tombstone; `Unreadable` if the body cannot be unpacked."""
         return self[1]
 
     def timestamp(self) -> tuple[int, int]:
@@ -64,7 +64,7 @@ class Message(tuple[int, bytes | None, int, bytes]):
         return 1, self[2]
 
     def headers(self) -> list[tuple[str, bytes | None]]:
-        """In their order; names that are no UTF-8 have surrogates."""
+        """The headers in order. Bytes of a name that are not UTF-8 become surrogates."""
         packed, found = self[3], []
         if packed:
             count, at = _number(packed, 0)
@@ -76,14 +76,14 @@ class Message(tuple[int, bytes | None, int, bytes]):
 
 
 class Budget:
-    """Bytes that a poll has unpacked."""
+    """Counts the bytes that a poll unpacks."""
 
     def __init__(self) -> None:
         self.used = 0
         self._before = 0
 
     def begin(self) -> None:
-        """The next poll."""
+        """Start the next poll."""
         self._before += self.used
         self.used = 0
         if self._before > COLLECT_BYTES:
@@ -92,9 +92,9 @@ class Budget:
 
 
 def bound(consumer: KafkaConsumer) -> Budget:
-    """Have a consumer unpack within bounds. Its polls bring `Message`s; `begin` each of them.
+    """Limit what a consumer unpacks. Its polls return `Message`s; call `begin` before each.
 
-    The library has no option for it: what its fetcher makes of a fetch is replaced.
+    The library has no option for this, so a class of its fetcher is replaced.
     """
     budget = Budget()
     consumer._fetcher.PartitionRecords = partial(_Records, budget=budget)
@@ -109,7 +109,7 @@ class _Records(Fetcher.PartitionRecords):
         super().__init__(*args, **options)
 
     def _maybe_skip_record(self, message: Message) -> bool:
-        """A fetch begins with the batch that its offset is in."""
+        """A fetch starts with the whole batch around its offset."""
         return bool(message[0] < self.fetch_offset)
 
     def _unpack_records(
@@ -126,13 +126,13 @@ class _Records(Fetcher.PartitionRecords):
                 self.next_fetch_offset = message[0] + 1
                 yield message
             if batch.magic == FORMAT:
-                # It may go on behind its last message, where the topic is compacted.
+                # In a compacted topic the batch may end after its last message.
                 self.next_fetch_offset = batch.next_offset
-        # Where only the budget is used up, the rest is fetched again.
+        # If only the budget is used up, the rest is fetched again.
         self.drain()
 
     def _left_out(self, batch: DefaultRecordBatch) -> bool:
-        """Whether it is a transaction's marker, or of one that was aborted. As the library does."""
+        """Whether it is a transaction marker or was aborted. The logic is the library's."""
         self.leader_epoch = batch.leader_epoch
         if batch.has_producer_id():
             self._consume_aborted_transactions_up_to(batch.last_offset)
@@ -144,7 +144,7 @@ class _Records(Fetcher.PartitionRecords):
 
 
 def _messages(batch: DefaultRecordBatch, budget: Budget) -> Iterator[Message]:
-    """A batch's messages; from where it cannot be read on, each of its offsets as unreadable."""
+    """A batch's messages. After an error, each remaining offset comes as unreadable."""
     following, reason = batch.base_offset, ""
     try:
         if not batch.validate_crc():
@@ -156,26 +156,26 @@ def _messages(batch: DefaultRecordBatch, budget: Budget) -> Iterator[Message]:
             yield message
     except (Poison, IndexError) as wrong:
         reason = str(wrong) if isinstance(wrong, Poison) else DAMAGED
-    # Out here, where nothing holds what was unpacked any more.
+    # Outside the try block, where nothing refers to the unpacked data any more.
     for offset in range(following, batch.next_offset if reason else following):
         yield Message((offset, Unreadable(reason), batch.max_timestamp, b""))
 
 
 def _of_old_form(batch: LegacyRecordBatch) -> Iterator[Message]:
-    """Of brokers before Kafka 0.11, as the library reads them: these alone without a bound."""
+    """Batches of brokers before Kafka 0.11, read by the library: only these have no limit."""
     for record in batch:
         yield Message((record.offset, record.value, record.timestamp or 0, b""))
 
 
 def _read(batch: DefaultRecordBatch, data: bytes) -> Iterator[Message]:
-    """Raises Poison or IndexError where the data is no messages."""
+    """Raises Poison or IndexError if the data does not contain valid messages."""
     base, last, first_ms = batch.base_offset, batch.last_offset_delta, batch.first_timestamp
     appended_ms = batch.max_timestamp if batch.timestamp_type else None
     at = least = 0
     for _ in range(batch.records_count):
         length, at = _number(data, at)
         end = at + length
-        # The byte of attributes has no meaning yet.
+        # The attribute byte has no meaning yet.
         later_ms, at = _number(data, at + 1)
         delta, at = _number(data, at)
         key, at = _number(data, at)
@@ -188,7 +188,7 @@ def _read(batch: DefaultRecordBatch, data: bytes) -> Iterator[Message]:
 
 
 def _number(data: bytes, at: int) -> tuple[int, int]:
-    """The number there, and where it ends. Nearly all have one byte or two: those are quick."""
+    """The varint at `at`, and where it ends. Nearly all take one or two bytes: a fast path."""
     low = data[at]
     if low < 0x80:
         return (low >> 1) ^ -(low & 1), at + 1
@@ -208,13 +208,13 @@ def _bytes(data: bytes, at: int) -> tuple[bytes | None, int]:
 
 
 def unpack(codec: int, data: memoryview) -> bytes:
-    """What a batch's compressed part is. Raises Poison: too long, damaged, of no codec we know."""
+    """Decompress a batch. Raises Poison if it is too long, damaged, or of an unknown codec."""
     if codec == 0:
         return bytes(data)
     if codec not in _CODECS:
-        raise Poison(f"its batch is compressed in a way that nobody knows (codec {codec})")
+        raise Poison(f"its batch is compressed with an unknown codec ({codec})")
     name, steps = _CODECS[codec]
-    # What it has grown to is handed out without a copy.
+    # A BytesIO grows in place and returns its content without a copy.
     whole = io.BytesIO()
     try:
         for step in steps(data):
@@ -255,7 +255,7 @@ def _snappy(data: memoryview) -> Iterator[bytes]:
 
 
 def _snappy_block(block: bytes) -> bytes:
-    """A block says first how long it will be."""
+    """A block starts with its decompressed length, so the limit is checked first."""
     size = shift = 0
     for byte in block[:5]:
         size |= (byte & 0x7F) << shift

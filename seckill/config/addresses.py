@@ -1,8 +1,8 @@
-"""Addresses of the services, checked: what the libraries can read, and no other way than we do.
+"""Checks the addresses of services, so that the libraries read them in the same way as we do.
 
-A password with `#`, `/`, `?` or `@` in it as it is would be cut: the library takes a part of it for
-a host, a port or a database, and names that in its errors. So such an address is refused here, and
-no refusal repeats any part of what it refuses.
+An unescaped `#`, `/`, `?` or `@` in a password cuts it: the library takes a part of the password as
+host, port or database and names that part in its errors. So such an address is refused here, and
+the refusal repeats no part of the address.
 """
 
 import ipaddress
@@ -14,7 +14,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from redis.connection import parse_url
 
-# What a user or a password must not hold as it is, and what is written instead.
+# The reason of a refusal: which characters of a user or password must be escaped, and how.
 UNREADABLE = (
     "cannot be read; in user and password write %25 for %, %23 for #, %2F for /, %3A for :, "
     "%3F for ?, %40 for @"
@@ -24,29 +24,29 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def networks(text: str) -> list[Network]:
-    """Networks from a list with commas; ValueError names the one that is none."""
+    """Networks from a comma-separated list. ValueError names the word that is not a network."""
     return [ipaddress.ip_network(word.strip()) for word in text.split(",") if word.strip()]
 
 
 def check_networks(text: str) -> str:
-    """The list as it is; ValueError where a word of it is no network."""
+    """The list unchanged. ValueError if one of its words is not a network."""
     networks(text)
     return text
 
 
 def check_url(url: str) -> str:
-    """The address as it is; ValueError where user and password do not end where they should."""
+    """The address unchanged. ValueError if user and password do not end where they should."""
     parts = urlsplit(url)
-    # The file of a socket may have any name, where no password stands before it.
+    # A Unix socket's file may have any name, unless a password stands before it.
     behind = "" if parts.scheme == "unix" and not parts.netloc else parts.path
-    # The whole of it: the parts do not tell a `#` with nothing behind it.
+    # Searched in the whole URL: the parts do not show a `#` at the very end.
     if "#" in url or "@" in behind + parts.query:
         raise ValueError(UNREADABLE)
     return url
 
 
 def check_redis_url(url: str) -> str:
-    """The address as it is; ValueError where redis-py cannot read it, or reads it otherwise."""
+    """The address unchanged. ValueError if redis-py cannot read it, or reads it differently."""
     try:
         parse_url(check_url(url))
     except ValueError:
@@ -55,8 +55,8 @@ def check_redis_url(url: str) -> str:
 
 
 def check_dsn(dsn: str) -> str:
-    """The address as it is; ValueError where libpq cannot read it, or reads it otherwise."""
-    # libpq ends the password at the first `@`, and has none where a `/` comes before that.
+    """The address unchanged. ValueError if libpq cannot read it, or reads it differently."""
+    # libpq ends the password at the first `@`, and finds none if a `/` comes before that.
     place, _, behind = dsn.partition("://")[2].partition("/")
     if place.count("@") > 1 or "@" in behind:
         raise ValueError(UNREADABLE)
@@ -65,15 +65,15 @@ def check_dsn(dsn: str) -> str:
     except psycopg.ProgrammingError:
         raise ValueError(UNREADABLE) from None
     if not re.fullmatch(r"[\d,]*", str(ports)):
-        raise ValueError("its port is no number")
+        raise ValueError("its port is not a number")
     return dsn
 
 
 def check_brokers(value: str) -> str:
-    """Kafka brokers as the libraries read them; else ValueError."""
+    """Kafka brokers, separated by commas as the libraries expect them, or ValueError."""
     if "@" in value:
         raise ValueError(
-            "is HOST:PORT with commas; user and password belong into sasl_username and "
+            "must be HOST:PORT with commas; user and password belong in sasl_username and "
             "sasl_password"
         )
     brokers = [broker.strip() for broker in value.split(",") if broker.strip()]
@@ -85,7 +85,7 @@ def check_brokers(value: str) -> str:
 
 
 def django_database(dsn: str) -> dict[str, Any]:
-    """Django's form of a PostgreSQL address; what it has no word for goes to psycopg."""
+    """A PostgreSQL address in Django's form. Keys that Django does not know go to psycopg."""
     names = {
         "dbname": "NAME",
         "user": "USER",
@@ -109,5 +109,5 @@ def django_database(dsn: str) -> dict[str, Any]:
 
 
 def is_address(text: str) -> bool:
-    """Whether a value may be an address in the wrong place, with a password in it."""
+    """Whether a value may be an address in the wrong place, possibly with a password."""
     return "@" in text or "://" in text

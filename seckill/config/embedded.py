@@ -1,20 +1,20 @@
-"""What the embedded services of a checkout leave for others: addresses with passwords, a site's
-key.
+"""What a checkout's embedded services leave for others: addresses with passwords, a site's key.
 
-Read at every start of every command: imports nothing heavy.
+Every command reads it at start, so this module imports nothing heavy.
 """
 
 import json
 from pathlib import Path
 
 FILE, KEY_FILE = "addresses.json", "secret_key"
-# In the words of the sections.
+# Named as in the sections.
 NAMES = ("brokers", "redis_url", "pg_dsn")
 
 
 def read(folder: Path) -> dict[str, str]:
-    """The addresses by name. {} where the file is not there, is another user's or was spoilt:
-    `devstack status` names the reason.
+    """The addresses by name, or {} if the file is missing, unreadable or broken.
+
+    `devstack status` gives the reason.
     """
     try:
         known = json.loads((folder / FILE).read_text(encoding="utf-8"))

@@ -1,9 +1,9 @@
-"""The variables that Kubernetes gives every container, told from ours.
+"""Tells the variables that Kubernetes injects into every container from our own.
 
-For each service of the namespace it injects, as docker's links did (kubelet, pkg/kubelet/envvars):
-NAME_SERVICE_HOST, NAME_SERVICE_PORT, NAME_SERVICE_PORT_<name of the port>, NAME_PORT,
-NAME_PORT_3000_TCP, and that with _PROTO, _PORT and _ADDR. NAME is the service's, in capitals and
-with `_` for `-`: a service whose name begins with `seckill` gives names that look like ours.
+Kubernetes injects these for each service of the namespace, in the style of Docker links (see
+kubelet, pkg/kubelet/envvars): NAME_SERVICE_HOST, NAME_SERVICE_PORT, NAME_SERVICE_PORT_<port name>,
+NAME_PORT, NAME_PORT_3000_TCP, and the last one with _PROTO, _PORT and _ADDR. NAME is the service's
+name in capitals, with `_` for `-`. A service named `seckill...` gives names that look like ours.
 """
 
 import ipaddress
@@ -26,13 +26,13 @@ def _is_port(value: str) -> bool:
 
 
 def _is_link(value: str) -> bool:
-    """As in tcp://10.0.0.1:3000, and tcp://[fd00::1]:3000."""
+    """For example tcp://10.0.0.1:3000 or tcp://[fd00::1]:3000."""
     found = re.fullmatch(rf"(?:{PROTOCOLS.lower()})://(\[[\w:]+\]|[\d.]+):(.+)", value)
     return found is not None and _is_ip(found[1].strip("[]")) and _is_port(found[2])
 
 
-# What follows the service's name, and what Kubernetes then writes there: a name alone proves
-# nothing, SECKILL_PORT is ours as long as it is a number.
+# The part after the service's name, and what Kubernetes writes as its value. The name alone proves
+# nothing: SECKILL_PORT is ours if its value is a number.
 FORMS: Mapping[str, Callable[[str], bool]] = {
     "SERVICE_HOST": _is_ip,
     "SERVICE_PORT(_[A-Z0-9_]+)?": _is_port,
@@ -45,7 +45,7 @@ FORMS: Mapping[str, Callable[[str], bool]] = {
 
 
 def is_injected(name: str, value: str) -> bool:
-    """Whether Kubernetes made this variable for one of its services."""
+    """Whether Kubernetes injected this variable for one of its services."""
     return any(
         re.fullmatch(rf"[A-Z][A-Z0-9_]*_{form}", name) and is_what_kubernetes_writes(value)
         for form, is_what_kubernetes_writes in FORMS.items()
@@ -53,5 +53,5 @@ def is_injected(name: str, value: str) -> bool:
 
 
 def without_injected(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment as people and programs have set it."""
+    """The environment without what Kubernetes injected."""
     return {name: value for name, value in environ.items() if not is_injected(name, value)}

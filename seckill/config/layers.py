@@ -1,8 +1,8 @@
-"""The layers of the configuration. The first one that has a value wins: command-line flag,
-environment (`SECKILL_` and the name), the section in config.yaml, embedded services, default.
+"""The layers of the configuration. The first layer with a value wins: command-line flag,
+environment variable (`SECKILL_<NAME>`), section of config.yaml, embedded services, default.
 
-Where log_worker and control_api name no store, section server's counts. Nothing is read at import:
-`load` reads, once a process, and hands out frozen objects.
+If log_worker or control_api name no store, the store of section server counts. Nothing is read at
+import: `load` reads once per process and returns frozen objects.
 """
 
 import difflib
@@ -29,11 +29,11 @@ OTHER_VARIABLES = {
     "DEVSTACK": "folder of the embedded services",
     "SECRET_KEY": "Django's secret key",
     "ALLOWED_HOSTS": "host names that the web process answers to, with commas",
-    "TRUSTED_ORIGINS": "origins from which forms are taken, with commas",
+    "TRUSTED_ORIGINS": "origins from which forms are accepted, with commas",
     "DEBUG": "1 shows Django's debug pages: never in production",
     "ADMIN_PASSWORD": "password that create_admin gives to the first operator",
 }
-# A few hundred bytes of YAML can name a value of gigabytes: what is given is shown in brief.
+# A few hundred bytes of YAML can define gigabytes, so messages show values abbreviated.
 _brief = reprlib.Repr()
 _brief.maxlevel = 3
 _brief.maxstring = _brief.maxlong = _brief.maxother = 200
@@ -45,22 +45,22 @@ class ConfigError(Exception):
 
 
 def read_config(environ: Mapping[str, str]) -> tuple[Path, dict[str, dict[str, Any]]]:
-    """The file in force, SECKILL_CONFIG or config.yaml of the project, and its sections.
+    """The path and the sections of the file in force: SECKILL_CONFIG, or the project's config.yaml.
 
-    The file that is named has to be there; /dev/null stands for none. Raises ConfigError.
+    A file named by SECKILL_CONFIG must exist; /dev/null means no file. Raises ConfigError.
     """
     variable = ENV_PREFIX + "CONFIG"
     named = environ.get(variable)
     path = Path(named or BASE_DIR / "config.yaml")
     if named and not path.exists():
         raise ConfigError(
-            f"{variable}: there is no file {path}; name one that is there, or /dev/null for none"
+            f"{variable}: there is no file {path}; name an existing file, or /dev/null for none"
         )
     return path, read_file(path)
 
 
 def devstack_folder(environ: Mapping[str, str]) -> Path:
-    """Where the embedded services of this checkout live: SECKILL_DEVSTACK, or .devstack."""
+    """The folder of this checkout's embedded services: SECKILL_DEVSTACK, or .devstack."""
     return Path(environ.get(ENV_PREFIX + "DEVSTACK") or BASE_DIR / ".devstack")
 
 
@@ -69,7 +69,7 @@ def load(
     flags: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> S:
-    """One section, all layers merged and validated. Flags that are None are absent.
+    """One section, with all layers merged and validated. Flags that are None are absent.
 
     Raises ConfigError, which names the layer, the key and what is allowed.
     """
@@ -106,7 +106,7 @@ def load(
 
 
 def read_file(path: Path) -> dict[str, dict[str, Any]]:
-    """The file's sections as {section: {key: value}}; {} without a file. Raises ConfigError."""
+    """The file's sections, {section: {key: value}}; {} without a file. Raises ConfigError."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -118,8 +118,8 @@ def read_file(path: Path) -> dict[str, dict[str, Any]]:
     except yaml.YAMLError as wrong:
         mark = getattr(wrong, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        # Without the words that it quotes: a password may begin with `*` or `!`.
-        problem = getattr(wrong, "problem", None) or "no valid YAML"
+        # Without the words that YAML quotes: a password may begin with `*` or `!`.
+        problem = getattr(wrong, "problem", None) or "not valid YAML"
         problem = re.sub(r""" (?:'[^<'][^']+'|"[^"]{2,}")""", "", problem)
         raise ConfigError(f"{path}{line}: {problem}") from None
     if document is None:

@@ -27,12 +27,12 @@ from seckill.config.addresses import (
 )
 from seckill.formats.outcomes import MAX_ID, MAX_UNITS
 
-# What the names of our environment variables begin with.
+# The prefix of our environment variables.
 ENV_PREFIX = "SECKILL_"
 
 
 def parse_stock(value: object) -> object:
-    """`1001:10,1002:5`, or a mapping of item to units, as {item: units}; else ValueError."""
+    """`1001:10,1002:5`, or a mapping, as {item: units}. Raises ValueError."""
     if isinstance(value, str):
         pairs = [pair.strip() for pair in value.split(",") if pair.strip()]
         stock: dict[str, str] = {}
@@ -83,7 +83,7 @@ PgDsn = Annotated[
 ]
 ConnectTimeout = Annotated[
     float,
-    Field(ge=0, description="seconds to try for at start before giving up (exit code 3)"),
+    Field(ge=0, description="seconds to wait for services at start before giving up (exit code 3)"),
 ]
 
 MetricsHost = Annotated[
@@ -101,7 +101,8 @@ OtlpEndpoint = Annotated[
     AfterValidator(lambda url: url if url is None else check_url(url)),
 ]
 LogFormat = Annotated[
-    Literal["text", "json"], Field(description="how log lines look: text, or json, one object each")
+    Literal["text", "json"],
+    Field(description="format of log lines: text, or json with one object per line"),
 ]
 
 DEFAULT_BROKERS = "localhost:9092"
@@ -111,7 +112,7 @@ DEFAULT_PG_DSN = "postgresql://postgres@localhost:5432/seckill"
 
 
 class Section(BaseSettings):
-    """A section of the file: frozen, no unknown keys."""
+    """A section of the file: frozen, without unknown keys."""
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX, extra="forbid", frozen=True, allow_inf_nan=False
@@ -127,13 +128,13 @@ class Section(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what `load` hands over: it reads the environment that it is given, at its place."""
+        """Only what `load` passes in: it reads the environment itself, in its own order."""
         return (init_settings,)
 
     @field_validator("*", mode="before")
     @classmethod
     def _refuse_truth(cls, value: object, info: ValidationInfo) -> object:
-        """YAML's `yes` is no number, though Python takes it for 1."""
+        """YAML's `yes` is not a number, although Python takes it for 1."""
         field = cls.model_fields[str(info.field_name)]
         if isinstance(value, bool) and field.annotation is not bool:
             raise ValueError("must not be true or false (yes, no, on and off mean these in YAML)")
@@ -141,7 +142,7 @@ class Section(BaseSettings):
 
 
 class KafkaSection(Section):
-    """What every Kafka client needs to know."""
+    """The settings that every Kafka client needs."""
 
     brokers: Brokers = DEFAULT_BROKERS
     topic: Topic = DEFAULT_TOPIC
@@ -149,7 +150,7 @@ class KafkaSection(Section):
         "kafka-python", description="Kafka client library"
     )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        "PLAINTEXT", description="how to speak to Kafka"
+        "PLAINTEXT", description="security protocol for Kafka"
     )
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
         None, description="SASL mechanism, with SASL_PLAINTEXT or SASL_SSL"
@@ -167,7 +168,7 @@ class Server(KafkaSection):
 
     name: ClassVar[str] = "server"
     stock: Stock = Field(
-        default_factory=dict, description="units to put on sale where nothing is loaded"
+        default_factory=dict, description="units to put on sale if nothing is loaded yet"
     )
     timeout: int | None = Field(
         None, ge=1, description="ms after which a request is too old; absent: never"
@@ -181,7 +182,7 @@ class Server(KafkaSection):
     )
     redis_url: RedisUrl = DEFAULT_REDIS_URL
     pg_dsn: PgDsn = DEFAULT_PG_DSN
-    batch_size: int = Field(4000, ge=1, le=20000, description="requests a script call, at most")
+    batch_size: int = Field(4000, ge=1, le=20000, description="requests per script call, at most")
     metrics_host: MetricsHost = "127.0.0.1"
     metrics_port: MetricsPort = 0
     log_format: LogFormat = "text"
@@ -193,14 +194,14 @@ class Client(KafkaSection):
 
     name: ClassVar[str] = "client"
     user_count: int = Field(10_000, ge=1, description="unique users, one request each")
-    rate: float = Field(1000.0, gt=0, description="requests a second, over the whole run")
+    rate: float = Field(1000.0, gt=0, description="requests per second, over the whole run")
     delay: float = Field(
-        0.0, ge=0, description="ms to wait before each request: at most 1000/delay a second"
+        0.0, ge=0, description="ms to wait before each request: at most 1000/delay per second"
     )
     log_format: LogFormat = "text"
     otlp_endpoint: OtlpEndpoint = None
     trace_every: int = Field(
-        1000, ge=1, description="one of so many requests is traced, with otlp_endpoint"
+        1000, ge=1, description="with otlp_endpoint, one request in this many is traced"
     )
 
 
@@ -210,8 +211,8 @@ class LogWorker(Section):
     name: ClassVar[str] = "log_worker"
     redis_url: RedisUrl = DEFAULT_REDIS_URL
     pg_dsn: PgDsn = DEFAULT_PG_DSN
-    batch_size: int = Field(10_000, ge=1, le=100_000, description="rows a transaction, at most")
-    interval: int = Field(200, ge=1, description="ms to wait when fewer than a batch was there")
+    batch_size: int = Field(10_000, ge=1, le=100_000, description="rows per transaction, at most")
+    interval: int = Field(200, ge=1, description="ms to wait after a batch that was not full")
     status_interval: float = Field(60.0, gt=0, description="seconds between status lines")
     connect_timeout: ConnectTimeout = 60.0
     metrics_host: MetricsHost = "127.0.0.1"
@@ -221,7 +222,7 @@ class LogWorker(Section):
 
 
 class ControlApi(Section):
-    """`control_api`: REST, admin."""
+    """`control_api`: the REST API and the admin."""
 
     name: ClassVar[str] = "control_api"
     redis_url: RedisUrl = DEFAULT_REDIS_URL
@@ -235,13 +236,13 @@ class ControlApi(Section):
         100.0,
         ge=0,
         le=1_000_000,
-        description="REST calls a second of one key, and of one address; 0: no limit",
+        description="REST calls per second for one key, and for one address; 0: no limit",
     )
     rate_burst: int = Field(
-        1000, ge=1, le=1_000_000, description="REST calls that may come at once before it holds"
+        1000, ge=1, le=1_000_000, description="REST calls that may come in one burst"
     )
     connections_per_address: int = Field(
-        64, ge=0, le=100_000, description="connections of one address; 0: no limit"
+        64, ge=0, le=100_000, description="connections per address; 0: no limit"
     )
     proxy_networks: Annotated[str, AfterValidator(check_networks)] = Field(
         "127.0.0.0/8,::1",
@@ -250,6 +251,6 @@ class ControlApi(Section):
 
 
 SECTIONS: tuple[type[Section], ...] = (Server, Client, LogWorker, ControlApi)
-# Sections that use section server's stores where they name none, as the original does.
+# Sections that use section server's stores if they name none, as in the original system.
 AS_THE_SERVER: tuple[type[Section], ...] = (LogWorker, ControlApi)
 STORES = ("redis_url", "pg_dsn")

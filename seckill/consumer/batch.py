@@ -1,8 +1,8 @@
-"""Batches: messages of one partition, decoded and packed as `decide_batch.lua` reads them.
+"""Batches: messages of one partition, decoded, and packed for `decide_batch.lua`.
 
-Owns the packed form. A request that is lost for certain travels as a count and not as itself: what
-had nothing left at a version has nothing left as long as the version stands, since only an act of
-an operator adds stock, and every act counts the version up. The script checks the version.
+Owns the packed format. A request that is certain to lose is sent as part of a count. An item that
+was sold out at some version stays sold out as long as the version stays: only an operator's act
+adds stock, and every act increments the version. The script checks the version.
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ from seckill.formats.outcomes import DEFAULT_ACTIVITY
 from seckill.formats.request import Request, decode_all
 from seckill.lane.keys import BOARD_STRING
 
-# Above this an entry of the packed requests is a number of requests that travel as counts.
+# A packed entry above this is COUNTED plus a number of requests that are sent as counts.
 COUNTED = 1000
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -27,7 +27,7 @@ _to_json = msgspec.json.encode
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What an answer told of an activity: at this version these items have nothing left."""
+    """What the script reported of an activity: at this version these items are sold out."""
 
     version: int
     over: bool
@@ -43,8 +43,8 @@ NO_TRACES: Mapping[int, str] = {}
 class Batch:
     """Offsets `start` to `end` - 1 of one partition, packed for the script.
 
-    `generation` is the lane's, in which `start` came to be held. `messages` is kept where losers
-    travel as counts: the script may ask for all of it.
+    `generation` is the lane's when the consumer got `start`. `messages` is kept if losers are sent
+    as counts, because the script may ask for the whole batch.
     """
 
     source: str
@@ -57,14 +57,14 @@ class Batch:
     invalid: list[Invalid] = field(default_factory=list)
     losers: bytes = b""
     generation: int = 0
-    # Numbers of the board's strings that it writes to: offset div BOARD_STRING.
+    # Numbers of the board's strings that the batch writes to: offset div BOARD_STRING.
     boards: Sequence[int] = ()
     messages: tuple[Sequence[int], Sequence[bytes | None]] | None = None
-    # {offset: traceparent} of the requests that are traced.
+    # {offset: traceparent} of the traced requests.
     traces: Mapping[int, str] = field(default_factory=dict)
 
     def whole(self) -> "Batch":
-        """The same offsets with every request as itself."""
+        """The same offsets, with every request packed in full."""
         if self.messages is None:
             return self
         offsets, values = self.messages
@@ -90,9 +90,9 @@ def encode(
     known: Mapping[int, Known] = NOTHING_KNOWN,
     traces: Mapping[int, str] = NO_TRACES,
 ) -> Batch:
-    """One batch from messages in the order of their offsets, the first one at `start` or later.
+    """Pack messages as one batch. Their offsets ascend, and the first is at `start` or later.
 
-    Offsets that are missing between `start` and the last one become holes, which the script counts.
+    Missing offsets from `start` to the last one become holes, which the script counts.
     """
     requests, plain = decode_all(values)
     if plain and not traces and offsets[-1] - start == len(offsets) - 1:
@@ -119,9 +119,9 @@ def encode(
 
 @dataclass(slots=True)
 class _Packing:
-    """The requests of a batch as the script's header says, and what is beside them.
+    """Packed requests in the format of the script's header, and what belongs to them.
 
-    `activities` has their index by id, `lost` the times of the certain losers by activity.
+    `activities` maps ids to their indexes. `lost` has the times of certain losers by activity.
     """
 
     flat: list[int | str] = field(default_factory=list)
@@ -131,7 +131,7 @@ class _Packing:
 
 
 def _plain(requests: Sequence[Request], told: Known | None) -> _Packing:
-    """Plain requests without a gap: most of what ever comes, so they have a short way."""
+    """Plain requests without a gap. Nearly all requests are plain, so they have a fast path."""
     if told is not None and told.over:
         times = [request.request_initiation_time for request in requests]
         return _Packing([COUNTED + len(requests)], {DEFAULT_ACTIVITY: 1}, {DEFAULT_ACTIVITY: times})
@@ -164,7 +164,7 @@ def _any(
     known: Mapping[int, Known],
     traces: Mapping[int, str],
 ) -> _Packing:
-    """Whatever comes: gaps, several activities, ids, traces, and what is no request."""
+    """Any messages: with gaps, several activities, ids, traces, or invalid ones."""
     packing = _Packing()
     flat, activities, lost = packing.flat, packing.activities, packing.lost
     expected = start
@@ -192,7 +192,7 @@ def _any(
                 index = activities[activity] = len(activities) + 1
             request_id = _to_json(request.request_id).decode() if request.request_id else ""
             if traces and offset in traces:
-                # The script pastes it into the record as it is.
+                # The script pastes this into the record unchanged.
                 request_id = f'{request_id or "null"},"trace":"{traces[offset]}"'
             items = request.items
             flat += (
@@ -213,7 +213,7 @@ def _any(
 
 
 def _boards(offsets: Sequence[int]) -> Sequence[int]:
-    """The numbers of the board's strings that have a byte for one of these offsets."""
+    """The numbers of the board's strings that contain these offsets."""
     first, last = offsets[0] // BOARD_STRING, offsets[-1] // BOARD_STRING
     if last - first <= 1:
         return range(first, last + 1)
@@ -228,7 +228,7 @@ def skip(source: str, partition: int, start: int, end: int, generation: int = 0)
 def _counts(
     lost: Mapping[int, Sequence[int]], activities: dict[int, int], known: Mapping[int, Known]
 ) -> list[int]:
-    """The certain losers as the script's header says; their activities get an index too."""
+    """The certain losers in the format of the script's header; adds their activities' indexes."""
     flat: list[int] = []
     for activity, times in lost.items():
         index = activities.setdefault(activity, len(activities) + 1)

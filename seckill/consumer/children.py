@@ -1,6 +1,6 @@
-"""The consumer processes of one parent: started, started again when they end, stopped.
+"""The consumer processes of one parent: starts, restarts and stops them.
 
-Children are spawned, never forked: a Kafka client has threads.
+Children are spawned, never forked, because a Kafka client has threads.
 """
 
 import logging
@@ -20,13 +20,13 @@ from seckill.process.shutdown import start_child
 
 log = logging.getLogger(__name__)
 
-# Seconds before a dead child is started again: the first time, and at most.
+# Seconds before a dead child is restarted: at first, and at most.
 FIRST_RESTART_S, LONGEST_RESTART_S = 0.5, 30.0
-# A child that lived for so long starts again without delay.
+# A child that lived for this long is restarted after the shortest pause.
 HEALTHY_S = 30.0
 # Seconds that children have to finish their batch and leave the group.
 STOP_S = 20.0
-# The fast client knows no bound for what it unpacks; its process has one, and ends there.
+# The fast client does not limit what it unpacks. Its process has a memory limit, and ends there.
 FAST_CLIENT, BOUNDED_CLIENT = "confluent-kafka", "kafka-python"
 CANNOT_UNPACK_CODES = (CANNOT_UNPACK, -signal.SIGABRT)
 
@@ -42,9 +42,9 @@ class _Child:
 
 @dataclass
 class Children:
-    """`server.consumers` processes, each of which does `work`; `keep_alive` starts those missing.
+    """`server.consumers` processes that run `work`. `keep_alive` starts those that are missing.
 
-    `forget` is told the pid of one that ended and could not say so itself.
+    `forget` is called with the pid of a process that ended and could not report it itself.
     """
 
     server: Server
@@ -62,11 +62,11 @@ class Children:
 
     @property
     def alive(self) -> int:
-        """How many run."""
+        """The number of running processes."""
         return sum(1 for child in self._children if child.process and child.process.is_alive())
 
     def keep_alive(self) -> None:
-        """Start what does not run, each after its pause."""
+        """Start the processes that are not running, each after its pause."""
         for child in self._children:
             self._keep_alive(child)
 
@@ -82,11 +82,11 @@ class Children:
             if code in CANNOT_UNPACK_CODES and self.server.kafka_client == FAST_CLIENT:
                 self._take_the_bounded_client()
             if code in (OK, CANNOT_UNPACK):
-                # It has left the group.
+                # It left the group properly.
                 pause_s = FIRST_RESTART_S
             elif self.server.consumers > 1:
-                # A member that comes while the dead one's session lasts has the whole group wait
-                # for it; the others go on meanwhile if it comes after that.
+                # If the replacement joins before the dead member's session expires, the rebalance
+                # blocks the whole group. After it, the others keep working.
                 pause_s = max(pause_s, self.server.session_timeout / 1000)
             log.error(
                 "consumer %d ended with code %s; nothing is lost, starting it again in %.1f s",
@@ -114,12 +114,12 @@ class Children:
             child.started_at = now
 
     def _take_the_bounded_client(self) -> None:
-        """All of them, at once: each would end by the same batch, one after the other."""
+        """Restart all children at once: otherwise each would end at the same batch in turn."""
         log.error(
             "a batch in Kafka cannot be unpacked by %s, or takes more than the %d MB that a "
             "consumer may have: all consumers of this process start again on %s, which counts such "
-            "messages as INVALID and goes on. Nothing is lost. It is slower: start run_consumer "
-            "again when nobody sends such messages any more",
+            "messages as INVALID and goes on. Nothing is lost. It is slower: restart run_consumer "
+            "when nobody sends such messages any more",
             *(FAST_CLIENT, LIMIT_MB, BOUNDED_CLIENT),
             extra=event("cannot-unpack"),
         )
@@ -129,7 +129,7 @@ class Children:
                 child.process.terminate()
 
     def stop(self) -> None:
-        """End all of them, and wait; those that do not end are killed."""
+        """Stop all children and wait. Those that do not stop in time are killed."""
         running = [child.process for child in self._children if child.process is not None]
         for process in running:
             process.terminate()
@@ -138,7 +138,7 @@ class Children:
             process.join(max(0.1, deadline - time.monotonic()))
             if process.is_alive():
                 log.error(
-                    "a consumer did not stop within %.0f s; ending it",
+                    "a consumer did not stop within %.0f s; killing it",
                     STOP_S,
                     extra=event("child-killed"),
                 )

@@ -1,8 +1,8 @@
 """The consumer: read, decide, commit. One process, one group member, one lane.
 
-Always: an offset is committed only after the script has answered for it, and it means the next
-offset to read. Never: a batch dropped because something was away; it is held and sent again, and
-the position in Redis tells what of it is new. Only the script knows what was decided.
+Always: an offset is committed only after the script has answered for it; it is the next offset to
+read. Never: a batch dropped because a service was away. It is held and sent again, and the position
+in Redis shows which part of it is new. Only the script knows what was decided.
 """
 
 import logging
@@ -24,22 +24,22 @@ from seckill.process.shutdown import Shutdown
 
 log = logging.getLogger(__name__)
 
-# Seconds between two commits while there is work. What is repeated after a crash is at most that.
+# Seconds between two commits while there is work. A crash repeats at most this much work.
 COMMIT_INTERVAL_S = 0.5
 # Longest wait for messages when nothing is in flight.
 POLL_S = 0.5
-# A hold is told at once, then each so many seconds.
+# Seconds until a hold is logged again. It is logged at once when it begins.
 TELL_AGAIN_S = 10.0
 # Seconds of the first and the longest pause between two attempts of a held batch.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 2.0
 # Seconds for the last commit of a consumer that stops.
 FIRST_COMMIT_S = LAST_COMMIT_S = 5.0
-# Seconds between two looks at whether the lane was rebuilt: what has to be decided again is in no
-# new message.
+# Seconds between two checks whether the lane was rebuilt. Then old offsets must be decided again,
+# even if no new message arrives.
 LOOK_S = 1.0
-# Seconds of a pause while a partition has no place.
+# Seconds to pause while the position of a partition is unknown.
 PLACE_AGAIN_S = 1.0
-# Seconds until dead letters that Kafka did not take are looked at again.
+# Seconds until dead letters that Kafka did not take are tried again.
 LETTERS_AGAIN_S = 1.0
 
 WAITING = "Requests wait in Kafka, nothing is lost"
@@ -55,7 +55,7 @@ HOLD_REASONS = {
     ),
     Status.FENCED: f"FENCED: nothing is decided. {WAITING}. {RECOVER}",
     Status.CLOCK: (
-        f"CLOCK: one of two clocks is wrong, and by a wrong one buyers would be refused. "
+        f"CLOCK: one of two clocks is wrong, and a wrong clock would refuse buyers. "
         f"{WAITING}. Correct the clock; it goes on by itself"
     ),
 }
@@ -71,7 +71,7 @@ def _reason(batch: Batch, reply: Reply) -> str:
 
 @dataclass
 class Consumer:
-    """One member of the group. `run` until a stop is asked for; `run_once` is one turn."""
+    """One member of the group. `run` goes on until a stop is requested; `run_once` is one turn."""
 
     client: broker.Consumer
     engine: Engine
@@ -79,12 +79,12 @@ class Consumer:
     shutdown: Shutdown
     find_source: Callable[[], str | None]
     batch_size: int = 4000
-    # Called each turn, and while the consumer holds. `decided` and `hold` are for whoever it tells.
+    # Called each turn and during a hold. The function may read `decided` and `hold`.
     beat: Callable[[], None] = lambda: None
 
-    # Requests that were answered for this consumer, duplicates left out.
+    # Requests that were answered for this consumer, without duplicates.
     decided: int = 0
-    # Why nothing is decided now; empty when all is well.
+    # Why nothing is decided now; "" if all is well.
     hold: str = ""
     _ready: list[Batch] = field(default_factory=list)
     _in_flight: list[Batch] = field(default_factory=list)
@@ -92,7 +92,7 @@ class Consumer:
     _units: TimeUnits = field(default_factory=TimeUnits)
     _committed_at: float = 0.0
     _looked_at: float = 0.0
-    # When a hold was told last; 0: there is none.
+    # When the current hold was logged last; 0: there is none.
     _told_at: float = 0.0
 
     def __post_init__(self) -> None:
@@ -102,15 +102,15 @@ class Consumer:
 
     @property
     def source(self) -> str:
-        """The topic's identity; empty before the first messages."""
+        """The topic's id; "" before the first messages."""
         return self._intake.source
 
     def run(self) -> None:
-        """Turns until a stop is asked for, then: answers awaited, committed, group left, closed.
+        """Run turns until a stop is requested. Then: await answers, commit, leave, close.
 
-        The order matters: a commit before the answer could lose requests, leaving the group before
-        the commit gives the next owner more duplicates to skip than needed. All is closed however
-        it ends. Raises BrokerAway where Kafka ended it, and no stop was asked for.
+        The order matters. A commit before the answers could lose requests; leaving the group before
+        the commit would give the next owner more duplicates. Everything is closed however the loop
+        ends. Raises BrokerAway if Kafka ended it and no stop was requested.
         """
         with ExitStack() as ends:
             ends.callback(self.engine.close)
@@ -121,7 +121,7 @@ class Consumer:
                     self.run_once()
             except BrokerAway as away:
                 if not self.shutdown.requested:
-                    # Nothing is awaited here: a hold would last until a stop.
+                    # Do not wait for answers here: a hold would last until a stop.
                     raise
                 log.warning("stopping while %s", away, extra=event("stopping"))
             self._settle()
@@ -132,13 +132,13 @@ class Consumer:
             self.client.close()
         except BrokerAway as away:
             log.warning(
-                "%s: the group notices the end of this consumer after its session",
+                "%s: the group notices the end of this consumer when its session expires",
                 away,
                 extra=event("kafka-away"),
             )
 
     def run_once(self) -> int:
-        """One turn: the next messages are polled and decoded while the ones before are decided.
+        """One turn: polls and decodes the next messages while the previous ones are decided.
 
         Returns how many messages were polled.
         """
@@ -148,7 +148,7 @@ class Consumer:
         self._place()
         self._submit(self._next_group())
         while self.dead_letters.full and not self.dead_letters.flush_in_turn():
-            self.hold = f"Kafka takes no dead letters, and no more fit into memory. {WAITING}"
+            self.hold = f"Kafka accepts no dead letters, and the memory for them is full. {WAITING}"
             self.beat()
             self._intake.wait(1.0)
             if self.shutdown.requested:
@@ -158,7 +158,7 @@ class Consumer:
         return polled
 
     def _fill(self) -> int:
-        """Poll and encode, unless batches wait already. How many messages came."""
+        """Poll and encode, unless batches are waiting already. Returns the number of messages."""
         if self._ready:
             return 0
         slices = self._intake.poll(0.0 if self._in_flight else POLL_S, self._in_flight)
@@ -175,9 +175,9 @@ class Consumer:
         return sum(len(part.offsets) for part in slices)
 
     def _next_group(self) -> list[Batch]:
-        """The batches that go together: one of each partition, so that none overtakes another.
+        """The batches to send together: one of each partition, so none overtakes another.
 
-        Were the first of two held and the second decided, the first would count as skipped.
+        If the first of two was held and the second decided, the first would count as skipped.
         """
         group: dict[int, Batch] = {}
         for batch in self._ready:
@@ -193,12 +193,12 @@ class Consumer:
         try:
             self.engine.submit(batches)
         except RedisAway as away:
-            log.debug("%s; sent again when it is settled", away, extra=event("redis-away"))
+            log.debug("%s; it will be sent again", away, extra=event("redis-away"))
 
     def _settle(self) -> None:
-        """Wait for the answers; what is not decided is held and sent again until it is.
+        """Wait for the answers. What is not decided is held and sent again until it is.
 
-        Ends without an answer only when a stop is asked for: the batch is not committed then.
+        Returns without an answer only if a stop is requested: then the batch is not committed.
         """
         pause = FIRST_PAUSE_S
         while self._in_flight:
@@ -212,12 +212,12 @@ class Consumer:
                 continue
             if self.shutdown.requested:
                 log.warning(
-                    "stopping while held, what waits stays in Kafka. %s",
+                    "stopping during a hold; undecided requests stay in Kafka. %s",
                     reason,
                     extra=event("stopping"),
                 )
                 self._in_flight = []
-                # Nothing may overtake it: it would count as skipped.
+                # No later batch may overtake it: it would count as skipped.
                 self._ready.clear()
                 return
             self._wait_held(reason, pause)
@@ -226,7 +226,7 @@ class Consumer:
             self._go_on()
 
     def _wait_held(self, reason: str, pause_s: float) -> None:
-        """Say why nothing is decided, now and each TELL_AGAIN_S, and wait as a member."""
+        """Log why nothing is decided, at once and every TELL_AGAIN_S, and wait as a member."""
         self.hold = reason
         if not self._told_at or time.monotonic() - self._told_at > TELL_AGAIN_S:
             log.error("HOLD: %s", reason, extra=event("held"))
@@ -241,7 +241,7 @@ class Consumer:
         self._told_at = 0.0
 
     def _place(self) -> None:
-        """Have each partition read on from where the lane stands; wait where that is not known."""
+        """Move each partition to the lane's position. Wait if that is unknown."""
         if self._in_flight:
             return
         reason = self._intake.place()
@@ -252,7 +252,7 @@ class Consumer:
         self._commit_first()
 
     def _look_when_due(self) -> None:
-        """Where the lane was rebuilt, go to where it stands: some of it has to be decided again."""
+        """If the lane was rebuilt, go to its positions: some offsets must be decided again."""
         now = time.monotonic()
         if self._in_flight or not self._intake.held or now - self._looked_at < LOOK_S:
             return
@@ -268,7 +268,7 @@ class Consumer:
                 self._moved(partition, -1 if position is None else position, generation)
 
     def _take(self, replies: list[Reply]) -> str | None:
-        """Keep what was decided, leave the rest in flight. The reason of a hold, or None."""
+        """Keep what was decided and leave the rest in flight. Returns why it is held, or None."""
         waiting, reason = [], None
         for batch, reply in zip(self._in_flight, replies, strict=True):
             self._known.update(reply.known)
@@ -295,9 +295,9 @@ class Consumer:
             held.decided = max(held.decided, batch.end)
 
     def _moved(self, partition: int, position: int, generation: int) -> bool:
-        """The lane was rebuilt: go to where it stands now, -1: nowhere yet, so stay. False: stayed.
+        """The lane was rebuilt: go to its position. False if it has none (-1) and nothing moved.
 
-        What was decided after that position went with the loss, so it is read and decided again.
+        What was decided after that position was lost, so it is read and decided again.
         """
         log.warning(
             "the lane was rebuilt (generation %d): partition %d goes on %s",
@@ -319,10 +319,10 @@ class Consumer:
         return False
 
     def _commit_first(self) -> None:
-        """Where the group has no commit yet, commit where it begins: whoever comes after a kill
-        reads on from there, and sends the dead letters that were not sent.
+        """Commit the first position if the group has no commit yet.
 
-        Tried once: without it nothing is lost but such letters, and only where both fails.
+        After a kill the next consumer then reads from there and parks the dead letters again.
+        Tried only once: if it fails and a kill follows, nothing but such letters is lost.
         """
         positions = {
             partition: position
@@ -342,7 +342,7 @@ class Consumer:
         if not positions:
             return
         if not self.dead_letters.flush_in_turn():
-            # Deciding goes on; the letters, and so the commit, are tried again after a pause.
+            # Deciding goes on. The letters, and so the commit, are tried again after a pause.
             self._committed_at = time.monotonic() + LETTERS_AGAIN_S
             return
         self.client.commit(positions)

@@ -1,8 +1,8 @@
-"""The engine: batches of requests to `decide_batch.lua`, and its answers back.
+"""The engine: sends batches to `decide_batch.lua` and returns its answers.
 
-Owns the one connection that scripts run on, and the decision of what a failed call means. One
-group of calls can be in flight while the caller polls and decodes the next one. Every call may be
-repeated: the script knows what it has decided by the stored position.
+Owns the one connection for scripts, and what a failed call means. One group of calls can be in
+flight while the caller polls and decodes the next one. Every call may be repeated: the stored
+position tells the script what it has decided already.
 """
 
 import time
@@ -22,17 +22,17 @@ from seckill.lane.client import is_elsewhere, judged, no_retry
 from seckill.lane.keys import Lane, position_field
 from seckill.postgres.lease import CLAIM_FIELDS, Claim, NotLeading, claim_of
 
-# Seconds that a script may take before the connection counts as lost and the call is repeated.
+# Seconds that a script may take. Then the connection counts as lost, and the call is repeated.
 SCRIPT_TIMEOUT_S = 30.0
 # Seconds to wait for a connection.
 CONNECT_TIMEOUT_S = 5.0
-# A request's outcome by the byte that stands for it in the script's answer.
+# Outcomes by their byte in the script's answer.
 OUTCOME_OF_DIGIT = {
     ord("0") + (0 if outcome is Outcome.ACCEPTED else -outcome): outcome for outcome in Outcome
 }
 
 
-# Values that the script tells of each activity.
+# Values per activity in the script's answer.
 TOLD = 3
 NONE: frozenset[int] = frozenset()
 
@@ -48,7 +48,7 @@ class Status(IntEnum):
     STALE = -4
     FENCED = -5
     CLOCK = -6
-    # The lane was loaded since the guard looked. The engine has it looked at, and asks again.
+    # The lane was loaded after the guard looked. The engine has it checked, and asks again.
     UNSEEN = -7
 
 
@@ -56,7 +56,7 @@ class Status(IntEnum):
 class Reply:
     """The script's answer. `position` is the next offset to decide; `outcomes` as in its header.
 
-    `why` is the reason of FENCED and CLOCK. `known` has what it told of each activity of the batch.
+    `why` is the reason of FENCED and CLOCK. `known` is what it reported of the batch's activities.
     """
 
     status: Status
@@ -68,46 +68,46 @@ class Reply:
     known: Mapping[int, Known] = field(default_factory=dict)
 
     def count(self, outcome: Outcome) -> int:
-        """Requests of the batch that got this outcome now, the counted losers left out."""
+        """Requests of the batch that got this outcome now, without the counted losers."""
         digit = 0 if outcome is Outcome.ACCEPTED else -outcome
         return self.outcomes.count(b"%d" % digit)
 
 
 class Gatekeeper(Protocol):
-    """Who says whether a Redis may decide: see `seckill.consumer.guard`."""
+    """Decides whether a Redis may be used: see `seckill.consumer.guard`."""
 
     @property
     def problem(self) -> str:
-        """Why nothing may be decided any more; "" nothing."""
+        """Why nothing may be decided any more; "" if it may."""
 
     def admit(self, run_id: str) -> Claim:
         """Check a new connection to the server with this id. Raises RedisAway."""
 
 
-# The claim of a Redis whose lane nobody asks for.
+# A claim that matches any lane.
 ANY = Claim(identity="*")
 
 
 class Open:
-    """A gatekeeper for those who decide without one: benchmarks, tests of the script."""
+    """A gatekeeper that admits everything: for benchmarks and tests of the script."""
 
     problem = ""
 
     def admit(self, run_id: str) -> Claim:
-        """Everything."""
+        """Admit any server."""
         return ANY
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What Redis says of the lane between two batches. `positions` by partition; None: none yet."""
+    """What Redis says of the lane between two batches. `positions` by partition; None: none."""
 
     claim: Claim
     positions: Mapping[int, int | None]
 
 
 class Engine:
-    """Runs decide_batch on one connection of its own. Not for use by several threads."""
+    """Runs decide_batch on its own connection. Not thread-safe."""
 
     def __init__(
         self,
@@ -116,12 +116,12 @@ class Engine:
         default_timeout_ms: int | None = None,
         guard: Gatekeeper | None = None,
     ) -> None:
-        """`guard` admits each new connection before it carries the first script.
+        """`guard` admits each new connection before the first script runs on it.
 
-        It may raise RedisAway, and name a problem later: nothing is sent then.
+        It may raise RedisAway, and it may report a problem later: then nothing is sent.
         """
         self.lane = lane
-        # What the Redis of this connection was found to be.
+        # The claim of this connection's Redis.
         self.claim = Claim()
         self._guard = guard or Open()
         self._connected = False
@@ -140,13 +140,13 @@ class Engine:
 
     @property
     def busy(self) -> bool:
-        """Whether answers are to be collected."""
+        """Whether there are answers to collect."""
         return bool(self._in_flight)
 
     def submit(self, batches: Sequence[Batch]) -> None:
-        """Send the calls, do not wait for answers. Raises RedisAway: nothing is in flight."""
+        """Send the calls without waiting for answers. Raises RedisAway: nothing is in flight."""
         if self._in_flight:
-            raise RuntimeError("the calls before have not been collected")
+            raise RuntimeError("the previous calls have not been collected")
         try:
             self._connect()
             self._connection.send_packed_command(
@@ -159,12 +159,12 @@ class Engine:
         self._in_flight = list(batches)
 
     def look(self, source: str, partitions: Sequence[int]) -> Look:
-        """What Redis says of the lane, and where these partitions stand. Raises RedisAway.
+        """What Redis says of the lane, and the positions of these partitions. Raises RedisAway.
 
-        Only while no answers are awaited.
+        Only while no calls are in flight.
         """
         if self._in_flight:
-            raise RuntimeError("the calls before have not been collected")
+            raise RuntimeError("the previous calls have not been collected")
         commands: list[tuple[Any, ...]] = [("HMGET", self.lane.state, *CLAIM_FIELDS)]
         if partitions:
             fields = [position_field(source, partition) for partition in partitions]
@@ -180,7 +180,7 @@ class Engine:
         stands = rest[0] if rest else []
         seen = claim_of(claim)
         if self.claim != ANY:
-            # A lane that was loaded since: the guard has not seen it.
+            # If the lane was loaded since, the guard has not checked it.
             self._connected = seen.identity == self.claim.identity
             self.claim = seen
         return Look(
@@ -189,9 +189,9 @@ class Engine:
         )
 
     def collect(self) -> list[Reply]:
-        """The answers to what was submitted, in its order.
+        """The answers to the submitted calls, in the same order.
 
-        Raises RedisAway when any of them is missing: nothing is known then, and all are to be
+        Raises RedisAway if an answer is missing. Then nothing is known, and all calls must be
         submitted again.
         """
         batches, self._in_flight = self._in_flight, []
@@ -229,7 +229,7 @@ class Engine:
         self._connection.disconnect()
 
     def _connect(self) -> None:
-        """Have a connection that the guard has admitted and still holds for good."""
+        """Ensure a connection that the guard has admitted and has no problem with."""
         if not self._connected:
             self._connection.connect()
             self._connection.send_command("INFO", "server")
@@ -289,7 +289,7 @@ class Engine:
 
     def _judge(self, refused: Exception) -> NoReturn:
         if is_elsewhere(refused):
-            # A new connection finds the master, and is compared with what was decided.
+            # A new connection finds the master and is compared with what was decided.
             self._lose(refused)
         raise judged(refused) from None
 
@@ -319,7 +319,7 @@ def _run_id(info: bytes) -> str:
 
 
 def _known(batch: Batch, told: Sequence[bytes]) -> dict[int, Known]:
-    """What the answer tells of the batch's activities; nothing of those that it did not look at."""
+    """What the answer reports of the batch's activities that the script looked at."""
     known = {}
     for index, activity in enumerate(batch.activities[: len(told) // TOLD]):
         version, over, gone = told[TOLD * index : TOLD * (index + 1)]

@@ -1,7 +1,7 @@
 """Several consumers under one parent: what a child does, the status line, the end of a drain.
 
-The parent holds no requests and decides nothing: killing it loses nothing, and its consumers stop
-by themselves when it is gone.
+The parent holds no requests and decides nothing, so killing it loses nothing. Its consumers stop by
+themselves when it is gone.
 """
 
 import logging
@@ -51,21 +51,21 @@ log = logging.getLogger(__name__)
 
 # Seconds between two looks at the children.
 LOOK_S = 0.25
-# Seconds between two looks at whether all is drained, and until it is told what is waited for.
+# Seconds between two checks whether all is drained, and between reports of what is waited for.
 DRAIN_LOOK_S, DRAIN_TELL_S = 0.5, 10.0
 # Seconds that the end waits for a thread that talks to Kafka.
 THREAD_STOP_S = 2.0
 
 
 def consume(server: Server, lane: Lane) -> None:
-    """What a child process does: one consumer, until SIGTERM or the parent's end."""
+    """The main function of a child process: one consumer, until SIGTERM or the parent's end."""
     leave_ctrl_c_to_the_parent()
     configure_logging(server.log_format)
     garbage.rarely()
-    # SIGTERM can come twice, from whoever ends the whole group and from the parent.
+    # SIGTERM may come twice: to the whole process group, and from the parent.
     with Shutdown(signal.SIGTERM, second_exits=False) as shutdown:
         threading.Thread(target=_stop_with_parent, args=(shutdown,), daemon=True).start()
-        # kafka-python unpacks within bounds of its own, and never begins.
+        # For confluent-kafka only: kafka-python limits its memory itself and never calls `begin`.
         limit = MemoryLimit()
         client = None
         while client is None and not shutdown.requested:
@@ -107,7 +107,7 @@ def consume(server: Server, lane: Lane) -> None:
         try:
             consumer.run()
         except (CannotUnpack, MemoryError, SystemError) as wrong:
-            # confluent-kafka makes a SystemError of a MemoryError.
+            # confluent-kafka turns a MemoryError into a SystemError.
             if isinstance(wrong, SystemError) and not isinstance(wrong.__cause__, MemoryError):
                 raise
             log.error(
@@ -138,9 +138,9 @@ def _engine(server: Server, lane: Lane, guard: Guard) -> Engine:
 
 
 class _Asker:
-    """A consumer's questions to Kafka: one connection, made when needed and again where it fails.
+    """A consumer's questions to Kafka on one connection, opened on demand and after a failure.
 
-    All raise BrokerAway.
+    All methods raise BrokerAway.
     """
 
     def __init__(self, server: Server) -> None:
@@ -148,7 +148,7 @@ class _Asker:
         self._sources: Source | None = None
 
     def source(self) -> str | None:
-        """The topic's source now. Asked after each poll."""
+        """The topic's id now. Called after each poll."""
         try:
             self._sources = self._sources or open_source(self._server)
             return self._sources.source(self._server.topic)
@@ -157,7 +157,7 @@ class _Asker:
             raise
 
     def committed(self) -> dict[int, Position]:
-        """The group's commits, of all partitions. Asked once a connection to Redis."""
+        """The group's commits of all partitions. Called once per connection to Redis."""
         with Topics(self._server) as topics:
             return topics.committed(self._server.group_id, self._server.topic)
 
@@ -173,7 +173,7 @@ def _stop_with_parent(shutdown: Shutdown) -> None:
     if parent is not None:
         multiprocessing.connection.wait([parent.sentinel])
         if shutdown.requested:
-            # Nobody is left who would end it if it did not end by itself.
+            # Nobody is left to kill this process if it does not stop by itself.
             os._exit(SECOND_SIGNAL)
         log.warning("the parent process is gone; stopping", extra=event("parent-gone"))
         shutdown.request()
@@ -181,7 +181,7 @@ def _stop_with_parent(shutdown: Shutdown) -> None:
 
 @dataclass
 class ConsumerGroup:
-    """The parent. `run` returns when a stop was asked for, or when all is drained."""
+    """The parent. `run` returns when a stop was requested, or when all is drained."""
 
     server: Server
     client: "redis.Redis"
@@ -200,9 +200,9 @@ class ConsumerGroup:
         self.strangers = Strangers(self.server)
 
     def run(self, *, drain: bool = False, drain_limit_s: float | None = None) -> bool:
-        """Keep the consumers running; the status line each `status_interval`.
+        """Keep the consumers running, and print the status line every `status_interval` seconds.
 
-        With `drain` until all is decided, or until the limit is over: False then.
+        With `drain`, until all is decided (True) or the limit is over (False).
         """
         begun = time.monotonic()
         next_status = begun + self.server.status_interval
@@ -252,13 +252,13 @@ class ConsumerGroup:
         return in_time
 
     def close(self) -> None:
-        """Close what looks opened. `run` does it at its end."""
+        """Close what the lag's readers opened. `run` calls it at its end."""
         self._tails.close()
 
     def skip_to_end(self) -> dict[int, int]:
-        """Put every partition at its end, unread, and count it. {partition: requests skipped}.
+        """Move every partition to its end, and count what is skipped as {partition: requests}.
 
-        Raises Refused where Redis has no sale to skip them for, or is fenced.
+        Raises Refused if Redis has no sale to count it for, or is fenced.
         """
         source = self.topics.source(self.server.topic)
         ends = self.topics.end_offsets(self.server.topic)
@@ -291,14 +291,14 @@ class ConsumerGroup:
         return skipped
 
     def drained(self) -> bool:
-        """Whether all that the topic holds now is decided; False when that cannot be known."""
+        """Whether all that the topic holds now is decided. False if that is unknown."""
         try:
             return self.lag(read_lane(self.client, self.lane)) == 0
         except (BrokerAway, RedisAway):
             return False
 
     def waits_for(self) -> str:
-        """What is not decided yet, and why, in words."""
+        """What is not decided yet and why, in words."""
         try:
             lane = read_lane(self.client, self.lane)
             lag = self.lag(lane)
@@ -316,7 +316,7 @@ class ConsumerGroup:
         return "; ".join(reasons)
 
     def lag(self, lane: LaneStatus) -> int:
-        """Requests in the topic that are not decided. Raises BrokerAway."""
+        """Undecided requests in the topic. Raises BrokerAway."""
         self._ends = None
         ends = read_ends(self.topics, self.server.topic)
         self._ends = self._tails.look(self.topics, ends, lane.positions)

@@ -1,9 +1,8 @@
-"""The guard: what a consumer checks of a Redis before it decides there, and while it does.
+"""The guard: what a consumer checks of a Redis before and while it decides there.
 
-Owns the check that a consumer makes with each new connection, before its first batch: does this
-Redis lead the lane, and have PostgreSQL or the group's commits in Kafka seen more than it knows? A
-position that a consumer holds itself is checked by the script with every batch; it says nothing of
-others.
+Owns the check of each new connection before its first batch: Does this Redis lead the lane? Have
+PostgreSQL or the group's commits in Kafka seen more than this Redis knows? The script checks with
+every batch the position that a consumer holds itself, but this says nothing about other partitions.
 """
 
 import logging
@@ -29,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class NotCompared(RedisAway):
-    """Transient: Redis answers, and it is not known yet whether it is older than the sale."""
+    """Transient: Redis answers, but it is not known yet whether it is older than the sale."""
 
     def __init__(self, reason: object) -> None:
         super().__init__(
@@ -40,7 +39,7 @@ class NotCompared(RedisAway):
 class Guard:
     """The checks of one consumer's Redis. `client` is a connection beside the engine's own.
 
-    `find_source` and `committed` ask Kafka: the topic's id, and the group's commits by partition.
+    `find_source` and `committed` ask Kafka for the topic's id and the group's commits.
     """
 
     def __init__(
@@ -58,24 +57,22 @@ class Guard:
 
     @property
     def problem(self) -> str:
-        """Why nothing may be decided any more on the connection that was admitted last; ""
-        nothing.
-        """
+        """Why nothing may be decided any more on the connection admitted last; "" if it may."""
         return self._keeper.problem
 
     def admit(self, run_id: str) -> Claim:
-        """Check a new connection to the server with this id; what it claims to be. Raises
-        RedisAway.
+        """Check a new connection to the server with this run id; returns its claim.
 
-        Where Redis is behind, the lane is fenced. Without Kafka's answer it raises NotCompared, so
-        nothing is decided: the requests come from there. A PostgreSQL that is away is passed over,
-        and told: the sale does not need it.
+        If Redis is behind, the lane is fenced. Without Kafka's answer nothing may be decided:
+        raises NotCompared. The requests come from Kafka anyway. If PostgreSQL is away, this is
+        logged and the comparison is left out: the sale does not need it. Raises RedisAway.
         """
         self._same_server(run_id)
         lane = read_lane(self._client, self._lane)
         claim = claim_of_lane(lane)
         if not lane.loaded and not lane.positions:
-            # The script answers NOT_LOADED. A lease on the server before would refuse the recovery.
+            # The script will answer NOT_LOADED. A lease on the server before would block a
+            # recovery.
             self._keeper.let_go()
             return claim
         try:
@@ -89,11 +86,11 @@ class Guard:
         return claim
 
     def close(self) -> None:
-        """Give the lease up."""
+        """End the lease."""
         self._keeper.close()
 
     def _same_server(self, run_id: str) -> None:
-        """After a fail-over one name leads to two servers for a while."""
+        """After a failover one name may lead to two servers for a while."""
         with redis_errors():
             found = self._client.info("server")["run_id"]
         if found != run_id:
@@ -117,8 +114,8 @@ class Guard:
                 extra=event("not-compared"),
             )
             ends, acts = {}, {}
-        # Redis is read last: others decide, commit, store and steer all the time, and what was
-        # committed, stored or journalled was done before.
+        # Redis is read last. Others keep deciding, committing, storing and steering, and whatever
+        # is committed, stored or journalled was done in Redis before.
         lane = read_lane(self._client, self._lane)
         if not lane.loaded or lane.fence is not None or lane.generation != generation:
             return
@@ -150,9 +147,9 @@ class Guard:
 
 
 def _uncommitted(lane: LaneStatus, source: str, committed: Mapping[int, Position]) -> str:
-    """Which partition of Redis stands before the group's commit, in words.
+    """A partition whose position in Redis is below the group's commit, in words; "" if none.
 
-    Only commits of this topic and generation count: a recovery overrules those of earlier ones.
+    Only commits of this topic and generation count: a recovery overrules earlier ones.
     """
     for partition, position in committed.items():
         if position.source != source or position.generation != lane.generation:

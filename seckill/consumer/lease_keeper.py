@@ -1,9 +1,9 @@
-"""Keeps one consumer's lease on its Redis, on a thread, so that deciding never waits for
-PostgreSQL.
+"""Renews a consumer's lease on its Redis on a thread, so deciding never waits for PostgreSQL.
 
-Owns the verdict whether this consumer may go on: `problem` is "" or why it may not. While
-PostgreSQL is away the sale goes on, since nobody can take over without it either, but for one who
-is cut off alone: so Kafka is asked then whether the group has commits of a later term.
+Owns the verdict whether this consumer may go on: `problem` is "", or why it may not. While
+PostgreSQL is away the sale goes on, because nobody can take over without PostgreSQL either. But
+perhaps only this consumer is cut off. So Kafka is asked whether the group has commits of a later
+term.
 """
 
 import logging
@@ -21,14 +21,14 @@ from seckill.process.events import event
 
 log = logging.getLogger(__name__)
 
-# Seconds for an answer of PostgreSQL: shorter than a lease by far.
+# Seconds to wait for an answer of PostgreSQL: far less than a lease lasts.
 ANSWER_S = 3
-# PostgreSQL that stays away is told again each so many seconds.
+# Seconds until it is logged again that PostgreSQL is away.
 TELL_AGAIN_S = 30.0
 
 
 class LeaseKeeper:
-    """One holder's lease. `claimed` is called with what Redis has to say of itself from now on."""
+    """One holder's lease. `claimed` is called with the claim that Redis must have from now on."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class LeaseKeeper:
         self._pg_dsn, self._lane, self._holder = pg_dsn, lane, holder
         self._claimed, self._committed = claimed, committed
         self._connection: psycopg.Connection | None = None
-        # One renewal at a time: the guard's with a new connection, or the thread's.
+        # One renewal at a time: by the guard for a new connection, or by the thread.
         self._turn = threading.Lock()
         self._held: tuple[str, Claim] | None = None
         self._stop = threading.Event()
@@ -50,10 +50,10 @@ class LeaseKeeper:
         self.problem = ""
 
     def hold(self, run_id: str, claim: Claim) -> Claim:
-        """Lead the lane with this Redis, and keep its lease from now on. Its claim from now on.
+        """Make this Redis the leader, and keep a lease on it. Returns its claim from now on.
 
-        Raises NotLeading and its kind: nothing may be decided. PostgreSQL away is told, and no
-        reason to stop.
+        Raises NotLeading and the like: nothing may be decided. If PostgreSQL is away, this is
+        logged, but it is no reason to stop.
         """
         with self._turn:
             self._held, self.problem = (run_id, claim), ""
@@ -74,7 +74,7 @@ class LeaseKeeper:
             self._held, self.problem = None, ""
 
     def run_once(self) -> None:
-        """One renewal. What it finds is in `problem`."""
+        """One renewal. Its result is in `problem`."""
         with self._turn:
             if self._held is None:
                 return
@@ -90,7 +90,7 @@ class LeaseKeeper:
                 self.problem = str(refused)
 
     def close(self) -> None:
-        """End the lease: somebody else may take over at once."""
+        """End the lease, so that somebody else may take over at once."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
@@ -124,8 +124,8 @@ class LeaseKeeper:
                 self._connection.close()
             raise
         except RedisAway as refused:
-            # This consumer decides nothing from here on; so it holds up nobody's takeover either,
-            # and no recovery.
+            # This consumer decides nothing any more, so its lease must not block a takeover or a
+            # recovery.
             self.problem = str(refused)
             self._give_up()
             raise

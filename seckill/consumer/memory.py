@@ -1,5 +1,5 @@
-"""The memory that a consumer takes: given back when it is free, and limited from outside where the
-Kafka client knows no bound of its own.
+"""The memory of a consumer: freed memory goes back to the system, and the process has a limit if
+its Kafka client has none of its own.
 """
 
 import os
@@ -9,31 +9,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# MB that a consumer on confluent-kafka may take. It takes 150 where nobody sends bombs.
+# MB that a consumer on confluent-kafka may use. It uses 150 if nobody sends bombs.
 LIMIT_MB = 260
-# MB that it may always still take: where it is above the limit, it is so by what it needs.
+# MB that it may always allocate: above the limit it still gets what it needs.
 LEAST_MB = 16
-# Seconds between two looks at what it takes.
+# Seconds between two measurements.
 LOOK_S = 1.0
 MB = 2**20
 PAGE = resource.getpagesize()
-# Bytes of a thread's stack, and of the first thread's.
+# Bytes of the stack of each thread, and of the main thread.
 STACK, OWN_STACK = MB, 8 * MB
-# Pages of this process: all, in memory, shared, program, libraries, data. Linux has it.
+# Memory of this process in pages: total, resident, shared, text, libraries, data. Linux only.
 PAGES = Path("/proc/self/statm")
-# What glibc reads when a process starts: from how many bytes on a block is given back when it is
-# free. It would learn from large ones to keep them, and so keep several times what is needed.
+# An environment variable of glibc: freed blocks of this size or more go back to the system. By
+# default glibc raises this limit after large blocks and so keeps several times what it needs.
 GIVEN_BACK = ("MALLOC_MMAP_THRESHOLD_", str(MB))
 
 
 def children_give_back() -> None:
-    """For the processes that this one starts from now on, unless somebody has decided otherwise."""
+    """For child processes started from now on, unless the variable is set already."""
     os.environ.setdefault(*GIVEN_BACK)
 
 
 @contextmanager
 def small_stacks() -> Iterator[None]:
-    """Threads of processes that are started meanwhile have small stacks: these count as asked for,
+    """Processes started in this block give their threads small stacks. Stacks count as allocated,
     and librdkafka has a thread for each broker.
     """
     own, most = resource.getrlimit(resource.RLIMIT_STACK)
@@ -45,27 +45,27 @@ def small_stacks() -> Iterator[None]:
 
 
 class MemoryLimit:
-    """Who asks for more than there is up to LIMIT_MB gets none: Python raises MemoryError, and a
-    library in C aborts the process. So the machine and its other processes are safe.
+    """Limits allocations to LIMIT_MB in total. Beyond that Python raises MemoryError, and a library
+    in C aborts the process, so the machine and its other processes are safe.
 
-    Renewed again and again, since the system counts what was asked for, and not what is used.
+    It is renewed again and again, because the system counts allocated memory, not used memory.
     """
 
     def __init__(self) -> None:
         self._begun = False
         self._next = 0.0
         _, most = resource.getrlimit(resource.RLIMIT_STACK)
-        # Those of the threads are as small as this process was told; its own need not be.
+        # The threads keep the small stacks that the parent set; the main thread needs more.
         own = OWN_STACK if most == resource.RLIM_INFINITY else min(OWN_STACK, most)
         resource.setrlimit(resource.RLIMIT_STACK, (own, most))
 
     def begin(self) -> None:
-        """From now on. Before that nothing is unpacked, and threads are started."""
+        """Limit from now on. Before that nothing is unpacked, but threads are started."""
         self._begun, self._next = True, 0.0
         self.renew()
 
     def renew(self) -> None:
-        """Set it anew, if it is time."""
+        """Set the limit again if it is due."""
         now = time.monotonic()
         if not self._begun or now < self._next or not PAGES.exists():
             return

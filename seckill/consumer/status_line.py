@@ -1,9 +1,9 @@
-"""The status line of the consumers: one line for one activity, one more for each further one."""
+"""The status line of the consumers: one line, and one more for each further activity."""
 
 from seckill.formats.outcomes import Outcome
 from seckill.lane.status import ActivityStatus, LaneStatus
 
-# Items shown by number; of the others only the sum.
+# Items shown one by one. Of the others only the sum is shown.
 ITEMS_SHOWN = 8
 
 
@@ -12,7 +12,7 @@ def status_line(
 ) -> str:
     """What an operator wants to know at a glance. `lag` None: Kafka does not answer.
 
-    `blocked` says what of it waits behind open transactions.
+    `blocked` says which part of the lag waits for open transactions.
     """
     if not lane.loaded:
         stock = ["nothing is loaded: NOT_LOADED, requests wait"]

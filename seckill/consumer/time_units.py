@@ -1,8 +1,7 @@
-"""Times of requests in another unit than milliseconds: told, and nothing else.
+"""Reports request times that are not in milliseconds. Changes nothing.
 
-A client that sends seconds has all its requests EXPIRED, one that sends microseconds none, ever.
-Looks at a few requests of what a poll has brought, so that it costs nothing. Their outcome is the
-script's.
+If a client sends seconds, all its requests are EXPIRED; if it sends microseconds, none ever is.
+Only a few requests of each poll are checked, so it costs nothing. The script decides their outcome.
 """
 
 import logging
@@ -17,25 +16,25 @@ from seckill.process.events import event
 
 log = logging.getLogger(__name__)
 
-# Requests of a slice that are looked at, at most, and the longest of them, bytes.
+# Requests of a slice that are checked, at most; and the longest of them, in bytes.
 SAMPLES = 4
 LONGEST = 1024
-# Seconds until the same unit is told again.
+# Seconds until the same unit is logged again.
 TELL_AGAIN_S = 60.0
 
-# As seconds these are the years 1973 to 5138; as milliseconds they were over in March 1973.
+# As seconds these are the years 1973 to 5138. As milliseconds they ended in March 1973.
 SECONDS = range(10**8, 10**11)
-# As microseconds from 1973 on; as milliseconds from the year 5138 on.
+# As microseconds these begin in 1973. As milliseconds they begin in the year 5138.
 MICROSECONDS_FROM = 10**14
 
 MEANING = {
-    "seconds": "taken for 1970, so with a timeout they are EXPIRED, and latencies are of no use",
-    "microseconds": "taken for a far future, so they never expire, and latencies are of no use",
+    "seconds": "read as times in 1970, so with a timeout they are EXPIRED and latencies are wrong",
+    "microseconds": "read as times in the far future, so they never expire and latencies are wrong",
 }
 
 
 def unit_of(initiated: int) -> str | None:
-    """The unit that a `request_initiation_time` seems to have; None if that is milliseconds."""
+    """The unit that a `request_initiation_time` seems to have; None if it is milliseconds."""
     if initiated in SECONDS:
         return "seconds"
     return "microseconds" if initiated >= MICROSECONDS_FROM else None
@@ -43,14 +42,14 @@ def unit_of(initiated: int) -> str | None:
 
 @dataclass
 class TimeUnits:
-    """Looks for one consumer."""
+    """The checks of one consumer."""
 
     clock: Callable[[], float] = time.monotonic
     _told_at: dict[str, float] = field(default_factory=dict)
     _looks: int = 0
 
     def look(self, part: Slice) -> None:
-        """Look at a few requests, other ones each time."""
+        """Check a few requests, other ones each time."""
         step = max(1, -(-len(part.values) // SAMPLES))
         self._looks += 1
         for at in range(self._looks % step, len(part.values), step):
@@ -60,7 +59,7 @@ class TimeUnits:
             try:
                 initiated = decode(value).request_initiation_time
             except Poison:
-                # It is parked with its reason.
+                # It will be parked with its reason.
                 continue
             unit = unit_of(initiated)
             if unit is not None:
@@ -72,9 +71,9 @@ class TimeUnits:
             return
         self._told_at[unit] = now
         log.warning(
-            "requests come with times in %s, where milliseconds are expected: partition %d, "
+            "request times are in %s, where milliseconds are expected: partition %d, "
             "offset %d says request_initiation_time %d. They are %s. Kafka does not say who sent "
-            "it: find the client by that message, and mend it",
+            "it: find the client by that message, and fix it",
             *(unit, partition, offset, initiated, MEANING[unit]),
             extra=event("time-unit", unit=unit, partition=partition, offset=offset),
         )

@@ -1,4 +1,4 @@
-"""The engine of a consumer that traces: each batch and each script call is a span."""
+"""The engine of a consumer with traces: each batch and each script call is a span."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -37,7 +37,7 @@ class TracedEngine(Engine):
         except RedisAway as away:
             self._fail(away)
             raise
-        # Where Redis did not know the script, the second attempt has ended them.
+        # If Redis did not know the script, the second attempt has ended the spans already.
         for (batch, script), reply in zip(self._spans, replies if self._spans else (), strict=True):
             script.set_attribute("seckill.status", reply.status.name)
             script.end()
@@ -46,7 +46,7 @@ class TracedEngine(Engine):
         return replies
 
     def close(self) -> None:
-        """Also sends the spans that are left."""
+        """See `Engine`. Also sends the remaining spans."""
         super().close()
         self._tracing.close()
 

@@ -1,7 +1,6 @@
-"""The list of records that could not be stored, as earlier versions kept it in Redis.
+"""Moves dead records from the list in Redis, where earlier versions kept them, to PostgreSQL.
 
-Owns moving it to PostgreSQL, where dead records outlive Redis. Nothing writes to that list any
-more.
+In PostgreSQL they outlive Redis. Nothing writes to that list any more.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,9 +17,9 @@ from seckill.lane.keys import Lane
 
 
 def adopt(client: "redis.Redis", lane: Lane, keep: Callable[[Sequence[Dead]], None]) -> int:
-    """Give all that the old list holds to `keep`, then empty it. How many. Raises RedisAway.
+    """Pass all entries of the old list to `keep`, then empty it. How many. Raises RedisAway.
 
-    Cut off in between, it is kept once more, which changes nothing.
+    If it is interrupted in between, entries are kept again, which changes nothing.
     """
     with redis_errors():
         letters: Any = client.lrange(lane.dead, 0, -1)
@@ -39,7 +38,7 @@ def _dead(letter: bytes, place: int) -> Dead:
         raw, reason = str(known["record"]).encode(), str(known["reason"])
         parse(raw)
     except (msgspec.MsgspecError, KeyError, TypeError) as wrong:
-        return Dead(Kind.UNREADABLE, letter, f"no letter: {wrong}", f"old list:{place}")
+        return Dead(Kind.UNREADABLE, letter, f"not a letter: {wrong}", f"old list:{place}")
     except Poison:
         return Dead(Kind.UNREADABLE, raw, reason, f"old list:{place}")
     return Dead(Kind.REFUSED, raw, reason, "")

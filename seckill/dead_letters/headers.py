@@ -1,8 +1,8 @@
-"""The headers of a parked request: where the message came from, why it is parked, how long it was.
+"""The headers of a parked request: where it came from, why it is parked, how long it was.
 
-Owns reading them. Anybody may write to the topic: what does not say these things in one way is odd,
-and shown as what it is. Only what is not odd may be sent again: else nobody could tell it from a
-replay that was done before.
+Owns reading them. Anybody may write to the topic. A letter whose headers are missing, wrong or
+ambiguous is "odd" and is shown as such. An odd letter cannot be replayed, because nobody could tell
+whether it was replayed before.
 """
 
 import re
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from seckill.formats.outcomes import MAX_ID
 
 NO_REASON = "(no reason)"
-# Partitions are numbered in 32 bits.
+# Partition numbers have 32 bits.
 MAX_PARTITION = 2**31 - 1
 # Characters of a wrong value that are shown.
 SHOWN = 60
@@ -20,8 +20,8 @@ SHOWN = 60
 
 @dataclass(frozen=True)
 class Headers:
-    """What they say. `odd` is why they say it in no one way, and empty for most; then `origin`,
-    source:partition:offset, is empty. `size` is None where no header has it."""
+    """What the headers say. `odd` says what is wrong with them, "" for most letters. If it is set,
+    `origin` (source:partition:offset) is "". `size` is None if no header has it."""
 
     origin: str
     reason: str
@@ -30,11 +30,11 @@ class Headers:
 
 
 def read_headers(found: Iterable[tuple[str, bytes | None]]) -> Headers:
-    """Those of a message of the dead letters' topic; names that are no UTF-8 have surrogates."""
+    """The headers of a dead letter. Bytes of names that are not UTF-8 come as surrogates."""
     values: dict[str, list[bytes | None]] = {}
     for name, value in found:
         if any(map(_is_surrogate, name)):
-            return Headers("", NO_REASON, odd="the name of a header is no UTF-8")
+            return Headers("", NO_REASON, odd="the name of a header is not UTF-8")
         values.setdefault(name, []).append(value)
     reason = (values.get("reason") or [NO_REASON.encode()])[0] or NO_REASON.encode()
     wrong: list[str] = []
@@ -48,10 +48,10 @@ def read_headers(found: Iterable[tuple[str, bytes | None]]) -> Headers:
             return ""
         text = "(null)" if given[0] is None else given[0].decode(errors="backslashreplace")
         if not fits(text):
-            wrong.append(f"header {name} is no {what}: {text[:SHOWN]}")
+            wrong.append(f"header {name} is not a valid {what}: {text[:SHOWN]}")
         return text
 
-    source = only("source", _is_source, "id of a topic")
+    source = only("source", _is_source, "topic id")
     partition = only("partition", _is_number_to(MAX_PARTITION), "partition")
     offset = only("offset", _is_number_to(MAX_ID - 1), "offset")
     size = only("size", _is_number_to(MAX_ID), "size", needed=False)

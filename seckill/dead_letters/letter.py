@@ -1,4 +1,4 @@
-"""A dead letter on its way: what it carries, and how it stands with Kafka."""
+"""A dead letter on its way to Kafka: its content and its state."""
 
 import re
 import time
@@ -9,7 +9,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Invalid:
-    """A message that is no request: to be parked with its reason."""
+    """A message that is not a request, to be parked with its reason."""
 
     offset: int
     value: bytes | None
@@ -17,7 +17,7 @@ class Invalid:
 
 
 class Decided(Protocol):
-    """What a consumer has from one partition and Redis has decided."""
+    """A decided batch of one partition, as far as dead letters need it."""
 
     @property
     def source(self) -> str: ...
@@ -29,27 +29,27 @@ class Decided(Protocol):
 
 @dataclass(slots=True)
 class Letter:
-    """One of them. `answer` is called on whatever thread hears from Kafka."""
+    """One dead letter. `answer` is called on any thread, when Kafka answers."""
 
     value: bytes | None
     headers: list[tuple[str, bytes]]
-    # A producer has it and has not said what became of it.
+    # A producer has it, and its result is not known yet.
     sent: bool = False
-    # Kafka has said no.
+    # Kafka has refused it.
     refused: bool = False
     # Kafka has acknowledged it, or it was given up.
     over: bool = False
-    # Why it still waits, and when that was so first.
+    # Why it still waits, and when that began.
     why: str = ""
     failed_at: float = 0.0
 
     @property
     def size(self) -> int:
-        """Bytes in memory, about."""
+        """Approximate bytes in memory."""
         return len(self.value or b"") + 200
 
     def answer(self, why: str) -> None:
-        """What became of it: empty where Kafka has it."""
+        """The result: "" if Kafka has it, else why not."""
         self.sent, self.refused = False, bool(why)
         if why:
             self.fail(why)
@@ -57,12 +57,12 @@ class Letter:
             self.over = True
 
     def fail(self, why: str) -> None:
-        """It has to wait."""
+        """Record that it has to wait, and why."""
         self.failed_at = self.failed_at or time.monotonic()
         self.why = why
 
     def cut(self) -> bool:
-        """Leave the body out. False where there is none."""
+        """Drop the body and keep its size as a header. False if there is none."""
         if not self.value:
             return False
         if self.headers[-1][0] != "size":
@@ -76,7 +76,7 @@ class Letter:
 
 
 def failed(letters: Sequence[Letter], why: str) -> str:
-    """Those without an answer have to wait. Why."""
+    """Mark those without an answer as waiting. Returns `why`."""
     for letter in letters:
         if not (letter.over or letter.refused):
             letter.fail(why)
@@ -84,5 +84,5 @@ def failed(letters: Sequence[Letter], why: str) -> str:
 
 
 def kind(why: str) -> str:
-    """A reason without its numbers: the same for letters of any size and place."""
+    """A reason without its numbers, the same for letters of any size and place."""
     return re.sub(r"\d+", "", why)

@@ -1,4 +1,4 @@
-"""What is parked, as people and programs read it: counts, limits, the newest letters."""
+"""Parked letters for people and programs: counts, limits, the newest letters."""
 
 import time
 from typing import Any
@@ -10,12 +10,12 @@ from seckill.dead_letters.writer import MAX_VALUE_BYTES, RETENTION_BYTES, SEGMEN
 from seckill.process.console import Console
 from seckill.process.printable import preview, printable
 
-# Reasons that are printed; --json has more of them.
+# Reasons that are printed. --json has more of them.
 SHOWN_REASONS = 20
 
 
 def piles_json(requests: Pile, records: Pile, topic: str) -> dict[str, Any]:
-    """Both piles in plain types. Stable: keys are only ever added."""
+    """Both piles in plain types. A stable format: keys are only ever added."""
     return {
         "schema": 1,
         "requests": {
@@ -29,20 +29,20 @@ def piles_json(requests: Pile, records: Pile, topic: str) -> dict[str, Any]:
 
 
 def print_piles(requests: Pile, records: Pile, topic: str, console: Console) -> None:
-    """Both piles, each with its limit."""
+    """Print both piles, each with its limit."""
     _print_pile(
         f"INVALID requests in topic {dead_topic(topic)}",
         requests,
         f"limit: {RETENTION_BYTES >> 20} MB of disk and a segment of {SEGMENT_BYTES >> 20} MB, "
-        f"30 days; the oldest go first ({requests.removed:,} went). Of a body "
-        f"{MAX_VALUE_BYTES >> 10} KB are kept, the whole stays in {topic}",
+        f"30 days; the oldest go first ({requests.removed:,} are gone). The first "
+        f"{MAX_VALUE_BYTES >> 10} KB of a body are kept; the whole message stays in {topic}",
         console,
     )
     alarm = ""
     if records.letters > MANY_DEAD:
         alarm = f" MORE THAN {MANY_DEAD:,}: find what refuses them."
     _print_pile(
-        "accepted records that are no rows, in table seckill_deadrecord",
+        "accepted records that are not rows, in table seckill_deadrecord",
         records,
         "limit: none but PostgreSQL's disk: they are accepted orders, none is ever dropped "
         f"({records.removed:,} more are settled or dismissed).{alarm}",
@@ -57,7 +57,7 @@ def _print_pile(title: str, pile: Pile, limit: str, console: Console) -> None:
         console.print(f"  {count:>10,}  {escape(printable(reason[:200]))}")
     if not pile.newest:
         return
-    console.print("  the newest, the last one last:")
+    console.print("  the newest letters, the latest at the end:")
     for letter in pile.newest:
         mark = " (replayed)" if letter.origin in pile.replayed else ""
         odd = f" ({letter.odd})" if letter.odd else ""
@@ -80,14 +80,14 @@ def _pile_json(pile: Pile) -> dict[str, Any]:
 
 
 def origin_text(letter: Letter) -> str:
-    """Where it came from, and which item of it."""
+    """The letter's number, where it came from, and which item of it."""
     item = f" item {letter.item_id}" if letter.item_id else ""
     number = f"number {letter.number} ({letter.dead}) " if letter.number else ""
     return number + (letter.origin or "(origin unknown)") + item
 
 
 def when_text(at_ms: int | None) -> str:
-    """A time in local words."""
+    """A moment in local time."""
     if at_ms is None:
         return "-"
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at_ms / 1000))

@@ -1,6 +1,6 @@
-"""What is parked: INVALID requests in topic `<topic>.dead`, dead records in PostgreSQL.
+"""Reads what is parked: INVALID requests in topic `<topic>.dead`, dead records in PostgreSQL.
 
-Owns reading both, and letters as people and programs see them. Changes nothing.
+Owns reading both, and how people and programs see a letter. Changes nothing.
 """
 
 from collections import Counter, deque
@@ -25,34 +25,34 @@ from seckill.lane.client import redis_errors
 from seckill.lane.keys import Lane
 from seckill.process.printable import is_printable, preview
 
-# Parked records above this are told as an alarm. They are accepted orders: none is ever dropped.
+# More parked records than this are an alarm. They are accepted orders: none is ever dropped.
 MANY_DEAD = 10_000
 
 REQUEST, RECORD = "request", "record"
-# Different reasons that are told apart; the rest is counted together.
+# Different reasons that are counted by themselves. The rest is counted together.
 MOST_REASONS = 200
 OTHER_REASONS = "(other reasons)"
-# Characters of a body in a list.
+# Bytes of a body in a list.
 PREVIEW = 100
 
 
 @dataclass(frozen=True)
 class Letter:
-    """Something parked. `origin` is source:partition:offset, empty where nothing says it.
+    """A parked request or record. `origin` is source:partition:offset, or "" if it is unknown.
 
-    `odd` is why the headers of a request do not say it; its origin is then its own place in the
-    topic of the dead letters.
+    `odd` says what is wrong with the headers of a request. Its origin is then its own place in the
+    topic of dead letters.
     """
 
     kind: str
     origin: str
     reason: str
     body: bytes | None
-    # Bytes of the whole message, of which `body` may be the beginning only.
+    # Bytes of the whole message. `body` may be only its beginning.
     size: int
     at_ms: int | None = None
     item_id: int | None = None
-    # Of records: the number of their row, why they are dead, and whether they still need a person.
+    # For records: the id of their row, why they are dead, and whether a person still has to act.
     number: int = 0
     dead: str = ""
     open: bool = True
@@ -60,11 +60,11 @@ class Letter:
 
     @property
     def cut(self) -> bool:
-        """Whether only the beginning of the message is kept here."""
+        """Whether only the beginning of the message is parked."""
         return self.size > len(self.body or b"")
 
     def as_json(self, replayed: bool) -> dict[str, Any]:
-        """For a list: plain types, the body's beginning as text that is safe to print."""
+        """For a list: plain types, and the beginning of the body as printable text."""
         return {
             "kind": self.kind,
             "number": self.number or None,
@@ -83,18 +83,18 @@ class Letter:
 
 @dataclass
 class Pile:
-    """All letters of a kind, counted: by reason, and the newest of them."""
+    """All letters of a kind: counted by reason, and the newest ones."""
 
     letters: int = 0
     bytes: int = 0
-    # Letters that Kafka has removed, since the topic is bounded.
+    # Letters that Kafka has removed because the topic is limited.
     removed: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     newest: deque[Letter] = field(default_factory=deque)
     replayed: set[str] = field(default_factory=set)
 
     def add(self, letter: Letter) -> None:
-        """Count a letter, the oldest first."""
+        """Count a letter. Call it with the oldest letter first."""
         self.letters += 1
         self.bytes += len(letter.body or b"")
         known = letter.reason in self.reasons or len(self.reasons) < MOST_REASONS
@@ -103,16 +103,16 @@ class Pile:
 
 
 class Requests:
-    """The letters of a topic. Raises BrokerAway."""
+    """The dead letters of a topic. Raises BrokerAway."""
 
     def __init__(self, section: KafkaSection) -> None:
         self._section = section.model_copy(update={"topic": dead_topic(section.topic)})
-        # Origins of which a marker says that they were sent again; complete after `letters`.
+        # Origins that a marker names as replayed. Complete after `letters`.
         self.replayed: set[str] = set()
         self.removed = 0
 
     def letters(self) -> Iterator[Letter]:
-        """All letters, the oldest first; none where there is no topic of them."""
+        """All letters, the oldest first; none if there is no such topic."""
         try:
             with TopicReader(self._section) as topic, Topics(self._section) as topics:
                 for partition in topics.partitions(topic.name):
@@ -131,10 +131,9 @@ class Requests:
 
 
 def read_records(origin: str = "") -> Iterator[Letter]:
-    """The dead records, the newest first: all, or those of one origin. Django's errors pass
-    through.
+    """The dead records, the newest first, settled and dismissed ones too: all, or of one origin.
 
-    Settled and dismissed ones too.
+    Django's errors pass through.
     """
     with connection.cursor() as cursor:
         for record in dead_records.read(cursor, origin):
@@ -142,9 +141,7 @@ def read_records(origin: str = "") -> Iterator[Letter]:
 
 
 def tell_parked(client: "redis.Redis", lane: Lane) -> None:
-    """Have Redis know how many dead records need a person: the desk and the metrics read it
-    there.
-    """
+    """Write into Redis how many dead records need a person: the desk and the metrics read it."""
     with connection.cursor() as cursor:
         number = sum(dead_records.count(cursor).values())
     with redis_errors():
@@ -152,7 +149,7 @@ def tell_parked(client: "redis.Redis", lane: Lane) -> None:
 
 
 def pile_requests(section: KafkaSection, newest: int) -> Pile:
-    """The requests, counted in one pass with flat memory."""
+    """The parked requests, counted in one pass with constant memory."""
     requests = Requests(section)
     pile = Pile(newest=deque(maxlen=newest))
     for letter in requests.letters():
@@ -162,7 +159,7 @@ def pile_requests(section: KafkaSection, newest: int) -> Pile:
 
 
 def pile_records(newest: int) -> Pile:
-    """The dead records that need a person, counted; `removed` are those that are settled by now."""
+    """The dead records that need a person, counted. `removed` counts those that are closed."""
     pile = Pile(newest=deque(maxlen=newest))
     first: list[Letter] = []
     for letter in read_records():
@@ -182,7 +179,7 @@ def _of_message(message: Message, place: str) -> Letter:
     kind, at_ms = message.timestamp()
     return Letter(
         kind=REQUEST,
-        # An odd one is named by its own place.
+        # An odd letter is named by its own place.
         origin=headers.origin or place,
         reason=headers.reason,
         body=body,
@@ -208,7 +205,7 @@ def _of_record(record: DeadRecord) -> Letter:
 
 
 def is_request(body: bytes | None) -> bool:
-    """Whether the decoder takes it by now."""
+    """Whether the body is a valid request by now."""
     try:
         decode(body)
     except Poison:
@@ -217,7 +214,7 @@ def is_request(body: bytes | None) -> bool:
 
 
 def dump(body: bytes) -> Iterator[str]:
-    """A body in lines: as text where it is text that is safe to print, else in hexadecimal."""
+    """The lines of a body: its text if that is printable, else a hex dump."""
     try:
         text = body.decode()
     except UnicodeDecodeError:

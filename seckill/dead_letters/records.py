@@ -1,7 +1,7 @@
 """Accepted records that could not become rows: kept in PostgreSQL with their reason, and counted.
 
 Owns the table seckill_deadrecord. A dead record is an accepted order: it outlives Redis, its units
-are never given back, and nothing removes it. One that is replayed and stored is settled by its row.
+are never given back, and nothing removes it. After a successful replay its row settles it.
 No Django: the log worker writes here in the transaction that stores the rest of its batch.
 """
 
@@ -22,7 +22,7 @@ SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::bytea[], %s::uuid[]
     %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]) AS dead, clock_timestamp()
 ON CONFLICT (place) DO NOTHING
 """
-# A dead record is settled by a row with its identity and its content.
+# A row with the same identity and content settles a dead record.
 SETTLED = """
 EXISTS (SELECT 1 FROM seckill_record AS r WHERE r.source = d.source AND r.partition = d.partition
     AND r."offset" = d."offset" AND r.item_id = d.item_id AND r.user_id = d.user_id
@@ -38,20 +38,20 @@ LONGEST_REASON = 500
 
 
 class Kind(StrEnum):
-    """Why it is no row."""
+    """Why it did not become a row."""
 
-    # PostgreSQL refuses its values, or has another order under its identity. An accepted order.
+    # PostgreSQL refuses its values, or has another order with its identity. An accepted order.
     REFUSED = "refused"
-    # An entry of the list that is no record: another program writes there.
+    # An entry of the list that is not a record: another program writes there.
     UNREADABLE = "unreadable"
-    # Decided on a Redis while another one led the lane. Its buyer may have been told yes.
+    # Decided on a Redis while another one led the lane. Its buyer may have got a yes.
     OVERLAP = "overlap"
 
 
 @dataclass(frozen=True)
 class Dead:
-    """An entry of the list, as it stood there, and why it is dead. `place` is where in the list, so
-    that the same entry read again is known: see `place_in_list`.
+    """An unchanged entry of the list, and why it is dead. `place` identifies its place in the list,
+    so that the same entry is recognised when it is read again: see `place_in_list`.
     """
 
     kind: Kind
@@ -62,7 +62,7 @@ class Dead:
 
 @dataclass(frozen=True)
 class DeadRecord:
-    """A dead record as it is kept. Without an identity where it is no record at all."""
+    """A dead record in the table. It has no identity if it is not a record at all."""
 
     id: int
     kind: Kind
@@ -78,12 +78,12 @@ class DeadRecord:
 
     @property
     def origin(self) -> str:
-        """source:partition:offset of its message; "" where nothing says it."""
+        """source:partition:offset of its message, or "" if unknown."""
         return f"{self.source}:{self.partition}:{self.offset}" if self.source else ""
 
 
 def place_in_list(claim: Claim, trims: int, index: int) -> str:
-    """Where an entry stands: so many from the tail, after so many trims of this list."""
+    """The place of an entry: its index from the tail, and how often this list was trimmed."""
     return f"{claim.identity}:{claim.generation}:{claim.term}:{trims}:{index}"
 
 
@@ -116,15 +116,13 @@ def keep(cursor: Cursor, dead: Sequence[Dead]) -> None:
 
 
 def count(cursor: Cursor) -> dict[Kind, int]:
-    """How many are not settled and not dismissed, by kind."""
+    """How many are neither settled nor dismissed, by kind."""
     cursor.execute(COUNT)
     return {Kind(kind): number for kind, number in cursor.fetchall()}
 
 
 def read(cursor: Cursor, origin: str = "", *, most: int | None = None) -> Iterator[DeadRecord]:
-    """Those that are kept, the newest first, settled and dismissed ones too; of one origin, or
-    all.
-    """
+    """Dead records, the newest first, settled and dismissed ones too: of one origin, or all."""
     where, arguments = "", []
     if origin:
         source, partition, offset = origin.rsplit(":", 2)

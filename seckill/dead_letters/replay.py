@@ -1,9 +1,9 @@
-"""Replay of what is parked, after its reason was mended.
+"""Replays what is parked, after its reason was fixed.
 
-A request is sent again to the topic: that is a new request, with a new place in the queue, and it
-is marked as replayed first, so that a repeat of the command sends nothing twice; one replay goes on
-at a time. A record is put back into the list: it is the same order as before, known again if it was
-stored, and settled by its row.
+A replayed request is sent to the topic as a new request, at a new place in the queue. It is marked
+as replayed first, so a repeated command sends nothing twice; only one replay runs at a time. A
+replayed record is put back into the list. It is the same order as before: if it was stored already
+its identity shows it, and its row settles it.
 """
 
 import re
@@ -30,15 +30,15 @@ from seckill.lane.keys import Lane
 
 # Seconds for Kafka to acknowledge what is sent.
 FLUSH_S = 30.0
-# The lock of PostgreSQL under which letters are replayed: any number that nothing else uses.
+# The advisory lock in PostgreSQL that a replay holds: a number that nothing else uses.
 REPLAYING = 7_351_003
-# Says which replay this is: no two texts in the list may ever be the same, or a trim could err.
+# The replay's timestamp. Two equal texts in the list could make a trim remove the wrong batch.
 STAMP = re.compile(rb',"replayed_at":\d+\}$')
 
 
 @dataclass
 class Replay:
-    """Replays letters one by one. Each method raises Refused with the reason, or ServiceAway."""
+    """Replays letters one by one. Methods raise Refused with the reason, or ServiceAway."""
 
     section: KafkaSection
     client: "redis.Redis"
@@ -47,7 +47,7 @@ class Replay:
     again: bool = False
 
     def check(self, letter: Letter) -> str:
-        """What replaying it would do, in words. Changes nothing."""
+        """What a replay of this letter would do, in words. Changes nothing."""
         if letter.kind != REQUEST:
             if not letter.open:
                 raise Refused("it is settled: its row is there by now, or it was dismissed")
@@ -60,22 +60,22 @@ class Replay:
             return f"back to {self.lane.list}: user {record.user_id}, {record.quantity} units"
         if letter.odd:
             raise Refused(
-                f"{letter.odd}. It does not say which message it was, so nobody could tell whether "
-                "it was sent again before; if it is wanted, send it as a new request"
+                f"{letter.odd}. So nobody knows which message it was, or whether it was replayed "
+                "before; if it is wanted, send it as a new request"
             )
         if letter.origin in self.replayed and not self.again:
             raise Refused("sent again already; --again sends it once more, as one more request")
         try:
             request = decode(self._body(letter))
         except Poison as poison:
-            raise Refused(f"it still is no request, and would be parked again: {poison}") from None
+            raise Refused(f"still not a request, it would be parked again: {poison}") from None
         age_s = max(0, time.time_ns() // 1_000_000 - request.request_initiation_time) // 1000
         return f"a NEW request: user {request.user_id}, items {request.items}, {age_s:,} s old"
 
     def send_requests(
         self, letters: Iterable[Letter], say: Callable[[Letter, str], None]
     ) -> tuple[int, int]:
-        """Mark, then send; (sent, refused). Raises BrokerAway: what is marked may not be sent."""
+        """Mark, then send: (sent, refused). After BrokerAway a marked letter may not be sent."""
         sent = refused = 0
         bodies = []
         for letter in letters:
@@ -100,13 +100,13 @@ class Replay:
             for letter, body in bodies:
                 producer.send(body, [("replay-of", letter.origin.encode())])
                 sent += 1
-            _await(producer, "whether all was sent is not known: look for header replay-of")
+            _await(producer, "it is unknown whether all was sent: look for header replay-of")
         finally:
             producer.close()
         return sent, refused
 
     def move_record(self, letter: Letter) -> None:
-        """Put a dead record back into the list, whose log worker stores it."""
+        """Put a dead record back into the list, from which a log worker stores it."""
         self.check(letter)
         plain = STAMP.sub(b"}", letter.body or b"")
         record = b'%s,"replayed_at":%d}' % (plain[:-1], time.time_ns())
@@ -118,14 +118,14 @@ class Replay:
         try:
             return parse(letter.body or b"")
         except Poison as poison:
-            raise Refused(f"it still is no record, and would be parked again: {poison}") from None
+            raise Refused(f"still not a record, it would be parked again: {poison}") from None
 
     def _body(self, letter: Letter) -> bytes | None:
-        """All of a message: from where it came, if the letter has only its beginning."""
+        """The whole message. If the letter has only its beginning, it is read from its topic."""
         if not letter.cut:
             return letter.body
         source, partition, offset = _place(letter)
-        gone = "only its beginning is parked, and Kafka does not hold the whole of it any more"
+        gone = "only its beginning is parked, and Kafka no longer holds the whole message"
         try:
             with TopicReader(self.section) as topic:
                 if topic.source != source:
@@ -142,14 +142,14 @@ class Replay:
 
 @contextmanager
 def one_at_a_time() -> Iterator[None]:
-    """Two replays at once would both find a letter that is not marked yet. Raises Refused.
+    """Prevents two replays at once: both could find a letter that is not marked. Raises Refused.
 
-    A lock of PostgreSQL for as long as the block runs: it ends with the process.
+    A lock in PostgreSQL for as long as the block runs; it ends with the process.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [REPLAYING])
         if not cursor.fetchone()[0]:
-            raise Refused("another replay is going on; look again when it has ended")
+            raise Refused("another replay is running; look again when it has ended")
         yield
 
 
@@ -159,7 +159,7 @@ def _headers(letter: Letter, *more: tuple[str, bytes]) -> list[tuple[str, bytes]
 
 
 def _place(letter: Letter) -> list[str]:
-    """Source, partition and offset of a request. Raises Refused where the letter has none."""
+    """Source, partition and offset of a request. Raises Refused if the letter has none."""
     parts = letter.origin.split(":")
     if letter.odd or len(parts) != 3:
         raise Refused("it does not say which message it was")

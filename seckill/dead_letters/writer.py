@@ -1,8 +1,8 @@
-"""Where INVALID messages go: topic `<topic>.dead`, each with its origin and its reason as headers.
+"""Parks INVALID messages in topic `<topic>.dead`, each with its origin and its reason as headers.
 
-At least once: what is parked is kept here until Kafka has acknowledged it, and the consumer commits
-only after that. After a crash a letter can stand there twice, with the same origin. What Kafka
-never takes is given up after a while, in the log: it must not hold the commits for ever.
+At least once: letters are kept in memory until Kafka has acknowledged them, and the consumer
+commits only after that. After a crash a letter may be there twice, with the same origin. A letter
+that Kafka never takes is given up after a while and logged: it must not block the commits for ever.
 """
 
 import logging
@@ -21,43 +21,43 @@ from seckill.process.events import event
 
 log = logging.getLogger(__name__)
 
-# Bytes of a message that are kept; the whole of it stays in the topic that it came from.
+# Bytes of a message that are kept. The whole message stays in its own topic.
 MAX_VALUE_BYTES = 16 * 1024
-# Bytes that wait for Kafka before the consumer does.
+# Bytes waiting for Kafka before the consumer waits too.
 MAX_PENDING_BYTES = 8 * 1024 * 1024
-# A flood of bad messages fills at most this much disk, and one segment more, since Kafka removes
-# whole segments only; the oldest letters go first.
+# A flood of bad messages fills at most this much disk plus one segment, since Kafka only removes
+# whole segments. The oldest letters go first.
 RETENTION_BYTES, SEGMENT_BYTES = 256 * 1024 * 1024, 32 * 1024 * 1024
 TOPIC_CONFIGS = {
     "retention.bytes": str(RETENTION_BYTES),
     "segment.bytes": str(SEGMENT_BYTES),
     "retention.ms": str(30 * 86_400_000),
 }
-# Seconds for the acknowledgements of one attempt, of one look at them, and for the last attempt of
-# a consumer that ends.
+# Seconds for the acknowledgements of one attempt, between two checks of them, and for the last
+# attempt of a consumer that ends.
 FLUSH_S, LOOK_S, CLOSE_S = 10.0, 0.25, 5.0
-# Seconds of a consumer's turn for them.
+# Seconds per turn that a consumer waits for dead letters.
 TURN_S = 0.5
-# Seconds after which a letter is given up that Kafka does not take, though it answers otherwise.
+# Seconds until a letter is given up that Kafka does not take although it answers otherwise.
 GIVE_UP_S = 300.0
-# Letters of one attempt that are named when they are given up; all are counted.
+# Letters per attempt that are named when they are given up. All are counted.
 MOST_NAMED = 10
 NOT_ACKNOWLEDGED = "Kafka has not acknowledged all of them"
 NO_ROOM = "the producer has no room, Kafka acknowledges nothing"
-# The reason of a letter that marks another one, of the same origin, as sent again.
+# The reason of a marker: a letter of this origin was replayed.
 REPLAYED = "(replayed)"
 
 
 def dead_topic(topic: str) -> str:
-    """The topic of the dead letters of a topic."""
+    """The topic for the dead letters of a topic."""
     return f"{topic}.dead"
 
 
 class DeadLetters:
     """Parks what the script counted as INVALID. Opens its producer with the first letter.
 
-    A letter that Kafka does not take, and it answers otherwise, is given up after `give_up_s`: it
-    is named and counted in `lost`. Its message stays counted, and in the topic that it came from.
+    A letter that Kafka does not take although it answers otherwise is given up after `give_up_s`:
+    it is logged by name and counted in `lost`. Its message stays counted, and stays in its topic.
     """
 
     def __init__(
@@ -72,24 +72,24 @@ class DeadLetters:
         self._producer: Producer | None = None
         self._pending: list[Letter] = []
         self._bytes = 0
-        # The attempt that is under way, on a thread of its own.
+        # The attempt in progress, on a thread of its own.
         self._thread = ThreadPoolExecutor(1, "dead-letters")
         self._attempt: Future[str] | None = None
         self._late = False
         self._closing = threading.Event()
-        # Reasons, without their numbers, for which letters were given up: the next ones are at
-        # once, or a flow of them would hold the commits for ever.
+        # Reasons (without numbers) for which letters were given up. Later letters with these are
+        # given up at once, or a steady flow of them would block the commits for ever.
         self._hopeless: set[str] = set()
         self.parked = 0
         self.lost = 0
 
     @property
     def full(self) -> bool:
-        """More waits than should: flush before going on."""
+        """Too much waits: flush before going on."""
         return self._bytes > MAX_PENDING_BYTES
 
     def park(self, batch: Decided) -> None:
-        """Take over the invalid messages of a batch that was decided."""
+        """Take over the invalid messages of a decided batch."""
         for invalid in batch.invalid:
             headers = [
                 ("source", batch.source.encode()),
@@ -97,7 +97,7 @@ class DeadLetters:
                 ("offset", b"%d" % invalid.offset),
                 ("reason", invalid.reason.encode(errors="replace")),
             ]
-            # Nothing of what could not be unpacked is there.
+            # A body that could not be unpacked has no content.
             value = b"" if isinstance(invalid.value, Unreadable) else invalid.value
             if value is not None and len(value) > MAX_VALUE_BYTES:
                 headers.append(("size", b"%d" % len(value)))
@@ -107,16 +107,15 @@ class DeadLetters:
             self._bytes += letter.size
 
     def flush(self, wait_s: float = FLUSH_S) -> bool:
-        """Whether all that was parked is acknowledged, or given up. False: commit nothing, and ask
-        again.
+        """Whether all letters are acknowledged or given up. False: commit nothing, ask again later.
 
-        Waits so long at most. What is sent, is sent on a thread: opening a producer and sending
-        can take a minute where only the dead letters' topic is away.
+        Waits at most `wait_s`. Sending runs on a thread: opening a producer and sending can take a
+        minute if only the topic of dead letters is away.
         """
         deadline = time.monotonic() + wait_s
         while self._pending:
             if self._attempt is None:
-                # What is parked meanwhile is not of this attempt.
+                # Letters parked meanwhile belong to the next attempt.
                 self._attempt = self._thread.submit(self._try, list(self._pending))
             try:
                 reason = self._attempt.result(max(0.0, deadline - time.monotonic()))
@@ -135,7 +134,7 @@ class DeadLetters:
         return not self._pending
 
     def flush_in_turn(self) -> bool:
-        """`flush` for a consumer's turn: waits TURN_S, and not at all where Kafka is late."""
+        """`flush` within a consumer's turn: waits TURN_S, or not at all while Kafka is late."""
         return self.flush(0.0 if self._late else TURN_S)
 
     def _wait(self, reason: str) -> bool:
@@ -150,14 +149,14 @@ class DeadLetters:
         return False
 
     def _try(self, letters: Sequence[Letter]) -> str:
-        """Send letters, and await the answers. Why some still wait, or nothing."""
+        """Send letters and wait for the answers. Returns why some still wait, or ""."""
         reason = self._send(letters)
         if not reason:
             refused = [letter for letter in letters if letter.refused]
             reason = self._send_alone(refused)
         left = [letter for letter in letters if not letter.over]
         if any(letter.over for letter in letters):
-            # Kafka takes some: those that had no answer before may have one now.
+            # Kafka takes some letters, so those without an answer may get one now.
             self._hopeless.discard(kind(NOT_ACKNOWLEDGED))
         self.parked += len(letters) - len(left)
         if left and not self._closing.is_set():
@@ -165,7 +164,7 @@ class DeadLetters:
         return (reason or left[0].why) if left else ""
 
     def _send(self, letters: Sequence[Letter]) -> str:
-        """All that were not sent before, at once, as it goes well nearly always. Why not."""
+        """Send all unsent letters at once, which nearly always works. Returns why not, or ""."""
         try:
             producer = self._opened()
         except BrokerAway as away:
@@ -174,7 +173,7 @@ class DeadLetters:
         for letter in letters:
             if letter.sent or letter.refused:
                 continue
-            # Never more than the producer takes: its `send` would wait for two minutes.
+            # Never more than there is room for: `send` would wait for two minutes.
             while not producer.room(LOOK_S):
                 if self._closing.is_set() or time.monotonic() > deadline:
                     return failed(letters, NO_ROOM)
@@ -183,9 +182,9 @@ class DeadLetters:
         return "" if self._answered(producer, deadline) else failed(letters, NOT_ACKNOWLEDGED)
 
     def _send_alone(self, refused: Sequence[Letter]) -> str:
-        """One after the other: together they may be too much. At last without their bodies.
+        """Send refused letters one by one: together they may be too large. At last without bodies.
 
-        Each on a new producer: one of kafka-python 3.0 that was refused a record sends none.
+        Each uses a new producer: one of kafka-python 3.0 whose record was refused sends no more.
         """
         deadline = time.monotonic() + FLUSH_S
         for letter in refused:
@@ -212,7 +211,7 @@ class DeadLetters:
         return True
 
     def _give_up(self, letters: list[Letter]) -> list[Letter]:
-        """Those that were tried for long enough, unless nothing of Kafka answers. The others."""
+        """Give up overdue letters, unless Kafka does not answer at all. Returns the others."""
         now = time.monotonic()
         overdue = [
             letter
@@ -239,7 +238,7 @@ class DeadLetters:
         for letter in overdue:
             self._hopeless.add(kind(letter.why))
         if any(letter.sent for letter in overdue):
-            # The producer must not send them after all: the others go to the next one.
+            # This producer must not send them after all. The others go to the next producer.
             self._close_producer()
             for letter in letters:
                 letter.sent = letter.refused = False
@@ -272,7 +271,7 @@ class DeadLetters:
         if self._attempt is not None:
             wait([self._attempt], CLOSE_S)
             if not self._attempt.done():
-                # It is being opened: that ends, and then the thread does.
+                # Opening is still in progress. When it ends, the thread ends too.
                 self._thread.shutdown(wait=False)
                 return
         self._thread.shutdown()

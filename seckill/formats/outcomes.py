@@ -1,6 +1,6 @@
-"""The formats: what a request may look like, what a record looks like, the outcomes.
+"""The outcomes of a request, and every limit of the formats of requests and records.
 
-Owns every limit of the wire formats (docs/formats.md). Imports nothing of ours.
+Described in docs/formats.md. Imports nothing of ours.
 """
 
 from enum import IntEnum
@@ -13,21 +13,21 @@ MAX_QUANTITY = 1_000_000
 MAX_ITEMS = 50
 # Characters of a request's own id.
 MAX_REQUEST_ID = 64
-# Units of one item on sale: Lua's numbers are exact to 2**53, sums of 1,000 items stay below it.
+# Units of one item on sale. Lua's numbers are exact up to 2**53; sums of 1,000 items stay below.
 MAX_UNITS = 10**12
-# Times are ms since the epoch; above this they are not exact in Lua.
+# Times are ms since the epoch. Above this limit Lua does not hold them exactly.
 MAX_TIME_MS = 2**53
 # The activity of a request that names none.
 DEFAULT_ACTIVITY = 1
 
 
 class Unreadable(bytes):
-    """In the place of a body that Kafka holds and nobody can unpack: empty, with the reason."""
+    """Stands for a body that Kafka holds but nobody can unpack: empty bytes with the reason."""
 
     reason: str
 
     def __new__(cls, reason: str) -> "Unreadable":
-        """The reason in words, for the dead letter."""
+        """`reason` is in words, for the dead letter."""
         body = super().__new__(cls)
         body.reason = reason
         return body

@@ -1,6 +1,6 @@
-"""Records as they stand in the list: reading them back, and knowing them again.
+"""Records in the list: parsing them, and identifying them.
 
-Owns the record's form for readers. Records are written by decide_batch.lua alone.
+Owns the record's format for readers. Only decide_batch.lua writes records.
 """
 
 from functools import lru_cache
@@ -17,9 +17,9 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_ID)]
 
 
 class WireRecord(msgspec.Struct, frozen=True, gc=False):
-    """One accepted item of a request. The first seven members are the original's format.
+    """One accepted item of a request. The first seven members are the original system's format.
 
-    `source` is the canonical text of a UUID: as one it would take a third of the time of reading.
+    `source` is the canonical text of a UUID. Decoding it as a UUID would cost a third of the time.
     """
 
     user_id: Id
@@ -34,12 +34,12 @@ class WireRecord(msgspec.Struct, frozen=True, gc=False):
     offset: Count
     version: Count
     request_id: str | None = None
-    # The traceparent of a request that is traced: whoever handles the record links to it.
+    # The traceparent of a traced request: spans about this record link to it.
     trace: Annotated[str, msgspec.Meta(max_length=64)] | None = None
 
     @property
     def identity(self) -> tuple[UUID, int, int, int]:
-        """Which message of Kafka, and which of its items."""
+        """The Kafka message that it comes from, and the item within it."""
         return source_id(self.source), self.partition, self.offset, self.item_id
 
 
@@ -48,7 +48,7 @@ _decode = msgspec.json.Decoder(WireRecord).decode
 
 @lru_cache(maxsize=64)
 def source_id(source: str) -> UUID:
-    """A topic's identity from its text. Raises ValueError unless it is the canonical one."""
+    """The UUID of a topic from its text. Raises ValueError unless the text is canonical."""
     try:
         found = UUID(source)
         if str(found) == source:
@@ -59,7 +59,7 @@ def source_id(source: str) -> UUID:
 
 
 def parse(raw: bytes) -> WireRecord:
-    """A record from the list's text. Raises Poison with the reason."""
+    """Parse one record from the list. Raises Poison with the reason."""
     try:
         record = _decode(raw)
         source_id(record.source)

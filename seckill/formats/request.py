@@ -1,6 +1,6 @@
-"""From the bytes of a message to a request, or to the reason why it is none.
+"""From the bytes of a message to a request, or to the reason why it is not one.
 
-Owns the checks of a request's body (docs/formats.md). Never raises anything but Poison.
+Owns the checks of a request's body (docs/formats.md). Raises nothing but Poison.
 """
 
 import json
@@ -39,7 +39,7 @@ class Request(msgspec.Struct, gc=False):
 
     @property
     def activity(self) -> int:
-        """The activity, the default one where none is named."""
+        """The activity id; the default one if the request names none."""
         return self.activity_id or DEFAULT_ACTIVITY
 
 
@@ -47,7 +47,7 @@ _decode: Callable[[bytes], Request] = msgspec.json.Decoder(Request).decode
 
 
 def decode(value: bytes | None) -> Request:
-    """The request in a message's value. Raises Poison with the reason, in words."""
+    """The request in a message's value. Raises Poison with the reason in words."""
     if not value:
         if isinstance(value, Unreadable):
             raise Poison(value.reason)
@@ -56,8 +56,8 @@ def decode(value: bytes | None) -> Request:
         request = _decode(value)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
         raise Poison(_reason(wrong)) from None
-    # A body in which every member was read has just so many colons. More of them mean unknown
-    # members, colons in texts, or a key that is named twice, of which the decoder keeps the last.
+    # A body has one colon for each member that was read. Surplus colons mean unknown members,
+    # colons inside texts, or a repeated key, of which the decoder silently keeps the last.
     members = 3 + len(request.items)
     if request.activity_id is not UNSET:
         members += 1
@@ -71,10 +71,10 @@ def decode(value: bytes | None) -> Request:
 
 
 def decode_all(values: Sequence[bytes | None]) -> tuple[list[Request | Poison], bool]:
-    """`decode` of many: the requests, with a Poison where there is none; and whether all are plain.
+    """`decode` for many values: a request or a Poison for each, and whether all requests are plain.
 
-    Plain ones name no activity and no id of their own. No body has fewer colons than members, so
-    one count over all of them tells that none has more.
+    A plain request names no activity and no request id. No body has fewer colons than members, so
+    one count over all bodies shows whether any has a surplus.
     """
     try:
         requests = [_decode(value) for value in values]  # type: ignore[arg-type]
@@ -87,7 +87,7 @@ def decode_all(values: Sequence[bytes | None]) -> tuple[list[Request | Poison], 
         if surplus == named + len(ids) and "\x00" not in "".join(ids):
             return requests, False  # type: ignore[return-value]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError):
-        # One of them is no request: which, and why, is said one by one.
+        # At least one is not a request. Decode them one by one to find which, and why.
         pass
     return [_decode_or_poison(value) for value in values], False
 
@@ -96,12 +96,12 @@ def _decode_or_poison(value: bytes | None) -> Request | Poison:
     try:
         return decode(value)
     except Poison as poison:
-        # Without its traceback, which holds our callers and their bodies, and they hold it.
+        # Drop the traceback: it refers to the callers and their bodies, and they refer to it.
         return Poison(*poison.args)
 
 
 def _refuse_repeated_keys(value: bytes) -> None:
-    """A key that is named twice has two meanings, so the body has none. Raises Poison."""
+    """Raises Poison if a key occurs twice: such a body has two meanings, so it has none."""
 
     def check(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         known = dict(pairs)
@@ -112,7 +112,7 @@ def _refuse_repeated_keys(value: bytes) -> None:
         return known
 
     try:
-        # From text: from bytes it would take what is no UTF-8, halves of characters.
+        # From text, not bytes: from bytes json accepts lone surrogates, which are not UTF-8.
         json.loads(value.decode(), object_pairs_hook=check, parse_int=str, parse_float=str)
     except (ValueError, RecursionError) as wrong:
         raise Poison(_reason(wrong)) from None

@@ -1,1 +1,1 @@
-"""A sale in Redis: its keys, its scripts, one look at all of it."""
+"""A sale in Redis: its keys, its scripts, one reading of its whole state."""

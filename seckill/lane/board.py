@@ -1,9 +1,8 @@
-"""The board: one byte for each offset, what became of the request there. decide_batch.lua writes
-it.
+"""The board: one byte per offset that says what became of the request there.
 
-Owns reading it, comparing it with the records, and writing it again after a loss of Redis. A byte
-is the digit of the outcome; "L" is a counted loser; REFUSED_UNKNOWN stands where a loss took the
-reason. An offset that holds no request has no byte, and neither has one that is not decided.
+decide_batch.lua writes it. Owns reading it, comparing it with the records, and rebuilding it after
+a loss of Redis. A byte is the digit of the outcome, or "L" for a counted loser, or REFUSED_UNKNOWN
+where a loss of Redis took the reason. An offset that holds no request, or is undecided, has none.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,7 +17,7 @@ REFUSED_UNKNOWN = ord("R")
 
 
 def read(client: "redis.Redis", lane: Lane, source: str, partition: int, number: int) -> bytearray:
-    """BOARD_STRING bytes: those of the offsets from number * BOARD_STRING on. Raises RedisAway."""
+    """BOARD_STRING bytes, for the offsets from number * BOARD_STRING on. Raises RedisAway."""
     with redis_errors():
         found: bytes = client.get(lane.board(source, partition, number)) or b""  # type: ignore[assignment]
     return bytearray(found.ljust(BOARD_STRING, b"\0"))
@@ -50,7 +49,7 @@ def accepted(
 
 
 def without(offsets: Iterable[int], recorded: Iterable[int]) -> Iterator[int]:
-    """Those of the offsets that are not recorded; both in order."""
+    """The offsets that are not recorded. Both arguments are in ascending order."""
     known = iter(recorded)
     following = next(known, None)
     for offset in offsets:
@@ -68,11 +67,11 @@ def rebuild(
     position: int,
     recorded: Iterable[int],
 ) -> None:
-    """Write what the records prove of the offsets below a partition's new position.
+    """Write what the records prove about the offsets below a partition's new position.
 
-    `place` is (source, partition). Redis stood at `stood`: from there on it knows nothing, so what
-    left no record was refused for a reason that is lost. `recorded` are the offsets with records,
-    in order. Only while the lane is fenced. Safe to repeat. Raises RedisAway.
+    `place` is (source, partition). From `stood` on Redis knows nothing: a request there without a
+    record was refused, for a reason that is lost. `recorded` are the offsets with records, in
+    ascending order. Call only while the lane is fenced. Safe to repeat. Raises RedisAway.
     """
     known = iter(recorded)
     following = next(known, None)

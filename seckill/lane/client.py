@@ -1,7 +1,7 @@
-"""Connections to Redis, and what its errors mean. One attempt a command: retries are ours.
+"""Connections to Redis, and what its errors mean. Each command is tried once.
 
-Owns the ladder from an error of redis-py to one of our three kinds. redis-py repeats commands by
-itself otherwise, scripts too, which is wrong for acts of an operator.
+Owns the mapping from redis-py's errors to our three kinds. We retry, not redis-py: it would also
+repeat scripts, which is wrong for an operator's act.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from redis.retry import Retry
 from seckill.errors import RedisAway, RedisRefuses
 from seckill.lane import scripts
 
-# What Redis says when it cannot do the work now, and may later: full, loading, read-only, no disk.
+# Replies that mean "not now": Redis is full, loading or read-only, or cannot write its disk.
 TRANSIENT_REPLIES = (
     "OOM",
     "LOADING",
@@ -26,8 +26,8 @@ TRANSIENT_REPLIES = (
     "UNKILLABLE",
     "max number of clients",
 )
-# What it says when a person must mend something first: a right, a password, a key that another
-# program has written. BROKEN is the word of our own scripts for a value that cannot be.
+# Replies that mean "not until a person fixes it": a right, a password, or a key that another
+# program has overwritten. Our own scripts say BROKEN for a value that cannot be valid.
 REFUSALS = ("NOPERM", "WRONGPASS", "NOAUTH", "WRONGTYPE", "BROKEN")
 
 
@@ -37,14 +37,14 @@ def no_retry() -> Retry:
 
 
 def connect(url: str, timeout_s: float = 10.0) -> "redis.Redis":
-    """A client; nothing is sent yet. Its replies are bytes."""
+    """A client whose replies are bytes. It connects with the first command."""
     return redis.Redis.from_url(
         url, socket_timeout=timeout_s, socket_connect_timeout=5.0, retry=no_retry()
     )
 
 
 def is_elsewhere(refused: Exception) -> bool:
-    """Whether it says that this server is not, or not now, the one to ask: a failover."""
+    """Whether the error means that another server must be asked, as after a failover."""
     return isinstance(
         refused,
         redis.exceptions.ReadOnlyError
@@ -56,8 +56,8 @@ def is_elsewhere(refused: Exception) -> bool:
 def judged(error: Exception) -> Exception:
     """What an error of redis-py means: RedisAway, RedisRefuses, or itself, which is a bug of ours.
 
-    RedisAway: not now. RedisRefuses: not before a person has mended something; waited for all the
-    same, since nothing was done.
+    RedisAway: not now. RedisRefuses: not until a person fixes something. Nothing was done in either
+    case, so the caller retries both.
     """
     text = str(error)
     if isinstance(error, redis.AuthenticationError | redis.exceptions.NoPermissionError):
@@ -75,7 +75,7 @@ def judged(error: Exception) -> Exception:
 
 @contextmanager
 def redis_errors() -> Iterator[None]:
-    """Errors of redis-py as what they mean. Raises RedisAway, RedisRefuses, or the error itself."""
+    """Translate redis-py's errors. Raises RedisAway, RedisRefuses, or the error itself."""
     try:
         yield
     except (redis.RedisError, OSError) as error:
@@ -86,7 +86,7 @@ def redis_errors() -> Iterator[None]:
 
 
 def read_together(client: "redis.Redis", *questions: tuple[str, ...]) -> list[Any]:
-    """The answers to (command, key, argument...) at one moment. A hash is a flat list, see `pairs`.
+    """The answers to several (command, key, argument...) at one moment. `pairs` reads a hash.
 
     Raises RedisAway, RedisRefuses.
     """
@@ -98,7 +98,7 @@ def read_together(client: "redis.Redis", *questions: tuple[str, ...]) -> list[An
 
 
 def pairs(flat: list[bytes]) -> dict[bytes, bytes]:
-    """A hash as a script tells it, {field: value}."""
+    """A hash from a script's flat list, as {field: value}."""
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
@@ -115,12 +115,12 @@ def run_script(
                 return client.eval(script.text, len(keys), *keys, *args)
         except redis.RedisError as refused:
             if is_elsewhere(refused):
-                # After a failover the name leads to another server: not to the one of this socket.
+                # After a failover the host name resolves to another server than this socket's.
                 client.connection_pool.disconnect()
             raise
 
 
 def ping(client: "redis.Redis") -> None:
-    """Raises RedisAway unless Redis answers and takes our password."""
+    """Raises RedisAway unless Redis answers and accepts our password."""
     with redis_errors():
         client.ping()

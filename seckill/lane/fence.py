@@ -1,6 +1,6 @@
-"""The fence: what stops all deciding in a lane when Redis is found to be older than the sale.
+"""The fence: it stops all decisions in a lane, when Redis is found to be older than the sale.
 
-Only `manage.py recover` lifts the fence of others: who fences keeps a token, and lifts with it.
+Each fence has a token, and only its token lifts it. Only `manage.py recover` replaces a fence.
 """
 
 import secrets
@@ -13,13 +13,13 @@ from seckill.lane.keys import Lane
 
 REWOUND = "REWOUND"
 RECOVERING = "RECOVERING"
-# A part of the lane is missing in Redis. decide_batch.lua repeats the word.
+# A part of the lane is missing in Redis. decide_batch.lua uses the same word.
 TORN = "TORN"
 
 
 @dataclass(frozen=True)
 class FenceToken:
-    """Whose fence it is. A late lift or rebuild with another one's token does nothing."""
+    """Identifies who set a fence. A late lift or rebuild with another token does nothing."""
 
     value: str
 
@@ -39,9 +39,9 @@ def fence(
     replace: bool = False,
     generation: int | None = None,
 ) -> bool:
-    """Stop all deciding. Whether it was set: an older fence stays, unless `replace`.
+    """Stop all decisions. True if the fence was set; an existing one stays unless `replace`.
 
-    `generation` is the one in which the reason was found: in a later one it is no reason any more.
+    `generation` is the one in which the reason was found. In a later one it is no longer valid.
     """
     args: list[str | int | bytes] = [
         word,
@@ -54,5 +54,5 @@ def fence(
 
 
 def lift(client: "redis.Redis", lane: Lane, token: FenceToken) -> bool:
-    """Let the lane go on. Whether its fence was that of the token."""
+    """Remove the fence if it has this token. True if it was removed."""
     return bool(run_script(client, "fence", [lane.state], ["", "", token.value, "0", ""]))

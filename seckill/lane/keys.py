@@ -1,17 +1,17 @@
 """The names of all keys in Redis, in one place. Imports nothing of ours.
 
-Every key is permanent: it goes with its sale, by hand, and no key of the sale has a TTL. Only the
-buckets of the rate limit go by themselves.
-The braces put all keys of a lane into the slot of its list in a Redis Cluster.
+All keys of a sale are permanent: they have no TTL, and a person deletes them with the sale. Only
+the buckets of the rate limit expire. The braces put all keys of a lane into the hash slot of its
+list in a Redis Cluster.
 """
 
 from dataclasses import dataclass
 
 DEFAULT_LIST = "seckill:logs"
 CONTROL_CHANNEL = "control_channel"
-# Offsets in one string of the board: a byte each.
+# Offsets in one string of the board, one byte each.
 BOARD_STRING = 65_536
-# The field of the buyers' hash that is no buyer: see lua/include/buyers.lua.
+# The one field of the buyers' hash that is not a buyer: see lua/include/buyers.lua.
 BUYERS_MARK = b""
 
 
@@ -24,41 +24,41 @@ class ActivityKeys:
     loaded: str
     stats: str
     buyers: str
-    # Written by a count, until a script takes it in: see `seckill.control.buyers`.
+    # Written by a recount of buyers, until a script takes it over: see `seckill.control.buyers`.
     new_buyers: str
 
 
 @dataclass(frozen=True)
 class Lane:
-    """A list of records and the keys that live beside it. `list` is the list's own name."""
+    """A list of records and the keys beside it. `list` is the full name of the list's key."""
 
     list: str = DEFAULT_LIST
 
     @property
     def dead(self) -> str:
-        """List: where earlier versions kept records that could not be stored. Only read and
-        emptied: they stand in PostgreSQL now.
+        """List: records that earlier versions could not store. It is only read and emptied; such
+        records are in PostgreSQL now.
         """
         return f"{self.list}:dead"
 
     @property
     def activities(self) -> str:
-        """Set: ids of the loaded activities. Missing means that Redis is empty."""
+        """Set: ids of the loaded activities. If it is missing, Redis is empty."""
         return f"{{{self.list}}}:activities"
 
     @property
     def positions(self) -> str:
-        """Hash: source:partition to the next offset to decide."""
+        """Hash: source:partition -> next offset to decide."""
         return f"{{{self.list}}}:positions"
 
     @property
     def stored(self) -> str:
-        """Hash: source:partition to the offset after the last record of it that PostgreSQL has."""
+        """Hash: source:partition -> the offset after its last record in PostgreSQL."""
         return f"{{{self.list}}}:stored"
 
     @property
     def stats(self) -> str:
-        """Hash: outcomes that belong to no activity, and offsets that held no request."""
+        """Hash: outcomes that belong to no activity, and counts of offsets without a request."""
         return f"{{{self.list}}}:stats"
 
     @property
@@ -68,34 +68,32 @@ class Lane:
 
     @property
     def series(self) -> str:
-        """Sorted set: samples of the lane, one a second at most, bounded."""
+        """Sorted set: samples of the lane, at most one per second, in bounded number."""
         return f"{{{self.list}}}:series"
 
     @property
     def workers(self) -> str:
-        """Hash: worker to what it said of itself with its last heartbeat."""
+        """Hash: worker -> the content of its last heartbeat."""
         return f"{{{self.list}}}:workers"
 
     @property
     def beats(self) -> str:
-        """Sorted set: worker to the time of its last heartbeat; the silent are dropped."""
+        """Sorted set: worker -> time of its last heartbeat. Silent workers are removed."""
         return f"{{{self.list}}}:beats"
 
     @property
     def state(self) -> str:
-        """Hash: what this Redis is, and the fence.
+        """Hash: the identity of this Redis's lane, and the fence.
 
-        `identity` of the lane; `generation`, how often it was rebuilt; `term`, in which this Redis
-        leads it; `clock`, the highest time that it has seen, ms; `trims`, how many batches were
-        taken off the list; `parked`, how many records PostgreSQL keeps apart.
-        `fenced`, `fenced_at`, `fenced_why`, `fence_token`: while it is fenced nothing is decided.
+        `identity` of the lane; `generation`: how often the lane was rebuilt; `term`: the term in
+        which this Redis leads it; `clock`: the highest time seen, in ms; `trims`: how many batches
+        were trimmed from the list; `parked`: how many dead records PostgreSQL keeps.
+        `fenced`, `fenced_at`, `fenced_why`, `fence_token`: set while the lane is fenced.
         """
         return f"{{{self.list}}}:lane"
 
     def board(self, source: str, partition: int, number: int) -> str:
-        """String: the outcomes of BOARD_STRING offsets from number * BOARD_STRING on, a byte
-        each.
-        """
+        """String: the outcomes of the BOARD_STRING offsets from number * BOARD_STRING on."""
         return f"{{{self.list}}}:board:{source}:{partition}:{number}"
 
     def activity(self, activity_id: int) -> ActivityKeys:
@@ -117,5 +115,5 @@ def position_field(source: str, partition: int) -> str:
 
 
 def rate_bucket(caller: str) -> str:
-    """String with a TTL: how full a caller's share of the control API is. All in one slot."""
+    """String with a TTL: how full a caller's rate bucket is. All are in one hash slot."""
     return f"{{seckill:rate}}:{caller}"

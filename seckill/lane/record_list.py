@@ -1,4 +1,4 @@
-"""The list of accepted records in Redis, read as a whole while it is pushed to and trimmed."""
+"""Reads the whole list of accepted records in Redis while others push to it and trim it."""
 
 from collections.abc import Iterator
 
@@ -6,16 +6,16 @@ import redis
 
 from seckill.lane.keys import Lane
 
-# Records that are read at once. More would hold up Redis's one thread.
+# Records per read. More would block Redis's single thread for too long.
 CHUNK = 5_000
 
 
 def scan(client: "redis.Redis", lane: Lane) -> Iterator[list[bytes]]:
-    """All records that the list holds now, in chunks, while it is being pushed to and trimmed.
+    """All records that the list holds at the start, in chunks.
 
-    Counted from the tail, so that what is pushed meanwhile is not looked at. A trim shifts records
-    towards the tail: one may come twice then and none is passed over; what was trimmed before it
-    was read is in PostgreSQL, or parked.
+    Counts from the tail, so records pushed meanwhile are not read. A trim shifts records towards
+    the tail: a record may be read twice, but none is missed. A record that was trimmed before it
+    was read is in PostgreSQL, as a row or as a dead record.
     """
     left = client.llen(lane.list)
     while left > 0:

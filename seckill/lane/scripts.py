@@ -1,7 +1,7 @@
-"""The Lua scripts by name: one file a command in `lua/`, each with its contract at the top.
+"""The Lua scripts by name: one file per command in `lua/`, each with its contract at the top.
 
-Redis has no way for one script to call another. What several scripts need stands in
-`lua/include/`, and the line `-- include <name>` of a script is replaced by that file's text.
+A Redis script cannot call another one. Code that several scripts share is in `lua/include/`; the
+line `-- include <name>` in a script is replaced by the text of that file.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ INCLUDE = re.compile(r"^-- include (\w+)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Script:
-    """A script's text, and the name by which Redis knows it."""
+    """A script's text, and the SHA by which Redis identifies it."""
 
     name: str
     text: str
@@ -25,13 +25,13 @@ class Script:
 
 @cache
 def load(name: str) -> Script:
-    """The script `lua/<name>.lua`, with what it includes."""
+    """The script `lua/<name>.lua`, with its includes."""
     text = INCLUDE.sub(lambda found: _read(f"include/{found[1]}").rstrip("\n"), _read(name))
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
 def names() -> list[str]:
-    """All scripts."""
+    """The names of all scripts."""
     return sorted(path.stem for path in FOLDER.glob("*.lua"))
 
 

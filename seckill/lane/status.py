@@ -1,4 +1,4 @@
-"""One look at a lane: stock, counters, positions, what waits. Reads only, and all at one moment."""
+"""One reading of a lane at one moment: stock, counters, positions, what waits. Reads only."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,14 +10,14 @@ from seckill.formats.outcomes import Outcome
 from seckill.lane.client import pairs, read_together, redis_errors
 from seckill.lane.keys import Lane
 
-# A field with this prefix is the value at which a reset of the statistics set it to nought.
+# `base:X` is counter X at the last reset of the statistics. Since the reset: X - `base:X`.
 BASELINE = "base:"
 BUCKET = "ms:"
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """Latencies in buckets as decide_batch.lua makes them: {lower bound in ms: requests}."""
+    """Latencies in the buckets of decide_batch.lua: {lower bound in ms: requests}."""
 
     buckets: dict[int, int]
 
@@ -28,19 +28,19 @@ class Histogram:
 
     @property
     def sum_ms(self) -> float:
-        """All latencies together, each taken as the middle of its bucket."""
+        """The sum of all latencies, each taken as the middle of its bucket."""
         return sum(n * (low + (_width(low) - 1) / 2) for low, n in self.buckets.items())
 
     def minus(self, before: "Histogram") -> "Histogram":
-        """What was counted since."""
+        """What was counted after `before`."""
         return Histogram(
             {lower: n - before.buckets.get(lower, 0) for lower, n in self.buckets.items()}
         )
 
     def percentile(self, share: float) -> float | None:
-        """The latency in ms that this share (0 to 1) does not exceed; None when there is none.
+        """The latency in ms that this share (0 to 1) of requests does not exceed; None if none.
 
-        The middle of its bucket: eight buckets for each doubling keep it within 6 %.
+        It is the middle of its bucket. Eight buckets per doubling keep the error below 6 %.
         """
         wanted, seen = share * self.count, 0
         for lower in sorted(self.buckets):
@@ -56,7 +56,7 @@ def _width(lower: int) -> int:
 
 @dataclass(frozen=True)
 class ItemStatus:
-    """Units of one item: now left, and ever put on sale."""
+    """One item: units left now, and units ever put on sale."""
 
     item_id: int
     left: int
@@ -70,7 +70,7 @@ class ItemStatus:
 
 @dataclass(frozen=True)
 class ActivityStatus:
-    """An activity as Redis has it. Counters are since the last reset of statistics, or ever."""
+    """An activity in Redis. `total_` counters run since the start, the others since a reset."""
 
     activity_id: int
     version: int
@@ -106,7 +106,7 @@ class ActivityStatus:
 
     @property
     def failures(self) -> int:
-        """Requests that were refused for another reason."""
+        """Requests that were refused for any other reason."""
         return self.total - self.success - self.timeouts
 
     @property
@@ -117,7 +117,7 @@ class ActivityStatus:
 
 @dataclass(frozen=True)
 class Fence:
-    """Why nothing is decided in a lane: one word (REWOUND, RECOVERING), since when, in words."""
+    """Why nothing is decided in a lane: a word such as REWOUND, the time, and a text."""
 
     word: str
     at_ms: int
@@ -126,11 +126,11 @@ class Fence:
 
 @dataclass(frozen=True)
 class LaneStatus:
-    """A lane as Redis has it. `waiting` records go to PostgreSQL yet; `dead` ones it refused, and
-    keeps apart: how many, as a log worker said last.
+    """A lane in Redis. `waiting` records are still to be stored in PostgreSQL. `dead` records were
+    refused by it and are kept apart; a log worker reported their number.
 
-    `generation` counts how often it was rebuilt after a loss; `recovered` are offsets decided
-    before a loss whose outcome went with it.
+    `generation` counts rebuilds after a loss. `recovered` counts offsets that were decided before
+    a loss and whose outcome is lost.
     """
 
     loaded: bool
@@ -144,20 +144,20 @@ class LaneStatus:
     recovered: int = 0
     generation: int = 0
     fence: Fence | None = None
-    # Which lane this Redis holds, "" none; and in which term it leads it.
+    # The lane that this Redis holds, "" if none, and the term in which this Redis leads it.
     identity: str = ""
     term: int = 0
-    # The highest time that the lane has seen, and Redis's clock at this look, ms.
+    # The highest time that the lane has seen, and Redis's clock at this reading, ms.
     clock_ms: int = 0
     now_ms: int = 0
     # {source:partition: the offset after its last record that PostgreSQL has stored}
     stored: dict[str, int] = field(default_factory=dict)
-    # {activity: users in the hash of buyers}, where there is a limit per user.
+    # {activity: buyers counted}, for activities with a limit per user.
     buyers: dict[int, int] = field(default_factory=dict)
 
     @property
     def decided(self) -> int:
-        """All outcomes ever, of all activities and of none."""
+        """All outcomes since the start, of all activities and of none."""
         return (
             self.invalid
             + self.no_such_activity
@@ -166,7 +166,7 @@ class LaneStatus:
 
 
 def read_lane(client: "redis.Redis", lane: Lane) -> LaneStatus:
-    """The lane at one moment, in one transaction. Raises RedisAway."""
+    """The lane at one moment, read by one script. Raises RedisAway."""
     with redis_errors():
         while True:
             known = sorted(int(member) for member in client.smembers(lane.activities))
@@ -210,7 +210,7 @@ def read_lane(client: "redis.Redis", lane: Lane) -> LaneStatus:
         clock_ms=int(words.get("clock", 0)),
         now_ms=int(seconds) * 1000 + int(micros) // 1000,
         stored=_numbers(stored),
-        # One field of the hash is its mark.
+        # One field of the hash is its mark, not a buyer.
         buyers={
             activity_id: max(0, users - 1)
             for activity_id, users in zip(known, buyers, strict=True)
@@ -278,7 +278,7 @@ def _activity(
 
 
 def _histogram(counters: Mapping[str, int], count: Callable[[str], int]) -> Histogram:
-    """The buckets of the counters that are not empty, each counted by `count`."""
+    """The non-empty buckets, each counted by `count`."""
     return Histogram(
         {
             int(name.removeprefix(BUCKET)): count(name)

@@ -1,7 +1,7 @@
-"""Rows as PostgreSQL's binary COPY reads them: each value with its length before it.
+"""Rows in PostgreSQL's binary COPY format: each value is preceded by its length.
 
-Owns the columns of a stored record, their types and their order. Packed by `struct`, since a row
-costs half of what it does value by value, and the log worker has to store all that is sold.
+Owns the columns of a stored record, their types and their order. Rows are packed by `struct`, which
+costs half as much as packing each value, because the log worker must keep up with all sales.
 """
 
 from collections.abc import Sequence
@@ -25,9 +25,9 @@ COLUMNS = {
     "version": "int8",
 }
 HEADER, TRAILER = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
-# PostgreSQL's time is in microseconds since 2000.
+# PostgreSQL counts time in microseconds since 2000.
 EPOCH_S, SECOND = 946_684_800, 1_000_000
-# Number of columns, then the first five; ts to offset; version. The length of an int8 is 8.
+# Number of columns and the first five; ts to offset; version. An int8 is 8 bytes long.
 _FIRST = Struct(">h iq iq iq iq iq").pack
 _MIDDLE = Struct(">iq i16s ii iq").pack
 _LAST = Struct(">iq").pack
@@ -35,7 +35,7 @@ NULL = Struct(">i").pack(-1)
 
 
 def packed(records: Sequence[WireRecord]) -> bytes:
-    """All that COPY ... (FORMAT BINARY) reads for these records, with its header and trailer."""
+    """The input of COPY ... (FORMAT BINARY) for these records, with header and trailer."""
     size, parts = len(COLUMNS), [HEADER]
     for r in records:
         parts += (
@@ -57,7 +57,7 @@ def _counted(text: str) -> bytes:
     return len(value).to_bytes(4, "big") + value
 
 
-# Both are one of a few.
+# Only a few different values of each occur.
 _status = lru_cache(maxsize=16)(_counted)
 
 

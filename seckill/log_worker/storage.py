@@ -1,11 +1,11 @@
 """Records into PostgreSQL: one transaction stores a batch and counts it into the inventory.
 
-Owns the SQL of the log worker and its one connection. What was stored before is known by the
-record's identity and counted once. A batch goes straight into the table; only where PostgreSQL
-finds a record of it there already, the new ones are picked out by way of a temporary table, and
-those that are there are compared content by content. What PostgreSQL refuses is kept apart in the
-same transaction: so nothing is ever stored before something older is stored or kept.
-Always: the transaction holds the lane's row, and stores only what a Redis of the lane's generation
+Owns the SQL of the log worker and its one connection. A record that was stored before is known by
+its identity, and is counted only once. A batch is copied straight into the table. Only if
+PostgreSQL finds one of its records there already, the new ones are selected through a temporary
+table, and the others are compared by content. What PostgreSQL refuses is kept apart in the same
+transaction, so nothing is stored before everything older is stored or kept.
+Always: the transaction locks the lane's row, and stores only what a Redis of the lane's generation
 and term has decided. So a batch that was read before a recovery never arrives after it.
 """
 
@@ -34,25 +34,24 @@ log = logging.getLogger(__name__)
 
 # Seconds to wait for a connection.
 CONNECT_TIMEOUT_S = 5
-# Seconds without an answer after which the connection counts as lost. A line that has died without
-# a word (a firewall, a host that lost its power) would else be waited for for ever.
+# Seconds without an answer after which the connection counts as lost. A line that died silently (a
+# firewall, a host without power) would otherwise block for ever.
 ANSWER_LIMIT_S = 60.0
-# Seconds between two looks at whether the wait is over.
+# Seconds between two checks whether the wait is over.
 LOOK_S = 0.1
 # (activity, item).
 Item = tuple[int, int]
 _NAMES = ", ".join(f'"{column}"' for column in COLUMNS)
 IDENTITY = 'source, partition, "offset", item_id'
-# What a commit promises must not depend on a role's or a database's settings: an acknowledged
-# commit is on disk (`remote_apply` is more, and stays), and a transaction takes as long as it
-# takes.
+# The promise of a commit must not depend on settings of a role or database: an acknowledged commit
+# is on disk (`remote_apply` promises more, and stays), and a transaction has no time limit.
 BEGIN = """
 SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit')
         WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true),
     set_config('statement_timeout', '0', true),
     set_config('idle_in_transaction_session_timeout', '0', true)
 """
-# The setting came with this version.
+# The first version that has this setting.
 TRANSACTION_TIMEOUT_SINCE = 170000
 COPY_RECORDS = f"COPY seckill_record ({_NAMES}) FROM STDIN (FORMAT BINARY)"
 CREATE_BATCH = (
@@ -69,7 +68,7 @@ WITH stored AS (
 )
 SELECT activity_id, item_id, sum(quantity)::bigint, count(*) FROM stored GROUP BY 1, 2
 """
-# Of the batch: what is no row now, or another order's row.
+# Records of the batch that are not rows now, or whose row is another order.
 NOT_STORED = """
 SELECT b.place, r.id IS NULL, r.user_id, r.activity_id, r.quantity
 FROM batch AS b LEFT JOIN seckill_record AS r ON r.source = b.source AND r.partition = b.partition
@@ -82,8 +81,8 @@ COUNT_SOLD = """
 INSERT INTO seckill_item AS item (activity_id, item_id, sold) VALUES (%s, %s, %s)
 ON CONFLICT (activity_id, item_id) DO UPDATE SET sold = item.sold + EXCLUDED.sold
 """
-# Ids go on behind the rows that are there, after a fail-over to a logical replica, or rows that
-# were restored. Drawing them one by one needs no right that storing does not need.
+# Move the id sequence past the existing rows, after a failover to a logical replica or a restore.
+# Drawing ids one by one needs no right that storing does not need anyway.
 SKIP_IDS = """
 SELECT count(nextval(s.name)) FROM (
     SELECT pg_get_serial_sequence('seckill_record', 'id')::regclass AS name,
@@ -91,7 +90,7 @@ SELECT count(nextval(s.name)) FROM (
             (SELECT max(id) FROM seckill_record))) AS s
 """
 PRIMARY_KEY, IDENTITY_KEY = "seckill_record_pkey", "record_stored_once"
-# What PostgreSQL says of a row that it will never take: a value, a constraint, a trigger's refusal.
+# Errors of a row that PostgreSQL will never accept: a value, a constraint, a trigger's refusal.
 REFUSED_ROWS = (
     psycopg.errors.DataError,
     psycopg.errors.IntegrityError,
@@ -105,7 +104,7 @@ class _Line(psycopg.Connection):
     answer_limit_s = ANSWER_LIMIT_S
 
     def wait(self, gen: PQGen[RV], interval: float = LOOK_S, timeout: float | None = None) -> RV:
-        """As psycopg's; without an answer in time the connection is closed: OperationalError."""
+        """As psycopg's. Without an answer in time it closes the connection: OperationalError."""
         try:
             return super().wait(gen, interval, timeout or self.answer_limit_s)
         except psycopg.errors._WaitTimeout:
@@ -117,8 +116,8 @@ class _Line(psycopg.Connection):
 
 @dataclass
 class Stored:
-    """What became of a batch: new rows, records that were rows already, and those that are neither,
-    by their index, with the reason."""
+    """The result of a batch: the number of new rows, the number of records stored before, and the
+    refused records as (index, reason)."""
 
     new: int = 0
     known: int = 0
@@ -126,7 +125,7 @@ class Stored:
 
 
 class Storage:
-    """One connection, made when it is needed and again when it was lost."""
+    """One connection, opened when it is needed, and again after it was lost."""
 
     def __init__(
         self, dsn: str, lane: str = DEFAULT_LIST, answer_limit_s: float = ANSWER_LIMIT_S
@@ -143,13 +142,13 @@ class Storage:
         dead: Sequence[Dead] = (),
         stored: Mapping[str, int] | None = None,
     ) -> Stored:
-        """Store records and count their units; keep apart what is dead, and what is refused.
+        """Store records and count their units. Keep apart what is dead and what is refused.
 
-        `claim` is what their Redis said of itself when they were read; `texts` are the records as
-        they stood in the list; `stored` is what Redis says was stored before.
-        Raises PostgresAway: whether it was committed is not known, and a repeat is harmless. Raises
-        NotLeading, PostgresOlder and their kind: nothing is stored, since this Redis and this
-        PostgreSQL do not fit.
+        `claim` is what their Redis said of itself when they were read. `texts` are the records as
+        they were in the list. `stored` is what Redis says was stored before.
+        Raises PostgresAway: it is unknown whether the batch was committed; a repeat is harmless.
+        Raises NotLeading, PostgresOlder and the like: nothing is stored, because this Redis and
+        this PostgreSQL do not belong together.
         """
         with self._errors():
             connection = self._connect()
@@ -166,14 +165,14 @@ class Storage:
                 return result
 
     def keep_apart(self, dead: Sequence[Dead]) -> None:
-        """Keep records apart that are not to be stored. Raises PostgresAway."""
+        """Keep apart records that must not be stored. Raises PostgresAway."""
         with self._errors():
             connection = self._connect()
             with connection.transaction(), connection.cursor() as cursor:
                 dead_records.keep(cursor, dead)
 
     def lead(self, run_id: str, claim: Claim) -> Claim:
-        """Have this Redis lead the lane where nobody decides on another: see `lease.lead`."""
+        """Make this Redis the leader unless others decide elsewhere: see `lease.lead`."""
         with self._errors():
             connection = self._connect()
             with connection.transaction(), connection.cursor() as cursor:
@@ -198,7 +197,7 @@ class Storage:
             self._connection = None
 
     def _begin(self, cursor: psycopg.Cursor, claim: Claim, stored: Mapping[str, int]) -> None:
-        """The transaction's settings, the lane's row, and whether Redis and PostgreSQL fit."""
+        """Set up the transaction, lock the lane's row, check that Redis and PostgreSQL match."""
         cursor.execute(BEGIN)
         if cursor.connection.info.server_version >= TRANSACTION_TIMEOUT_SINCE:
             cursor.execute("SET LOCAL transaction_timeout = 0")
@@ -216,7 +215,7 @@ class Storage:
     def _store(
         self, cursor: psycopg.Cursor, records: Sequence[WireRecord], first: int, result: Stored
     ) -> None:
-        """Store a part of a batch; where PostgreSQL refuses a row, halve it until that is alone."""
+        """Store a part of a batch. If PostgreSQL refuses a row, halve until that row is alone."""
         connection = cursor.connection
         try:
             with connection.transaction():
@@ -238,12 +237,12 @@ class Storage:
                 self._halve(cursor, records, first, result, twice)
                 return
         except _NotAllCopied:
-            # A trigger or a rule of the database takes rows away.
+            # A trigger or a rule of the database drops rows.
             pass
         except REFUSED_ROWS as wrong:
             self._halve(cursor, records, first, result, wrong)
             return
-        # Some of it is stored already: another worker, or one that died before its trim.
+        # Some are stored already, by another worker or by one that died before its trim.
         try:
             with connection.transaction():
                 self._store_new_ones(cursor, records, first, result)
@@ -265,7 +264,7 @@ class Storage:
         stored = cursor.execute(STORE_NEW_ONES).fetchall()
         refused = []
         for place, missing, user, activity, quantity in cursor.execute(NOT_STORED).fetchall():
-            reason = "PostgreSQL took no row of it and no error: a trigger or a rule skips it"
+            reason = "PostgreSQL stored no row and reported no error: a trigger or a rule skips it"
             if not missing:
                 reason = (
                     "another order is stored under its identity: "
@@ -295,7 +294,7 @@ class Storage:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        """PostgreSQL's errors as what they mean; after one the connection is made anew."""
+        """Translate PostgreSQL's errors. After one, the next use opens a new connection."""
         try:
             with postgres_errors():
                 yield
@@ -316,26 +315,26 @@ class Storage:
 
 
 class _NotAllCopied(Exception):
-    """COPY took fewer rows than it was given."""
+    """COPY stored fewer rows than it was given."""
 
 
 def _copy(cursor: psycopg.Cursor, statement: str, records: Sequence[WireRecord]) -> int:
-    """How many rows PostgreSQL says that it took."""
+    """How many rows PostgreSQL reports as stored."""
     with cursor.copy(statement) as copy:
         copy.write(packed(records))
     return cursor.rowcount
 
 
 def _count_sold(cursor: psycopg.Cursor, units: Mapping[Item, int]) -> None:
-    """Always in one order: two workers must not wait for each other in a circle."""
+    """Always in the same order: two workers must not deadlock."""
     cursor.executemany(COUNT_SOLD, [(*item, count) for item, count in sorted(units.items())])
 
 
 def _skip_ids(cursor: psycopg.Cursor) -> None:
     skipped = cursor.execute(SKIP_IDS).fetchone()
     log.warning(
-        "the ids of seckill_record were behind its rows (a fail-over, or rows that were restored); "
-        "%d were skipped, orders are stored on",
+        "the ids of seckill_record were behind its rows (a failover, or rows that were restored); "
+        "%d were skipped, storing goes on",
         skipped[0] if skipped else 0,
         extra=event("ids-skipped"),
     )

@@ -1,4 +1,4 @@
-"""The storage of a log worker that traces: each transaction is a span, each sampled row too."""
+"""The storage of a log worker with traces: each transaction and each sampled row is a span."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +12,7 @@ from seckill.telemetry.tracing import Tracing
 
 
 class TracedStorage(Storage):
-    """A storage whose transactions are spans, each sampled row one below its request."""
+    """A storage whose transactions are spans. A sampled row is a span below its request."""
 
     def __init__(self, tracing: Tracing, dsn: str, lane: str = DEFAULT_LIST) -> None:
         super().__init__(dsn, lane)
@@ -53,6 +53,6 @@ class TracedStorage(Storage):
         return result
 
     def close(self) -> None:
-        """Also sends the spans that are left."""
+        """See `Storage`. Also sends the remaining spans."""
         super().close()
         self._tracing.close()

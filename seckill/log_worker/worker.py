@@ -1,14 +1,13 @@
 """The log worker: from the tail of the Redis list to PostgreSQL, each record stored once.
 
-Always: read without removing, store and count in one transaction, commit, and only then trim; the
-trim takes the batch only if the tail still is that batch. So a worker killed anywhere, or two of
-them, do no harm: what is read twice is known again by its identity.
-With each batch it reads what Redis says of itself: identity, generation, term. Storing is refused
-where PostgreSQL knows another lane, a later generation or a later term (see
+Always: read without removing, store and count in one transaction, commit, and only then trim. The
+trim removes the batch only if the tail still is that batch. So a worker that is killed at any point
+does no harm, and neither do two workers: a record that is read twice is known by its identity.
+With each batch the worker reads the claim of Redis: identity, generation, term. Storing is refused
+if PostgreSQL knows another lane, a later generation or a later term (see
 `seckill.log_worker.storage`). While PostgreSQL stores a batch, a thread reads and parses the next
-one, which lies before it in the list: it changes nothing, and is forgotten unless the batch before
-it was stored and trimmed.
-Never: a record dropped. One that cannot be read or stored is kept apart with its reason.
+one. That changes nothing; the result is discarded unless the current batch is stored and trimmed.
+Never: a lost record. A record that cannot be read or stored is kept apart with its reason.
 """
 
 import logging
@@ -35,20 +34,20 @@ from seckill.process.shutdown import Shutdown
 
 log = logging.getLogger(__name__)
 
-# Seconds of the first and the longest pause while a service is away.
+# Seconds of the first and of the longest pause while a service is away.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
-# A service that stays away is told again each so many seconds.
+# Seconds until a service that stays away is logged again.
 TELL_AGAIN_S = 10.0
 
 
 @dataclass
 class _Batch:
-    """Entries from the tail of the list, the oldest first, and what became of reading them.
+    """Entries from the tail of the list, the oldest first, and the result of parsing them.
 
     `claim`, `trims` and `stored` are what Redis said at the same moment: whose lane it is, how many
-    batches had been taken off the list, and up to where PostgreSQL has records of each partition.
-    `texts` are those of the `records`, one for one. No tuple a record: Python's garbage collector
-    would go through all of them again and again.
+    batches were trimmed, and up to which offset PostgreSQL has the records of each partition.
+    `texts` and `records` belong together by index. They are not tuples: the garbage collector would
+    scan these again and again.
     """
 
     claim: Claim
@@ -63,7 +62,7 @@ class _Batch:
 
 @dataclass
 class LogWorker:
-    """One worker. `run_once` moves one batch; `run` goes on until a stop is asked for."""
+    """One worker. `run_once` moves one batch; `run` goes on until a stop is requested."""
 
     client: "redis.Redis"
     storage: Storage
@@ -73,7 +72,7 @@ class LogWorker:
     interval_s: float = 0.2
     status_interval_s: float = 60.0
     say: Callable[[str], None] = print
-    # Called every turn, with what keeps it from storing or "".
+    # Called every turn with the reason why nothing is stored, or "".
     beat: Callable[["LogWorker", str], None] = lambda worker, hold: None
 
     stored: int = 0
@@ -83,13 +82,13 @@ class LogWorker:
     _pause_s: float = FIRST_PAUSE_S
     _reader: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
     _ahead: "Future[_Batch] | None" = None
-    # Batches that were taken off the list, as this worker's last trim said.
+    # Batches trimmed from the list, as of this worker's last trim.
     _trims: int = -1
-    # Entries of a list that is not the lane's, when they were named.
+    # Length of a list that is not the lane's, when its entries were kept apart.
     _named: int = 0
 
     def run(self, *, drain: bool = False) -> None:
-        """Turns until a stop is asked for, or, to drain, until the list is empty."""
+        """Turns until a stop is requested or, with `drain`, until the list is empty."""
         next_status = time.monotonic() + self.status_interval_s
         adopted = False
         while not self.shutdown.requested:
@@ -119,9 +118,9 @@ class LogWorker:
         self.say(self.status_line())
 
     def run_once(self) -> int:
-        """Store one batch and trim it. How many entries were read; 0 when the list is empty.
+        """Store and trim one batch. Returns how many entries were read; 0 if the list is empty.
 
-        Raises RedisAway or PostgresAway; nothing is lost then, and the next turn begins anew.
+        Raises RedisAway or PostgresAway. Then nothing is lost, and the next turn starts again.
         """
         batch = self._next()
         if not batch.entries:
@@ -133,7 +132,7 @@ class LogWorker:
             result = self._store(batch)
         except (LaneLost, NotLeading) as refused:
             self._take_the_lane(refused)
-            # Read again, in the term that is the lane's now.
+            # Read again, in the term that the lane has now.
             batch, ahead = self._read(0), None
             if not batch.entries:
                 return 0
@@ -143,11 +142,11 @@ class LogWorker:
         return len(batch.entries)
 
     def _next(self) -> _Batch:
-        """The batch at the tail: the one that was read ahead, if it still lies there."""
+        """The batch at the tail: the one that was read ahead, if it is still the tail."""
         ahead, self._ahead = self._ahead, None
         if ahead is not None:
             batch = ahead.result()
-            # Read before the last batch was taken off: by this worker alone, or it is another one.
+            # It was read before the last trim. It is valid if that was the only trim since.
             batch.trims += 1
             if batch.entries and batch.trims == self._trims:
                 return batch
@@ -168,8 +167,8 @@ class LogWorker:
 
     def _read(self, skip: int) -> _Batch:
         """The batch before the last `skip` entries of the list. Raises RedisAway."""
-        # No MULTI: a full Redis takes none. What is looked at first and last is the same if
-        # nobody has trimmed in between; the tail changes by nothing else.
+        # No MULTI, which a full Redis refuses. The claim and the number of trims are read first and
+        # last: if they are equal nobody has trimmed in between, and nothing else changes the tail.
         pipe = self.client.pipeline(transaction=False)
         while True:
             pipe.hmget(self.lane.state, *CLAIM_FIELDS, "trims")
@@ -197,7 +196,7 @@ class LogWorker:
         return batch
 
     def _store(self, batch: _Batch) -> Stored:
-        """One transaction for all of it. What of its records PostgreSQL refuses is dead too."""
+        """Store it all in one transaction. A record that PostgreSQL refuses becomes dead too."""
         dead = [
             Dead(
                 Kind.UNREADABLE,
@@ -213,7 +212,7 @@ class LogWorker:
         return result
 
     def _trim(self, batch: _Batch, result: Stored) -> bool:
-        """Take a batch off the list. False where somebody else took it."""
+        """Trim a batch off the list. False if somebody else has removed it."""
         refused = {index for index, _ in result.refused}
         stored = dict(batch.stored)
         for index, record in enumerate(batch.records):
@@ -223,7 +222,7 @@ class LogWorker:
         moved = [(name, after) for name, after in stored.items() if batch.stored.get(name) != after]
         keys = [self.lane.list, self.lane.state, self.lane.stored]
         reasons = [reason for _, reason in (*batch.dead, *result.refused)]
-        # How many dead records need a person: the desk and the metrics read it in Redis.
+        # How many dead records need a person. The desk and the metrics read it in Redis.
         parked = self.storage.count_dead() if reasons else ""
         ends: list[str | int | bytes] = [len(batch.entries), batch.entries[0], batch.entries[-1]]
         pairs = [part for pair in moved for part in pair]
@@ -242,9 +241,7 @@ class LogWorker:
         return bool(taken)
 
     def _recount_dead(self) -> None:
-        """Dead records that were replayed are settled by their rows: Redis is told how many are
-        left.
-        """
+        """Correct the number of dead records in Redis: replayed ones are settled by their rows."""
         try:
             with redis_errors():
                 if int(self.client.hget(self.lane.state, "parked") or 0):
@@ -253,10 +250,10 @@ class LogWorker:
             self._tell(away)
 
     def _take_the_lane(self, refused: RedisAway) -> None:
-        """After a start of Redis, or before its first term: lead the lane, if nobody else does.
+        """After a start of Redis, or before its first term: lead the lane unless others do.
 
-        Raises NotLeading where somebody decides on another Redis: what this one has decided since
-        is named then, and never stored.
+        Raises NotLeading if somebody decides on another Redis. Then what this Redis has decided
+        since is kept apart and never stored.
         """
         with redis_errors():
             run_id = self.client.info("server")["run_id"]
@@ -275,9 +272,7 @@ class LogWorker:
         )
 
     def _name_overlap(self) -> None:
-        """Keep apart what this Redis holds and does not lead: PostgreSQL drops what it has
-        already.
-        """
+        """Keep apart the records of a Redis that does not lead. Stored ones are settled already."""
         named = 0
         with redis_errors():
             if self.client.llen(self.lane.list) == self._named:
@@ -288,7 +283,7 @@ class LogWorker:
         self._named = named
         log.error(
             "another Redis leads this lane: %d records of this one are not stored. Those that the "
-            "other one has not decided too are named by manage.py dead_letters list",
+            "other one has not decided too are listed by manage.py dead_letters list",
             named,
             extra=event("overlap", count=named),
         )
@@ -304,7 +299,7 @@ class LogWorker:
 
 
 def _sift(batch: _Batch) -> None:
-    """Read a batch of which some entries are no records."""
+    """Parse a batch in which some entries are not records."""
     batch.texts = []
     for index, raw in enumerate(batch.entries):
         try:

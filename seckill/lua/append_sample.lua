@@ -1,16 +1,17 @@
 #!lua
--- append_sample: add one look at the sale to the lane's history, one a second whoever asks.
+-- append_sample: add one sample to the lane's history, at most one per second whoever calls.
 --
 -- KEYS[1] sorted set  samples, each "<ms> <body>", its score the ms
 -- ARGV[1] body   ARGV[2] samples kept, at most
 --
--- Returns 1, or 0 when this second has its sample already.
+-- Returns 1, or 0 if this second already has its sample.
 -- Of a run of equal bodies only the first and the last stay: a quiet lane costs two samples.
--- Time is Redis's own. Samples of a later time are of a clock that was wrong, and go. Safe to repeat.
+-- Time is Redis's own. Samples with a later time come from a wrong clock and are removed.
+-- Safe to repeat.
 
 local series_key = KEYS[1]
 local body, kept = ARGV[1], tonumber(ARGV[2])
--- Ms that the clock may go back without a sample lost: a clock that is kept right is moved by less.
+-- Ms that the clock may go back without a sample lost. A synchronised clock is adjusted by less.
 local STEP_BACK = 5000
 
 local clock = redis.call('TIME')

@@ -1,10 +1,10 @@
 #!lua flags=no-writes
--- check_rights: which commands this user may not run. Changes nothing.
+-- check_rights: which commands the current user may not run. Changes nothing.
 --
--- KEYS    none: what is asked about stands in ARGV, and is not touched
+-- KEYS    none: the keys to check are in ARGV; none of them is accessed
 -- ARGV[1] msgpack: {{command, argument, argument...}, ...}
 --
--- Returns {the place in ARGV[1] of each that is missing}.
+-- Returns the places in ARGV[1] of the commands that are not allowed.
 -- Safe to repeat.
 
 local missing = {}

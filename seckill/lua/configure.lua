@@ -2,16 +2,16 @@
 -- configure: change fields of a loaded activity's state: window, limit per user, timeout.
 --
 -- KEYS[1] set  ids of the loaded activities   KEYS[2] hash lane   KEYS[3] hash state
--- KEYS[4] hash buyers   KEYS[5] hash positions   KEYS[6] hash new buyers, as stage_buyers wrote them
+-- KEYS[4] hash buyers   KEYS[5] hash positions   KEYS[6] hash new buyers, see stage_buyers
 -- ARGV[1] activity id   ARGV[2] channel   ARGV[3] actor   ARGV[4] expected version, "" for any
 -- ARGV[5] mark of this act's journal row, "0" for none
--- ARGV[6] what becomes of the buyers: "keep", "forget" them, or "count" from now on
--- ARGV[7] token of new buyers, whose units come to those that are counted; "" for none
+-- ARGV[6] the buyers: "keep" them, "forget" them, or "count" them from now on
+-- ARGV[7] token of new buyers, whose units are added to the current ones; "" for none
 -- ARGV[8...] field, value, field, value... of the state; "" removes the field
 --
--- Returns {version, {positions as field, value...}}, or what include/act.lua answers; {-2, version}
--- also where somebody else has counted the buyers since.
--- Safe to repeat; each call counts the version up.
+-- Returns {version, {positions as field, value...}}, or what include/act.lua returns. It also
+-- returns {-2, version} if somebody else has recounted the buyers meanwhile.
+-- Safe to repeat; each call increments the version.
 
 -- include numbers
 -- include rights
@@ -27,7 +27,7 @@ if refused then return refused end
 if token ~= '' and not buyers_are_of(new_buyers_key, token) then
   return {MOVED, tonumber(seen)}
 end
--- Those who bought while it was counted are the few.
+-- Buyers since the recount began. They are few, so they are added to the recounted ones.
 local since = token ~= '' and redis.call('HGETALL', buyers_key) or {}
 
 local changed = {}

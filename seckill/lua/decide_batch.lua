@@ -1,5 +1,5 @@
 #!lua
--- decide_batch: decide one batch of one partition, once, all of it or nothing of it.
+-- decide_batch: decide one batch of one partition, exactly once: all of it or nothing.
 --
 -- KEYS[1]  list  records not yet in PostgreSQL
 -- KEYS[2]  set   ids of the loaded activities
@@ -11,7 +11,7 @@
 -- ARGV[1]  field of this partition in the positions
 -- ARGV[2]  from: the position that the consumer holds; all before it was decided in this lane
 -- ARGV[3]  to: the position after this batch
--- ARGV[4]  generation of the lane in which the consumer came to hold `from`
+-- ARGV[4]  generation of the lane in which the consumer got `from`
 -- ARGV[5]  timeout in ms for activities that have none of their own; 0: never
 -- ARGV[6]  JSON members that every record of this partition carries: "source":"...","partition":0
 -- ARGV[7]  msgpack: the offsets from..to-1 in one flat array. Each entry begins with a number n:
@@ -20,36 +20,35 @@
 --            n == 0        an INVALID body
 --            n < 0         -n offsets that hold no request (compacted, lost to retention, skipped)
 --            n > 1000      n - 1000 requests that are in ARGV[8], as counts
--- ARGV[8]  msgpack, or "": certain losers, whose offsets no longer matter, in one flat array. For
---          each activity: index, version, k, then k times: time in ms, requests of that time.
---          Each of them asks for what had nothing left at that version, or the activity was over.
--- ARGV[9]  identity of the lane that the consumer was admitted to; "" if Redis held none then; "*":
---          whichever it is
+-- ARGV[8]  msgpack, or "": certain losers, counted without their offsets, in one flat array. For
+--          each activity: index, version, k, then k times: time in ms, requests with that time.
+--          At that version each of them asks for an item that is gone, or the activity was over
+-- ARGV[9]  identity of the lane that admitted the consumer; "" if Redis held none then; "*": any
 -- ARGV[10] the consumer's clock, ms; "" for none
 -- ARGV[11] numbers of the board's strings in KEYS, with commas: offset div 65536
 -- ARGV[12...] ids of the activities
 --
 -- Returns {status, position, outcomes, now in ms, generation, then for each activity: version,
---          over or "", items with nothing left (with commas; "" where over, or with a user limit)}
+--          over or "", items with nothing left (with commas; "" if over, or with a user limit)}
 -- status   DECIDED 1 | DUPLICATE 2: all of it was decided before
---          REWOUND -1: the stored position, or none, is behind `from`: Redis is older than the sale.
---            The whole lane is fenced: every later call is answered FENCED until it is repaired
+--          REWOUND -1: the stored position is missing or behind `from`: Redis is older than the
+--            sale. This fences the lane: every later call returns FENCED until it is repaired
 --          NOT_LOADED -2: nothing is loaded, and nothing ever was
---          MOVED -3: the lane was rebuilt since; go to `position` (-1: there is none, stay)
---          STALE -4: the counts were made for another version, or cannot be placed; send it whole
---          FENCED -5: `outcomes` says why, in words. A lane of which a part is missing, an evicted
---            key, is fenced by this call
---          CLOCK -6: the clocks of Redis and of the consumer are too far apart; `outcomes` says it
---          UNSEEN -7: Redis holds a lane, and held none when the consumer was admitted
--- outcomes one byte for each request that is not in ARGV[8]: the outcome's digit, "." for one that
---          was decided before: ACCEPTED 1 is "0"; OVER -1, SOLD_OUT -2, EXPIRED -3, LIMIT -4,
+--          MOVED -3: the lane was rebuilt since; go on at `position` (-1: there is none, stay)
+--          STALE -4: the counts are for another version, or have no place; send all as requests
+--          FENCED -5: `outcomes` is the reason in words. If a part of the lane is missing (an
+--            evicted key), this call sets the fence
+--          CLOCK -6: the clocks of Redis and the consumer differ too much: `outcomes` has the text
+--          UNSEEN -7: Redis holds a lane now, but held none when the consumer was admitted
+-- outcomes one byte for each request that is not in ARGV[8]: the outcome's digit, "." if it was
+--          decided before: ACCEPTED 1 is "0"; OVER -1, SOLD_OUT -2, EXPIRED -3, LIMIT -4,
 --          NOT_OPEN -5, UNKNOWN_ITEM -6, NO_SUCH_ACTIVITY -7, INVALID -8 are "1" to "8"
--- The board has the same byte for each offset that is decided, and "L" for a counted loser whose
--- outcome only its activity's counters know. An offset without a request has no byte.
--- Time never goes back: what opens, closes and is recorded goes by the highest time that the lane has
--- seen. A request's age goes by Redis's clock as it is.
--- Safe to repeat: a repeated call finds the position moved and changes nothing. All rights, types and
--- numbers are checked before the first write.
+-- The board has the same byte for each decided offset. "L" is a counted loser whose outcome only
+-- the counters of its activity know. An offset without a request has no byte.
+-- Time never goes back: opening, closing and records use the highest time that the lane has seen. A
+-- request's age uses Redis's current clock.
+-- Safe to repeat: a repeated call finds the position moved and changes nothing. All rights, types
+-- and numbers are checked before the first write.
 
 -- include numbers
 -- include rights
@@ -70,21 +69,21 @@ local DIGIT = {
   [ACCEPTED] = '0', [OVER] = '1', [SOLD_OUT] = '2', [EXPIRED] = '3', [LIMIT] = '4',
   [NOT_OPEN] = '5', [UNKNOWN_ITEM] = '6', [NO_SUCH_ACTIVITY] = '7', [INVALID] = '8',
 }
--- Lua's unpack puts its values on a stack that ends at about 8,000.
+-- Lua's unpack puts its values on a stack that is limited to about 8,000.
 local CHUNK = 4000
 -- Above this, Lua writes a number with an exponent.
 local PLAIN_NUMBER = 1e14
 -- Offsets in one string of the board.
 local BOARD_STRING = 65536
--- Ms by which the clocks of Redis and of a consumer may differ. One of them is wrong beyond that, and
--- by the wrong one everybody would be refused as expired, or a closed sale would sell.
+-- Ms by which the clocks of Redis and a consumer may differ. Beyond that one of them is wrong, and
+-- a wrong clock would refuse everybody as expired, or let a closed sale sell.
 local CLOCK_BOUND = 60000
 -- Ms between two writes of the highest time.
 local CLOCK_STEP = 1000
--- What a lane is fenced with when a part of it is missing, and the field of the buyers that shows it.
+-- The word of a fence when a part of the lane is missing, and the buyers' field that shows a loss.
 local TORN, BUYERS_MARK = 'TORN', ''
 
--- Above this an entry is a number of requests that are counted in ARGV[8].
+-- An entry above this is COUNTED plus a number of requests that are counted in ARGV[8].
 local COUNTED = 1000
 
 local clock = redis.call('TIME')
@@ -92,7 +91,7 @@ local clock_ms = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 100
 local lane = redis.call('HMGET', lane_key, 'fenced', 'generation', 'fenced_why', 'identity', 'clock')
 local generation = tonumber(lane[2] or 0)
 
--- Stop all deciding in this lane; nobody holds this fence's token, so only a recovery lifts it.
+-- Stop all decisions in this lane. The fence has no token, so only a recovery lifts it.
 local function fence(word, why)
   local missing = missing_right('HSET', lane_key, 'f', 'v')
   if missing then return missing end
@@ -154,7 +153,7 @@ for number in string.gmatch(board_numbers, '%d+') do
   first_activity_key = first_activity_key + 1
 end
 
--- The state of an activity as this batch sees it; or nil, and which part of it is missing.
+-- The state of an activity for this batch; or nil, and which part of it is missing.
 local function read_activity(index)
   local id = ARGV[FIRST_ACTIVITY_ID + index - 1]
   local first = first_activity_key + (index - 1) * KEYS_AN_ACTIVITY
@@ -195,7 +194,7 @@ local function read_activity(index)
   return activity
 end
 
--- Units that a user has bought so far, this batch included.
+-- Units that a user has bought so far, including this batch.
 local function units_bought(activity, user)
   local units = activity.bought[user]
   if not units then
@@ -205,14 +204,14 @@ local function units_bought(activity, user)
   return units
 end
 
--- Count requests of one outcome and one age.
+-- Count requests that have the same outcome and the same age.
 local function count(activity, outcome, cost, requests)
   activity.costs[cost] = (activity.costs[cost] or 0) + requests
   activity.counts[outcome] = (activity.counts[outcome] or 0) + requests
 end
 
--- The text of a small whole number. Lua makes it by way of printf, which takes longer than the rest
--- of a record; few of them differ within a batch.
+-- The text of a small whole number, cached: Lua formats it with printf, which takes longer than the
+-- rest of a record, and few numbers differ within a batch.
 local text = {}
 local function remember(number)
   local made = string.format('%.0f', number)
@@ -223,9 +222,9 @@ end
 local requests = cmsgpack.unpack(packed_requests)
 local activities, outcomes, records = {}, {}, {}
 local answered, recorded, counted = 0, 0, 0
--- What the board gets: {first offset, outcomes}, or {first offset, nil, counted losers in a row}.
+-- Spans for the board: {first offset, outcomes}, or {first offset, nil, number of counted losers}.
 local spans, spanned = {}, 0
--- Cut the board here: what was answered since the last cut is a span that ends before this offset.
+-- End the current span at this offset: it has everything that was answered since the last cut.
 local function cut(at)
   if answered > spanned then
     spans[#spans + 1] = {at - (answered - spanned), table.concat(outcomes, '', spanned + 1, answered)}
@@ -356,8 +355,9 @@ if offset ~= to then
   return redis.error_reply('BADBATCH the requests end at ' .. offset .. ', not at ' .. ARGV[3])
 end
 
--- The counted ones: exact as long as the version is the one that they were made for, and the
--- activity did not end inside of this batch, where their offsets would tell SOLD_OUT from OVER.
+-- The counted losers. They are exact if the version is still the one that they were counted for,
+-- and if the activity did not end within this batch: otherwise offsets would decide between
+-- SOLD_OUT and OVER.
 local loser_byte = nil
 if packed_losers ~= '' then
   local losers = cmsgpack.unpack(packed_losers)
@@ -399,7 +399,7 @@ if counted ~= 0 then
   return redis.error_reply('BADBATCH the counted requests are off by ' .. counted)
 end
 
--- The lower bound of a latency's bucket: eight buckets for each doubling, exact below 16 ms.
+-- The lower bound of a latency's bucket: eight buckets per doubling, exact below 16 ms.
 local function bucket(cost)
   if cost < 16 then return cost end
   local _, exponent = math.frexp(cost)
@@ -407,13 +407,13 @@ local function bucket(cost)
   return math.floor(cost / step) * step
 end
 
--- Everything is decided. Now all that could refuse a write in the middle: rights, types, numbers.
+-- Everything is decided. Now check whatever could make a later write fail: rights, types, numbers.
 local checks = {}
 local function needs(command, key, ...)
   checks[#checks + 1] = {command, key, ...}
 end
 
--- The fields of a hash with so much added to each, as HSET takes them; or nil, and the error reply.
+-- The fields of a hash with `added` added, as arguments of HSET; or nil, and the error reply.
 local function raised(key, added)
   local fields, pairs_of = {}, {}
   for field, count in pairs(added) do
@@ -425,7 +425,7 @@ local function raised(key, added)
   for place, field in ipairs(fields) do
     local before = tonumber(known[place] or 0)
     if not before then
-      return nil, redis.error_reply('BROKEN field ' .. field .. ' of ' .. key .. ' is no number: '
+      return nil, redis.error_reply('BROKEN field ' .. field .. ' of ' .. key .. ' is not a number: '
         .. 'another program has written it; nothing was decided')
     end
     pairs_of[2 * place - 1] = field
@@ -472,9 +472,9 @@ for _, check in ipairs(checks) do
   if missing then return missing end
 end
 
--- From here on there are only writes.
+-- Only writes from here on.
 
--- Write the values of the changed fields, in calls that fit Lua's stack.
+-- Write the changed fields in calls that fit on Lua's stack.
 local function write_hash(key, changed, values)
   local args, size_of = {}, 0
   for field in pairs(changed) do

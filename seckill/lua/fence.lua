@@ -1,13 +1,13 @@
 #!lua flags=allow-oom
--- fence: stop all deciding in a lane, or let it go on.
+-- fence: stop all decisions in a lane, or let it go on.
 --
 -- KEYS[1] hash lane
--- ARGV[1] word, or "" to lift the fence   ARGV[2] why, in words   ARGV[3] token of who fences or lifts
--- ARGV[4] "1": also over another fence   ARGV[5] generation in which the reason was found, "" for any
+-- ARGV[1] word, or "" to lift the fence   ARGV[2] why, in words   ARGV[3] token of the caller
+-- ARGV[4] "1": replace an existing fence   ARGV[5] generation of the reason, "" for any
 --
--- A fence is lifted by its token alone: a lift that comes late finds the fence of somebody else. A
--- fence whose reason was found in an earlier generation comes late too: the lane was rebuilt since.
--- Returns 1 when it was set or lifted, 0 when there was nothing to do or the call comes late.
+-- Only its own token lifts a fence: a late lift may find somebody else's fence. A reason that was
+-- found in an earlier generation is late as well: the lane was rebuilt since.
+-- Returns 1 if the fence was set or lifted, 0 if there was nothing to do or the call came too late.
 -- Safe to repeat. Runs on a full Redis too.
 
 -- include rights

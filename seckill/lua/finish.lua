@@ -5,8 +5,8 @@
 -- ARGV[1] activity id   ARGV[2] channel   ARGV[3] actor   ARGV[4] expected version, "" for any
 -- ARGV[5] mark of this act's journal row, "0" for none
 --
--- Returns {version, over before or ""}, or what include/act.lua answers.
--- Repeating it leaves the activity finished and counts the version up. Runs on a full Redis too.
+-- Returns {version, over before or ""}, or what include/act.lua returns.
+-- Repeating it leaves the activity finished and increments the version. Runs on a full Redis too.
 
 -- include numbers
 -- include rights

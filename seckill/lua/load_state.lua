@@ -1,22 +1,22 @@
 #!lua
--- load_state: prepare the state of an activity that is not registered yet; nobody decides it now.
+-- load_state: prepare the state of an activity that is not registered, and so not decided, yet.
 --
 -- KEYS[1] hash state   KEYS[2] hash stats   KEYS[3] hash buyers   KEYS[4] hash lane stats
 -- KEYS[5] set ids of the loaded activities   KEYS[6] hash new buyers, as stage_buyers wrote them
 -- KEYS[7] hash lane
--- ARGV[1] accepted requests   ARGV[2] units   ARGV[3] records: those that stand in PostgreSQL and in
---         the list already, from before Redis lost this activity; 0 for a new one
--- ARGV[4] the last version that is known of this activity; 0 for a new one
--- ARGV[5] activity id   ARGV[6] token of the new buyers, "" where there is no limit per user
+-- ARGV[1] accepted requests   ARGV[2] units   ARGV[3] records: what PostgreSQL and the list hold
+--         already, from before Redis lost this activity; 0 for a new one
+-- ARGV[4] the last known version of this activity; 0 for a new one
+-- ARGV[5] activity id   ARGV[6] token of the new buyers, "" if there is no limit per user
 -- ARGV[7...] field, value... of the state
 --
--- Versions go on where they were, so that one that an operator has seen never comes again.
--- The counters begin with what is proved by records, as a baseline. The positions begin without
--- these requests, so they are taken from `skipped`, and the sums hold.
--- Returns the version, or without any change -1: this call comes late. The activity is registered by
--- now, and its sale runs; or somebody else has counted its buyers since, and loads it; or the lane
--- was fenced meanwhile.
--- Safe to repeat: the counters are begun once, and buyers are taken in once.
+-- A version is never reused: versions continue after the last known one.
+-- The counters start with what records prove, as a baseline. The positions start without these
+-- requests, so they are subtracted from `skipped`; then the sums agree.
+-- Returns the version, or -1 without any change if this call came too late: the activity is
+-- registered by now and its sale runs; or somebody else has recounted its buyers since and is
+-- loading it; or the lane was fenced meanwhile.
+-- Safe to repeat: the counters are set once, and buyers are taken over once.
 
 -- include numbers
 -- include rights

@@ -1,12 +1,12 @@
 #!lua flags=allow-oom
--- pause: hold an activity, or let it go on. While it is held every request is NOT_OPEN.
+-- pause: pause an activity, or resume it. While it is paused every request is NOT_OPEN.
 --
 -- KEYS[1] set  ids of the loaded activities   KEYS[2] hash lane   KEYS[3] hash state
 -- ARGV[1] activity id   ARGV[2] channel   ARGV[3] actor   ARGV[4] expected version, "" for any
 -- ARGV[5] mark of this act's journal row, "0" for none   ARGV[6] "pause" or "resume"
 --
--- Returns {version, paused before, 1 or 0}, or what include/act.lua answers.
--- Repeating it leaves the activity as it is and counts the version up. Runs on a full Redis too.
+-- Returns {version, 1 or 0: paused before}, or what include/act.lua returns.
+-- Repeating it leaves the activity as it is and increments the version. Runs on a full Redis too.
 
 -- include numbers
 -- include rights

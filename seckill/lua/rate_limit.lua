@@ -1,13 +1,13 @@
 #!lua flags=allow-oom
--- rate_limit: may this call go on? Every bucket that it counts in must have room for one more.
+-- rate_limit: may this call go on? Every bucket that counts it must have room for one more.
 --
 -- KEYS[1...] string  each bucket: the time in µs at which it will be empty again
--- ARGV[1] calls a second that a bucket lets through   ARGV[2] calls that may come at once
+-- ARGV[1] calls per second that a bucket allows   ARGV[2] calls that may come in one burst
 --
--- Returns {1 or 0: may it go on, calls left, ms until all is left again, ms until one more is}, of
--- the fullest bucket. A call that may not go on is counted nowhere.
--- Not safe to repeat: each call counts. Buckets go by themselves when they are empty.
--- No bucket holds more than its room: one that seems to was filled by a clock that went back since.
+-- Returns {1 or 0: may it go on, calls left, ms until all are left again, ms until one more is},
+-- for the fullest bucket. A refused call is counted in no bucket.
+-- Not safe to repeat: each call counts. A bucket expires when it is empty.
+-- A bucket is never fuller than its size. One that seems to be was filled before the clock went back.
 
 local rate, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
 local step = 1e6 / rate

@@ -1,13 +1,13 @@
 #!lua flags=no-writes
--- read_together: several questions at one moment, on a full Redis too.
+-- read_together: run several reading commands at one moment, on a full Redis too.
 --
--- MULTI would do the same, but Redis (unlike Valkey) takes no command into a transaction while its
--- memory is full, not even one that reads.
+-- MULTI would do the same, but Redis (unlike Valkey) accepts no command in a transaction while its
+-- memory is full, not even a read.
 --
--- KEYS    what is asked about
+-- KEYS    the keys that are read
 -- ARGV[1] msgpack: {{command, argument, argument...}, ...}
 --
--- Returns the answers, in that order. A hash is {field, value, field, value...}.
+-- Returns the answers in that order. A hash is {field, value, field, value...}.
 -- Safe to repeat. Changes nothing.
 
 local answers = {}

@@ -1,19 +1,20 @@
 #!lua
--- rebuild: put a lane that is fenced to what its records prove. Only `manage.py recover` calls it.
+-- rebuild: set a fenced lane to what its records prove. Only `manage.py recover` calls it.
 --
 -- KEYS[1] set activities   KEYS[2] hash positions   KEYS[3] hash lane stats   KEYS[4] hash lane
 -- KEYS[5] hash stored
 -- KEYS[6...] six for each activity: hashes state, stock, loaded, stats, buyers, and the new buyers
 -- ARGV[1] token of the fence that the lane must have
--- ARGV[2] msgpack: {positions, recovered, activities, lane, stored}. Positions: field, offset...
+-- ARGV[2] msgpack: {positions, recovered, activities, lane, stored}.
+--         Positions: field, offset...
 --         Each activity: {id, version when planned, state, stock, loaded, stats, token of the new
---         buyers or ""}, each of the four hashes as field, value... Lane: field, value... of identity,
---         generation, term. Stored: field, offset...
+--         buyers or ""}; each of the four hashes as field, value...
+--         Lane: field, value... of identity, generation, term. Stored: field, offset...
 --
--- State, stock, loaded, buyers and stored are replaced; stats and positions get the fields that are
--- named; `recovered` is set. The generation is a new one, so that every consumer asks where to go on.
--- Returns 1, or, without any change, -1 when the lane has another fence or none, -2 when somebody has
--- steered an activity, or counted its buyers, since the plan was made.
+-- State, stock, loaded, buyers and stored are replaced. The named fields of stats and positions are
+-- set, and so is `recovered`. The generation is a new one, so every consumer asks where to go on.
+-- Returns 1, or without any change: -1 the lane has another fence or none; -2 somebody has changed
+-- an activity, or recounted its buyers, since the plan was made.
 -- Safe to repeat.
 
 -- include numbers
@@ -64,7 +65,7 @@ for index, activity in ipairs(activities) do
   local stats_key, buyers_key, new_buyers_key = KEYS[first + 3], KEYS[first + 4], KEYS[first + 5]
   redis.call('UNLINK', state_key, stock_key, loaded_key, buyers_key)
   if not registered[index] then
-    -- Left over from before: the plan does not know of it.
+    -- Left over from before the loss: the plan does not contain it.
     redis.call('UNLINK', stats_key)
   end
   write_hash(state_key, activity[3])

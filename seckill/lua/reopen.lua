@@ -1,13 +1,13 @@
 #!lua flags=allow-oom
--- reopen: take back that an activity was finished. Where no unit is left it is sold out.
+-- reopen: undo the finish of an activity. If no unit is left it is sold out.
 --
 -- KEYS[1] set  ids of the loaded activities   KEYS[2] hash lane   KEYS[3] hash state
 -- KEYS[4] hash stock
 -- ARGV[1] activity id   ARGV[2] channel   ARGV[3] actor   ARGV[4] expected version, "" for any
 -- ARGV[5] mark of this act's journal row, "0" for none
 --
--- Returns {version, over before or "", over now or ""}, or what include/act.lua answers.
--- Repeating it leaves the activity open and counts the version up. Runs on a full Redis too.
+-- Returns {version, over before or "", over now or ""}, or what include/act.lua returns.
+-- Repeating it leaves the activity open and increments the version. Runs on a full Redis too.
 
 -- include numbers
 -- include rights

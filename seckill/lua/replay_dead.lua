@@ -1,12 +1,11 @@
 #!lua
--- replay_dead: put a record that PostgreSQL had refused back into the list, whose log worker tries it
--- again.
+-- replay_dead: put a record that PostgreSQL refused back into the list, for a log worker to retry.
 --
 -- KEYS[1] list  records   KEYS[2] hash  lane
--- ARGV[1] the record, different from every one before
+-- ARGV[1] the record; its text must differ from all earlier ones
 --
 -- Returns 1, or 0 when the lane is fenced.
--- Repeating it puts the record there twice: one identity, so it is stored once.
+-- Repeating it adds the record twice. Both have one identity, so it is stored once.
 
 -- include rights
 local list_key, lane_key = KEYS[1], KEYS[2]

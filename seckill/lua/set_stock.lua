@@ -1,16 +1,16 @@
 #!lua
--- set_stock: put items at n units each from now on. What was sold stays sold.
+-- set_stock: items have n units left from now on. What was sold stays sold.
 --
 -- KEYS[1] set  ids of the loaded activities   KEYS[2] hash lane   KEYS[3] hash state
 -- KEYS[4] hash stock   KEYS[5] hash loaded   KEYS[6] hash stats
 -- ARGV[1] activity id   ARGV[2] channel   ARGV[3] actor   ARGV[4] expected version, "" for any
 -- ARGV[5] mark of this act's journal row, "0" for none   ARGV[6...] item, units, item, units...
 --
--- For each item: loaded = sold + n, left = n. Statistics start again from a baseline; `over` is
--- cleared, or set to sold_out where no unit of any item is left.
--- Returns {version, then for each item: left before, loaded before, loaded now}, or without any
--- change {-3, item} more units than Lua counts exactly, or what include/act.lua answers.
--- Repeating it puts the items at n again: not the same thing, where units were sold in between.
+-- For each item: loaded = sold + n, left = n. Statistics restart from a baseline. `over` is
+-- cleared, or set to sold_out if no unit of any item is left.
+-- Returns {version, then for each item: left before, loaded before, loaded now}. Refused without
+-- any change: {-3, item} more units than Lua counts exactly | what include/act.lua returns.
+-- Repeating it sets the items to n again, which differs if units were sold in between.
 
 -- include numbers
 -- include rights

@@ -1,12 +1,12 @@
 #!lua
--- stage_buyers: write what buyers have beside the sale's own buyers, for a script that takes it in.
+-- stage_buyers: write recounted buyers beside the sale's own, for a script that takes them over.
 --
--- KEYS[1] hash  new buyers: user to units, and the count's token in field ""
--- ARGV[1] token of this count   ARGV[2] "1": begin it, which ends any other
+-- KEYS[1] hash  new buyers: user -> units, and the token of the recount in field ""
+-- ARGV[1] token of this recount   ARGV[2] "1": begin it, which ends any other recount
 -- ARGV[3...] user, units, user, units...: at most 4,000 values
 --
--- Returns 1, or without any change 0: another count has begun since, or a script has taken this in.
--- Safe to repeat before it is taken in.
+-- Returns 1, or 0 without any change: another recount has begun, or a script has taken this over.
+-- Safe to repeat until it is taken over.
 
 -- include rights
 local new_buyers_key = KEYS[1]

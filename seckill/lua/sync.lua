@@ -1,5 +1,5 @@
 #!lua
--- sync: make items what the database says: left = allocation - sold, never below 0.
+-- sync: set items to what the database says: left = allocation - sold, never below 0.
 --
 -- KEYS[1] set  ids of the loaded activities   KEYS[2] hash lane   KEYS[3] hash state
 -- KEYS[4] hash stock   KEYS[5] hash loaded
@@ -7,9 +7,9 @@
 -- ARGV[5] mark of this act's journal row, "0" for none
 -- ARGV[6...] four for each item: item, allocation, sold as counted, loaded - left when counted
 --
--- What was sold since the count is what loaded - left has grown by, so this works in mid-sale.
+-- Units sold since the count are the growth of loaded - left, so this works during a sale.
 -- Returns {version, then for each item: left before, left now, loaded now}, or what include/act.lua
--- answers: {-2, version} when the version has moved since the count: count again.
+-- returns. {-2, version}: the version has changed since the count; count again.
 -- Repeating it changes nothing but the version.
 
 -- include numbers

@@ -1,17 +1,17 @@
 #!lua flags=allow-oom
--- trim_batch: take a stored batch off the tail of the list, if the tail still is that batch.
+-- trim_batch: remove a stored batch from the tail of the list, if the tail still is that batch.
 --
 -- KEYS[1] list  records   KEYS[2] hash  lane   KEYS[3] hash  stored
 -- ARGV[1] how many records the batch has   ARGV[2] its oldest one (the tail)   ARGV[3] its newest
--- ARGV[4] trims: how many batches had been taken off the list when this one was read
--- ARGV[5] how many dead records PostgreSQL keeps, "" where that did not change
+-- ARGV[4] trims: how many batches had been removed from the list when this one was read
+-- ARGV[5] how many dead records PostgreSQL keeps, "" if that did not change
 -- ARGV[6...] source:partition, offset: for each partition of the batch the offset after its last
 --         record that PostgreSQL has stored
 --
--- Returns {how many batches have been taken off by now, how many records were taken: all, or 0 when
--- the tail is another one: somebody else took it}.
--- Safe to repeat: the count of trims tells a batch that was taken from one that looks like it.
--- Runs on a full Redis too (allow-oom): it is what makes room there.
+-- Returns {trims now, records removed: all, or 0 if the tail is another batch because somebody else
+-- has removed this one}.
+-- Safe to repeat: the number of trims tells a removed batch from one with the same content.
+-- Runs on a full Redis too (allow-oom), because it frees memory.
 
 -- include numbers
 -- include rights

@@ -1,1 +1,1 @@
-"""PostgreSQL: how it is reached, what its errors mean, which Redis leads the lane, what is sold."""
+"""PostgreSQL: connections, what its errors mean, which Redis leads the lane, what is sold."""

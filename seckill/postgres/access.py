@@ -1,8 +1,8 @@
-"""PostgreSQL for everything that runs without Django: connections, and what its errors mean.
+"""PostgreSQL for code that runs without Django: connections, and what its errors mean.
 
-Owns the ladder from an error of psycopg to one of our three kinds. A connection works behind
-pgbouncer in transaction mode: nothing is prepared, nothing is set for longer than a transaction,
-and no option travels with the start of a connection but those of the address itself.
+Owns the mapping from psycopg's errors to our three kinds. A connection works behind pgbouncer in
+transaction mode: it prepares nothing, sets nothing for longer than a transaction, and sends no
+start-up options except those of the address itself.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ import psycopg
 
 from seckill.errors import PostgresAway, PostgresRefuses, TablesMissing
 
-# What PostgreSQL says when it cannot do it now and may later. The rest is poison or a bug.
+# Errors that mean "not now". All others are poison or a bug.
 TRANSIENT = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
@@ -23,10 +23,9 @@ TRANSIENT = (
     psycopg.errors.TransactionRollback,
     psycopg.errors.SystemError,
 )
-# transaction_timeout, since PostgreSQL 17; psycopg has no class for it in each version.
+# transaction_timeout, since PostgreSQL 17. Not every version of psycopg has a class for it.
 TRANSACTION_TIMEOUT = "25P04"
-# What a person has to mend first, at the start of a connection, where the library knows only a
-# text.
+# Connection errors that a person must fix first. The library has only a text for them.
 REFUSING_WORDS = (
     "password authentication failed",
     "no password supplied",
@@ -38,10 +37,9 @@ REFUSING_WORDS = (
 
 
 def connect(dsn: str, connect_timeout_s: int, answer_limit_s: float) -> psycopg.Connection:
-    """A connection that commits each statement unless it is in a transaction. Raises psycopg.Error.
+    """A connection in autocommit mode. Raises psycopg.Error.
 
-    A line that has died without a word counts as lost after `answer_limit_s` without an
-    acknowledgement.
+    A dead line counts as lost after `answer_limit_s` without an acknowledgement.
     """
     return psycopg.connect(
         dsn,
@@ -53,9 +51,9 @@ def connect(dsn: str, connect_timeout_s: int, answer_limit_s: float) -> psycopg.
 
 
 def limit(connection: psycopg.Connection, seconds: float) -> None:
-    """Bound each statement and each wait for a lock in this transaction.
+    """Limit each statement and each wait for a lock in this transaction.
 
-    A lock's wait ends first: so it is told apart from a PostgreSQL that does not answer.
+    The wait for a lock ends first, so it can be told from a PostgreSQL that does not answer.
     """
     connection.execute(
         "SELECT set_config('statement_timeout', %s, true), set_config('lock_timeout', %s, true)",
@@ -64,9 +62,7 @@ def limit(connection: psycopg.Connection, seconds: float) -> None:
 
 
 def judged(error: BaseException) -> BaseException:
-    """What an error of psycopg means: PostgresAway, PostgresRefuses, or itself: poison, or a
-    bug.
-    """
+    """What an error of psycopg means: PostgresAway, PostgresRefuses, or itself: poison or a bug."""
     text = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
         return TablesMissing()
@@ -82,7 +78,7 @@ def judged(error: BaseException) -> BaseException:
 
 @contextmanager
 def postgres_errors() -> Iterator[None]:
-    """Errors of psycopg as what they mean. Raises PostgresAway, PostgresRefuses, or the error."""
+    """Translate psycopg's errors. Raises PostgresAway, PostgresRefuses, or the error itself."""
     try:
         yield
     except psycopg.Error as error:

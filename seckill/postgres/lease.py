@@ -1,10 +1,10 @@
-"""Which Redis leads a lane: the lane's identity, the term of its leader, the leases of who decides.
+"""Which Redis leads a lane: the lane's identity, the leader's term, the consumers' leases.
 
-Owns the tables seckill_lane and seckill_lease. A lane has one identity, which stands in PostgreSQL
-and in Redis. Of the servers that hold a copy of it one leads; PostgreSQL names it by the id of its
-process, and counts its terms. A consumer that decides renews a lease on its Redis; another Redis
-takes over only when no lease on the one before it is left. So two servers never decide at the same
-time, as long as PostgreSQL answers those who decide.
+Owns the tables seckill_lane and seckill_lease. A lane has one identity, which is stored in
+PostgreSQL and in Redis. Of all servers that hold a copy of the lane, one leads. PostgreSQL names it
+by the run id of its process, and counts the terms. A consumer that decides renews a lease on its
+Redis. Another Redis takes over only when no lease on the former leader is left. So two servers
+never decide at the same time, as long as PostgreSQL answers the consumers.
 No Django: consumers use it too.
 """
 
@@ -15,14 +15,13 @@ from typing import Any, Protocol
 
 from seckill.errors import PostgresAway, RedisAway
 
-# Seconds that a lease lasts, and between two renewals of it. A consumer whose Redis is not the
-# leader any more stops within RENEW_S of the takeover, and nobody takes over before its lease has
-# ended.
+# Seconds that a lease lasts, and between two renewals. A consumer whose Redis no longer leads stops
+# within RENEW_S of the takeover, and nobody takes over before its lease has ended.
 LEASE_S, RENEW_S = 10.0, 2.0
 
 LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('seckill_lane:' || %s, 0))"
 READ = "SELECT identity::text, generation, master, term FROM seckill_lane WHERE name = %s"
-# Nothing was ever done in Redis: whatever Redis holds, or not, nothing was lost.
+# Nothing was ever done in Redis, so nothing can be lost, whatever Redis holds.
 UNTOUCHED = """
 SELECT NOT EXISTS (SELECT 1 FROM seckill_record) AND NOT EXISTS (
     SELECT 1 FROM seckill_stockchange WHERE state = 'applied' AND version > 0)
@@ -43,7 +42,7 @@ ON CONFLICT (holder) DO UPDATE SET lane = EXCLUDED.lane, master = EXCLUDED.maste
 
 
 class Cursor(Protocol):
-    """What psycopg's and Django's cursors share."""
+    """What the cursors of psycopg and Django have in common."""
 
     def execute(self, query: Any, params: Any = None) -> Any:
         """Run a statement."""
@@ -57,8 +56,8 @@ class Cursor(Protocol):
 
 @dataclass(frozen=True)
 class Claim:
-    """What a Redis says of the lane that it holds. No identity: it holds none, or was written to
-    before lanes had one; `empty` tells which.
+    """What a Redis says of its lane. Without an identity it is empty (see `empty`), or its data is
+    from before lanes had identities.
     """
 
     identity: str = ""
@@ -68,41 +67,35 @@ class Claim:
 
 
 class NotLeading(RedisAway):
-    """Transient: this Redis holds the lane, and another one leads it. Nothing may be decided
-    here.
-    """
+    """Transient: this Redis holds the lane, but another one leads it. It may decide nothing."""
 
     def __init__(self, reason: object) -> None:
         super().__init__(reason, "does not lead this lane")
 
 
 class ForeignLane(RedisAway):
-    """Transient: this Redis holds another lane than this PostgreSQL. One of the addresses is
-    wrong.
-    """
+    """Transient: this Redis and this PostgreSQL hold different lanes. One address is wrong."""
 
     def __init__(self, reason: object) -> None:
         super().__init__(reason, "holds another lane")
 
 
 class LaneLost(RedisAway):
-    """Transient: PostgreSQL knows the lane, and this Redis does not hold it. Only a recovery
-    helps.
-    """
+    """Transient: PostgreSQL knows the lane, but this Redis lacks it. Only a recovery helps."""
 
     def __init__(self, reason: object) -> None:
         super().__init__(reason, "has lost this lane")
 
 
 class RedisOlder(RedisAway):
-    """Transient: Redis is of before the last recovery of the lane."""
+    """Transient: the data in Redis is older than the last recovery of the lane."""
 
     def __init__(self, reason: object) -> None:
         super().__init__(reason, "is older than the sale")
 
 
 class PostgresOlder(PostgresAway):
-    """Transient: PostgreSQL has lost what it had stored: it came back from a copy of before."""
+    """Transient: PostgreSQL has lost rows that it had stored: it was restored from an old copy."""
 
     def __init__(self, reason: object) -> None:
         super().__init__(
@@ -114,7 +107,7 @@ class PostgresOlder(PostgresAway):
 
 @dataclass(frozen=True)
 class LaneRow:
-    """The lane as PostgreSQL has it."""
+    """The lane in PostgreSQL."""
 
     identity: str
     generation: int
@@ -123,29 +116,29 @@ class LaneRow:
 
 
 def read(cursor: Cursor, lane: str, *, lock: str = "") -> LaneRow | None:
-    """The lane's row; None: PostgreSQL does not know it. `lock` is FOR SHARE or FOR UPDATE."""
+    """The lane's row; None if PostgreSQL does not know it. `lock`: FOR SHARE or FOR UPDATE."""
     cursor.execute(f"{READ} {lock}", (lane,))
     row = cursor.fetchone()
     return LaneRow(*row) if row else None
 
 
 def compare(row: LaneRow | None, claim: Claim) -> None:
-    """Whether a Redis and this PostgreSQL are of one lane, and neither is older than the other.
+    """Check that Redis and PostgreSQL hold the same lane, and that neither is older than the other.
 
     Raises ForeignLane, LaneLost, RedisOlder or PostgresOlder.
     """
     if row is None:
         if claim.identity:
             raise PostgresOlder(
-                f"it does not know lane {claim.identity}, which Redis holds: it came back from a "
-                "copy of before the sale, or is another database"
+                f"it does not know lane {claim.identity}, which Redis holds: it was restored from "
+                "a copy made before the sale, or is another database"
             )
         return
     if not claim.identity:
         what = "it is empty" if claim.empty else "it holds a sale without an identity"
         raise LaneLost(
-            f"{what}, and PostgreSQL knows the lane: Redis was emptied, has lost a key, or is "
-            "another one than before. manage.py recover shows the plan, --apply carries it out"
+            f"{what}, but PostgreSQL knows the lane: Redis was emptied, has lost a key, or was "
+            "replaced. manage.py recover shows the plan, --apply carries it out"
         )
     if claim.identity != row.identity:
         raise ForeignLane(
@@ -174,19 +167,20 @@ def lead(
     compares: bool = False,
     lease_s: float = LEASE_S,
 ) -> Claim:
-    """Have the Redis of this process id lead the lane, and renew the holder's lease on it.
+    """Make the Redis with this run id the leader, and renew the holder's lease on it.
 
-    Called in a transaction of its own, which the caller commits. Returns what Redis has to say of
-    itself from then on: where that is not what it says, the caller writes it (`claim_lane.lua`).
-    `repairing`: for a recovery, which may lead with a Redis that has lost the lane. `compares`: the
-    caller looks whether this Redis is older than the sale before anything is done with it; who does
-    not leads only with a Redis of the last term: an old master would come back with what it has.
+    Call it in a transaction of its own and commit that. Returns the claim that Redis must have from
+    then on; if it differs, the caller writes it (`claim_lane.lua`).
+    `repairing`: for a recovery, which may make a Redis the leader that has lost the lane.
+    `compares`: the caller checks whether this Redis is older than the sale before it is used. A
+    caller that does not may lead only with a Redis of the last term: an old master would come back
+    with its old state.
     Raises NotLeading while somebody may still decide on another Redis, and what `compare` raises.
     """
     cursor.execute(LOCK, (lane,))
     row = read(cursor, lane)
     if row is not None and not claim.identity and _untouched(cursor):
-        # Its first act was cut off before it reached Redis.
+        # The first act was interrupted before it reached Redis.
         claim = Claim(row.identity, row.generation, 0)
     if not repairing or (row is not None and claim.identity not in ("", row.identity)):
         compare(row, claim)
@@ -210,11 +204,11 @@ def _take_over(
     if held:
         names = ", ".join(name for name, _ in held[:3])
         raise NotLeading(
-            f"another Redis leads it, on which {names} decide; their leases last "
+            f"another Redis leads it, and {names} decide on it; their leases last "
             f"{held[0][1]:.0f} s more, unless they are renewed. Nothing is decided here meanwhile"
         )
     term = max(row.term, term) + 1
-    # Waits for transactions that store what the one before has decided.
+    # Waits for transactions that store what the former leader has decided.
     cursor.execute(
         "UPDATE seckill_lane SET master = %s, term = %s WHERE name = %s", (run_id, term, lane)
     )
@@ -222,7 +216,7 @@ def _take_over(
 
 
 def others(cursor: Cursor, lane: str, run_id: str) -> list[str]:
-    """Who holds a lease on another Redis than this one."""
+    """The holders of leases on another Redis than this one."""
     cursor.execute(OTHER_LEASES, (lane, run_id, ""))
     return [holder for holder, _ in cursor.fetchall()]
 
@@ -233,15 +227,15 @@ def _untouched(cursor: Cursor) -> bool:
 
 
 def give_up(cursor: Cursor, holder: str) -> None:
-    """End a holder's lease: it decides no more."""
+    """End a holder's lease: the holder no longer decides."""
     cursor.execute("DELETE FROM seckill_lease WHERE holder = %s", (holder,))
 
 
-# The fields of Redis's hash of the lane that a claim is read from.
+# The fields of the lane's hash in Redis that make a claim.
 CLAIM_FIELDS = ("identity", "generation", "term")
 
 
 def claim_of(values: Sequence[bytes | None], *, empty: bool = False) -> Claim:
-    """The claim from the values of CLAIM_FIELDS, as Redis has them."""
+    """The claim from the values of CLAIM_FIELDS in Redis."""
     identity, generation, term = values
     return Claim((identity or b"").decode(), int(generation or 0), int(term or 0), empty)

@@ -1,9 +1,9 @@
-"""What is sold, counted from the records themselves: the list, the rows, and the dead records.
+"""What is sold, counted from the records: in the list, as rows, and as dead records.
 
-Owns the one exact way to count while a sale runs: take the positions at a moment T, then the list,
-then PostgreSQL. Every record that was accepted before T has an offset below its partition's
-position at T, and stands in the list, or, when it was trimmed meanwhile, in PostgreSQL: as a row,
-or as a dead record. Dead records are accepted ones: their units are never given back.
+Owns the one exact way to count during a sale: read the positions at a moment T, then the list, then
+PostgreSQL. Every record accepted before T has an offset below its partition's position at T. It is
+still in the list, or was trimmed meanwhile and is in PostgreSQL, as a row or as a dead record. Dead
+records are accepted orders: their units are never given back.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,9 +20,9 @@ from seckill.lane.client import redis_errors
 from seckill.lane.keys import Lane
 from seckill.lane.record_list import scan
 
-# Examples of what is wrong that are kept: the rest is only counted.
+# Examples of wrong records that are kept. The rest is only counted.
 EXAMPLES = 10
-# Memory for sums over all records, a hundred bytes each, before PostgreSQL goes to its disk.
+# Memory for sums over all records (100 bytes each) before PostgreSQL uses its disk.
 WORK_MEMORY = "128MB"
 
 COLUMNS = 'source, partition, "offset", item_id, activity_id, user_id, quantity'
@@ -30,17 +30,17 @@ COLUMNS = 'source, partition, "offset", item_id, activity_id, user_id, quantity'
 
 @dataclass
 class Waiting:
-    """Records below the positions that the list holds, as rows to be staged, 110 bytes each."""
+    """Records in the list below the positions, as rows for COPY, 110 bytes each."""
 
     positions: Mapping[str, int] = field(default_factory=dict)
     rows: list[bytes] = field(default_factory=list)
-    # Texts that are no records: (text, reason). The first few, and how many there are.
+    # Texts that are not records, as (text, reason): the first few, and the number of all.
     unreadable: list[tuple[bytes, str]] = field(default_factory=list)
     unreadable_count: int = 0
 
 
 def positions_by_partition(positions: Mapping[str, int]) -> dict[tuple[UUID, int], int]:
-    """Positions as Redis names them, by source and partition."""
+    """Positions as Redis names them, as {(source, partition): offset}."""
     result = {}
     for name, offset in positions.items():
         source, _, partition = name.rpartition(":")
@@ -49,7 +49,7 @@ def positions_by_partition(positions: Mapping[str, int]) -> dict[tuple[UUID, int
 
 
 def waiting(client: "redis.Redis", lane: Lane, positions: Mapping[str, int]) -> Waiting:
-    """The list's records below the positions, those of partitions without a position included.
+    """The list's records below the positions, and those of partitions without a position.
 
     Raises RedisAway.
     """
@@ -82,13 +82,13 @@ def _rows(chunk: Iterable[bytes], limits: Mapping[tuple[UUID, int], int], found:
 
 
 def stage(found: Waiting) -> None:
-    """Copy what waits, and what is dead, into the temporary table `waiting` of this transaction.
+    """Copy waiting and dead records into this transaction's temporary table `waiting`.
 
-    Each record stands there once; a dead one of which the list has another text as well is the
-    same.
+    Each record is there once. A dead record that is also in the list, with another text, is the
+    same record.
 
-    Each count below is one statement, so that it sees one snapshot of PostgreSQL: a record that the
-    log worker commits meanwhile is either stored for it or waiting, and never both or neither.
+    Each count below is one statement and so sees one snapshot of PostgreSQL: a record that the log
+    worker commits meanwhile is either stored or waiting, never both and never neither.
     """
     with connection.cursor() as cursor:
         cursor.execute(f"SET LOCAL work_mem = '{WORK_MEMORY}'")
@@ -121,7 +121,7 @@ def stage(found: Waiting) -> None:
 
 
 def accepted_sql(positions: Mapping[str, int]) -> tuple[str, list[Any]]:
-    """SQL of all records accepted before T, stored or waiting, each once; and its arguments."""
+    """SQL for all records accepted before T, stored or waiting, each once; and its arguments."""
     limits, arguments = limits_sql(positions)
     same = (
         "r.source = w.source AND r.partition = w.partition"
@@ -137,7 +137,7 @@ def accepted_sql(positions: Mapping[str, int]) -> tuple[str, list[Any]]:
 
 
 def limits_sql(positions: Mapping[str, int]) -> tuple[str, list[Any]]:
-    """SQL of the positions as a table p (source, partition, next); and its arguments."""
+    """SQL for the positions as a table p (source, partition, next); and its arguments."""
     limits = positions_by_partition(positions)
     return (
         "unnest(%s::uuid[], %s::int[], %s::bigint[]) AS p(source, partition, next)",
@@ -152,9 +152,9 @@ def limits_sql(positions: Mapping[str, int]) -> tuple[str, list[Any]]:
 def units_by_item(
     positions: Mapping[str, int], activity_id: int | None = None
 ) -> dict[tuple[int, int], int]:
-    """{(activity, item): units} accepted before T, of all activities or of one.
+    """{(activity, item): units} accepted before T, for all activities or for one.
 
-    `stage` comes first, in one transaction.
+    Call `stage` first, in the same transaction.
     """
     accepted, arguments = accepted_sql(positions)
     one = ""
@@ -171,7 +171,7 @@ def units_by_item(
 
 
 def totals(activity_id: int, positions: Mapping[str, int]) -> tuple[int, int, int]:
-    """(requests, units, records) of one activity accepted before T. `stage` comes first."""
+    """(requests, units, records) of an activity accepted before T. Call `stage` first."""
     accepted, arguments = accepted_sql(positions)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -186,7 +186,7 @@ def totals(activity_id: int, positions: Mapping[str, int]) -> tuple[int, int, in
 
 
 def units_by_user(activity_id: int, positions: Mapping[str, int]) -> dict[int, int]:
-    """{user: units} of one activity accepted before T. `stage` comes first, in one transaction."""
+    """{user: units} of an activity accepted before T. Call `stage` first, in one transaction."""
     accepted, arguments = accepted_sql(positions)
     with connection.cursor() as cursor:
         cursor.execute(

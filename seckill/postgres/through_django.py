@@ -1,4 +1,4 @@
-"""PostgreSQL for everything that runs in Django: what its errors mean, and one moment of it."""
+"""PostgreSQL for code that runs in Django: what its errors mean, and a snapshot of one moment."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +11,7 @@ from seckill.postgres.access import judged
 
 @contextmanager
 def postgres_errors() -> Iterator[None]:
-    """PostgreSQL's ways of not answering, through Django. Raises PostgresAway, or the error
-    itself.
-    """
+    """Translate errors that mean no answer. Raises PostgresAway, or the error itself."""
     try:
         yield
     except DatabaseError as error:
@@ -27,7 +25,7 @@ def postgres_errors() -> Iterator[None]:
 
 @contextmanager
 def snapshot() -> Iterator[None]:
-    """A transaction for which PostgreSQL stands still from its first statement on."""
+    """A transaction that sees PostgreSQL as it is at its first statement."""
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")

@@ -1,8 +1,8 @@
 """What PostgreSQL has seen of a lane, to be compared with what Redis says now.
 
-Owns the comparison that finds a Redis which went back: a stored record that it has not decided, an
-operator's act that it does not know, a part of it that is missing. And the other way: a PostgreSQL
-that has lost what it had stored, or an act. Reads only. No Django: consumers use it too.
+Owns the comparison that detects a Redis that went back in time: a stored record that Redis has not
+decided, an operator's act that it does not know, a missing part. It also detects a PostgreSQL that
+has lost what it had stored, or an act. Reads only. No Django: consumers use it too.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from seckill.lane.keys import position_field
 from seckill.lane.status import ActivityStatus, LaneStatus
 from seckill.postgres.lease import Cursor
 
-# The last stored record of each partition: a few descents of the identity's index for each of them.
+# The last stored record of each partition, by a few descents of the identity's index per partition.
 LAST_ROWS = """
 WITH RECURSIVE places AS (
     (SELECT source, partition FROM seckill_record ORDER BY source, partition LIMIT 1)
@@ -29,7 +29,7 @@ SELECT source::text, partition, (
     WHERE r.source = p.source AND r.partition = p.partition ORDER BY "offset" DESC LIMIT 1) + 1
 FROM places AS p
 """
-# Partitions of which the record that was stored last is gone.
+# Partitions whose last stored record is gone.
 LOST_ROWS = """
 SELECT s.source::text, s.partition, s.following
 FROM unnest(%s::uuid[], %s::int[], %s::bigint[]) AS s(source, partition, following)
@@ -50,9 +50,7 @@ FROM seckill_activity AS a
 
 @dataclass(frozen=True)
 class Steered:
-    """An activity as the journal's applied acts have left it. Times in ms; `version` 0: none
-    yet.
-    """
+    """An activity after the journal's applied acts. Times in ms. Version 0: no act yet."""
 
     paused: bool
     finished: bool
@@ -70,10 +68,10 @@ def last_rows(cursor: Cursor) -> dict[str, int]:
 
 
 def lost_rows(cursor: Cursor, stored: Mapping[str, int]) -> str:
-    """Which stored record PostgreSQL has not got any more, in words; "" where it has all last ones.
+    """A stored record that PostgreSQL no longer has, in words; "" if all last ones are there.
 
-    `stored` is what Redis keeps: {source:partition: the offset after the last stored record}, read
-    before this is asked, so that what it names was committed before.
+    `stored` comes from Redis: {source:partition: the offset after the last stored record}. Read it
+    before the call, so that PostgreSQL has committed all that it names.
     """
     places = [name.rpartition(":") for name in stored]
     cursor.execute(
@@ -119,7 +117,7 @@ def lost_entries(cursor: Cursor, lane: LaneStatus) -> str:
 
 
 def steered(cursor: Cursor) -> dict[int, Steered]:
-    """All activities by id, as the journal says."""
+    """All activities by id, according to the journal."""
 
     def ms(moment: Any) -> int | None:
         return None if moment is None else round(moment.timestamp() * 1000)
@@ -132,7 +130,7 @@ def steered(cursor: Cursor) -> dict[int, Steered]:
 
 
 def undecided(lane: LaneStatus, ends: Mapping[str, int]) -> str:
-    """Which partition of Redis stands before the end of stored records, in words; "" none."""
+    """A partition whose position in Redis is below its stored records, in words; "" if none."""
     for place, end in ends.items():
         stands = lane.positions.get(place, 0)
         if end > stands:
@@ -142,9 +140,9 @@ def undecided(lane: LaneStatus, ends: Mapping[str, int]) -> str:
 
 
 def lost_acts(lane: LaneStatus, acts: Mapping[int, Steered]) -> str:
-    """Which act of an operator Redis does not know, in words; "" where it knows all.
+    """An operator's act that Redis does not know, in words; "" if it knows all.
 
-    `acts` are read before the lane: an act is done in Redis first, and then its row says so.
+    Read `acts` before the lane: an act is done in Redis first, then its row is updated.
     """
     for number, act in acts.items():
         now = lane.activities.get(number)
@@ -165,7 +163,7 @@ def lost_acts(lane: LaneStatus, acts: Mapping[int, Steered]) -> str:
 
 
 def differing(now: ActivityStatus, act: Steered) -> str:
-    """The first field of an activity in which Redis and PostgreSQL differ, in words; "" none."""
+    """The first field of an activity that differs, in words; "" if none."""
     pairs = (
         ("paused", now.paused, act.paused),
         ("finished", now.over == "finished", act.finished),

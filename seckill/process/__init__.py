@@ -1,1 +1,1 @@
-"""How a process starts, speaks and stops. Knows nothing of a sale."""
+"""How a process starts, logs, prints and stops. Knows nothing about a sale."""

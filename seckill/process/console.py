@@ -1,4 +1,4 @@
-"""rich's console, for texts that came from outside: what steers a terminal is shown instead."""
+"""rich's console for text from outside. Control characters are shown, never obeyed."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -13,16 +13,16 @@ from seckill.process.printable import printable_lines
 
 
 class Console(rich_console.Console):
-    """See rich. `print` takes markup, so what came from outside is escaped, or goes to `say`."""
+    """See rich. `print` reads markup, so escape text from outside, or print it with `say`."""
 
     def render_str(self, text: str, **how: Any) -> Text:
-        """See rich: a text, and each cell of a table, before it is measured."""
+        """See rich. Called for each text and table cell before it is measured."""
         return super().render_str(printable_lines(text), **how)
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """See rich: all that is shown passes here. Its own steering of the terminal does too."""
+        """See rich. All output passes here, also rich's own control codes, which are kept."""
         for segment in super().render(renderable, options):
             if segment.control or segment.text.isprintable():
                 yield segment
@@ -30,11 +30,11 @@ class Console(rich_console.Console):
                 yield Segment(printable_lines(segment.text), segment.style)
 
     def say(self, line: str) -> None:
-        """A line in which nothing is markup."""
+        """Print a line without reading markup in it."""
         self.print(line, markup=False)
 
 
 def console_on(out: OutputWrapper) -> Console:
-    """A console on what a command writes to: not through it, which would show colours as text."""
+    """A console on a command's output, below OutputWrapper, which would show colours as text."""
     stream: Any = out
     return Console(file=getattr(stream, "_out", stream))

@@ -1,7 +1,7 @@
-"""Exit codes of the commands, by name. `--help` of each command repeats the ones that it uses."""
+"""Exit codes of the commands. `--help` of each command lists the ones that it uses."""
 
 OK = 0
-# The work was done and the answer is no: an invariant violated, an act refused.
+# The command ran and the answer is no: an invariant is violated, an act was refused.
 FAILED = 1
 # The command line or the configuration is wrong, or a check could not be made.
 USAGE = 2
@@ -9,7 +9,7 @@ USAGE = 2
 UNREACHABLE = 3
 # run_consumer --drain: not everything was decided within --drain-limit.
 NOT_DRAINED = 4
-# Of a consumer process, for its parent: its Kafka client cannot unpack what comes.
+# From a consumer process to its parent: its Kafka client cannot unpack a batch.
 CANNOT_UNPACK = 5
-# A second signal: ended at once, in the middle of the work.
+# A second signal: the process ended at once, in the middle of its work.
 SECOND_SIGNAL = 130

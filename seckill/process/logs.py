@@ -1,7 +1,7 @@
-"""How logs look: readable lines, or one JSON object a line (`log_format: json`).
+"""How logs look: readable lines, or one JSON object per line (`log_format: json`).
 
 JSON members: at (UTC, ISO 8601), level, event, message, logger, process, and the event's own fields
-(`partition`, `count`, ...); `error` with the traceback where there is one.
+(`partition`, `count`, ...); `error` with the traceback if there is one.
 """
 
 import logging
@@ -15,7 +15,7 @@ from seckill.process.printable import json_text, printable, printable_lines
 
 TEXT = "%(asctime)s %(levelname)-7s %(event)s %(name)s[%(process)d]: %(message)s"
 CLOCK = "%H:%M:%S"
-# The event of a message that has none: of a library.
+# The event of a message without one: it comes from a library.
 NO_EVENT = "-"
 
 
@@ -26,16 +26,16 @@ class TextFormatter(logging.Formatter):
         super().__init__(TEXT, CLOCK, defaults={"event": NO_EVENT})
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """The line: what came from outside is in the message, and stays in it."""
+        """The line. Text from outside is part of the message and cannot break out of it."""
         return printable(super().formatMessage(record))
 
     def formatException(self, ei: Any) -> str:
-        """The traceback, whose error may hold such texts too."""
+        """The traceback. Its error may hold text from outside too."""
         return printable_lines(super().formatException(ei))
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line."""
+    """One JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
@@ -73,13 +73,13 @@ def formatter(log_format: str) -> logging.Formatter:
 
 
 def configure_logging(log_format: str) -> None:
-    """Log to standard error in this format: warnings, and what our own modules tell."""
+    """Log to standard error in this format: warnings of libraries, and our own messages."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter(log_format))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for name in ("seckill", "loadgen"):
         logging.getLogger(name).setLevel(logging.INFO)
-    # The library tells each attempt to connect; what it means is told by us, once.
+    # The library logs every connection attempt. We log once what it means.
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
 
 
@@ -90,11 +90,11 @@ class Out(Protocol):
         """Write a line."""
 
     def flush(self) -> object:
-        """Have it seen."""
+        """Flush the stream."""
 
 
 def speaker(out: Out, log_format: str, command: str) -> Callable[[str], None]:
-    """How a command says its lines: as they are, or as JSON with the event `said`."""
+    """How a command prints its lines: as text, or as JSON with the event `said`."""
 
     def say(line: str) -> None:
         if log_format == "json":

@@ -1,8 +1,8 @@
-"""Texts that came from outside, as they may be shown: on a terminal, in a log, in JSON.
+"""Text from outside, made safe to show on a terminal, in a log or in JSON.
 
-A terminal obeys what it is sent: an escape sequence in a name could set its title, hide a line, or
-paste a command. So what is not printable (controls, C1, bidi overrides, what is invisible) is shown
-as \\x1b or \\u202e, and all that can be read stays as it is, in any language.
+A terminal obeys control characters: an escape sequence in a name could set its title, hide a line
+or paste a command. So every character that is not printable (control characters, bidi overrides,
+invisible characters) is shown as \\x1b or \\u202e. Readable text in any language stays as it is.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any
 
 
 def is_printable(text: str) -> bool:
-    """Whether a terminal does nothing but show it. A line's end is no part of a text."""
+    """Whether a terminal only shows it. A line break makes it not printable."""
     return text.isprintable() or all(map(_is_shown, text))
 
 
@@ -25,7 +25,7 @@ def printable(text: str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """The same for a text of several lines, which may be indented by tabs."""
+    """The same for text of several lines, which may be indented with tabs."""
     if text.isprintable():
         return text
     return "".join(c if c in "\n\t" or _is_shown(c) else _escaped(c) for c in text)
@@ -40,10 +40,10 @@ def preview(body: bytes | None, most: int) -> str:
 
 
 def json_text(document: Any, indent: int | None = None) -> str:
-    """JSON that can be printed: readable, and nothing in it but what is shown.
+    """JSON that is safe to print.
 
-    Where standard output or error know no Unicode it is plain ASCII: what such a stream writes in
-    place of other characters would be no JSON.
+    It is plain ASCII if standard output or standard error cannot encode Unicode: what such a stream
+    writes in place of other characters would not be JSON.
     """
     text = json.dumps(document, ensure_ascii=_is_narrow(), indent=indent, default=str)
     if text.isprintable():
@@ -52,10 +52,10 @@ def json_text(document: Any, indent: int | None = None) -> str:
 
 
 def given(argument: str) -> str:
-    """A word of the command line or of the environment as text.
+    """A word of the command line or of the environment as valid text.
 
-    Python keeps bytes that are none in its encoding as halves of characters, which nothing takes.
-    They are UTF-8 where the locale is C, and else shown as they are: \\xff.
+    Python turns undecodable bytes into lone surrogates, which nothing else accepts. Under the C
+    locale these bytes are often UTF-8, so they are decoded; any others are shown as \\xff.
     """
     if argument.isascii() or not any("\udc80" <= c <= "\udcff" for c in argument):
         return argument
@@ -63,7 +63,7 @@ def given(argument: str) -> str:
 
 
 def _is_shown(c: str) -> bool:
-    # Spaces other than the plain one, of Chinese texts for example, are harmless.
+    # Spaces other than the plain one, such as in Chinese text, are harmless.
     return c.isprintable() or unicodedata.category(c) == "Zs"
 
 
@@ -82,5 +82,5 @@ def _is_narrow() -> bool:
 
 
 def without_addresses(text: str) -> str:
-    """A text for people, in which each word that is an address is left out."""
+    """Text for people, with each address replaced: it may contain a password."""
     return re.sub(r"\S*(://|@)\S*", "(an address)", text)

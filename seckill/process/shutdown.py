@@ -1,9 +1,9 @@
 """How a process is asked to stop. Owns the signals of the workers; knows nothing of their work.
 
-Order of a stop: the handler sets the flag and nothing else; the loop ends after the turn in flight;
-the worker commits what was answered, then leaves its group, then closes its connections.
-A second signal ends the process at once: whatever is in flight then is repeated at the next start,
-which changes nothing, because positions and identities make every step safe to repeat.
+Order of a stop: the handler only sets the flag; the loop ends after the current turn; the worker
+commits what was answered, then leaves its group, then closes its connections.
+A second signal ends the process at once. The interrupted step is repeated at the next start, which
+is safe: positions and identities make every step idempotent.
 """
 
 import os
@@ -17,7 +17,7 @@ from types import FrameType, TracebackType
 from seckill.process.exit_codes import SECOND_SIGNAL
 
 STDIN = 0
-# Seconds between two looks at the parent process.
+# Seconds between two checks that the parent process still exists.
 LOOK_S = 0.25
 
 
@@ -26,7 +26,7 @@ def start_child(process: BaseProcess) -> None:
 
     Ctrl-C on a terminal goes to all processes; the parent alone decides what it means.
     """
-    # Starts a process too, and unblocks the signal after that: so it comes first.
+    # This also starts a process and unblocks the signal afterwards, so it must come first.
     resource_tracker.ensure_running()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -36,15 +36,15 @@ def start_child(process: BaseProcess) -> None:
 
 
 def leave_ctrl_c_to_the_parent() -> None:
-    """What a child of `start_child` does first."""
+    """The first call in a child that was started by `start_child`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 class Shutdown:
-    """Context manager: SIGTERM and SIGINT set `requested`; a second one exits with its code.
+    """Context manager: SIGTERM and SIGINT set `requested`; a second signal exits with its code.
 
-    With `second_exits=False` further signals change nothing: for children, whose parent decides.
+    With `second_exits=False` further signals do nothing: for children, whose parent decides.
     """
 
     def __init__(self, *signals: signal.Signals, second_exits: bool = True) -> None:
@@ -52,8 +52,8 @@ class Shutdown:
         self._second_exits = second_exits
         self._signalled = False
         # Not a threading.Event: a handler that runs while its own thread is inside wait() would
-        # wait for that thread for ever. These two locks are taken and given back in one step each:
-        # `_asked` is locked once a stop was asked for, `_gate` is locked until then.
+        # deadlock. Each of these two locks is acquired and released in one atomic step: `_asked` is
+        # locked from the request to stop on, `_gate` is locked until then.
         self._asked = threading.Lock()
         self._gate = threading.Lock()
         self._gate.acquire()
@@ -61,19 +61,19 @@ class Shutdown:
 
     @property
     def requested(self) -> bool:
-        """True from the first signal on."""
+        """True after the first signal."""
         return self._asked.locked()
 
     def request(self) -> None:
-        """Ask for the stop without a signal."""
+        """Request the stop without a signal."""
         if self._asked.acquire(blocking=False):
             self._gate.release()
 
     def watch_stdin(self) -> None:
-        """Ask for the stop when standard input ends: whoever held the other side is gone."""
+        """Request the stop when standard input ends: the process at the other end is gone."""
 
         def read() -> None:
-            # Not through sys.stdin: its lock, held by a thread, would break the interpreter's end.
+            # Not sys.stdin: a thread that holds its lock makes the interpreter crash at exit.
             while os.read(STDIN, 1024):
                 pass
             self.request()
@@ -81,7 +81,7 @@ class Shutdown:
         threading.Thread(target=read, name="stdin", daemon=True).start()
 
     def watch_parent(self) -> None:
-        """Ask for the stop when the parent process is gone, kill -9 included."""
+        """Request the stop when the parent process is gone, even by kill -9."""
         parent = os.getppid()
 
         def look() -> None:
@@ -92,7 +92,7 @@ class Shutdown:
         threading.Thread(target=look, name="parent", daemon=True).start()
 
     def wait(self, seconds: float) -> bool:
-        """Sleep, but not past a request to stop. True when there was one."""
+        """Sleep until the time is over or a stop is requested. True if a stop was requested."""
         if not self._gate.acquire(timeout=max(seconds, 0)):
             return self.requested
         self._gate.release()

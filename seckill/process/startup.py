@@ -1,4 +1,4 @@
-"""Waiting for services at start: tries with pauses, says what is missing, ends after a limit."""
+"""Waiting for services at start: retries with pauses, reports what is missing, gives up in time."""
 
 import time
 from collections.abc import Callable
@@ -12,13 +12,13 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0
 
 
 class Stopped(Exception):
-    """A stop was asked for while waiting."""
+    """A stop was requested during the wait."""
 
 
 def wait_for(
     attempt: Callable[[], T], limit_s: float, shutdown: Shutdown, say: Callable[[str], None]
 ) -> T:
-    """The first answer of `attempt`. Raises its last ServiceAway after the limit, or Stopped."""
+    """The first result of `attempt`. Raises Stopped, or after the limit its last ServiceAway."""
     deadline = time.monotonic() + limit_s
     pause = FIRST_PAUSE_S
     told = ""

@@ -1,7 +1,7 @@
-"""The way of every command to its terminal: nothing printed ends it, or steers the terminal.
+"""What commands print: no output can crash a command or control the terminal.
 
-Owns the streams of a process, and Django's wrappers around them for commands of ours. rich's way is
-`seckill.process.console`, that of logs `seckill.process.logs`.
+Owns the streams of a process, and Django's wrappers around them for our commands. Output through
+rich goes to `seckill.process.console`, logs go to `seckill.process.logs`.
 """
 
 import io
@@ -21,9 +21,9 @@ OURS = ("seckill", "loadgen", "devstack")
 
 
 def prepare() -> None:
-    """Once a process, at its start: what a stream cannot encode is shown as \\u95ea, and no error.
+    """Call once at process start: streams then show what they cannot encode as \\u95ea.
 
-    An act is done when its result is printed: a traceback then would say the opposite.
+    A result is printed after its act: an encoding error then would look as if the act had failed.
     """
     sys.argv = [given(word) for word in sys.argv]
     for stream in (sys.stdout, sys.stderr):
@@ -40,7 +40,7 @@ def _tell_of_a_bug(
 
 
 class Output(OutputWrapper):
-    """What a command of ours writes to. Only its own colours are added to what can be read."""
+    """The output stream of our commands. Text is made printable, then its own colours are added."""
 
     def write(  # type: ignore[override]
         self,
@@ -53,7 +53,7 @@ class Output(OutputWrapper):
 
 
 class Utility(ManagementUtility):
-    """Django's, whose commands write through `Output` if they are ours."""
+    """Django's utility. Our own commands write through `Output`."""
 
     def fetch_command(self, subcommand: str) -> BaseCommand:
         """See Django."""
@@ -69,7 +69,7 @@ class Utility(ManagementUtility):
 def _create_parser(
     create: Callable[..., CommandParser], *args: Any, **kwargs: Any
 ) -> CommandParser:
-    """A parser whose errors, which repeat words of the command line, are safe to print."""
+    """A parser whose errors are safe to print, though they repeat words of the command line."""
     parser = create(*args, **kwargs)
     tell = parser.error
     parser.error = lambda message: tell(printable(without_addresses(message)))  # type: ignore[method-assign]

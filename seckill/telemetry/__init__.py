@@ -1,1 +1,1 @@
-"""What workers say while they work: heartbeats, history, lag, traces."""
+"""What workers report while they work: heartbeats, history, lag, traces."""

@@ -1,7 +1,7 @@
-"""Requests that wait behind an open transaction of some producer: how many, since when, of whom.
+"""Requests blocked by another producer's open transaction: how many, since when, by whom.
 
-Kafka shows a consumer nothing from the first message of the oldest open transaction on, neither
-that producer's messages nor those of others, until it is committed, aborted, or timed out.
+A consumer sees nothing from the first message of the oldest open transaction on, neither messages
+of that producer nor of others, until the transaction is committed, aborted or timed out.
 """
 
 import time
@@ -12,15 +12,15 @@ from datetime import UTC, datetime
 from seckill.broker.topics import Topics
 from seckill.broker.transactions import Open
 
-# Seconds that a transaction may be open before anybody is told: short ones are a matter of course.
+# Seconds that a transaction may be open before it is reported. Short ones are normal.
 TOLERATED_S = 2.0
-# Partitions that are named; the others are counted.
+# Partitions that are named. The rest is counted.
 MOST_NAMED = 3
 
 
 @dataclass(frozen=True)
 class Blocked:
-    """`requests` of a partition, from offset `stable` on, wait for the end of a transaction."""
+    """`requests` of a partition, from offset `stable` on, wait for a transaction to end."""
 
     partition: int
     stable: int
@@ -37,7 +37,7 @@ class Blocked:
 
 
 def in_words(blocked: tuple[Blocked, ...]) -> str:
-    """Some of them, one after the other; empty where there is none."""
+    """The first few of them in one line; "" if there are none."""
     more = len(blocked) - MOST_NAMED
     texts = [str(one) for one in blocked[:MOST_NAMED]]
     return "; ".join(texts + ([f"{more} more partitions"] if more > 0 else []))
@@ -52,7 +52,7 @@ class _Seen:
 
 @dataclass
 class Transactions:
-    """Keeps in mind where each partition stood still, and since when."""
+    """Remembers at which offset each partition is blocked, and since when."""
 
     topic: str
     _seen: dict[int, _Seen] = field(default_factory=dict)
@@ -60,9 +60,9 @@ class Transactions:
     def look(
         self, topics: Topics, stable: Mapping[int, int], behind: Mapping[int, int]
     ) -> tuple[Blocked, ...]:
-        """What is blocked, for longer than is tolerated. Kafka is asked for a name once for each.
+        """What is blocked for longer than is tolerated. Kafka is asked once who blocks it.
 
-        `stable` is where the open transaction begins, `behind` how many wait from there on.
+        `stable` is where the open transaction begins; `behind` is how many requests wait there.
         """
         now = time.monotonic()
         found = []

@@ -1,8 +1,8 @@
-"""Who works on a lane: heartbeats in Redis, written by the workers, read by whoever looks.
+"""Who works on a lane: heartbeats in Redis. Workers write them, anybody may read them.
 
-A heartbeat says that a process turns; its progress says that it gets something done: two things.
-Never: a heartbeat that disturbs the sale. At most one a second, on a connection of its own with
-short time-outs, and one that cannot be written is left out.
+A heartbeat shows that a process runs; its progress shows that it gets something done.
+A heartbeat never disturbs the sale: at most one per second, on its own connection with short
+timeouts. One that cannot be written is left out.
 """
 
 import logging
@@ -24,18 +24,18 @@ log = logging.getLogger(__name__)
 
 # Seconds between two heartbeats of a process.
 BEAT_S = 1.0
-# Seconds that a heartbeat may take, and until the next attempt after one that failed.
+# Seconds that a heartbeat may take, and until the next attempt after a failed one.
 TIMEOUT_S, AFTER_FAILURE_S = 0.5, 5.0
 # Seconds of silence after which a worker counts as gone.
 GONE_S = 15.0
-# What a consumer counts beside its decisions: dead letters that Kafka never took.
+# A consumer's count of dead letters that Kafka never took.
 LETTERS_LOST = "letters_lost"
-# A worker that was silent for so long is forgotten, ms.
+# Ms of silence after which a worker is forgotten.
 FORGET_MS = 3_600_000
 
 
 class Kind(StrEnum):
-    """What a worker is."""
+    """The kind of a worker."""
 
     CONSUMER = "consumer"
     PARENT = "consumer parent"
@@ -44,7 +44,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Worker:
-    """A worker as its last heartbeat had it. Times in ms by Redis's clock."""
+    """A worker as of its last heartbeat. Times in ms by Redis's clock."""
 
     kind: Kind
     # host:pid
@@ -79,7 +79,7 @@ _decode = msgspec.json.Decoder(_Says).decode
 
 @dataclass
 class Heart:
-    """A worker's own heartbeat. `beat` costs one look at the clock between two heartbeats."""
+    """A worker's own heartbeat. Between two heartbeats `beat` costs only a look at the clock."""
 
     redis_url: str
     lane: Lane
@@ -93,7 +93,7 @@ class Heart:
     _failing: bool = False
 
     def beat(self, done: int, detail: str = "", **counts: int) -> None:
-        """Say it, if it is time. `done` grows with every progress. Never raises for Redis."""
+        """Write a heartbeat if it is due. `done` grows with progress. Never raises for Redis."""
         now = time.monotonic()
         if done != self._done:
             self._done, self._progress = done, now
@@ -111,13 +111,13 @@ class Heart:
         self._next = now + (BEAT_S if written else AFTER_FAILURE_S)
 
     def close(self) -> None:
-        """Say that this worker ended; it is known no more."""
+        """Report that this worker ends. It is forgotten at once."""
         self._write(worker_id(), b"")
         if self._client is not None:
             self._client.close()
 
     def forget(self, pid: int) -> None:
-        """Say that another process of this host ended: one that could not say so itself."""
+        """Report that another process of this host has ended and could not report it itself."""
         self._write(worker_id(pid), b"")
 
     def _write(self, worker: str, says: bytes) -> bool:
@@ -133,7 +133,7 @@ class Heart:
         except (RedisAway, redis.RedisError) as lost:
             if not self._failing:
                 log.warning(
-                    "no heartbeat can be written (%s); the work goes on without",
+                    "no heartbeat can be written (%s); the work goes on without it",
                     lost,
                     extra=event("no-heartbeat"),
                 )
@@ -144,12 +144,12 @@ class Heart:
 
 
 def worker_id(pid: int | None = None) -> str:
-    """host:pid, of this process unless another one is named."""
+    """host:pid of this process, or of another process on this host."""
     return f"{socket.gethostname()}:{os.getpid() if pid is None else pid}"
 
 
 def read_workers(client: "redis.Redis", lane: Lane) -> list[Worker]:
-    """All workers that were heard of within the last hour, by kind and id. Raises RedisAway."""
+    """All workers heard from within the last hour, by kind and id. Raises RedisAway."""
     said, beats, (seconds, micros) = read_together(
         client,
         ("HGETALL", lane.workers),

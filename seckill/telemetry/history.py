@@ -1,8 +1,8 @@
-"""The history of a lane: one sample a second at most, of everything that a chart shows.
+"""The history of a lane: at most one sample per second with everything that charts show.
 
-Written by the parent of the consumers, kept in Redis beside the sale, bounded. Counters are those
-since ever, which only grow: a rate is the difference of two samples. Of a quiet time only the first
-and the last sample stay, so a finished sale keeps its history.
+The consumers' parent writes it. It is kept in Redis beside the sale and is limited in size. The
+counters run since the start, so they only grow: a rate is the difference of two samples. Of a quiet
+period only the first and the last sample are kept, so a finished sale keeps its history.
 """
 
 from collections.abc import Mapping
@@ -16,33 +16,33 @@ from seckill.lane.keys import Lane
 from seckill.lane.status import ActivityStatus, LaneStatus
 from seckill.telemetry.blocked import Blocked, in_words
 
-# An hour of seconds in which something moved.
+# One hour of samples, if something changes every second.
 SAMPLES_KEPT = 3600
-# A sample that is older than this says nothing of the lag now, ms.
+# A sample older than this says nothing about the lag now, ms.
 FRESH_MS = 10_000
-# Items of an activity that have their own line; of the others only the sum is kept.
+# Items of an activity with a line of their own. Of the rest only the sum is kept.
 ITEMS_KEPT = 50
 
 
 @dataclass(frozen=True)
 class ActivitySample:
-    """An activity at one moment. `left` names the first ITEMS_KEPT items, `units_left` has all."""
+    """An activity at one moment. `left` has the first ITEMS_KEPT items, `units_left` counts all."""
 
     version: int
     over: str | None
     left: dict[int, int]
     units_left: int
     units_sold: int
-    # By the outcome's name.
+    # By name of the outcome.
     outcomes: dict[str, int]
     expired_with_stock: int
-    # As stats.Histogram has them: lower bound in ms to requests.
+    # As in lane.status.Histogram: {lower bound in ms: requests}.
     cost_ms: dict[int, int]
 
 
 @dataclass(frozen=True)
 class _Body:
-    """What is kept of a moment. `lag` by partition; None: Kafka did not answer."""
+    """The stored part of a sample. `lag` by partition; None if Kafka did not answer."""
 
     activities: dict[int, ActivitySample] = field(default_factory=dict)
     waiting: int = 0
@@ -53,14 +53,14 @@ class _Body:
     # Records that left the list for PostgreSQL.
     stored: int = 0
     lag: dict[int, int] | None = None
-    # What of the lag waits for an open transaction, by partition, and in words of whom.
+    # The part of the lag that open transactions block, by partition; and a text that names them.
     blocked: dict[int, int] = field(default_factory=dict)
     blocked_by: str = ""
 
 
 @dataclass(frozen=True)
 class Sample(_Body):
-    """A lane at one moment, `at_ms` by Redis's clock."""
+    """A lane at one moment. `at_ms` is Redis's time."""
 
     at_ms: int = 0
 
@@ -80,7 +80,7 @@ def sample_of(
     at_ms: int = 0,
     blocked: tuple[Blocked, ...] = (),
 ) -> Sample:
-    """A look at the lane as the history keeps it."""
+    """A sample of what was read of the lane."""
     records = sum(activity.total_records for activity in lane.activities.values())
     return Sample(
         at_ms=at_ms,
@@ -98,7 +98,7 @@ def sample_of(
 
 
 def append_sample(client: "redis.Redis", lane: Lane, sample: Sample) -> bool:
-    """Add it to the history, now; False when this second has one already. Raises RedisAway."""
+    """Append a sample now. False if this second already has one. Raises RedisAway."""
     body = {name: getattr(sample, name) for name in _Body.__dataclass_fields__}
     kept = run_script(
         client, "append_sample", [lane.series], [msgspec.json.encode(body), SAMPLES_KEPT]
@@ -107,21 +107,21 @@ def append_sample(client: "redis.Redis", lane: Lane, sample: Sample) -> bool:
 
 
 def read_series(client: "redis.Redis", lane: Lane, since_ms: int = 0) -> list[Sample]:
-    """The samples after a moment, the oldest first. Raises RedisAway."""
+    """The samples after a moment, oldest first. Raises RedisAway."""
     with redis_errors():
         found: list[bytes] = client.zrangebyscore(lane.series, f"({since_ms}", "+inf")  # type: ignore[assignment]
     return [_sample(text) for text in found]
 
 
 def last_sample(client: "redis.Redis", lane: Lane) -> Sample | None:
-    """The newest sample, if there is one. Raises RedisAway."""
+    """The newest sample, or None. Raises RedisAway."""
     with redis_errors():
         found: list[bytes] = client.zrange(lane.series, -1, -1)  # type: ignore[assignment]
     return _sample(found[0]) if found else None
 
 
 def fresh_sample(client: "redis.Redis", lane: Lane) -> Sample | None:
-    """The newest sample, where it says something of now. Raises RedisAway."""
+    """The newest sample, or None if it is too old to describe the present. Raises RedisAway."""
     newest = last_sample(client, lane)
     with redis_errors():
         seconds, micros = client.time()

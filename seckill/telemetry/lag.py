@@ -17,11 +17,11 @@ from seckill.telemetry.blocked import Blocked, Transactions
 
 log = logging.getLogger(__name__)
 
-# Seconds between two looks at the topic's ends; its identity and start change rarely.
+# Seconds between two looks at the topic's ends, and at its id and start, which rarely change.
 LOOK_S, IDENTITY_S = 1.0, 10.0
-# A look older than this says nothing of now, seconds.
+# Seconds after which a look says nothing about the present.
 FRESH_S = 5.0
-# Seconds for an answer whether there is a message, and KB that are fetched for it.
+# Seconds to wait for an answer whether there is a message, and KB to fetch for it.
 READ_S, READ_KB = 3.0, 64
 
 
@@ -38,20 +38,20 @@ class Gap(NamedTuple):
 class Ends:
     """Where a topic begins and ends, by partition.
 
-    What lies between `stable` and `ends` no consumer sees before the oldest open transaction ends.
+    No consumer sees the messages from `stable` to `ends` until the oldest open transaction ends.
     """
 
     source: str
     starts: Mapping[int, int]
     ends: Mapping[int, int]
     stable: Mapping[int, int]
-    # Those that hold nothing a consumer sees.
+    # Gaps without any message that a consumer can see.
     empty: frozenset[Gap] = frozenset()
     # Partitions that an open transaction has blocked for a while.
     blocked: tuple[Blocked, ...] = ()
 
     def gaps(self, positions: Mapping[str, int]) -> list[Gap]:
-        """What is not decided and can be read, of each partition, by the lane's positions."""
+        """The undecided and readable offsets of each partition, given the lane's positions."""
         gaps = []
         for partition, end in self.ends.items():
             stable = min(self.stable.get(partition, end), end)
@@ -60,7 +60,7 @@ class Ends:
         return gaps
 
     def behind(self, positions: Mapping[str, int]) -> dict[int, int]:
-        """{partition: offsets that are not decided and cannot be read before a transaction ends}"""
+        """{partition: undecided offsets that cannot be read until a transaction ends}"""
         return {
             partition: max(
                 0, end - max(self.stable.get(partition, end), self._begin(partition, positions))
@@ -69,7 +69,7 @@ class Ends:
         }
 
     def lag(self, positions: Mapping[str, int]) -> dict[int, int]:
-        """{partition: requests not decided}, by the positions of the lane."""
+        """{partition: undecided requests}, given the lane's positions."""
         behind = self.behind(positions)
         return {
             gap.partition: behind[gap.partition] + (0 if gap in self.empty else gap.end - gap.begin)
@@ -88,17 +88,17 @@ def read_ends(topics: Topics, topic: str) -> Ends:
 
 
 def read_again(ends: Ends, topics: Topics, topic: str) -> Ends:
-    """The same topic's ends now. Raises BrokerAway."""
-    # In this order: what comes between the two questions is no transaction's.
+    """The same topic's end offsets now. Raises BrokerAway."""
+    # In this order, so that messages between the two questions are not taken for blocked ones.
     known = topics.end_offsets(topic)
     return replace(ends, ends=known, stable=topics.stable_offsets(topic))
 
 
 class Tails:
-    """Finds what a look at the ends does not tell. Not for use by several threads.
+    """Finds what end offsets do not show. Not thread-safe.
 
-    That is gaps that no consumer can close: Kafka's ends count transaction markers and aborted
-    messages, which nobody sees. And who blocks what lies behind an open transaction.
+    First, gaps that no consumer can close: Kafka's end offsets count transaction markers and
+    aborted messages, which nobody sees. Second, who blocks the messages behind an open transaction.
     """
 
     def __init__(self, section: KafkaSection) -> None:
@@ -109,9 +109,9 @@ class Tails:
         self._transactions = Transactions(section.topic)
 
     def look(self, topics: Topics, ends: Ends, positions: Mapping[str, int]) -> Ends:
-        """The same, with what is known to be empty, and what is blocked. Raises BrokerAway.
+        """The same ends, with the empty gaps and the blocked partitions. Raises BrokerAway.
 
-        Only a gap that is the same as at the look before is read, once: nobody works on it.
+        A gap is read, once, only if it was the same at the last look: then nobody works on it.
         """
         gaps = {gap for gap in ends.gaps(positions) if gap.begin < gap.end}
         self._asked = {gap: empty for gap, empty in self._asked.items() if gap in gaps}
@@ -146,7 +146,7 @@ class Tails:
 
 @dataclass
 class LagWatch:
-    """Looks at a topic again and again, on a thread of its own, so that nobody waits for Kafka."""
+    """Looks at a topic again and again on its own thread, so nobody waits for Kafka."""
 
     topic: str
     open_topics: Callable[[], Topics]
@@ -160,13 +160,13 @@ class LagWatch:
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def lag(self, positions: Mapping[str, int]) -> dict[int, int] | None:
-        """{partition: requests not decided}; None where Kafka has not answered lately."""
+        """{partition: undecided requests}; None if Kafka has not answered lately."""
         self._positions = positions
         ends = self._fresh()
         return None if ends is None else ends.lag(positions)
 
     def blocked(self) -> tuple[Blocked, ...]:
-        """What of the lag waits for an open transaction; nothing where Kafka does not answer."""
+        """What open transactions block; nothing if Kafka does not answer."""
         ends = self._fresh()
         return () if ends is None else ends.blocked
 
@@ -183,7 +183,7 @@ class LagWatch:
             self._topics.close()
 
     def run_once(self) -> None:
-        """One look; one that fails is left out, and the connection is made anew."""
+        """One look. If it fails it is left out, and the next one opens a new connection."""
         try:
             self._topics = self._topics or self.open_topics()
             now = time.monotonic()
@@ -194,12 +194,12 @@ class LagWatch:
             self._ends = self.tails.look(self._topics, ends, self._positions)
             self._seen_at = time.monotonic()
         except BrokerAway as away:
-            log.debug("the lag is not known: %s", away, extra=event("no-lag"))
+            log.debug("the lag is unknown: %s", away, extra=event("no-lag"))
             self._ends = None
             if self._topics is not None:
                 self._topics.close()
                 self._topics = None
 
     def stop(self) -> None:
-        """Ask for the end of `run`."""
+        """End `run`."""
         self._stop.set()

@@ -1,7 +1,7 @@
-"""Writes the history of a lane: one sample a second, while consumers run. Decides nothing.
+"""Writes the history of a lane: one sample per second while consumers run. Decides nothing.
 
-On threads of its own: a service that is away delays no restart of a consumer. What it cannot read
-or write is left out; it never disturbs the sale.
+It has its own threads, so a service that is away never delays the restart of a consumer. What
+cannot be read or written is left out: this never disturbs the sale.
 """
 
 import logging
@@ -21,13 +21,13 @@ log = logging.getLogger(__name__)
 
 # Seconds between two samples.
 SAMPLE_S = 1.0
-# Seconds that the end waits for a thread that talks to a service.
+# Seconds that `close` waits for a thread that talks to a service.
 STOP_S = 2.0
 
 
 @dataclass
 class Sampler:
-    """`start` and `close` belong to the parent of the consumers; `run_once` is one sample."""
+    """The consumers' parent calls `start` and `close`. `run_once` writes one sample."""
 
     client: "redis.Redis"
     lane: Lane
@@ -39,14 +39,14 @@ class Sampler:
     _threads: list[threading.Thread] = field(default_factory=list)
 
     def start(self) -> None:
-        """Begin to look and to write."""
+        """Start both threads."""
         for name, work in (("lag", self.watch.run), ("samples", self._run)):
             thread = threading.Thread(target=work, name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
 
     def run_once(self) -> bool:
-        """One sample; False when another parent wrote this second's, or Redis is away."""
+        """One sample. False if another parent wrote this second's sample, or Redis is away."""
         try:
             lane = read_lane(self.client, self.lane)
             lag = self.watch.lag(lane.positions)
@@ -55,7 +55,7 @@ class Sampler:
         except (RedisAway, redis.RedisError) as lost:
             if not self._failing:
                 log.warning(
-                    "the history has a gap (%s); the sale goes on without",
+                    "the history has a gap (%s); the sale goes on",
                     lost,
                     extra=event("no-sample"),
                 )
@@ -66,7 +66,7 @@ class Sampler:
         return written
 
     def close(self) -> None:
-        """End both; a thread that still waits for a service is left behind."""
+        """Stop both threads. A thread that still waits for a service is left behind."""
         self.watch.stop()
         self._stop.set()
         for thread in self._threads:

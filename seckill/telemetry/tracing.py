@@ -1,9 +1,9 @@
-"""Traces by OpenTelemetry, for those who set `otlp_endpoint`; without it nothing here is imported.
+"""Traces by OpenTelemetry, if `otlp_endpoint` is set. Otherwise nothing is imported here.
 
-One request's way: `request` at its sender, which sends it on in the header `traceparent`; a `batch`
-of the consumer that links to the sampled requests in it, with the `script` call below; the record
-carries the trace on, so that the `store` of the log worker links to it too; and its `row`, below
-the request itself. Only a sampled share of requests is traced, a few of each poll at most.
+The path of one request: its sender makes a `request` span and sends it in the header `traceparent`.
+A consumer's `batch` span links to the sampled requests in the batch, and has a `script` span below
+it. The record carries the trace on: the log worker's `store` span links to it, and there is a `row`
+span below the request's own. Only a share of requests is sampled, and only a few per poll.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Span
 
-# Seconds that sending spans may take; what cannot be sent is dropped.
+# Seconds that an export of spans may take. Spans that cannot be sent are dropped.
 EXPORT_TIMEOUT_S = 2
 
 
@@ -57,7 +57,7 @@ class Tracing:
     def below(
         self, traceparent: str, name: str, attributes: Mapping[str, Any]
     ) -> AbstractContextManager["Span"]:
-        """A span below a request's own."""
+        """A span below a request's own span."""
         return self._tracer.start_as_current_span(
             name,
             context=self._propagator.extract({HEADER: traceparent}),
@@ -65,18 +65,18 @@ class Tracing:
         )
 
     def traceparent(self, span: "Span") -> str:
-        """The header by which others go on from a span."""
+        """The header by which other spans refer to this span."""
         carrier: dict[str, str] = {}
         self._propagator.inject(carrier, self._api.set_span_in_context(span))
         return carrier[HEADER]
 
     def failed(self, span: "Span", reason: object) -> None:
-        """End a span of something that did not succeed."""
+        """End the span of something that failed."""
         span.set_status(self._api.Status(self._api.StatusCode.ERROR, str(reason)))
         span.end()
 
     def close(self) -> None:
-        """Send what is left; what cannot be sent is dropped."""
+        """Send the remaining spans. Spans that cannot be sent are dropped."""
         self._provider.shutdown()
 
     def _context(self, traceparent: str) -> Any:
@@ -85,7 +85,7 @@ class Tracing:
 
 
 def open_tracing(service: str, endpoint: str | None) -> Tracing | None:
-    """Spans to an OTLP collector; None without an endpoint. Raises ConfigError: not installed."""
+    """The spans' exporter, or None without an endpoint. Raises ConfigError if not installed."""
     if endpoint is None:
         return None
     try:
@@ -105,13 +105,13 @@ def open_tracing(service: str, endpoint: str | None) -> Tracing | None:
 
 
 def traced_producer(producer: Producer, client: Client) -> Producer:
-    """The producer, traced where the section asks for it. Raises ConfigError."""
+    """The producer, with traces if the section asks for them. Raises ConfigError."""
     tracing = open_tracing("run_loadgen", client.otlp_endpoint)
     return producer if tracing is None else TracedProducer(producer, tracing, client.trace_every)
 
 
 class TracedProducer:
-    """A producer that begins the trace of every n-th request."""
+    """A producer that starts a trace for every n-th request."""
 
     def __init__(self, producer: Producer, tracing: Tracing, every: int) -> None:
         self._producer, self._tracing, self._every = producer, tracing, every
@@ -157,6 +157,6 @@ class TracedProducer:
         return self._producer.flush(timeout_s)
 
     def close(self) -> None:
-        """Also sends the spans that are left."""
+        """See `Producer`. Also sends the remaining spans."""
         self._producer.close()
         self._tracing.close()

@@ -120,7 +120,7 @@ def test_the_topic_is_deleted_and_made_again(sale: Sale) -> None:
     sale.open(PARTITIONS)
     assert sale.source != before
     sale.backlog(6_000)
-    consumer.wait_for("the topic was deleted and made again", 40)
+    consumer.wait_for("the topic was deleted and created again", 40)
     sale.wait_all_decided()
     stop(consumer)
     sale.finish()

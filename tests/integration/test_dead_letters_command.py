@@ -189,7 +189,7 @@ def test_what_is_no_request_yet_or_not_there_is_refused(desk: Desk) -> None:
     desk.park(b"{")
     code, text = desk("replay", desk.origin(0), desk.origin(5), "--yes")
     assert code == 1
-    assert "it still is no request" in text
+    assert "still not a request" in text
     assert f"{desk.origin(5)}: not parked" in text
     assert "replayed 0, refused 1, not found 1" in text
     code, text = desk("replay")
@@ -204,7 +204,7 @@ def test_a_long_one_is_taken_from_where_it_came(desk: Desk) -> None:
     assert (code, "user 7, items {1001: 2}" in text) == (0, True)
     desk.park(long, source=SOURCE)
     code, text = desk("replay", f"{SOURCE}:0:0")
-    assert (code, "does not hold the whole of it any more" in text) == (1, True)
+    assert (code, "no longer holds the whole message" in text) == (1, True)
 
 
 def test_records_go_back_to_the_list_and_are_stored_once(desk: Desk, pg_dsn: str) -> None:
@@ -239,7 +239,7 @@ def test_records_go_back_to_the_list_and_are_stored_once(desk: Desk, pg_dsn: str
 def test_records_that_cannot_go_back(desk: Desk) -> None:
     desk.park_record(b"junk")
     code, text = desk("replay", "--records", "--yes")
-    assert (code, "it still is no record" in text) == (1, True)
+    assert (code, "still not a record" in text) == (1, True)
     code, text = desk("dismiss", "--unreadable", "--note", "another program's")
     assert (code, text.strip()) == (0, "dismissed 1")
     desk.park_record(record(1))
@@ -279,7 +279,7 @@ def test_two_replays_at_once_send_once(desk: Desk) -> None:
     with psycopg.connect(desk.pg_dsn) as other:
         other.execute("SELECT pg_advisory_xact_lock(%s)", [REPLAYING])
         code, text = desk("replay", "--requests", "--yes")
-        assert (code, "another replay is going on" in text) == (1, True)
+        assert (code, "another replay is running" in text) == (1, True)
     code, text = desk("replay", "--requests", "--yes")
     assert (code, "replayed 1" in text) == (0, True)
 

@@ -241,7 +241,7 @@ def test_a_new_group_goes_on_where_the_lane_stands(
     node.decided(consumer, 11)
     lane = node.lane()
     assert (lane.skipped, lane.positions[position_field(consumer.source, 0)]) == (0, 11)
-    assert "bring no requests" not in caplog.text
+    assert "hold no requests" not in caplog.text
 
 
 def test_producers_may_compress_as_they_like(node: Node) -> None:

@@ -355,7 +355,7 @@ class TestLease:
         assert self.lead("one", first, "a") == first
         assert self.lead("one", first, "b") == first
         # Nobody takes over while somebody may decide on the one before.
-        with pytest.raises(NotLeading, match="decide; their leases last"):
+        with pytest.raises(NotLeading, match="decide on it; their leases last"):
             self.lead("two", first, "c")
         with pytest.raises(NotLeading):
             self.lead("two", first)

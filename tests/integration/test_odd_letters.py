@@ -29,22 +29,22 @@ def headers(*leave_out: str, **more: Any) -> list[tuple[str, Any]]:
 
 # Headers, and what is told of them.
 ODD: list[tuple[list[tuple[str, Any]], str]] = [
-    (headers(size=b"many"), "header size is no size: many"),
-    (headers(size=b"-5"), "header size is no size: -5"),
-    (headers(size="٣".encode()), "header size is no size: ٣"),
-    (headers(size=b"9" * 5000), "header size is no size: 9"),
-    (headers(size=None), "header size is no size: (null)"),
+    (headers(size=b"many"), "header size is not a valid size: many"),
+    (headers(size=b"-5"), "header size is not a valid size: -5"),
+    (headers(size="٣".encode()), "header size is not a valid size: ٣"),
+    (headers(size=b"9" * 5000), "header size is not a valid size: 9"),
+    (headers(size=None), "header size is not a valid size: (null)"),
     ([*headers(), ("size", b"1"), ("size", b"1")], "header size is there twice"),
-    (headers(offset=b"seven"), "header offset is no offset: seven"),
-    (headers(offset=b"1e3"), "header offset is no offset: 1e3"),
-    (headers(offset=b"-1"), "header offset is no offset: -1"),
-    (headers(offset=b"%d" % 2**63), "header offset is no offset: 9223372036854775808"),
-    (headers(offset=b""), "header offset is no offset: "),
-    (headers(partition=b"%d" % 2**31), "header partition is no partition: 2147483648"),
-    (headers(partition=b"\xff"), r"header partition is no partition: \xff"),
-    (headers(source=b"\xff\xfe"), r"header source is no id of a topic: \xff\xfe"),
-    (headers(source=b"a:b:c"), "header source is no id of a topic: a:b:c"),
-    (headers(source=b""), "header source is no id of a topic: "),
+    (headers(offset=b"seven"), "header offset is not a valid offset: seven"),
+    (headers(offset=b"1e3"), "header offset is not a valid offset: 1e3"),
+    (headers(offset=b"-1"), "header offset is not a valid offset: -1"),
+    (headers(offset=b"%d" % 2**63), "header offset is not a valid offset: 9223372036854775808"),
+    (headers(offset=b""), "header offset is not a valid offset: "),
+    (headers(partition=b"%d" % 2**31), "header partition is not a valid partition: 2147483648"),
+    (headers(partition=b"\xff"), r"header partition is not a valid partition: \xff"),
+    (headers(source=b"\xff\xfe"), r"header source is not a valid topic id: \xff\xfe"),
+    (headers(source=b"a:b:c"), "header source is not a valid topic id: a:b:c"),
+    (headers(source=b""), "header source is not a valid topic id: "),
     (headers("source"), "header source is missing"),
     (headers("partition", "offset"), "header partition is missing; header offset is missing"),
     (headers("reason"), "header reason is missing"),
@@ -115,13 +115,13 @@ def test_odd_letters_are_listed_shown_and_refused(
         *(f"{place}{n}" for n in range(letters - 1)),
         f"{SOURCE}:0:7",
     ]
-    told = [*(words for _, words in ODD), "the name of a header is no UTF-8", ""]
+    told = [*(words for _, words in ODD), "the name of a header is not UTF-8", ""]
     for letter, words in zip(newest, told, strict=True):
         assert letter["odd"].startswith(words), letter
     assert newest[0]["size"] == len(BODY)
     assert run(server, "list", "--newest", "100")[0] == 0
     shown = capsys.readouterr().out
-    assert "the name of a header is no UTF-8" in shown
+    assert "the name of a header is not UTF-8" in shown
     for number, words in enumerate(told[:-1]):
         origin = f"{place}{number}"
         code, text = run(server, "show", origin)
@@ -144,4 +144,4 @@ def test_origins_on_the_command_line(server: Server, letters: int) -> None:
         assert (code, f"{origin}: not parked" in text or "\udcff" in origin) == (1, True)
     # One that names no message of ours: its beginning is all there is.
     code, text = run(server, "replay", f"{SOURCE}:0:7")
-    assert (code, "does not hold the whole of it any more" in text) == (1, True)
+    assert (code, "no longer holds the whole message" in text) == (1, True)

@@ -121,8 +121,8 @@ def test_headers_and_bodies_of_dead_letters(manage: Manage, kafka_topic: str, de
     newest = json.loads(said["list", "--json"])["requests"]["newest"]
     assert [letter["reason"] for letter in newest] == [ODD, "\x1b]0;x\x07\\xff"]
     assert f"reason: {SHOWN}" in said["show", known]
-    assert f"odd:    header source is no id of a topic: {SHOWN}" in said["show", odd]
-    assert f"{odd}: REFUSED: header source is no id of a topic: {SHOWN}" in said[arguments]
+    assert f"odd:    header source is not a valid topic id: {SHOWN}" in said["show", odd]
+    assert f"{odd}: REFUSED: header source is not a valid topic id: {SHOWN}" in said[arguments]
     assert f"{SHOWN}: not parked" in said[arguments]
 
 

@@ -51,7 +51,7 @@ def test_a_log_worker_takes_them_over_when_it_starts(
     worker.run(drain=True)
     storage.close()
     texts = [RECORD, b"nothing that can be read", letters[2], letters[3]]
-    reasons = ["out of range", "malformed", "no letter", "no letter"]
+    reasons = ["out of range", "malformed", "not a letter", "not a letter"]
     assert kept() == list(zip(KINDS, reasons, texts, strict=True))
     assert DeadRecord.objects.get(kind=Kind.REFUSED).offset == 7
     assert not redis_client.exists(LANE.dead)

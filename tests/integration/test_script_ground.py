@@ -141,7 +141,7 @@ class TestTypesAndNumbers:
         redis_client.hset(key, field, "many")
         before = everything(redis_client)
         for _ in range(2):
-            with pytest.raises(RedisRefuses, match=r"is no number"):
+            with pytest.raises(RedisRefuses, match=r"is not a number"):
                 engine.decide([batch([body(1), b"bad"])])
         assert everything(redis_client) == before
 

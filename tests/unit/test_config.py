@@ -163,7 +163,7 @@ def test_a_file_that_is_named_has_to_be_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as wrong:
         load(Server, {}, environ)
     assert str(wrong.value) == (
-        f"SECKILL_CONFIG: there is no file {missing}; name one that is there, or /dev/null for none"
+        f"SECKILL_CONFIG: there is no file {missing}; name an existing file, or /dev/null for none"
     )
     # An empty variable is no variable: the project's own file counts, which changes nothing.
     empty = {**environ, "SECKILL_CONFIG": ""}
@@ -191,7 +191,7 @@ def test_the_servers_stores_count_where_a_section_names_none(
     assert (found.metrics_port, found.log_format) == (0, "text")
     assert found.redis_url == "redis://:v@127.0.0.1:21002/0"
     text = complaint(layers, section, "server: {pg_dsn: 'postgres://h:port/d'}")
-    assert text.startswith(f"{layers.file}: server.pg_dsn: its port is no number")
+    assert text.startswith(f"{layers.file}: server.pg_dsn: its port is not a number")
 
 
 @pytest.mark.parametrize(

@@ -49,10 +49,10 @@ def test_a_unit_is_told_once_a_minute(told: pytest.LogCaptureFixture) -> None:
     for _ in range(5):
         units.look(part([body(at=NOW_MS), seconds]))
     [line] = [record.getMessage() for record in told.records]
-    assert "times in seconds, where milliseconds are expected: partition 3, offset 101" in line
+    assert "times are in seconds, where milliseconds are expected: partition 3, offset 101" in line
     assert f"request_initiation_time {NOW_MS // 1000}." in line
     units.look(part([micros], 7))
-    assert "times in microseconds" in told.records[-1].getMessage()
+    assert "times are in microseconds" in told.records[-1].getMessage()
     assert told.records[-1].fields == {  # type: ignore[attr-defined]
         "unit": "microseconds", "partition": 3, "offset": 7,
     }  # fmt: skip

@@ -1,5 +1,5 @@
--- Redis does not roll a script back. So before its first write a script asks for all of its rights:
--- one that is missing in the middle would leave half of the writes behind, again at each try.
+-- Redis does not roll a script back. So each script checks all its rights before its first write: a
+-- right missing in the middle would leave half of the writes behind, at every attempt.
 -- Returns nil, or the error reply.
 local function missing_right(command, ...)
   if redis.acl_check_cmd(command, ...) then return nil end
