@@ -117,11 +117,11 @@ def test_what_is_refused_changes_nothing(
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["activity", "set", "1", "--closes-at", "soon"], 2, "'soon' is no time"),
+        (["activity", "set", "1", "--closes-at", "soon"], 2, "'soon' is not a time"),
         (["activity", "set", "1", "--opens-at", "2026-11-11T20:00"], 2, "has no time zone"),
         (["activity", "show", "0" * 19 + "1" + "9" * 30], 2, "is not a number"),
         (["dead_letters", "list", "--newest", "0"], 2, "is not a whole number"),
-        (["pause", "--expected-version", "x"], 2, "'x' is no version"),
+        (["pause", "--expected-version", "x"], 2, "'x' is not a version"),
         (["status", "--redis-url", DEAD_REDIS], 3, "Redis is away"),
         (["status", "--interval", "0"], 2, "seconds from"),
     ],
