@@ -1,4 +1,4 @@
-"""Makes `manage.py bench` known to Django. No models."""
+"""The app of `manage.py bench`. It has no models."""
 
 from django.apps import AppConfig
 

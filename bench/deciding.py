@@ -1,4 +1,4 @@
-"""Deciding from a backlog: winners, losers, a realistic sale, each beside its limits."""
+"""Deciding a backlog: winners, losers, a realistic sale, each compared with its limits."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -10,10 +10,10 @@ from bench import limits
 from bench.figures import Figure
 from bench.rig import CLIENTS, UNLIMITED, Rig
 
-# One unit of each: sold out with the first few requests, and the activity over.
+# One unit of each item: sold out after the first few requests, and then the activity is over.
 NOTHING_LEFT = dict.fromkeys(range(1001, 1006), 1)
-# A crowd after one hot item: its share of the demand, and when (as a share of all requests) it is
-# gone. The five sell out one after the other; share times end sums up to the 2 % that can win.
+# A crowd that wants one hot item. For each item: its share of the demand, and when it is sold out,
+# as a share of all requests. The items sell out one after the other; 2 % of the requests can win.
 DEMAND = {
     1001: (0.90, 0.005),
     1002: (0.06, 0.05),
@@ -30,7 +30,7 @@ CROWD: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class Case:
-    """What is decided, and what was set for it: by client a rate, and a share of polling only."""
+    """What is decided, and its goals by Kafka client: a rate, and a share of `poll only`."""
 
     name: str
     profile: Mapping[str, Any]
@@ -71,12 +71,12 @@ CALLS_A_BASELINE = 15
 
 
 def winners(rig: Rig) -> list[Figure]:
-    """Stock for all, and the baseline beside it."""
+    """Stock for everybody, compared with the baseline."""
     return _case(rig, WINNERS, baseline=True)
 
 
 def user_limit(rig: Rig) -> list[Figure]:
-    """Stock for all, and a limit per user that nobody reaches."""
+    """Stock for everybody, and a limit per user that nobody reaches."""
     return _case(rig, LIMIT, clients=CLIENTS[:1])
 
 

@@ -1,4 +1,4 @@
-"""What a figure is, and what it was taken on. Owns names, medians, and how both are shown."""
+"""Figures, and the machine on which they were measured. Owns medians and how both are shown."""
 
 import os
 import platform
@@ -16,19 +16,19 @@ from rich.table import Table
 
 from devstack.jars import KAFKA_VERSION
 
-# (better when higher, better when lower): the word before a goal.
+# The word before a goal: for figures that are better when higher, and when lower.
 WORDS = {False: "over", True: "under"}
 
 
 class AuditFailed(Exception):
-    """The audit of a run was not clean: it has no figures."""
+    """The audit of a run was not clean, so it has no figures."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure of one scenario; `goal` is the floor (or, with `most`, the ceiling) that was set.
+    """One figure of one scenario. `goal` is the minimum, or with `most` the maximum.
 
-    `busy`: what the processes used meanwhile, in cores, where that tells what the limit is.
+    `busy`: the cores that each process used meanwhile, if that shows the bottleneck.
     """
 
     scenario: str
@@ -47,7 +47,7 @@ class Figure:
 
     @property
     def reached(self) -> bool | None:
-        """Whether the goal is reached; None without one."""
+        """Whether the goal is reached; None without a goal."""
         if self.goal is None:
             return None
         return self.median <= self.goal if self.most else self.median >= self.goal
@@ -71,7 +71,7 @@ class Figure:
 
 
 def machine(client: "redis.Redis", dsn: str) -> dict[str, Any]:
-    """Machine, versions, and what the services promise about their disks."""
+    """Machine, versions, and the services' settings for durability."""
     import confluent_kafka
 
     info: dict[str, Any] = client.info("server")
@@ -101,8 +101,8 @@ def machine(client: "redis.Redis", dsn: str) -> dict[str, Any]:
 
 
 def tables(figures: list[Figure], about: Mapping[str, Any]) -> list[Table]:
-    """Two tables: what it was taken on, and the figures."""
-    where = Table(title="taken on", title_justify="left", show_header=False)
+    """Two tables: the machine, and the figures."""
+    where = Table(title="measured on", title_justify="left", show_header=False)
     for name, value in about.items():
         where.add_row(name, str(value))
     shown = Table(title="figures: median (lowest to highest)", title_justify="left")

@@ -1,4 +1,4 @@
-"""The whole at work: all at once, latency at a given rate, the first request, idle workers."""
+"""The whole system: everything at once, latency at a fixed rate, first request, idle workers."""
 
 import json
 import time
@@ -15,13 +15,13 @@ from seckill.errors import BrokerAway
 from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
 
-# Orders/s that are offered, above the goal: the end of the run has to be waited for too.
+# Orders/s that are sent. More than the goal, because the time includes the end of the run.
 OFFERED, GOAL = 66_000, 60_000
-# Requests/s at which latency is taken.
+# Requests/s at which latency is measured.
 LATENCY_RATE = 20_000
-# Requests/s and seconds that warm everything up.
+# Requests/s and seconds of the warm-up.
 WARM_UP_RATE, WARM_UP_S = 5_000, 2
-# Seconds that workers have to settle, and that a system is left alone before a first request.
+# Seconds for the workers to settle, and seconds of idle time before a first request.
 SETTLE_S, ALONE_S = 3.0, 1.5
 LOOK_S = 0.25
 
@@ -103,7 +103,7 @@ def first_request(rig: Rig) -> list[Figure]:
             while rig.decided() == before:
                 if time.perf_counter() - began > 30:
                     raise DevstackError("the first request is not decided")
-            # The very first one meets a consumer that has never decided anything.
+            # Not the very first one: that consumer has never decided anything before.
             if number:
                 took.append((time.perf_counter() - began) * 1000)
         producer.close()
@@ -115,7 +115,7 @@ def first_request(rig: Rig) -> list[Figure]:
 
 
 def idle(rig: Rig) -> list[Figure]:
-    """What workers with nothing to do take of a core."""
+    """How much of a core idle workers use."""
     figures = []
     for client in CLIENTS:
         _open(rig, f"idle-{client}", client)
@@ -131,7 +131,7 @@ def idle(rig: Rig) -> list[Figure]:
 
 
 def _open(rig: Rig, name: str, client: str = CLIENTS[0]) -> str:
-    """A clean sale on a topic of its own, its workers ready."""
+    """A clean sale on its own topic, with its workers ready."""
     rig.say(name)
     topic = f"bench-{name}-{time.monotonic_ns()}"
     rig.topics.ensure(topic)
@@ -151,12 +151,12 @@ def _has_members(rig: Rig, group_id: str) -> bool:
     try:
         return bool(rig.topics.group_members(group_id))
     except BrokerAway:
-        # A new Kafka has no coordinator for groups yet.
+        # A new Kafka has no group coordinator yet.
         return False
 
 
 def _offer(rig: Rig, topic: str, total: int, rate: float) -> float:
-    """Start the load generator; the time (s since the epoch) at which it sends."""
+    """Start the load generator. Returns the time (s since the epoch) at which it starts to send."""
     ends = sum(rig.topics.end_offsets(topic).values())
     rig.crew.log("run_loadgen").unlink(missing_ok=True)
     rig.crew.start("run_loadgen", *rig.load(topic, EVEN, total, rate, "--json"))
@@ -175,7 +175,7 @@ def _until_decided(rig: Rig, total: int) -> None:
 
 
 def _report(rig: Rig) -> dict[str, Any]:
-    """What the load generator reported at its end."""
+    """The final report of the load generator."""
     rig.await_end("run_loadgen")
     lines = rig.crew.log("run_loadgen").read_text(encoding="utf-8").splitlines()
     report: dict[str, Any] = json.loads(next(line for line in lines if line.startswith("{")))
@@ -183,7 +183,7 @@ def _report(rig: Rig) -> dict[str, Any]:
 
 
 def _late(report: dict[str, Any]) -> str:
-    """The mark of a run whose generator was late."""
+    """A note for a run whose generator was late."""
     if not report["late"]:
         return ""
     return (

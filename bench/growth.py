@@ -1,6 +1,6 @@
-"""Growth: the same work beside more and more of something. The rate must not fall, nor memory rise.
+"""Growth: the same work with more and more data. The rate must not fall, nor memory rise.
 
-Along each axis the first size is the fresh one, and the others are compared with it.
+On each axis the first size is the baseline ("fresh"), and the others are compared with it.
 """
 
 from collections import defaultdict
@@ -17,7 +17,7 @@ from bench.rig import CLIENTS, UNLIMITED, Rig
 from bench.storing import fill
 from seckill.lane.keys import Lane
 
-# Of the fresh rate.
+# As a share of the fresh rate.
 GOAL = 0.9
 # Fields in one HSET.
 CHUNK = 10_000
@@ -44,7 +44,7 @@ def backlog(rig: Rig) -> list[Figure]:
 
 
 def rows(rig: Rig) -> list[Figure]:
-    """The log worker beside more and more rows."""
+    """The log worker with more and more rows in the table."""
 
     def measure(count: int) -> tuple[float, float]:
         waiting = fill(rig)
@@ -55,7 +55,7 @@ def rows(rig: Rig) -> list[Figure]:
                 database.execute("CHECKPOINT")
         rate, _ = rig.store(waiting)
         with psycopg.connect(rig.server.pg_dsn, autocommit=True) as database:
-            # The audit looks for rows of sales that Redis does not have.
+            # The audit would report rows of a sale that Redis does not have.
             database.execute("DELETE FROM seckill_record WHERE activity_id = 9")
         rig.audit()
         return rate, 0.0
@@ -64,7 +64,7 @@ def rows(rig: Rig) -> list[Figure]:
 
 
 def buyers(rig: Rig) -> list[Figure]:
-    """The script with a limit per user beside more and more users who have bought."""
+    """The script with a limit per user, with more and more users who have bought."""
 
     def measure(count: int) -> tuple[float, float]:
         rig.clean(UNLIMITED, user_limit=1_000)
@@ -76,7 +76,7 @@ def buyers(rig: Rig) -> list[Figure]:
         rate, _, _ = limits.script_alone(
             rig.server, rig.bodies(EVEN, rig.size.requests), str(uuid4())
         )
-        # They have bought nothing in this sale, as the audit would see.
+        # Removed, because the audit would see that they have bought nothing.
         for chunk in chunks:
             rig.client.hdel(key, *chunk)
         rig.audit()
@@ -100,7 +100,7 @@ def items(rig: Rig) -> list[Figure]:
 
 
 def items_a_request(rig: Rig) -> list[Figure]:
-    """The script with more and more items in a request: what counts is records a second."""
+    """The script with more and more items per request, measured in records per second."""
 
     def measure(count: int) -> tuple[float, float]:
         numbers = list(range(1001, 1051))
@@ -117,7 +117,7 @@ def items_a_request(rig: Rig) -> list[Figure]:
 
 
 def partitions(rig: Rig) -> list[Figure]:
-    """A consumer on topics of more and more partitions."""
+    """A consumer on topics with more and more partitions."""
 
     def measure(count: int) -> tuple[float, float]:
         topic = rig.backlog("even", EVEN, rig.size.requests, count)
@@ -136,7 +136,7 @@ def _grow(
     sizes: Sequence[int],
     measure: Callable[[int], tuple[float, float]],
 ) -> list[Figure]:
-    """Sizes in turns; each rate as a share of the fresh one of its own turn."""
+    """Measure all sizes in each repeat. Each rate is compared with the fresh one of its repeat."""
     rates: dict[int, list[float]] = defaultdict(list)
     memory: dict[int, list[float]] = defaultdict(list)
     for repeat in range(1, rig.size.repeats + 1):

@@ -1,4 +1,4 @@
-"""Lanes: two Valkeys that decide at the same time, each with a consumer, beside one alone."""
+"""Lanes: two Valkeys with a consumer each that decide at the same time, compared with one."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -15,12 +15,12 @@ from devstack.stack import Stack
 from seckill.config.layers import BASE_DIR
 from seckill.lane.client import connect
 
-# (seconds, requests decided) of each look at a lane.
+# (seconds, requests decided) at each reading of a lane.
 Looks = list[tuple[float, int]]
 
 
 def lanes(rig: Rig) -> list[Figure]:
-    """Winners: each lane decides the whole backlog, as a sale of its own."""
+    """Winners: each lane decides the whole backlog as its own sale."""
     requests = rig.size.requests
     topic = rig.backlog("even", EVEN, requests)
     alone, both = [], []
@@ -50,7 +50,7 @@ def lanes(rig: Rig) -> list[Figure]:
 
 @contextmanager
 def _second_lane(rig: Rig) -> Iterator[Rig]:
-    """The same Kafka and PostgreSQL with a Valkey of its own."""
+    """A lane with its own Valkey, on the same Kafka and PostgreSQL."""
     folder = Path(rig.crew.folder).parent / "second-lane"
     stack = Stack(folder / "services")
     try:
@@ -73,7 +73,7 @@ def _second_lane(rig: Rig) -> Iterator[Rig]:
 
 
 def _together(rigs: Sequence[Rig], topic: str, requests: int) -> float:
-    """Requests/s of all lanes in the time in which all of them were at work."""
+    """Requests/s of all lanes, measured while all of them were deciding."""
     for rig in rigs:
         rig.start_consumer(rig.section(topic, CLIENTS[0]))
     looks: list[Looks] = [[] for _ in rigs]

@@ -1,6 +1,7 @@
-"""What the figures are compared with: the same client polling only, the script alone, a baseline.
+"""What the figures are compared with: a client that only polls, the script alone, a baseline.
 
-Each runs on the same services, in the same run, and gives one rate. Nothing here is the product.
+Each runs on the same services, in the same run, and gives one rate. Nothing here is part of the
+product.
 """
 
 import asyncio
@@ -22,30 +23,30 @@ from seckill.formats.request import decode
 from seckill.lane.keys import Lane
 from seckill.process import garbage
 
-# Partitions over which the script alone gets its batches: as many as a consumer's group of calls.
+# Partitions of the batches for the script alone: as many as a consumer sends in one group of calls.
 PARTITIONS = 4
-# Calls that the baseline has in flight.
+# Calls in flight of the baseline.
 IN_FLIGHT = 32
 BASELINE = (Path(__file__).parent / "one_request.lua").read_text(encoding="utf-8")
 STOCK, RECORDS = "bench:stock", "bench:records"
 
 
 def poll_only(server: Server, total: int) -> float:
-    """Messages/s of a consumer that throws them away, in a process of its own."""
+    """Messages/s of a consumer that discards them, in a separate process."""
     return _in_a_process(_poll_only, server, total)
 
 
 def baseline(server: Server, total: int) -> float:
-    """Requests/s, one a script call with IN_FLIGHT calls in flight, in a process of its own."""
+    """Requests/s with one request per script call and IN_FLIGHT calls in flight, in a process."""
     return _in_a_process(_baseline, server, total)
 
 
 def script_alone(
     server: Server, bodies: Sequence[bytes | None], source: str
 ) -> tuple[float, float, int]:
-    """(requests/s of the script, requests/s of decoding and packing, records it made).
+    """(requests/s of the script, requests/s of decoding and packing, records that it made).
 
-    Certain losers go as counts, as the consumer sends them. Everything is packed before.
+    Certain losers are sent as counts, as the consumer does. Packing is done before the timing.
     """
     engine = Engine(server.redis_url, Lane())
     size = server.batch_size
@@ -86,7 +87,7 @@ def script_alone(
 
 
 def _in_a_process(work: Any, server: Server, total: int) -> float:
-    """Spawned, never forked: a Kafka client has threads."""
+    """Run `work` in a process. It is spawned, not forked, because a Kafka client has threads."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=work, args=(server, total, theirs), daemon=True)
@@ -125,7 +126,7 @@ def _baseline(server: Server, total: int, out: Connection) -> None:
                 pairs = [word for pair in request.items.items() for word in pair]
                 requests.append((request.user_id, request.request_initiation_time, *pairs))
     consumer.close()
-    # Polled and decoded before: the calls alone are timed, which is in the baseline's favour.
+    # Polling and decoding are done: only the calls are timed, which favours the baseline.
     out.send(asyncio.run(_one_a_call(server.redis_url, requests[:total])))
 
 

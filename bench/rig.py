@@ -1,7 +1,7 @@
-"""What every scenario needs: a clean sale, a backlog, a consumer that is watched, the audit.
+"""What every scenario needs: a clean sale, a backlog, measured workers, the audit.
 
-Owns the services of the run and how rates are taken: between the first and the last look that saw
-work being done, so that starting does not count.
+Owns the services of the run and how rates are measured: from the first reading that shows work to
+the first that shows all of it, so that the start of a worker does not count.
 """
 
 import contextlib
@@ -30,9 +30,9 @@ from seckill.control.control import Control
 from seckill.lane.keys import DEFAULT_LIST, Lane
 from seckill.lane.status import read_lane
 
-# Seconds between two looks.
+# Seconds between two readings.
 LOOK_S = 0.02
-# Seconds for one stage.
+# The most seconds for one stage.
 LIMIT_S = 900.0
 SEED = 1
 CLIENTS = ("confluent-kafka", "kafka-python")
@@ -41,7 +41,7 @@ UNLIMITED = dict.fromkeys(range(1001, 1006), 10**9)
 
 @dataclass(frozen=True)
 class Size:
-    """How much is done. `repeats` of what is compared."""
+    """How much is done. `repeats` is for figures that are compared."""
 
     requests: int = 500_000
     baseline: int = 20_000
@@ -83,7 +83,7 @@ FULL = replace(
 
 @dataclass
 class Run:
-    """A consumer on a backlog: what it did and what that took."""
+    """A consumer on a backlog: its rate, memory and CPU use."""
 
     rate: float
     memory_mb: float
@@ -105,7 +105,7 @@ class Rig:
     _backlogs: dict[tuple[str, int, int], str] = field(default_factory=dict)
 
     def clean(self, stock: Mapping[int, int], **fields: Any) -> None:
-        """Empty Redis and PostgreSQL, and put this on sale; `fields` of the activity too."""
+        """Empty Redis and PostgreSQL, put this stock on sale, and set `fields` of the activity."""
         self.crew.stop()
         self.client.flushall()
         self.client.bgrewriteaof()
@@ -123,20 +123,20 @@ class Rig:
             control.configure_fields(1, **fields)
 
     def audit(self) -> None:
-        """Raises AuditFailed."""
+        """Audit the sale. Raises AuditFailed."""
         report = audit(self.client, Lane())
         if not report.clean:
             raise AuditFailed(f"{report.findings[0].invariant}: {report.findings[0].explanation}")
 
     def bodies(self, profile: Mapping[str, Any], requests: int) -> list[bytes | None]:
-        """What the load generator would send, of now."""
+        """What the load generator would send now."""
         buyers = Buyers(parse_profile({"rate": 1, **profile}, "bench"), requests, SEED)
         return buyers.draw([time.time_ns() // 1_000_000] * requests)
 
     def backlog(
         self, name: str, profile: Mapping[str, Any], requests: int, partitions: int = 4
     ) -> str:
-        """A topic with so many requests of this kind, made once a run."""
+        """A topic with so many requests of this kind, created once per run."""
         topic = self._backlogs.get((name, requests, partitions))
         if topic is None:
             topic = f"bench-{name}-{requests}-{partitions}"
@@ -159,14 +159,14 @@ class Rig:
         ]
 
     def section(self, topic: str, client: str) -> Server:
-        """Section `server` for one consumer group on this topic that nobody had before."""
+        """Section `server` for a new consumer group on this topic."""
         group = f"bench-{time.monotonic_ns()}"
         return self.server.model_copy(
             update={"topic": topic, "kafka_client": client, "group_id": group}
         )
 
     def start_consumer(self, section: Server, consumers: int = 1) -> None:
-        """`run_consumer` as people start it."""
+        """Start `run_consumer` as a user would."""
         self.crew.start(
             "run_consumer",
             *("run_consumer", "--topic", section.topic, "--group-id", section.group_id),
@@ -175,7 +175,7 @@ class Rig:
         )
 
     def decide(self, topic: str, client: str, requests: int, consumers: int = 1) -> Run:
-        """Let consumers decide a backlog, on a sale that is clean, and stop them."""
+        """Let consumers decide a backlog on a clean sale, then stop them."""
         source = f"{self.topics.source(topic)}:".encode()
         self.start_consumer(self.section(topic, client), consumers)
         looks: list[tuple[float, int]] = []
@@ -221,7 +221,7 @@ class Rig:
 
     @contextmanager
     def busy(self) -> Iterator["Busy"]:
-        """What the processes of services and workers use inside of the block."""
+        """The CPU use of services and workers during the block."""
         yield Busy(self)
 
     def processes(self) -> dict[str, list[psutil.Process]]:
@@ -238,7 +238,7 @@ class Rig:
         return found
 
     def await_end(self, name: str) -> None:
-        """Until a worker has ended by itself, well. Raises DevstackError."""
+        """Wait until a worker has ended with code 0. Raises DevstackError."""
         began = time.monotonic()
         while name in self.crew.running():
             self.check_time(began, name)
@@ -248,7 +248,7 @@ class Rig:
                 raise DevstackError(f"{ended} ended with {code}; see {self.crew.log(ended)}")
 
     def check_time(self, began: float, name: str) -> None:
-        """Raises DevstackError after LIMIT_S, or when the worker is gone."""
+        """Raises DevstackError after LIMIT_S, or if a worker has failed."""
         if time.monotonic() - began > LIMIT_S:
             raise DevstackError(f"not done after {LIMIT_S:.0f} s: {_end_of(self.crew.log(name))}")
         for ended, code in self.crew.ended().items():
@@ -265,9 +265,9 @@ class Rig:
 
 @dataclass
 class Busy:
-    """Cores in use by name, between `begin` (or the making) and the last `look`.
+    """Cores in use by name, between `begin` (or creation) and the last `look`.
 
-    Counted by process: what one that has ended used up to the last look stays counted.
+    Counted per process: the CPU use of a process that has ended stays counted.
     """
 
     rig: Rig
@@ -300,7 +300,7 @@ class Busy:
 
 
 def rate_of(looks: list[tuple[float, int]]) -> float:
-    """Done a second, from the first look that saw work to the first that saw all of it."""
+    """Work per second, from the first reading that shows work to the first that shows all."""
     total = looks[-1][1]
     began = next((look for look in looks if look[1] > 0), looks[0])
     ended = next(look for look in looks if look[1] == total)

@@ -1,4 +1,4 @@
-"""Storing: from the list to PostgreSQL, beside COPY alone."""
+"""Storing: from the list to PostgreSQL, compared with COPY alone."""
 
 import time
 from collections import defaultdict
@@ -20,7 +20,7 @@ GOAL = 110_000
 
 
 def store(rig: Rig) -> list[Figure]:
-    """A backlog of records, each stored once and counted; then the same rows by COPY alone."""
+    """Store a backlog of records with the log worker; then the same rows with COPY alone."""
     values: dict[str, list[float]] = defaultdict(list)
     busy: Mapping[str, float] = {}
     batch = LogWorker.model_fields["batch_size"].default
@@ -41,16 +41,16 @@ def store(rig: Rig) -> list[Figure]:
 
 
 def fill(rig: Rig) -> int:
-    """Accepted records in the list, on a sale that is clean; how many."""
+    """Put accepted records into the list of a clean sale. Returns how many."""
     rig.clean(UNLIMITED)
     limits.script_alone(rig.server, rig.bodies(EVEN, rig.size.requests), str(uuid4()))
     return int(rig.client.llen(DEFAULT_LIST))
 
 
 def _copy_alone(dsn: str, batch: int) -> float:
-    """Rows/s of COPY of what is stored, in PostgreSQL's own form, into the emptied table.
+    """Rows/s of COPY for the stored rows, in PostgreSQL's binary format, into the emptied table.
 
-    As many rows and transactions as the log worker had; no client work but sending bytes.
+    As many rows and transactions as the log worker had; the client only sends bytes.
     """
     columns = COPY_RECORDS.partition("(")[2].partition(")")[0]
     with closing(psycopg.connect(dsn, autocommit=True)) as database:

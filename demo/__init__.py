@@ -1,3 +1,1 @@
-"""A whole sale on one machine: `make run` and `make demo`. Starts everything, shows it, audits
-it.
-"""
+"""A whole sale on one machine (`make run`, `make demo`): start everything, show it, audit it."""

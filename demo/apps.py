@@ -1,4 +1,4 @@
-"""Makes `manage.py run_sale` known to Django. No models."""
+"""The app of `manage.py run_sale`. It has no models."""
 
 from django.apps import AppConfig
 

@@ -1,7 +1,7 @@
-"""A whole sale on the embedded services: for `make run` and `make demo`.
+"""A whole sale on the embedded services, for `make run` and `make demo`.
 
-Owns the order of things: services, tables, stock, workers, load, drain, result. Each part is the
-ordinary command that anybody can run alone; nothing here decides or stores anything.
+Owns the order of steps: services, tables, stock, workers, load, drain, result. Each part is an
+ordinary command that can also run alone. Nothing here decides or stores anything.
 """
 
 import socket
@@ -27,9 +27,9 @@ from seckill.process.shutdown import Shutdown
 from seckill.report.data import collect
 from seckill.report.page import render
 
-# Seconds between two looks at the running sale.
+# Seconds between two readings of the running sale.
 LOOK_S = 0.25
-# Seconds without any progress after which a sale counts as stuck.
+# A sale without progress for so many seconds is stuck.
 STUCK_S = 60.0
 
 
@@ -49,7 +49,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Moment:
-    """The sale as one look sees it, counted from its beginning."""
+    """The sale at one reading, with counters from its start."""
 
     seconds: float
     sent: int
@@ -63,7 +63,7 @@ class Moment:
 
 @dataclass
 class Result:
-    """What a sale came to. Requests are those of this sale alone."""
+    """The result of a sale. Requests are those of this sale only."""
 
     outcomes: dict[Outcome, int]
     decided: int
@@ -77,7 +77,7 @@ class Result:
 
 @dataclass
 class Sale:
-    """One sale. `prepare`, then `play`; what it started stops with `crew.stop()`."""
+    """One sale: call `prepare`, then `play`. `crew.stop()` stops what it started."""
 
     plan: Plan
     server: Server
@@ -87,7 +87,7 @@ class Sale:
     shutdown: Shutdown
     say: Callable[[str], None]
     show: Callable[[Moment], None]
-    # Of the web process.
+    # The port of the web process.
     port: int
 
     _source: str = ""
@@ -96,7 +96,7 @@ class Sale:
     _history: list[tuple[float, int]] = field(default_factory=list)
 
     def prepare(self) -> None:
-        """Topic, stock, workers; whatever an earlier run left in the topic is decided first."""
+        """Topic, stock, workers. Requests of an earlier run in the topic are decided first."""
         self.topics.ensure(self.server.topic)
         self._source = str(self.topics.source(self.server.topic))
         Control(self.client, "run_sale", Lane()).set_stock(self.plan.activity_id, self.plan.stock)
@@ -112,7 +112,7 @@ class Sale:
         self._await_workers(gone)
         if not self._drain(lambda _: None):
             raise DevstackError(
-                f"the workers do not decide what an earlier run left; see {self.crew.folder}"
+                f"the workers do not decide requests of an earlier run; see {self.crew.folder}"
             )
         act = Control(self.client, "run_sale", Lane()).set_stock(
             self.plan.activity_id, self.plan.stock
@@ -124,7 +124,7 @@ class Sale:
         plan = self.plan
         self._before = read_lane(self.client, Lane())
         self._sent_before = sum(self.topics.end_offsets(self.server.topic).values())
-        # The faster client leaves the machine's two cores to what is watched.
+        # The faster client leaves more of the machine's cores to the sale.
         load = ["run_loadgen", "--profile", plan.profile, "--seed", str(plan.seed), "--quiet"]
         load += ["--kafka-client", "confluent-kafka"]
         if plan.requests:
@@ -167,13 +167,13 @@ class Sale:
         return report
 
     def draw(self, result: Result, file: Path) -> None:
-        """Write the picture of the sale. Raises ServiceAway."""
+        """Write the report of the sale. Raises ServiceAway."""
         report = collect(self.client, self.server, self.plan.activity_id, Lane(), with_audit=False)
         report.audit = result.audit
         file.write_text(render(report), encoding="utf-8")
 
     def keep_alive(self) -> None:
-        """Until a stop is asked for: workers that ended are started again."""
+        """Restart workers that have ended, until a stop is requested."""
         while not self.shutdown.wait(1.0):
             self._restart_ended()
 
@@ -181,13 +181,13 @@ class Sale:
         try:
             return self.topics.group_members(self.server.group_id)
         except ServiceAway:
-            # A new Kafka has no coordinator for groups yet, and so no members.
+            # A new Kafka has no group coordinator yet, so there are no members.
             return frozenset()
 
     def _await_workers(self, gone: frozenset[str]) -> None:
-        """Until the consumers have their partitions and the web process answers.
+        """Wait until the consumers have their partitions and the web process answers.
 
-        Members that were `gone` before are of a killed run: their sessions have to expire first.
+        The members in `gone` are from a killed run: their sessions must expire first.
         """
         deadline = time.monotonic() + STUCK_S
         while not self.shutdown.wait(LOOK_S):
@@ -197,12 +197,12 @@ class Sale:
             if settled and _listens(self.port):
                 return
             if time.monotonic() > deadline:
-                raise DevstackError(f"the workers do not come up; see {self.crew.folder}")
+                raise DevstackError(f"the workers do not start; see {self.crew.folder}")
 
     def _drain(
         self, show: Callable[[Moment], None], *, began: float | None = None, load: bool = False
     ) -> bool:
-        """Watch until all is sent, decided and stored. False when nothing moves any more."""
+        """Watch until everything is sent, decided and stored. False if there is no progress."""
         started = began or time.monotonic()
         moved_at, last = time.monotonic(), (-1, -1, -1)
         while not self.shutdown.wait(LOOK_S):
@@ -249,7 +249,7 @@ class Sale:
         )
 
     def _busy_seconds(self) -> float:
-        """From the last look before the first decision to the first look after the last one."""
+        """From the last reading before the first decision to the first one after the last."""
         final = self._history[-1][1] if self._history else 0
         begin = max((s for s, n in self._history if n == 0), default=0.0)
         end = min((s for s, n in self._history if n == final), default=0.0)
@@ -271,5 +271,5 @@ def _listens(port: int) -> bool:
 
 
 def logs_folder(folder: Path) -> Path:
-    """Where the workers' output goes."""
+    """The folder of the workers' output."""
     return folder / "logs"

@@ -1,4 +1,4 @@
-"""How a sale looks in a terminal: the live line, the result, the addresses. Owns no figures."""
+"""Shows a sale in a terminal: the live line, the result, the addresses. Computes no figures."""
 
 from dataclasses import dataclass
 from types import TracebackType
@@ -13,7 +13,7 @@ from rich.text import Text
 from demo.sale import Moment, Plan, Result
 from seckill.audit.checks import INVARIANTS
 
-# Seconds between two plain lines where there is no terminal.
+# Seconds between two plain lines if there is no terminal.
 LINE_S = 2.0
 BAR = 24
 
@@ -25,7 +25,7 @@ class View(Protocol):
         """Show this."""
 
     def __enter__(self) -> "View":
-        """Begin."""
+        """Start the display."""
 
     def __exit__(
         self,
@@ -33,7 +33,7 @@ class View(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
 
 
 class Lines:
@@ -43,7 +43,7 @@ class Lines:
         self._console, self._units, self._next = console, units, 0.0
 
     def show(self, moment: Moment) -> None:
-        """Show this, if it is time."""
+        """Show this if it is time for a line."""
         if moment.seconds >= self._next:
             self._console.print(_line(moment, self._units))
             self._next = moment.seconds + LINE_S
@@ -57,7 +57,7 @@ class Lines:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Nothing was begun."""
+        """Nothing to end."""
 
 
 class LiveLine(Lines):
@@ -126,19 +126,19 @@ def print_result(result: Result, console: Console) -> None:
     table.add_row(f"audit, {result.audit.checks} checks", verdict)
     console.print(table)
     console.print(
-        "Latency is from the intended moment of a request to its decision; it includes waiting.",
+        "Latency is from the intended time of a request to its decision, including the wait.",
         style="dim",
     )
     for finding in result.audit.findings[:5]:
         what = escape(f"{finding.culprit}: {finding.explanation}")
         console.print(f"[red]{finding.invariant}[/red]: {what}")
     if result.stuck:
-        console.print("[red]The sale did not come to its end: a worker is stuck.[/red]")
+        console.print("[red]The sale did not finish: a worker is stuck.[/red]")
 
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where everything answers, and the login made for this run."""
+    """The addresses of the web pages, and the login made for this run."""
 
     port: int
     user: str
@@ -146,7 +146,7 @@ class Addresses:
     api_key: str
 
     def print(self, console: Console) -> None:
-        """For people."""
+        """Print them."""
         base = f"http://127.0.0.1:{self.port}"
         for name, text in (
             ("admin", f"{base}/admin/  user {self.user}, password {self.password}"),

@@ -1,5 +1,5 @@
 """Embedded services: a real Kafka, Valkey and PostgreSQL from Python wheels, for one checkout.
 
-Owns how they are installed, configured, started, watched and stopped. Knows nothing of the sale,
-and imports nothing of ours: only its management command and its app configuration know Django.
+Owns how they are installed, configured, started, watched and stopped. Knows nothing of the sale.
+Only its management command and its app configuration know Django.
 """

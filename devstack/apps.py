@@ -1,4 +1,4 @@
-"""Makes `manage.py devstack` known to Django. No models."""
+"""The app of `manage.py devstack`. It has no models."""
 
 from django.apps import AppConfig
 

@@ -1,7 +1,8 @@
-"""`python devstack/bootstrap.py`: the virtual environment of this checkout, made once.
+"""`python devstack/bootstrap.py`: makes the virtual environment of this checkout, once.
 
-Runs before anything is installed, with whatever Python the user has: standard library only, and
-nothing that an old Python cannot parse. Says what cannot work before it starts.
+It runs before anything is installed, with whatever Python the user has. So it uses only the
+standard library, and nothing that an old Python cannot parse. It reports what cannot work before it
+starts.
 """
 
 import hashlib
@@ -18,7 +19,7 @@ VENV = os.path.join(HERE, ".venv")
 LOCK = os.path.join(HERE, "requirements.lock")
 STAMP = os.path.join(VENV, "installed")
 OLDEST = (3, 11)
-# The environment is 0.5 GB, the services' first start as much again.
+# The environment takes 0.5 GB; the first start of the services takes as much again.
 NEEDED_GB = 2
 
 
@@ -28,7 +29,7 @@ def fail(message: str) -> NoReturn:
 
 
 def check() -> None:
-    """What cannot work is said here."""
+    """Exit with a message if the setup cannot work here."""
     if sys.version_info < OLDEST:
         fail(
             "Python %d.%d or later is needed, this is %s.\n"
@@ -49,13 +50,13 @@ def check() -> None:
 
 
 def wanted() -> str:
-    """What the environment must have been made from."""
+    """The stamp of an up-to-date environment: the Python version and a hash of the lock file."""
     with open(LOCK, "rb") as lock:
         return "%s %s" % (sys.version_info[:2], hashlib.sha256(lock.read()).hexdigest())
 
 
 def installed() -> bool:
-    """Whether the environment is as it should be."""
+    """Whether the environment is up to date."""
     try:
         with open(STAMP) as stamp:
             return stamp.read() == wanted()
@@ -72,7 +73,7 @@ def run(*command: str) -> None:
 
 
 def main() -> None:
-    """Make the environment, unless it is there."""
+    """Make the environment, unless it is up to date."""
     if installed():
         return
     check()

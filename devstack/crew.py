@@ -1,8 +1,8 @@
-"""The project's own workers as processes of one parent: for `run_sale`.
+"""The project's own workers as child processes, for `run_sale`.
 
-Each is `manage.py` with its arguments, in a session of its own, so that Ctrl-C reaches the parent
-alone and the parent decides the order. A pipe on its standard input tells it when the parent is
-gone, however that ended. Knows nothing of what the workers do.
+Each is `manage.py` with its arguments, in its own session: Ctrl-C reaches only the parent, which
+decides the order of the stop. When the parent is gone, however it ended, the pipe on a worker's
+standard input closes, and the worker stops. Knows nothing of what the workers do.
 """
 
 import contextlib
@@ -12,12 +12,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-# Seconds for a worker's own clean stop.
+# Seconds that a worker has for a clean stop.
 STOP_S = 25.0
 
 
 class Crew:
-    """Workers by name, started in order and stopped in the opposite one."""
+    """Workers by name, started in order and stopped in reverse order."""
 
     def __init__(self, project: Path, logs: Path, environment: dict[str, str]) -> None:
         self._project = project
@@ -46,7 +46,7 @@ class Crew:
         return self.folder / f"{name}.log"
 
     def ended(self) -> dict[str, int]:
-        """{name: exit code} of workers that ended by themselves; a repeat does not name them."""
+        """{name: exit code} of workers that have ended on their own since the last call."""
         ended = {}
         for name, worker in list(self._workers.items()):
             code = worker.poll()
@@ -68,7 +68,7 @@ class Crew:
         self.start(name, *self._arguments[name])
 
     def stop(self) -> None:
-        """Stop all, the last one first, each before the next."""
+        """Stop all workers one after the other, the last one first."""
         for name, worker in reversed(list(self._workers.items())):
             if worker.poll() is None:
                 worker.send_signal(signal.SIGTERM)

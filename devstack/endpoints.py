@@ -1,7 +1,6 @@
-"""Where the embedded services answer: addresses with passwords, read from the state file.
+"""The addresses of the embedded services, with passwords, read from the state file.
 
-Cheap on purpose: the configuration reads it at every start of every command. Must not import
-anything heavier than json, and must never start, stop or ask a service.
+It imports nothing heavier than json, and never starts, stops or asks a service.
 """
 
 import json
@@ -18,7 +17,7 @@ PG_NAME = "seckill"
 
 
 class DevstackError(Exception):
-    """Something that a person has to know or mend; the message is complete without a traceback."""
+    """Something that a person must know or fix; the message needs no traceback."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +52,9 @@ def endpoints_from(ports: Mapping[str, int], passwords: Mapping[str, str]) -> En
 
 
 def read_endpoints(folder: Path) -> Endpoints | None:
-    """The addresses that `folder`'s services had last, or None where there are none to be had.
+    """The last addresses of `folder`'s services; None if there are none.
 
-    None also where the file is another user's or was spoilt: the configuration goes on with its
-    next layer, and `devstack status` is the one that names the reason.
+    None also if the file belongs to another user or is damaged. `devstack status` gives the reason.
     """
     try:
         document: Any = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))

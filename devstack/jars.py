@@ -1,7 +1,7 @@
-"""Kafka's jars: exactly those of the lock file, each with its sha256, kept in the user's cache.
+"""Kafka's jars: exactly the ones in the lock file, checked by sha256, kept in the user's cache.
 
-Owns `kafka.lock.toml`. `python -m devstack.jars` resolves the coordinates anew and writes it: the
-only moment at which anything is chosen. jgo does the resolving and the downloading.
+Owns `kafka.lock.toml`. Versions are only chosen when `python -m devstack.jars` resolves the
+coordinates again and writes that file. jgo resolves and downloads.
 """
 
 import contextlib
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from jgo.maven import Artifact, MavenContext
 
 KAFKA_VERSION = "4.3.1"
-# kafka-clients is named too: without it an old one is taken and the broker dies. slf4j-simple is
-# the log binding that needs no configuration file; its version is that of Kafka's slf4j-api.
+# kafka-clients is listed because otherwise an old version is chosen and the broker dies.
+# slf4j-simple is the log binding that needs no configuration file; its version must match Kafka's
+# slf4j-api.
 COORDINATES = (
     f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}",
     f"org.apache.kafka:kafka-clients:{KAFKA_VERSION}",
@@ -32,7 +33,7 @@ COORDINATES = (
 )
 LOCK_FILE = Path(__file__).with_name("kafka.lock.toml")
 DOWNLOADS_AT_ONCE = 6
-# Seconds without a byte after which a download is tried again, and how often.
+# A download without data for so many seconds is tried again, so many times in total.
 STALL_S = 20
 TRIES = 3
 
@@ -40,9 +41,9 @@ TRIES = 3
 def kafka_jars(
     fallback: Path, say: Callable[[str], None], cancelled: threading.Event
 ) -> list[Path]:
-    """All jars of the class path, verified; what is missing is downloaded once.
+    """All jars of the class path, verified. Missing ones are downloaded once.
 
-    They lie in the user's cache, or below `fallback` where the user has none. Raises DevstackError.
+    They are in the user's cache, or below `fallback` if the user has none. Raises DevstackError.
     """
     try:
         from jgo.env import LockFile
@@ -62,7 +63,7 @@ def kafka_jars(
             try:
                 _fetch(lock, cache, cancelled)
             except (RuntimeError, OSError) as wrong:  # requests' errors are OSErrors
-                # Of requests' errors the inmost says what happened.
+                # The innermost of requests' errors says what happened.
                 reason = getattr(wrong.args[0], "reason", wrong) if wrong.args else wrong
                 raise DevstackError(
                     f"Kafka's jars could not be fetched: {reason}\n"
@@ -89,7 +90,7 @@ def write_lock() -> None:
         inputs, others = context.resolver.resolve(named)
         needed = inputs + [each for each in others if each.scope in ("compile", "runtime")]
         lock = LockFile.from_resolved_dependencies(needed, environment_name="kafka")
-        # What the file says depends on the versions alone, not on the day.
+        # Sorted, so that the file depends only on the versions.
         lock.dependencies.sort(key=lambda each: (each.groupId, each.artifactId))
         lock.save(LOCK_FILE)
 
@@ -128,14 +129,14 @@ def _verified(lock: "LockFile", cache: Path) -> list[Path]:
 
 def _fetch(lock: "LockFile", cache: Path, cancelled: threading.Event) -> None:
     good = set(_verified(lock, cache))
-    # jgo tells about HTTP on its own logger; a person hears of it from the error, if any.
+    # jgo logs HTTP details. The user learns about problems from the error, if there is one.
     logging.getLogger("jgo").setLevel(logging.ERROR)
 
     def fetch(artifact: "Artifact") -> None:
         for attempt in range(1, TRIES + 1):
             if cancelled.is_set():
                 raise DevstackError("kafka: the start was called off while fetching its jars.")
-            # Cut off or wrong: jgo takes a file for done as soon as it is there.
+            # The file is incomplete or wrong, but jgo would accept any file that exists.
             if artifact.cached_path is not None:
                 artifact.cached_path.unlink(missing_ok=True)
             try:
@@ -152,10 +153,10 @@ def _fetch(lock: "LockFile", cache: Path, cancelled: threading.Event) -> None:
 
 
 def _cache_folder(fallback: Path) -> Path:
-    """The user's cache, shared by all copies of the project; `fallback` where there is none."""
+    """The user's cache, shared by all copies of the project; `fallback` if there is none."""
     with contextlib.suppress(OSError, RuntimeError):
         home = Path.home()
-        # As root by sudo, the home may still be the caller's: leave nothing of root's there.
+        # With sudo the home may still be the caller's: leave no files of root there.
         if home.stat().st_uid == os.geteuid() and os.access(home, os.W_OK):
             base = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
             cache = base / "seckill-devstack" / "maven"

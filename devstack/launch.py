@@ -1,7 +1,7 @@
-"""`python -m devstack.launch JOB`: starts one server in a session of its own and goes away.
+"""`python -m devstack.launch JOB`: starts one server in its own session and exits.
 
-Owns nothing but that moment. Afterwards the server belongs to init, whoever asked for it.
-The job is the JSON that `devstack.spawn.start_detached` writes.
+Afterwards the server is a child of init. The job is the JSON that `devstack.spawn.start_detached`
+writes.
 """
 
 import json
@@ -17,7 +17,7 @@ from devstack.spawn import Record
 def main() -> None:
     """Start the job's program and write its process file; exit 1 with one line if that fails."""
     job = json.loads(sys.argv[1])
-    # Data, logs and sockets of the servers are nobody else's business.
+    # No other user may read data, logs and sockets of the servers.
     os.umask(0o077)
     try:
         with Path(job["log"]).open("ab", buffering=0) as log:
@@ -35,14 +35,14 @@ def main() -> None:
         sys.exit(str(wrong))
     process = process_of(server.pid)
     if process is None:
-        # Over already: an empty birth is nobody's, so the record reads as a dead process.
+        # It has already ended. No process has an empty birth, so the record reads as dead.
         process = Process(server.pid, "")
     owner = job["owner"]
     Record(process, job["port"], None if owner is None else Process(**owner)).write(
         Path(job["record"])
     )
     sys.stdout.flush()
-    # No waiting for the child, and no complaint that it still runs.
+    # Exit without waiting for the child, and without a warning that it still runs.
     os._exit(0)
 
 

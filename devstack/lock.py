@@ -1,4 +1,4 @@
-"""One devstack command at a time works on a folder."""
+"""A lock, so that only one devstack command at a time works on a folder."""
 
 import contextlib
 import fcntl
@@ -30,7 +30,7 @@ def folder_lock(folder: Path, say: Callable[[str], None]) -> Iterator[int]:
             raise DevstackError(f"{path} cannot be opened: {wrong.strerror}.") from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Whoever had it may have removed the folder, and another made it anew.
+            # The last holder may have removed the folder, and another command created it again.
             if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
                 break
         except BlockingIOError:

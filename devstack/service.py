@@ -1,7 +1,7 @@
-"""What the three services have in common: start, wait for a real answer, stop, status.
+"""What the three services share: start, wait for a real answer, stop, status.
 
-Owns the process file and the log of one service. What a server needs, says and answers is its own
-module's business; which services run, and for whom, is the stack's.
+Owns the process file and the log of one service. Each server's own module knows what it needs and
+how it answers; the stack knows which services run, and for whom.
 """
 
 import signal
@@ -20,19 +20,19 @@ from devstack.state import State, port_is_free
 
 Say = Callable[[str], None]
 
-# Seconds between two questions to a server that is starting.
+# Seconds between two requests to a server that is starting.
 ASK_S = 0.05
-# A server that runs and does not answer may still be starting: how long to wait before a restart.
+# A running server that does not answer may still be starting. Seconds to wait before a restart.
 PATIENCE_S = 15.0
-# A log beyond this is put aside at the next start.
+# A larger log is renamed at the next start.
 LOG_LIMIT_BYTES = 5_000_000
 LOG_TAIL_LINES = 12
-# (signal, seconds) for processes that nobody has a record of.
+# (signal, seconds) for processes without a record.
 LEFTOVER_PLAN = ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
 
 
 class NoAnswer(Exception):
-    """The server did not answer a request, or not with what a ready server says."""
+    """The server did not answer a request, or not as a ready server does."""
 
 
 @dataclass(frozen=True)
@@ -64,29 +64,29 @@ class Service(ABC):
 
     @abstractmethod
     def prepare(self, say: Say, lock: int, cancelled: threading.Event) -> Command:
-        """Install, format and configure what is missing, for the port in `state`. DevstackError."""
+        """Install, format and configure for the port in `state`. Raises DevstackError."""
 
     @abstractmethod
     def ask(self) -> str:
         """One real request; returns the version to show. Raises NoAnswer."""
 
     def choose_ports(self, fixed: int | None) -> None:
-        """Settle the ports of the start that follows."""
+        """Choose the ports for the next start."""
         self.state.settle_port(self.name, fixed=fixed)
 
     def finish_start(self) -> None:  # noqa: B027 - most have nothing to do
-        """What has to be done once the server answers. Raises DevstackError."""
+        """What must be done once the server answers. Raises DevstackError."""
 
     @property
     @abstractmethod
     def workplace(self) -> Path:
-        """The working directory of the running server, which tells it from all others."""
+        """The working directory of the running server, by which it is identified."""
 
     def sweep(self) -> None:
-        """End what works here without a record, for a new server would be refused or do harm.
+        """End processes that work here without a record: a new server could fail or do harm.
 
-        Children of a killed server; a server whose folder was removed while it ran. The children
-        lead sessions of their own, so that no process group reaches them.
+        These are children of a killed server, or a server whose folder was deleted while it ran.
+        The children have their own sessions, so killing a process group does not reach them.
         """
         if self.record() is None:
             for left in processes_working_in(self.workplace, self.program):
@@ -94,17 +94,17 @@ class Service(ABC):
 
     @property
     def port(self) -> int | None:
-        """The port it answers on, None before it ever ran."""
+        """Its port; None before the first start."""
         return self.state.ports.get(self.name)
 
     def record(self) -> Record | None:
         """The record of the running process, None if there is none. Raises DevstackError."""
-        # A copied folder's process file tells of the original's process.
+        # The process file in a copied folder belongs to the original's process.
         found = None if self.state.copied else Record.read(self.record_file)
         return found if found is not None and found.process.alive() else None
 
     def status(self) -> ServiceStatus:
-        """How it is, by a real request."""
+        """Its status, by a real request."""
         record = self.record()
         if record is None:
             detail = f"see {self.log}" if self.record_file.exists() else ""
@@ -151,7 +151,7 @@ class Service(ABC):
         self.record_file.unlink(missing_ok=True)
 
     def own(self, record: Record, owner: Process | None) -> None:
-        """Say for whom the running process runs from now on."""
+        """Set the owner for whom the process runs from now on."""
         if record.owner != owner:
             replace(record, owner=owner).write(self.record_file)
 
@@ -190,7 +190,7 @@ class Service(ABC):
                     else f"no answer in {wait_s:.0f} s ({self._refusal})"
                 )
             elif attempt == 1 and fixed_port is None and not port_is_free(self.port):
-                # Somebody took the port between the choice and the start: choose again.
+                # Another program took the port since it was chosen: choose again.
                 continue
             else:
                 why = "it ended while starting"

@@ -1,6 +1,7 @@
-"""Starting programs: servers that outlive this process, and short steps on the way.
+"""Starts programs: servers that outlive this process, and short steps before them.
 
-Owns the process file that says who runs, where, and for whom. Must not know what a program is for.
+Owns the process file: which process runs, on which port, for whom. Knows nothing of what a program
+does.
 """
 
 import json
@@ -22,7 +23,7 @@ STEP_LIMIT_S = 180
 
 @dataclass(frozen=True)
 class Account:
-    """A user to run as, when this one must not."""
+    """Another user to run a program as."""
 
     name: str
     uid: int
@@ -31,7 +32,7 @@ class Account:
 
 @dataclass(frozen=True)
 class Command:
-    """How a program is run: no secret belongs here, everybody can read a command line."""
+    """How a program is run. No secrets here: everybody can read a command line."""
 
     argv: Sequence[str]
     cwd: Path
@@ -47,9 +48,9 @@ class Command:
 
 @dataclass(frozen=True)
 class Record:
-    """What the process file of a service says: who runs, where, and for whom.
+    """The content of a service's process file: process, port, owner.
 
-    `owner` is the process whose end ends this one too; None: it runs until somebody stops it.
+    When the `owner` process ends, this one ends too. None: it runs until somebody stops it.
     """
 
     process: Process
@@ -82,7 +83,7 @@ class Record:
 
 
 def clean_environment(home: Path) -> dict[str, str]:
-    """An environment that is the same everywhere: no PG*, JAVA_* or locale of the caller's."""
+    """An environment that is the same everywhere, without the caller's PG*, JAVA_* or locale."""
     return {
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": str(home),
@@ -93,7 +94,7 @@ def clean_environment(home: Path) -> dict[str, str]:
 
 
 def environment_with_devstack() -> dict[str, str]:
-    """This process's environment, in which `python -m devstack...` is found from anywhere."""
+    """This process's environment, plus what `python -m devstack...` needs to work anywhere."""
     project = str(Path(__file__).resolve().parent.parent)
     others = os.environ.get("PYTHONPATH")
     path = os.pathsep.join([project, others] if others else [project])
@@ -103,11 +104,11 @@ def environment_with_devstack() -> dict[str, str]:
 def start_detached(
     command: Command, log: Path, record: Path, *, port: int | None, owner: Process | None, lock: int
 ) -> Process:
-    """Start a program that outlives this process; its process file is written when this returns.
+    """Start a program that outlives this process. Its process file exists when this returns.
 
-    A helper starts it and goes away, so that it is nobody's child here: no zombie, whoever ends
-    first. The helper holds the folder's lock (`lock`) too: were this process killed right now, no
-    other could look at the folder before the process file is there.
+    A helper starts the program and exits, so the program is not our child and never a zombie. The
+    helper also holds the folder's lock (`lock`). If this process is killed now, no other command
+    can use the folder before the process file exists.
     """
     job = {
         "argv": list(command.argv),

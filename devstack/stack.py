@@ -1,10 +1,10 @@
 """The three services of one folder as a whole: up, down, status, and each one alone.
 
-Owns the folder's lock, the order of things, and for whom the services run. What a single server
+Owns the folder's lock, the order of steps, and for whom the services run. What a single server
 needs is in its own module.
 
-For whom: `up(owner_pid=...)` starts services that end with that process, however it ends. Services
-that were running already keep running. A plain `up` takes over whatever runs: it stays.
+`up(owner_pid=...)` starts services that end with that process, however it ends. Services that were
+already running keep running. A plain `up` makes everything that runs stay.
 """
 
 import shutil
@@ -34,11 +34,11 @@ T = TypeVar("T")
 
 
 def silent(_: str) -> None:
-    """For callers who want to hear nothing."""
+    """For callers that want no output."""
 
 
 class Stack:
-    """Kafka, Valkey and PostgreSQL of one folder. Everything raises DevstackError for a person."""
+    """Kafka, Valkey and PostgreSQL of one folder. All methods raise DevstackError."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
@@ -51,9 +51,9 @@ class Stack:
         owner_pid: int | None = None,
         ports: dict[str, int] | None = None,
     ) -> Endpoints:
-        """Make all three answer, and return their addresses; what answers already is left alone.
+        """Start what does not answer, and return the addresses of all three.
 
-        wait_s: seconds for each server from its start to its first answer (downloads do not count).
+        wait_s: seconds for each server from its start to its first answer, without downloads.
         owner_pid: what this call starts ends with that process; None: it runs until `down`.
         ports: ports to use instead of free ones, by service name.
         """
@@ -70,7 +70,7 @@ class Stack:
             if any(service.record() is None for service in services):
                 preflight.check_disk(self.folder)
             for service in services:
-                # Said before anything starts: the others may take half a minute.
+                # Checked before anything starts, because a start may take half a minute.
                 if service.name in (ports or {}) and service.record() is None:
                     state.settle_port(service.name, fixed=(ports or {})[service.name])
             if owner is not None:
@@ -78,7 +78,7 @@ class Stack:
             self._ensure(services, _in_turn(say), lock, wait_s, owner, ports or {})
             for service in services:
                 record = service.record()
-                # Without an owner the services are to stay; an owner that is gone owns nothing.
+                # Without an owner the services stay. An owner that is gone owns nothing.
                 if record and record.owner and (owner is None or not record.owner.alive()):
                     service.own(record, owner)
             endpoints = state.endpoints()
@@ -125,7 +125,7 @@ class Stack:
         say(f"removed {self.folder}")
 
     def status(self) -> list[ServiceStatus]:
-        """Each service as it is now, by a real request."""
+        """The status of each service, by a real request."""
         services = self._services()
         if not services:
             return [ServiceStatus(name, "down", None, None, "never started") for name in NAMES]
@@ -136,7 +136,7 @@ class Stack:
         return read_endpoints(self.folder)
 
     def start(self, name: str, say: Say = silent, *, wait_s: float = 90) -> None:
-        """Make one service answer; it runs for whom it ran before."""
+        """Start one service if it does not answer, with the owner that it had before."""
         with folder_lock(self.folder, say) as lock:
             service = self._service(name)
             before = None if service.state.copied else Record.read(service.record_file)
@@ -152,7 +152,7 @@ class Stack:
                 service.stop(record)
 
     def kill(self, name: str, sig: int = signal.SIGKILL) -> None:
-        """Send a signal to one server's process, and wait for nothing but SIGKILL's effect."""
+        """Send a signal to one server's process; after SIGKILL wait until it is gone."""
         record = self._service(name).record()
         if record is None:
             raise DevstackError(f"{name} is not running.")
@@ -190,7 +190,7 @@ class Stack:
         owner: Process | None,
         ports: dict[str, int],
     ) -> None:
-        """All at once. When called off, or failed with an owner, nothing that was begun stays."""
+        """Start all at once. On cancel, or on failure with an owner, stop what was started."""
         cancelled = threading.Event()
         begun: list[Service] = []
 
@@ -216,7 +216,7 @@ class Stack:
             raise
 
     def _forget_processes(self, state: State) -> None:
-        """Process files that came with a copy of the folder tell of the original's processes."""
+        """Remove process files that were copied with the folder: they belong to the original."""
         for file in (*self.folder.glob("*/process.json"), *self.folder.glob("watch-*.json")):
             file.unlink()
         state.save()
@@ -231,7 +231,7 @@ def _living(pid: int) -> Process:
 
 
 def _in_turn(say: Say) -> Say:
-    """The same voice for several threads."""
+    """`say` for several threads, one line at a time."""
     guard = threading.Lock()
 
     def spoken(text: str) -> None:
@@ -244,7 +244,7 @@ def _in_turn(say: Say) -> Say:
 def _all_of(
     work: Callable[[T], None], things: list[T], cancelled: threading.Event | None = None
 ) -> None:
-    """Do the work for all at once; raise what went wrong, all of it in one DevstackError."""
+    """Do the work for all at once; raise all failures in one DevstackError."""
     if not things:
         return
     with ThreadPoolExecutor(len(things)) as pool:
@@ -252,7 +252,7 @@ def _all_of(
             futures = [pool.submit(work, thing) for thing in things]
             failures = [wrong for future in futures if (wrong := future.exception())]
         except BaseException:
-            # Ctrl-C: the threads must not go on waiting.
+            # After Ctrl-C the threads must not keep waiting.
             if cancelled is not None:
                 cancelled.set()
             raise

@@ -1,7 +1,7 @@
-"""What one folder's services keep between starts: ports, passwords, PostgreSQL's room.
+"""What the services of a folder keep between starts: ports, passwords, PostgreSQL's room.
 
-Owns the state file and the choice of ports. Must not know how a service is started.
-Ports are chosen once and used again, so that clients find a restarted server where it was.
+Owns the state file and the choice of ports. Knows nothing of how a service is started. Ports are
+chosen once and reused, so that clients find a restarted server at the same address.
 """
 
 import json
@@ -16,9 +16,9 @@ from pathlib import Path
 from devstack.endpoints import HOST, STATE_FILE, DevstackError, Endpoints, endpoints_from
 from seckill.config import embedded
 
-# Below the range from which Linux and macOS take the ports of outgoing connections. Inside it, a
-# client that retries while its server is down may be given that very port, connect to itself, and
-# keep the server from coming back.
+# Below the range that Linux and macOS use for outgoing connections. Inside that range, a client
+# that retries while its server is down could get the server's port, connect to itself, and keep the
+# server from coming back.
 PORT_RANGE = (20_000, 32_000)
 PASSWORDS = ("valkey", "postgres")
 PASSWORD_BYTES = 16
@@ -26,7 +26,7 @@ PASSWORD_BYTES = 16
 
 @dataclass
 class State:
-    """The state file's content. Changes are written at once, readable by the owner alone."""
+    """The content of the state file. Changes are written at once; only the owner can read it."""
 
     folder: Path
     ports: dict[str, int] = field(default_factory=dict)
@@ -37,14 +37,14 @@ class State:
 
     @classmethod
     def load(cls, folder: Path) -> "State | None":
-        """The folder's state, None where the services never ran. Raises DevstackError."""
+        """The folder's state; None if the services never ran. Raises DevstackError."""
         path = folder / STATE_FILE
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
             state = cls(
                 folder, dict(document["ports"]), dict(document["passwords"]), document["room"]
             )
-            # A copied folder brings the original's ports, process ids and room along: not its own.
+            # A copied folder has ports, process ids and room of the original.
             state.copied = document["identity"] != identity(folder)
         except FileNotFoundError:
             return None
@@ -64,10 +64,10 @@ class State:
 
     @classmethod
     def load_or_make(cls, folder: Path) -> "State":
-        """The folder's state, a new one with fresh passwords where there is none."""
+        """The folder's state, or a new one with new passwords if there is none."""
         state = cls.load(folder) or cls(folder)
         for name in PASSWORDS:
-            # Hexadecimal: the same text in a URL, in a configuration file and in SQL.
+            # Hexadecimal, so that URLs, configuration files and SQL need no escaping.
             state.passwords.setdefault(name, secrets.token_hex(PASSWORD_BYTES))
         return state
 
@@ -79,9 +79,9 @@ class State:
             return None
 
     def settle_port(self, name: str, *, fixed: int | None = None) -> int:
-        """The port of `name` for a start that follows at once: the remembered one if it is free.
+        """Choose the port of `name` for a start that follows at once: the last one if it is free.
 
-        Raises DevstackError when `fixed` is taken, or nothing is free.
+        Raises DevstackError if `fixed` is taken, or no port is free.
         """
         with self._guard:
             if fixed is not None:
@@ -112,7 +112,7 @@ class State:
         write_private(self.folder / STATE_FILE, json.dumps(document, indent=1))
         endpoints = self.endpoints()
         if endpoints is not None:
-            # The configuration reads it, and knows nothing else of this folder.
+            # The only file of this folder that the configuration reads.
             write_private(self.folder / embedded.FILE, json.dumps(asdict(endpoints), indent=1))
 
 
@@ -123,7 +123,7 @@ def keep_site_key(folder: Path) -> None:
 
 
 def identity(folder: Path) -> str:
-    """Tells a folder from its copies, and knows it again after it was moved."""
+    """Differs between a folder and its copies, and stays the same when it is moved."""
     stat = folder.stat()
     return f"{stat.st_dev}:{stat.st_ino}"
 
@@ -141,7 +141,7 @@ def port_is_free(port: int | None) -> bool:
     if port is None:
         return False
     with socket.socket() as probe:
-        # As servers do: connections of the last run that still fade away are no obstacle.
+        # As servers do: connections of the last run in TIME_WAIT must not count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))

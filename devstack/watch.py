@@ -1,8 +1,8 @@
-"""Watchers: each stops what runs for one owner when that owner is gone.
+"""Watchers: each stops the services of one owner when that owner is gone.
 
-However the owner ended: kill -9 leaves it no time to do it itself. A watcher is a process of its
-own, `python -m devstack.watcher FOLDER PID BIRTH`, in a session of its own, so that what ends the
-owner does not end the watcher. Owns their start and their end.
+This works even after kill -9, when the owner cannot stop them itself. A watcher is a separate
+process, `python -m devstack.watcher FOLDER PID BIRTH`, in its own session, so that what ends the
+owner does not end the watcher. Owns the start and the end of watchers.
 """
 
 import os
@@ -17,7 +17,7 @@ STOP_PLAN = ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
 
 
 def start_watcher(folder: Path, owner: Process, lock: int) -> None:
-    """Watch over an owner from now on: to be called before anything is started for it."""
+    """Watch an owner from now on. Call this before anything is started for it."""
     file = folder / f"watch-{owner.pid}.json"
     found = Record.read(file)
     if found is not None and found.process.alive() and found.owner == owner:
@@ -31,12 +31,12 @@ def start_watcher(folder: Path, owner: Process, lock: int) -> None:
 
 
 def stop_watchers(folder: Path, owner: Process | None) -> None:
-    """End the watcher of an owner, with None all of them."""
+    """End the watcher of an owner; None means all watchers."""
     for file in folder.glob("watch-*.json"):
         record = Record.read(file)
         if record is None or (owner is not None and record.owner != owner):
             continue
-        # The watcher itself comes here when its owner is gone.
+        # The watcher itself calls this when its owner is gone.
         if record.process.pid != os.getpid():
             end(record.process, STOP_PLAN)
         file.unlink(missing_ok=True)

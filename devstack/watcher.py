@@ -1,4 +1,4 @@
-"""What a watcher does: `python -m devstack.watcher FOLDER PID BIRTH` waits for the owner's end."""
+"""The watcher process: `python -m devstack.watcher FOLDER PID BIRTH` waits for the owner's end."""
 
 import sys
 import time
@@ -8,7 +8,7 @@ from devstack.endpoints import DevstackError
 from devstack.process import Process
 from devstack.stack import Stack
 
-# Seconds between two looks at the owner.
+# Seconds between two checks of the owner.
 LOOK_S = 0.25
 
 
@@ -20,7 +20,7 @@ def main() -> None:
     try:
         Stack(folder).down(print, owner=owner)
     except DevstackError as wrong:
-        # Goes to watch.log: there is nobody left to tell.
+        # Goes to watch.log, since the owner is gone.
         sys.exit(f"devstack.watcher: {wrong}")
 
 

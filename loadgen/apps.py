@@ -1,4 +1,4 @@
-"""The buyers: an app only so that its management command is found."""
+"""The load generator as an app, so that Django finds its management command."""
 
 from django.apps import AppConfig
 

@@ -1,4 +1,4 @@
-"""The buyers: what each message says. A function of profile, users and seed, but for the time.
+"""The buyers: the content of each message. Except for times it depends on profile, users and seed.
 
 Owns the mix of requests. Knows no clock and no Kafka; its memory does not grow with the run.
 """
@@ -14,16 +14,16 @@ from loadgen.profile import Profile
 from loadgen.shuffle import Shuffled
 from seckill.formats.outcomes import DEFAULT_ACTIVITY
 
-# Buyers that may click again: the latest so many.
+# How many of the latest requests can be repeated.
 RECENT = 1024
-# Of the malformed messages one in so many is of a heavy kind.
+# One in so many malformed messages is of a heavy kind.
 HEAVY_ONE_IN = 500
-# A request for one item, of no named activity and without an id.
+# A request for one item, without an activity and without an id.
 UNIFORM = b'{"user_id":%d,"items":{"%d":%d},"request_initiation_time":%d}'
 
 
 class Kind(IntEnum):
-    """What a message is. The order is the order of `Buyers.counts`."""
+    """The kind of a message. `Buyers.counts` has the same order."""
 
     NORMAL = 0
     MULTI = 1
@@ -33,11 +33,11 @@ class Kind(IntEnum):
 
 
 class Buyers:
-    """An endless row of bodies. Each user comes once in shuffled order; then all come again.
+    """An endless series of bodies. Each user comes once in shuffled order; then all come again.
 
-    Of several processes, each takes every `parts`-th user, so that together they do the same.
+    With several processes, each takes every `parts`-th user, so that together they send the same.
 
-    Only random() of the random source is used: it is the one whose numbers stay the same in every
+    Only random() of the random source is used, because only its numbers are the same in every
     version of Python.
     """
 
@@ -63,7 +63,7 @@ class Buyers:
         self._activities = list(profile.activities)
         self._activity_sums = list(accumulate(profile.activities.values()))
         self._plain = self._ids is None and self._activities == [DEFAULT_ACTIVITY]
-        # The kinds as stretches of 0..1, the likeliest one, NORMAL, being what is above them.
+        # Each kind has a range within 0..1; NORMAL, the most likely one, has the rest above them.
         shares = (profile.multi, profile.repeated, profile.stale, profile.malformed)
         self._bounds = list(accumulate(part.share for part in shares))
         chosen = profile.malformed.kinds
@@ -76,7 +76,7 @@ class Buyers:
         self._recent_at = 0
 
     def draw(self, times_ms: Sequence[int]) -> list[bytes | None]:
-        """The next bodies, one for each time of initiation (ms since the epoch); None: tombstone.
+        """The next bodies, one per initiation time (ms since the epoch); None is a tombstone.
 
         The bodies do not depend on how many are drawn at once.
         """
@@ -122,9 +122,9 @@ class Buyers:
         return bodies
 
     def _draw_uniform(self, times_ms: Sequence[int]) -> list[bytes | None]:
-        """`draw` where every request is of the one kind: half the time of a request, at full rate.
+        """A faster `draw` if every request is of the same kind; it halves the time per request.
 
-        The same random numbers in the same order.
+        It uses the same random numbers in the same order.
         """
         rnd, order, user = self._random.random, self._order, self._next_user
         first_user, step, users = self._first_user, self._step, self._order.n
@@ -149,12 +149,12 @@ class Buyers:
         return bodies
 
     def _several(self) -> bytes:
-        """Different items with a quantity each, as members of a JSON object."""
+        """Several different items with quantities, as members of a JSON object."""
         rnd, sums = self._random.random, self._item_sums
         lowest, highest = self._multi
         wanted = min(lowest + int(rnd() * (highest - lowest + 1)), len(self._items))
         chosen: dict[int, int] = {}
-        # By weight, so a very likely item comes again and again: after some tries take any.
+        # Drawn by weight, a very likely item comes up repeatedly. After some tries take any item.
         for attempt in range(8 * wanted):
             if len(chosen) == wanted:
                 break
@@ -170,7 +170,7 @@ class Buyers:
         return b",".join(b'"%d":%d' % pair for pair in chosen.items())
 
     def _tail(self) -> bytes:
-        """What follows the time: the activity where it is not the default one alone, the id."""
+        """What follows the time: the activity (unless only the default is used) and the id."""
         parts = b""
         if self._activities != [DEFAULT_ACTIVITY]:
             sums = self._activity_sums

@@ -1,8 +1,8 @@
-"""One load from several processes: for rates that one process cannot send.
+"""One load from several processes, for rates that one process cannot send.
 
-Owns the processes and their common start. Each sends its share of the requests at their own times
-and counts for itself; what they did is added up by `loadgen.report`. A process that dies takes none
-of the others with it, and is told in the report.
+Owns the processes and their common start. Each sends its share of the requests at their intended
+times and counts them; `loadgen.report` adds the counts up. If a process dies, the others go on, and
+the report says so.
 """
 
 import multiprocessing
@@ -33,9 +33,9 @@ READY = "ready"
 
 @dataclass
 class _Sender:
-    """A process and what it has told so far: READY, Progress a few times a second, its Tally.
+    """A process and its messages so far: READY, Progress a few times per second, its Tally.
 
-    A text other than READY is why it cannot begin.
+    Any other text is the reason why it cannot start.
     """
 
     process: BaseProcess
@@ -46,7 +46,7 @@ class _Sender:
     asked_to_stop: bool = False
 
     def listen(self) -> None:
-        """Take what it has told; when it is gone, what it did is what it told last."""
+        """Receive its next message. If the process is gone, its last message counts."""
         try:
             told = self.pipe.recv()
         except EOFError:
@@ -70,9 +70,9 @@ def run(
     shutdown: Stop,
     on_progress: Callable[[Progress], None],
 ) -> Report:
-    """Send a load to `client.topic`, which exists, from so many processes; as `sender.run` does.
+    """Send a load from several processes, as `sender.run` does. `client.topic` must exist.
 
-    Raises BrokerAway where a process cannot reach Kafka to begin with: nothing was sent then.
+    Raises BrokerAway if a process cannot reach Kafka at the start; nothing was sent then.
     """
     context = multiprocessing.get_context("spawn")
     senders: list[_Sender] = []
@@ -89,7 +89,7 @@ def run(
             theirs.close()
             senders.append(_Sender(process, ours))
         _listen_until(senders, lambda s: s.ready or s.tally is not None, shutdown)
-        # The word reaches all before it.
+        # In the future, so that the message reaches all processes before it.
         start_at = time.time() + LEAD_S
         for sender in senders:
             if sender.tally is None:
@@ -144,7 +144,7 @@ def _sum(parts: Sequence[Progress], total: int) -> Progress:
 
 
 def _tally_of_the_dead(last: Progress, code: int | None) -> Tally:
-    """At least one request counts as unacknowledged: what it did since is not known."""
+    """At least one request counts as unacknowledged, because its last actions are unknown."""
     return Tally(
         sent=last.sent,
         delivered=last.delivered,
@@ -160,7 +160,7 @@ def _tally_of_the_dead(last: Progress, code: int | None) -> Tally:
 
 
 def _work(client: Client, load: Load, pipe: Connection) -> None:
-    """What a child does: connect, tell that it is ready, wait for the start, send, tell."""
+    """The child process: connect, report READY, wait for the start, send, report the tally."""
     leave_ctrl_c_to_the_parent()
     with Shutdown(signal.SIGTERM, second_exits=False) as shutdown:
         threading.Thread(target=_stop_with_parent, args=(shutdown,), daemon=True).start()

@@ -1,7 +1,7 @@
-"""Bodies that are no request: one of each way to break the format of docs/formats.md.
+"""Bodies that are not requests: one for each way to break the format (`seckill.formats.request`).
 
-Owns the list only; whether a body is INVALID is for `seckill.formats.request` to say, and tests
-hold both together. Nothing here is random.
+Owns only the list. That module decides whether a body is INVALID, and a test compares the two.
+Nothing here is random.
 """
 
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from seckill.formats.outcomes import MAX_ID, MAX_ITEMS, MAX_QUANTITY, MAX_REQUES
 
 
 class Malformed(NamedTuple):
-    """A body and what is wrong with it. `heavy` ones are large, so the generator sends few."""
+    """A body, and a name for what is wrong. `heavy` ones are large, so few of them are sent."""
 
     name: str
     body: bytes | None

@@ -1,8 +1,8 @@
 """When each request is due: pure arithmetic of elapsed time and count.
 
-Owns the rate curve. Has no clock, never sleeps, knows nothing of Kafka or of what is sent.
-The curve is a list of segments on which the rate is linear; the n-th request (from 0) is due when
-the area under the curve reaches n + 1. One of several processes has its share of both.
+Owns the rate curve. It has no clock, never sleeps, and knows nothing of Kafka or of the messages.
+The curve is a list of segments with a linear rate. Request n (from 0) is due when the area under
+the curve reaches n + 1. With several processes, each has its share of rates and requests.
 """
 
 import math
@@ -10,13 +10,13 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# Requests: what rounding may take from the area under the curve without a request becoming late.
+# Tolerance for rounding in the area under the curve, in requests: none becomes late by it.
 ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of the curve: from `start` to `end` requests/s in `seconds`, which may be inf."""
+    """A part of the curve: from `start` to `end` requests/s in `seconds`, which may be inf."""
 
     start: float
     end: float
@@ -24,13 +24,13 @@ class Segment:
 
     @property
     def area(self) -> float:
-        """Requests of the whole segment; inf where it never ends, 0 at rate 0."""
+        """Requests of the whole segment; inf if it never ends, 0 at rate 0."""
         mean = (self.start + self.end) / 2
         return mean * self.seconds if mean else 0.0
 
 
 def capped(segments: Sequence[Segment], limit: float) -> list[Segment]:
-    """The curve with every rate above `limit` (requests/s) cut down to it; same durations."""
+    """The curve with all rates capped at `limit` (requests/s); durations stay the same."""
     result: list[Segment] = []
     for segment in segments:
         low, high = sorted((segment.start, segment.end))
@@ -54,11 +54,11 @@ class Pacer:
     def __init__(
         self, segments: Sequence[Segment], total: int | None = None, first_area: float = 1.0
     ) -> None:
-        """`total`: requests of the run; None takes what the curve holds, which must end then.
+        """`total`: requests of the run; None means all of the curve, which must have an end then.
 
-        The last rate holds after the end of the curve. `first_area`: the area, 1 at most, at which
-        request 0 is due. Raises ValueError when the curve can never reach `total`, or has no end
-        and there is no total.
+        After the end of the curve its last rate continues. `first_area`: the area, at most 1, at
+        which request 0 is due. Raises ValueError if the curve can never reach `total`, or if it has
+        no end and there is no total.
         """
         area = sum(segment.area for segment in segments)
         if total is None:
@@ -87,7 +87,7 @@ class Pacer:
         return Pacer(segments, len(range(part, self.total, parts)), (part + 1) / parts)
 
     def due(self, elapsed_s: float) -> int:
-        """Requests that are due by then, at most `total`."""
+        """How many requests are due by then, at most `total`."""
         if elapsed_s <= 0:
             return 0
         index = bisect_right(self._starts, elapsed_s) - 1
@@ -103,7 +103,7 @@ class Pacer:
         return self.times(number, 1)[0]
 
     def times(self, first: int, count: int) -> list[float]:
-        """The same for `count` requests in a row; never decreasing."""
+        """The same for `count` consecutive requests; never decreasing."""
         result: list[float] = []
         while count > 0:
             # The segment in which the area reaches that of the request.
@@ -119,7 +119,7 @@ class Pacer:
             else:
                 a = segment.start
                 double_slope = 2 * (segment.end - segment.start) / segment.seconds
-                # The root of a*t + slope*t^2/2 = n that stays exact where the slope is small.
+                # This form of the root of a*t + slope*t^2/2 = n stays exact for a small slope.
                 for n in range(here):
                     area = inside + n
                     root = math.sqrt(max(a * a + double_slope * area, 0.0))

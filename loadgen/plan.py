@@ -1,6 +1,6 @@
-"""A run before it starts: a profile, the configuration and the flags made one.
+"""The plan of a run, made of profile, configuration and flags.
 
-Owns which of them wins: a flag, then the profile, then section `client`.
+Owns their precedence: a flag, then the profile, then section `client`.
 """
 
 import math
@@ -15,7 +15,7 @@ from seckill.config.layers import ConfigError
 from seckill.config.sections import Client
 from seckill.formats.outcomes import MAX_ID
 
-# The name of a run that follows section `client` and no profile.
+# The name of a run without a profile: it follows section `client`.
 NO_PROFILE = "client"
 
 
@@ -28,7 +28,7 @@ class Load:
     users: int
     seed: int
     pacer: Pacer
-    # One of so many processes that send it together.
+    # This is part `part` of `parts` processes that send it together.
     part: int = 0
     parts: int = 1
 
@@ -56,12 +56,12 @@ def make_load(
     peak_rate: float | None = None,
     seed: int | None = None,
 ) -> Load:
-    """What to send. Raises ConfigError where the parts contradict each other.
+    """What to send. Raises ConfigError if the parts contradict each other.
 
     Without a profile: `client.user_count` users in shuffled order, one request each, at
-    `client.rate`. `peak_rate` (requests/s) stretches the profile's curve so that its highest rate
-    is that one. `client.delay` (ms) caps the rate at 1000/delay, with a profile and without. A
-    run without a seed gets one, which the report names.
+    `client.rate`. `peak_rate` scales the profile's curve to this highest rate (requests/s).
+    `client.delay` (ms) caps the rate at 1000/delay, with or without a profile. A run without a seed
+    gets a random one; the report names it.
     """
     if profile is None:
         profile = parse_profile({"rate": client.rate}, f"section `{client.name}`")

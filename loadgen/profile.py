@@ -1,6 +1,6 @@
 """A profile: what a crowd of buyers looks like.
 
-Owns names, limits and defaults of a profile's keys. Knows nothing of files, Kafka, clocks or flags.
+Owns names, limits and defaults of a profile's keys. Knows no files, Kafka, clocks or flags.
 """
 
 from collections.abc import Mapping
@@ -11,9 +11,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from loadgen.malformed import MALFORMED
 from seckill.formats.outcomes import DEFAULT_ACTIVITY, MAX_ID, MAX_ITEMS, MAX_QUANTITY
 
-# What a request asks for where the profile does not say it: five items, one to five units.
+# The default items of a request. The default quantity is one to five units.
 DEFAULT_ITEMS = dict.fromkeys(range(1001, 1006), 1.0)
-# The tables of the shuffled order stay below 1 MB up to here.
+# Up to here the tables of the shuffled order stay below 1 MB.
 MAX_USERS = 10**9
 MAX_REQUESTS = 10**10
 MAX_RATE = 10**7
@@ -31,7 +31,7 @@ def _as_weights(value: object) -> object:
 
 
 def _as_phases(value: object) -> object:
-    """One number, for good, or a list of phases."""
+    """One number (a constant rate), or a list of phases."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return [{"rate": value}]
     if isinstance(value, list):
@@ -58,13 +58,13 @@ ItemCount = Annotated[int, Field(ge=2, le=MAX_ITEMS)]
 
 
 class Keys(BaseModel):
-    """Named keys and no others; frozen."""
+    """Base of all models here: unknown keys are refused; frozen."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
 class Phase(Keys):
-    """A stretch of the rate: constant (`rate`) or linear (`from`, `to`), for `seconds`."""
+    """A part of the rate curve: constant (`rate`) or linear (`from`, `to`), for `seconds`."""
 
     rate: Rate | None = None
     from_: Rate | None = Field(None, alias="from")
@@ -84,7 +84,7 @@ class Phase(Keys):
 
 
 class Hot(Keys):
-    """`share` of the picks of an item go to these items, alike; the rest to the others."""
+    """`share` of the picks go to these items, equally; the rest go to the others."""
 
     items: Annotated[list[Id], Field(min_length=1)]
     share: Share
@@ -98,20 +98,20 @@ class Multi(Keys):
 
 
 class Repeated(Keys):
-    """`share` of the requests come again from a recent buyer, word for word: a double click."""
+    """`share` of the requests are exact repeats from a recent buyer: a double click."""
 
     share: Share = 0.0
 
 
 class Stale(Keys):
-    """`share` of the requests say that they began `older_ms` before they were sent."""
+    """`share` of the requests have an initiation time `older_ms` before they are sent."""
 
     share: Share = 0.0
     older_ms: Annotated[int, Field(ge=1, le=10**12)] = 60_000
 
 
 class Bad(Keys):
-    """`share` of the messages are no requests at all; `kinds` are names, absent: all."""
+    """`share` of the messages are not requests. `kinds` are names; without it, all kinds."""
 
     share: Share = 0.0
     kinds: list[str] | None = None
@@ -167,7 +167,7 @@ class Profile(Keys):
 
     @property
     def weights(self) -> dict[int, float]:
-        """{item: weight}, the hot ones included; the weights add up to what they like."""
+        """{item: weight}, including the hot items. The weights have no fixed sum."""
         if self.hot is None:
             return dict(self.items)
         others = {item: w for item, w in self.items.items() if item not in self.hot.items}

@@ -1,6 +1,6 @@
-"""Profiles as YAML files: those that come with the program, and a user's own.
+"""Profiles as YAML files: the included ones, and a user's own.
 
-Owns the way from a name or path to a Profile, and the one line that says what is wrong with a file.
+Owns how a name or path becomes a Profile, and the one line that says what is wrong with a file.
 """
 
 import difflib
@@ -15,7 +15,7 @@ from loadgen.profile import Bad, Hot, Keys, Multi, Phase, Profile, Repeated, Sta
 from seckill.config.layers import ConfigError
 
 FOLDER = Path(__file__).resolve().parent / "profiles"
-# The model behind each key that holds keys of its own.
+# The model of each key that has keys of its own.
 PARTS: dict[str, type[Keys]] = {
     "rate": Phase,
     "hot": Hot,
@@ -27,7 +27,7 @@ PARTS: dict[str, type[Keys]] = {
 
 
 def names(folder: Path = FOLDER) -> list[str]:
-    """The profiles that come with the program."""
+    """The names of the included profiles."""
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
@@ -56,7 +56,7 @@ def read_profile(name: str) -> Profile:
 
 
 def parse_profile(document: object, place: str) -> Profile:
-    """A profile from what YAML holds. Raises ConfigError: one line with `place` and the key."""
+    """A profile from parsed YAML. Raises ConfigError: one line with `place` and the key."""
     if not isinstance(document, Mapping):
         raise ConfigError(f"{place}: must hold `key: value` lines: {', '.join(_known(Profile))}")
     try:
@@ -66,7 +66,7 @@ def parse_profile(document: object, place: str) -> Profile:
 
 
 def hint(word: str, known: list[str]) -> str:
-    """The nearest known word, or all of them, to end a message with."""
+    """The end of a message: the nearest known word, or all of them."""
     close = difflib.get_close_matches(word, known, n=1)
     return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(known)}"
 
@@ -76,7 +76,7 @@ def _known(model: type[Keys]) -> list[str]:
 
 
 def _first(wrong: ValidationError) -> str:
-    """The first of pydantic's complaints as `key: reason (given: value)`."""
+    """The first of pydantic's errors as `key: reason (given: value)`."""
     error: Any = wrong.errors()[0]
     # `[key]` marks a bad key of a mapping: the key itself comes before it.
     where = ".".join(str(part) for part in error["loc"] if part != "[key]")

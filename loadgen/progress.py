@@ -1,6 +1,6 @@
-"""How a run is watched: a bar on a terminal, plain lines elsewhere. Owns their words, no figures.
+"""Shows the progress of a run: a bar on a terminal, plain lines elsewhere. Owns their texts.
 
-Writes to the console that it is given (stderr in the command), so that stdout holds the report.
+It writes to the given console (stderr in the command), so that stdout has only the report.
 """
 
 from types import TracebackType
@@ -14,15 +14,15 @@ from loadgen.sender import Progress
 
 # Seconds between two plain lines.
 LINE_S = 5.0
-# Seconds without room before a line says that Kafka takes no more.
+# Seconds without room in the producer before a line says so.
 BLOCKED_S = 1.0
 
 
 class Display(Protocol):
-    """A context manager to be called with each Progress."""
+    """A context manager that is called with each Progress."""
 
     def __enter__(self) -> "Display":
-        """Begin to show."""
+        """Start the display."""
 
     def __exit__(
         self,
@@ -30,7 +30,7 @@ class Display(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
 
     def __call__(self, progress: Progress) -> None:
         """Show this."""
@@ -48,14 +48,14 @@ class Quiet:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Nothing was begun."""
+        """Nothing to end."""
 
     def __call__(self, progress: Progress) -> None:
         """Nothing."""
 
 
 class Lines(Quiet):
-    """A line each LINE_S, and one when Kafka stops taking requests or takes them again."""
+    """A line every LINE_S, and one when Kafka stops or resumes accepting requests."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -70,7 +70,7 @@ class Lines(Quiet):
         """A line if it is time for one."""
         if not progress.blocked:
             if self._blocked_told:
-                self._say("Kafka takes requests again: sending what is due")
+                self._say("Kafka accepts requests again: sending what is due")
             self._blocked_since, self._blocked_told = None, False
         elif self._blocked_since is None:
             self._blocked_since = progress.elapsed_s
@@ -127,24 +127,24 @@ class Bar(Quiet):
         rate = (progress.sent - self._told.sent) / seconds if seconds > 0 else 0.0
         self._told = progress
         failed = f"failed {progress.failed:,}" if progress.failed else ""
-        note = "Kafka takes no more for now" if progress.blocked else failed
+        note = "Kafka accepts no more for now" if progress.blocked else failed
         self._bar.update(
             self._task, total=progress.total, completed=progress.sent, rate=rate, note=note
         )
 
 
 def blocked_words(progress: Progress) -> str:
-    """Why nothing is sent just now."""
+    """Why nothing is being sent."""
     waiting = progress.sent - progress.delivered - progress.failed
     reason = f" ({progress.last_error})" if progress.last_error else ""
     return (
-        f"Kafka acknowledges too little{reason}: {waiting:,} in flight; "
-        "the schedule goes on, what is due is sent when it answers"
+        f"Kafka acknowledges too slowly{reason}: {waiting:,} in flight; "
+        "the schedule goes on, and requests that are due are sent when it answers"
     )
 
 
 def display_for(console: Console, quiet: bool) -> Display:
-    """The right one for this console."""
+    """The display for this console."""
     if quiet:
         return Quiet()
     return Bar(console) if console.is_terminal else Lines(console)

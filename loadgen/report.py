@@ -1,6 +1,7 @@
-"""What a run did, in numbers. Owns the names of the figures and how they are shown.
+"""The figures of a run. Owns their names and how they are shown.
 
-What several processes did is added up here: histograms merge, percentiles do not.
+It adds up the figures of several processes by merging histograms, since percentiles cannot be
+merged.
 """
 
 import json
@@ -12,15 +13,15 @@ from rich.table import Table
 
 from loadgen.plan import Load
 
-# Milliseconds of the 99th percentile above which the generator itself was too late.
+# If the 99th percentile of lateness is above this (ms), the generator itself was too slow.
 LATE_MS = 100.0
-# Lateness is counted by whole ms up to here; above, by whole seconds.
+# Lateness is counted in whole ms up to here, and in whole seconds above.
 FINE_MS = 10_000
 COARSE_S = 10_000
 
 
 class Lateness:
-    """How much later than intended requests were sent. Memory is fixed, whatever the run."""
+    """How much later than intended requests were sent. Uses constant memory."""
 
     def __init__(self) -> None:
         self._fine = [0] * FINE_MS
@@ -28,7 +29,7 @@ class Lateness:
         self.max_ms = 0.0
 
     def add(self, late_ms: float, count: int) -> None:
-        """`count` requests were at most so late."""
+        """Count `count` requests that were at most so late."""
         late_ms = max(late_ms, 0.0)
         self.max_ms = max(self.max_ms, late_ms)
         if late_ms < FINE_MS:
@@ -43,14 +44,14 @@ class Lateness:
         self.max_ms = max(self.max_ms, other.max_ms)
 
     def percentile_ms(self, percent: float) -> float:
-        """The lateness that so many percent stayed within, rounded up to a counted step."""
+        """The lateness that `percent` of the requests did not exceed, rounded up to a step."""
         total = sum(self._fine) + sum(self._coarse)
         wanted = total * percent / 100
         seen = 0
         for counts, step in ((self._fine, 1.0), (self._coarse, 1000.0)):
             for index, count in enumerate(counts):
                 seen += count
-                # The last counter has no upper end but the longest one of all.
+                # The last counter has no upper bound except the maximum.
                 endless = counts is self._coarse and index == COARSE_S - 1
                 if count and seen >= wanted and not endless:
                     return min((index + 1) * step, self.max_ms)
@@ -59,7 +60,7 @@ class Lateness:
 
 @dataclass(frozen=True)
 class Tally:
-    """What one process did. `seconds` from the common start to its last request."""
+    """The figures of one process. `seconds`: from the common start to its last request."""
 
     sent: int
     delivered: int
@@ -75,7 +76,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Report:
-    """The end of a run. `--json` prints these names: they stay as they are."""
+    """The report of a run. `--json` prints these names, so they must not change."""
 
     profile: str
     seed: int
@@ -99,7 +100,7 @@ class Report:
 
     @property
     def complete(self) -> bool:
-        """Kafka has everything that was sent."""
+        """Whether Kafka has acknowledged everything that was sent."""
         return self.failed == 0 and self.unacknowledged == 0
 
     def as_json(self) -> str:
@@ -107,7 +108,7 @@ class Report:
         return json.dumps(asdict(self))
 
     def print_table(self, console: Console) -> None:
-        """The same for people."""
+        """Print it as a table."""
         table = Table(title="load generator", show_header=False, title_justify="left")
         table.add_column()
         table.add_column(justify="right")
@@ -134,37 +135,37 @@ class Report:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def remarks(self) -> list[str]:
-        """What a reader of the figures has to know, one line each."""
+        """Remarks that a reader of the figures needs, one line each."""
         lines = []
         if self.stopped:
             lines.append("Stopped by a signal before the end of the plan.")
         if self.late:
             cause = (
-                f"Kafka took no more for {self.blocked_seconds:.1f} s"
+                f"Kafka accepted no more for {self.blocked_seconds:.1f} s"
                 if self.blocked_seconds > self.seconds / 10
                 else "this machine could not send as fast as planned"
             )
             lines.append(
                 f"The generator was late ({cause}). Latencies count from the intended times, so "
-                "they include it; a lower rate, or --kafka-client confluent-kafka, costs less."
+                "they include this delay. Try a lower rate, or --kafka-client confluent-kafka."
             )
         if not self.complete:
             lines.append(
-                f"Not everything reached Kafka: {self.last_error or 'no answer in time'}. Some of "
-                "it may be there all the same: an answer can get lost too."
+                f"Not everything reached Kafka: {self.last_error or 'no answer in time'}. Some "
+                "requests may still be there, because acknowledgements can get lost too."
             )
         return lines
 
 
 def report_of(load: Load, topic: str, tallies: Sequence[Tally]) -> Report:
-    """The report of a whole load from what each of its processes did."""
+    """The report of a whole load from the tallies of its processes."""
     lateness = Lateness()
     for tally in tallies:
         lateness.merge(tally.lateness)
     seconds = max(tally.seconds for tally in tallies)
     sent, failed = sum(t.sent for t in tallies), sum(t.failed for t in tallies)
     unacknowledged = sum(t.unacknowledged for t in tallies)
-    # The plan's own time where it was sent whole: the last request may have been late.
+    # If everything was sent, the plan's own duration: the last request may have been late.
     planned_s = min(seconds, load.pacer.seconds)
     p99_ms = lateness.percentile_ms(99)
     return Report(
@@ -185,7 +186,7 @@ def report_of(load: Load, topic: str, tallies: Sequence[Tally]) -> Report:
         blocked_seconds=round(max(t.blocked_seconds for t in tallies), 3),
         kinds={kind: sum(t.kinds[kind] for t in tallies) for kind in tallies[0].kinds},
         stopped=any(t.stopped for t in tallies),
-        # A producer also keeps what was mended since.
+        # A producer also keeps errors that a retry has overcome since.
         last_error=next((t.last_error for t in tallies if t.last_error), "")
         if failed or unacknowledged
         else "",

@@ -1,8 +1,8 @@
-"""The open loop: sends what is due, whatever happened to what was sent before.
+"""The open loop: sends what is due, whatever happened to earlier requests.
 
-Owns the clock of a run. Never slows the schedule: when Kafka or this machine cannot follow,
-requests keep their intended times, go out late, and the lateness is reported. Each request's time
-of initiation is its intended one, so that a system that stalls cannot hide it.
+Owns the clock of a run. The schedule never slows down. If Kafka or this machine cannot keep up,
+requests keep their intended times and are sent late, and the lateness is reported. The initiation
+time of each request is its intended time, so that a stalled system cannot hide its delay.
 """
 
 import time
@@ -15,18 +15,18 @@ from loadgen.plan import Load
 from loadgen.report import Lateness, Report, Tally, report_of
 from seckill.broker.producer import Producer
 
-# Requests between two looks at clock, signals and acknowledgements.
+# Requests between two checks of clock, signals and acknowledgements.
 CHUNK = 256
-# Seconds: the shortest sleep, so that a high rate comes in small bursts and not in a busy loop, and
-# the longest, so that acknowledgements are served.
+# The shortest sleep in seconds makes a high rate go out in small bursts, not in a busy loop. The
+# longest one makes sure that acknowledgements are served.
 SHORTEST_S, LONGEST_S = 0.001, 0.1
 # Seconds between two calls of `on_progress`.
 PROGRESS_S = 0.2
-# Seconds from a producer's opening to the schedule's start. librdkafka asks at once for the id that
-# it needs to send at all, and where its connection is not up by then, again after 0.5 s: what is
-# due until then would be late by no fault of the system that is measured.
+# Seconds from opening a producer to the start of the schedule. librdkafka requests the producer id
+# that it needs at once, and if its connection is not up by then, again after 0.5 s. Requests that
+# are due earlier would be late through no fault of the system under test.
 LEAD_S = 0.7
-# Seconds for the last acknowledgements, at the end of the plan and after a signal.
+# Seconds to wait for the last acknowledgements, at the end of the plan and after a signal.
 FLUSH_S, FLUSH_STOPPED_S = 60.0, 10.0
 
 
@@ -35,15 +35,15 @@ class Stop(Protocol):
 
     @property
     def requested(self) -> bool:
-        """True when the run shall end."""
+        """True if the run must end."""
 
     def wait(self, seconds: float) -> bool:
-        """Sleep, but not past the request to stop."""
+        """Sleep, but wake on a stop request."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run is. Counts are of this run alone."""
+    """The state of a run. Counts are of this run only."""
 
     elapsed_s: float
     total: int
@@ -64,7 +64,7 @@ def run(
     topic: str = "",
     start_at: float | None = None,
 ) -> Report:
-    """Send the whole load as `send` does. `topic` is only what the report says."""
+    """Send the whole load with `send`. `topic` is only for the report."""
     return report_of(load, topic, [send(load, producer, shutdown, on_progress, start_at)])
 
 
@@ -75,10 +75,10 @@ def send(
     on_progress: Callable[[Progress], None] = lambda progress: None,
     start_at: float | None = None,
 ) -> Tally:
-    """Send the whole load, or until a stop is asked for; then wait for the acknowledgements.
+    """Send the whole load, or until a stop is requested; then wait for the acknowledgements.
 
-    Runs on the calling thread, and calls `on_progress` on it a few times a second. The producer
-    stays open. `start_at`: the time (s since the epoch) that the schedule counts from.
+    Runs on the calling thread, and calls `on_progress` there a few times per second. The producer
+    stays open. `start_at`: the time (s since the epoch) at which the schedule starts.
     """
     pacer, buyers, total = load.pacer, load.buyers(), load.requests
     delivered_before, failed_before = producer.delivered, producer.failed
@@ -87,7 +87,7 @@ def send(
     wall_s = time.time()
     start_at = wall_s if start_at is None else start_at
     wall_ms = start_at * 1000
-    # A start that is yet to come is a time before 0, at which nothing is due.
+    # Before a start in the future the elapsed time is negative, and nothing is due.
     began = time.perf_counter() + start_at - wall_s
 
     def tell(now: float, blocked: bool) -> float:

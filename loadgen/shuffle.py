@@ -1,7 +1,8 @@
-"""A shuffled order of 0 .. n-1 without a list of them: memory grows with the square root of n.
+"""A shuffled order of 0 .. n-1 without a list: memory grows with the square root of n.
 
-A Feistel network over pairs below a x a, where a*a >= n, with tables of random numbers as its round
-functions; what falls outside of n goes round again. Every number comes exactly once.
+A Feistel network over pairs of numbers below a, where a*a >= n. Its round functions are tables of
+random numbers. A result outside of n goes through the network again, so every number comes exactly
+once.
 """
 
 import math
@@ -11,7 +12,7 @@ ROUNDS = 4
 
 
 class Shuffled:
-    """A permutation of range(n), fixed by the random source it is made from."""
+    """A permutation of range(n), determined by its random source."""
 
     __slots__ = ("_side", "_tables", "n")
 

@@ -1,4 +1,4 @@
-"""Django's door to the admin: it looks for a module of this name."""
+"""Where Django looks for the admin: it imports a module of this name."""
 
 from seckill.web import admin
 

@@ -12,7 +12,7 @@ class SeckillConfig(AppConfig):
     verbose_name = _("Flash sale")
 
     def ready(self) -> None:
-        """Have the groups of operators and observers made with the tables."""
+        """Create the groups of operators and observers together with the tables."""
         from seckill.web.shared.roles import make_groups
 
         post_migrate.connect(make_groups, sender=self, dispatch_uid="seckill.roles")

@@ -1,7 +1,7 @@
 """The tables: activities, items, records (orders), the journal of control acts, API keys.
 
-Owns the schema and the constraints that carry the invariants. `Record` rows and `Item.sold` are
-written by the log worker alone, in one transaction; everything else by `seckill.control.control`.
+Owns the schema and the constraints that carry the invariants. Only the log worker writes `Record`
+rows and `Item.sold`, in one transaction. `seckill.control.control` writes everything else.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from seckill.formats.outcomes import DEFAULT_ACTIVITY, MAX_REQUEST_ID, MAX_UNITS
 
 
 class Activity(models.Model):
-    """One sale: a window of time, a limit per user, a limit of age for requests."""
+    """One sale: its time window, its limit per user, the maximum age of a request."""
 
     id = models.BigIntegerField(
         _("number"),
@@ -48,7 +48,7 @@ class Activity(models.Model):
         validators=[MinValueValidator(1)],
         help_text=_("Requests older than this expire. Empty: what the consumers are started with."),
     )
-    # What Redis is to say of it when it is loaded again; changed by the acts alone.
+    # Restored in Redis when the activity is loaded again. Only acts change them.
     paused = models.BooleanField(_("paused"), default=False, db_default=False, editable=False)
     finished = models.BooleanField(_("finished"), default=False, db_default=False, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
@@ -76,9 +76,9 @@ class Activity(models.Model):
 
 
 class Item(models.Model):
-    """Something on sale: its allocation, and what of it is stored as sold."""
+    """Something on sale: its allocation, and how much of it is sold in stored orders."""
 
-    # No constraint in the database: a record must be storable even where this row is missing.
+    # No constraint in the database: a record must be storable even if the activity's row is gone.
     activity = models.ForeignKey(
         Activity,
         on_delete=models.PROTECT,
@@ -112,7 +112,7 @@ class Item(models.Model):
 
 
 class Record(models.Model):
-    """One accepted item of a request: the order line. Written once, by the log worker only."""
+    """One accepted item of a request: an order line. Written once, only by the log worker."""
 
     user_id = models.BigIntegerField(_("user"))
     activity_id = models.BigIntegerField(_("activity"))
@@ -121,7 +121,7 @@ class Record(models.Model):
     cost_ms = models.BigIntegerField(_("latency, ms"))
     status = models.CharField(_("status"), max_length=32)
     ts = models.DateTimeField(_("decided at"))
-    # The identity: which message of Kafka this is, and which of its items.
+    # The identity: which Kafka message it comes from, and which item of that message it is.
     source = models.UUIDField(_("source"), help_text=_("Kafka's id of the topic."))
     partition = models.IntegerField(_("partition"))
     offset = models.BigIntegerField(_("offset"))
@@ -138,8 +138,8 @@ class Record(models.Model):
             ),
             models.CheckConstraint(condition=Q(quantity__gte=1), name="record_quantity_positive"),
         ]
-        # Each costs the log worker time; each is what one search or filter of the admin needs to
-        # be fast at ten million orders. All but the first grow at their right end.
+        # Each index costs the log worker time. Each makes one search or filter of the admin fast
+        # at ten million orders. All but the first grow at their right end.
         indexes: ClassVar = [
             models.Index(fields=["user_id"], name="record_user"),
             models.Index(fields=["activity_id", "item_id"], name="record_item"),
@@ -159,7 +159,7 @@ class StockChange(models.Model):
     """The journal: one row for each control act, begun before Redis is changed."""
 
     class State(models.TextChoices):
-        """How far the act came. STARTED that stays means: unknown, look at the version."""
+        """How far the act got. A row that stays STARTED: the result is unknown, see the version."""
 
         STARTED = "started", _("started")
         APPLIED = "applied", _("applied")
@@ -179,7 +179,7 @@ class StockChange(models.Model):
     note = models.CharField(
         _("note"), max_length=500, blank=True, default="", db_default="", help_text=_("Why.")
     )
-    # What a caller named this act, so that its repeat is known; empty where it did not.
+    # The caller's key for this act, by which a repeat is recognized; empty if none was given.
     idempotency_key = models.CharField(max_length=100, null=True, editable=False)
     fingerprint = models.CharField(
         max_length=64, blank=True, default="", db_default="", editable=False
@@ -219,22 +219,20 @@ def act_text(act: str) -> str:
         "reopen": gettext("Reopen"),
         "configure": gettext("Change rules"),
         "sync_from_db": gettext("Sync from the database"),
-        "create_activity": gettext("Make an activity"),
+        "create_activity": gettext("Create an activity"),
     }
     return names.get(act, act)
 
 
 class Lane(models.Model):
-    """A lane as PostgreSQL knows it: see `seckill.postgres.lease`, which alone reads and writes
-    it.
-    """
+    """A lane as PostgreSQL knows it. Only `seckill.postgres.lease` reads and writes it."""
 
     # The name of its list in Redis.
     name = models.CharField(primary_key=True, max_length=200)
     identity = models.UUIDField()
     # How often it was rebuilt after a loss of Redis.
     generation = models.BigIntegerField()
-    # The id of the Redis process that leads it, and how many have led it so far.
+    # The run id of the Redis process that leads it, and how many processes have led it so far.
     master = models.CharField(max_length=64)
     term = models.BigIntegerField()
 
@@ -247,7 +245,7 @@ class Lane(models.Model):
 
 
 class Lease(models.Model):
-    """Who decides in a lane, on which Redis, until when: see `seckill.postgres.lease`."""
+    """Who may decide in a lane, on which Redis, until when: see `seckill.postgres.lease`."""
 
     holder = models.CharField(primary_key=True, max_length=200)
     lane = models.CharField(max_length=200)
@@ -266,13 +264,13 @@ class DeadRecord(models.Model):
     """An accepted record that could not become a row: see `seckill.dead_letters.records`."""
 
     class Kind(models.TextChoices):
-        """Why it is no row."""
+        """Why it could not be stored."""
 
         REFUSED = "refused", _("refused by PostgreSQL")
         UNREADABLE = "unreadable", _("no record")
         OVERLAP = "overlap", _("decided on a Redis that did not lead")
 
-    # Where it stood; the same entry read again is known by it.
+    # Where it came from. By this the same entry is recognized when it is read again.
     place = models.CharField(unique=True, max_length=300, editable=False)
     kind = models.CharField(_("kind"), max_length=12, choices=Kind.choices)
     reason = models.CharField(_("reason"), max_length=500)
@@ -285,7 +283,7 @@ class DeadRecord(models.Model):
     user_id = models.BigIntegerField(_("user"), null=True)
     quantity = models.BigIntegerField(_("quantity"), null=True)
     at = models.DateTimeField(_("when"))
-    # Somebody has settled it by hand: it is no alarm any more, and counts as before.
+    # When somebody settled it by hand. It raises no alarm any more, but still counts as sold.
     dismissed_at = models.DateTimeField(_("dismissed"), null=True)
     dismissed_by = models.CharField(
         _("dismissed by"), max_length=150, blank=True, default="", db_default=""
@@ -305,7 +303,7 @@ class DeadRecord(models.Model):
 
 
 class ApiKey(models.Model):
-    """A credential for programs. Only a hash is kept: the key is 256 random bits, shown once."""
+    """A credential for programs. Only its hash is kept: the key, 256 random bits, is shown once."""
 
     name = models.CharField(_("name"), max_length=100, unique=True)
     prefix = models.CharField(_("begins with"), max_length=12, editable=False)
@@ -327,11 +325,11 @@ class ApiKey(models.Model):
 
     @staticmethod
     def hash(key: str) -> str:
-        """What is stored of a key. A fast hash is enough: the key cannot be guessed."""
+        """The stored form of a key. A fast hash is enough: the key cannot be guessed."""
         return hashlib.sha256(key.encode()).hexdigest()
 
     def renew(self) -> str:
-        """Give this row a new key and return it; it can't be read again. The row is not saved."""
+        """Set a new key on this row and return it: the only chance to read it. Does not save."""
         key = "sk_" + secrets.token_urlsafe(32)
         self.prefix, self.digest = key[:9], self.hash(key)
         return key

@@ -1,1 +1,1 @@
-"""The proof: what is promised, compared with what stands in Redis, PostgreSQL and Kafka."""
+"""The proof: compares the promises with the data in Redis, PostgreSQL and Kafka."""

@@ -1,9 +1,9 @@
-"""The audit: the five invariants, checked from the outside while the sale goes on.
+"""The audit: checks the five invariants from the outside while the sale goes on.
 
-Reads everything, changes nothing; only commands and tests read it. It looks at one moment T: Redis
-in one transaction, then the lists, then one snapshot of PostgreSQL, in which only what was decided
-before T counts (see `seckill.postgres.sold`). What moved on meanwhile is therefore no finding, and
-what is found has to stand in two looks.
+It reads everything and changes nothing. Each look compares the data at one moment T: it reads Redis
+in one transaction, then the lists, then one snapshot of PostgreSQL. In that snapshot only what was
+decided before T counts (see `seckill.postgres.sold`), so later progress is not a finding. A
+difference becomes a finding only if two looks show it.
 """
 
 import time
@@ -24,9 +24,9 @@ from seckill.postgres import sold
 from seckill.postgres.through_django import postgres_errors, snapshot
 from seckill.postgres.witness import lost_acts, undecided
 
-# A finding is told when it stands in two looks; after so many it is told as it is.
+# A finding is reported if two looks show it. The last look is reported as it is.
 LOOKS = 4
-# Seconds between two looks: an act of an operator that was in the middle ends meanwhile.
+# Seconds between two looks, so that an operator's act that was under way can end.
 BETWEEN_LOOKS_S = 0.3
 
 
@@ -57,11 +57,11 @@ class Report:
 
 
 class CannotCheck(Exception):
-    """The audit cannot be made now. The message says why and what to do."""
+    """The audit cannot run now. The message says why and what to do."""
 
 
 def audit(client: "redis.Redis", lane: Lane) -> Report:
-    """Check all of a lane. Raises CannotCheck, RedisAway or PostgresAway."""
+    """Check a whole lane. Raises CannotCheck, RedisAway or PostgresAway."""
     began = time.monotonic()
     seen: set[tuple[str, str]] = set()
     for look in range(1, LOOKS + 1):
@@ -81,8 +81,8 @@ def _look(client: "redis.Redis", lane: Lane) -> Report:
     before = read_lane(client, lane)
     if not before.loaded and not before.positions:
         raise CannotCheck(
-            "Redis holds no sale: nothing was loaded yet, or it was emptied. Load a sale "
-            "(manage.py set_stock 1001:10), or, after a loss, see docs/operations.md"
+            "Redis holds no sale: nothing has been loaded yet, or Redis was emptied. Load a sale "
+            "(manage.py set_stock 1001:10); after a loss see docs/operations.md"
         )
     run_id = server_of(client)
     found = sold.waiting(client, lane, before.positions)
@@ -94,8 +94,8 @@ def _look(client: "redis.Redis", lane: Lane) -> Report:
         buyers = buyers_of(limited, before.positions)
         begun = begun_acts()
     after = read_lane(client, lane)
-    # Records of a partition whose first batch was decided after T; and activities that an
-    # operator is steering, of which Redis and PostgreSQL cannot be seen at one moment.
+    # Left out: records of a partition whose first batch was decided after T, and activities that
+    # an operator is changing. Redis and PostgreSQL cannot be read at the same moment for those.
     totals = counts.without(set(after.positions) - set(before.positions))
     steered = {
         activity_id
@@ -107,7 +107,7 @@ def _look(client: "redis.Redis", lane: Lane) -> Report:
         steered |= locked_activities(set(before.activities))
     totals = replace(
         totals,
-        # What was stored by then was decided before: by now Redis must say so.
+        # Whatever is stored was decided before, so this later look at Redis must show it.
         future=undecided(after, seen.ends),
         older=seen.older,
         acts=lost_acts(after, {n: a for n, a in seen.acts.items() if n not in steered}),
@@ -128,16 +128,16 @@ def _notes(before: LaneStatus, dead: int, begun: list[int], steered: set[int]) -
     notes = []
     ended = sum(activity_id not in steered for activity_id in begun)
     if ended:
-        notes.append(f"{ended} control acts whose end is not known: see the journal")
+        notes.append(f"{ended} control acts have no known result: see the journal")
     if before.fence is not None:
         notes.append(f"the lane is fenced: {before.fence.word}: {before.fence.why}")
     if dead:
         alarm = " (TOO MANY: find what refuses them)" if dead > MANY_DEAD else ""
         notes.append(
-            f"{dead:,} records are kept apart, no rows{alarm}: manage.py dead_letters list"
+            f"{dead:,} dead records, not stored as orders{alarm}: manage.py dead_letters list"
         )
     for activity_id in sorted(steered):
-        notes.append(f"activity {activity_id} was being steered: its allocation was not compared")
+        notes.append(f"activity {activity_id} was being changed: its allocation was not compared")
     return notes
 
 

@@ -1,4 +1,4 @@
-"""The checks of the audit: pure functions from what was counted to what does not hold."""
+"""The checks of the audit: pure functions from counts to findings."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,13 +12,13 @@ NEVER_OVERSOLD = "never oversold"
 NEVER_LOST = "never lost"
 NEVER_TWICE = "never twice"
 NEVER_DROPPED = "never a silent drop"
-# Not a promise itself: what the promises stand on. One Redis, one PostgreSQL, neither of them older
-# than the other, clocks that agree, a Redis that throws nothing away.
+# Not a promise itself, but what the promises rest on: one Redis, one PostgreSQL, neither of them
+# older than the other, clocks that agree, a Redis that evicts nothing.
 FOUNDATIONS = "the foundations hold"
 INVARIANTS = (NEVER_OVERSOLD, NEVER_LOST, NEVER_TWICE, NEVER_DROPPED, FOUNDATIONS)
 
-# What to do. No advice may put a unit on sale again that is sold: each of these acts refuses that
-# by itself, and tests follow each one from the state that leads to it.
+# What to do. No advice may put a sold unit on sale again. Each of these acts refuses that by
+# itself, and a test follows each advice from the state that leads to it.
 KAFKA_KNOWS = "manage.py audit --kafka names the message; keep the topic and Redis's files"
 LOOK_AT_THE_PLAN = "manage.py recover shows the plan, --apply carries it out"
 FROM_KAFKA = (
@@ -26,15 +26,15 @@ FROM_KAFKA = (
     "orders again from the topic. Until then put nothing on sale: these units are sold"
 )
 STOP_AND_LOOK = (
-    "manage.py pause the activity; manage.py audit --kafka names the messages; what was sold above "
-    "the allocation is a matter for a person"
+    "pause the activity (manage.py pause); manage.py audit --kafka names the messages; a person "
+    "must decide about the units sold above the allocation"
 )
 MOST_CLOCK_MS = 60_000
 
 
 @dataclass(frozen=True)
 class Finding:
-    """An invariant that does not hold: the first culprit, and what to do."""
+    """A violated invariant: the first culprit, and what to do."""
 
     invariant: str
     culprit: str
@@ -44,15 +44,18 @@ class Finding:
 
 @dataclass(frozen=True)
 class Totals:
-    """Counts of records accepted before the moment of the audit, stored or waiting, each once.
+    """Counts of records accepted before the moment of the audit. A record counts once, whether it
+    is stored or waiting. Keys are activities, or (activity, item). Texts are "" for nothing found.
 
-    Keys are activities, or (activity, item). `inventory` is (allocation, sold) as PostgreSQL says;
-    `stored` and `stored_by_item` count PostgreSQL alone, at the same snapshot as `inventory`.
-    `differing` names a record with two contents; `stored_once` is whether PostgreSQL refuses twins.
-    `future` names a partition with stored records that nobody has decided, `older` what PostgreSQL
-    has lost, `acts` an operator's act that Redis does not know; each "" where there is none.
-    `buyers` is how many users have units of each activity, `forgotten` names one of whom Redis
-    knows fewer.
+    inventory       (allocation, sold) in PostgreSQL
+    stored, stored_by_item  PostgreSQL alone, in the same snapshot as `inventory`
+    differing       a record that exists with two contents
+    stored_once     whether PostgreSQL refuses duplicates
+    future          a partition with stored records that Redis has not decided
+    older           what PostgreSQL has lost
+    acts            an operator's act that Redis does not know
+    buyers          how many users have units of each activity
+    forgotten       a user for whom Redis has fewer units than the records, by activity
     """
 
     units: dict[tuple[int, int], int]
@@ -72,10 +75,10 @@ class Totals:
 
 @dataclass(frozen=True)
 class Ground:
-    """What the promises stand on, as it was looked at.
+    """What the promises rest on, as it was read.
 
-    `lane` says why Redis and PostgreSQL are not of one lane, or this Redis does not lead it; ""
-    they are. `policy` is Redis's, "" unknown. Clocks are ms.
+    `lane` says why Redis and PostgreSQL do not belong to one lane, or why this Redis does not lead
+    it; "" if all is well. `policy` is Redis's maxmemory-policy, "" if unknown. Clocks are in ms.
     """
 
     lane: str
@@ -88,14 +91,14 @@ class Ground:
     overlap: int = 0
 
 
-# A check's answer: None where it holds.
+# A check's answer is None if the invariant holds.
 Checks = Iterator[Finding | None]
 
 
 def all_checks(
     lane: LaneStatus, totals: Totals, found: Waiting, steered: set[int], ground: Ground
 ) -> Checks:
-    """Every check, one answer each. `steered` activities are in the middle of an act."""
+    """Every check, one answer each. An act is under way on `steered` activities."""
     yield from foundations(lane, totals, ground)
     yield from stock(lane, totals)
     yield from counters(lane, totals)
@@ -112,9 +115,7 @@ def _unless(
 
 
 def foundations(lane: LaneStatus, totals: Totals, ground: Ground) -> Checks:
-    """One lane, one leader, neither side older than the other, nothing evicted, clocks that
-    agree.
-    """
+    """One lane, one leader, neither side older than the other, no eviction, clocks that agree."""
     yield _unless(
         not ground.lane,
         FOUNDATIONS,
@@ -134,16 +135,16 @@ def foundations(lane: LaneStatus, totals: Totals, ground: Ground) -> Checks:
         ground.policy in ("", "noeviction"),
         FOUNDATIONS,
         "Redis's maxmemory-policy",
-        f"it is {ground.policy}: a full Redis throws keys of the sale away",
-        "CONFIG SET maxmemory-policy noeviction, and in Redis's configuration file",
+        f"it is {ground.policy}: a full Redis evicts keys of the sale",
+        "CONFIG SET maxmemory-policy noeviction, and set it in Redis's configuration file too",
     )
     apart = abs(ground.redis_ms - ground.postgres_ms)
     yield _unless(
         apart <= MOST_CLOCK_MS,
         FOUNDATIONS,
         "clocks",
-        f"Redis's and PostgreSQL's differ by {apart // 1000:,} s: windows and timeouts may go by a "
-        "wrong one",
+        f"Redis's and PostgreSQL's differ by {apart // 1000:,} s: windows and timeouts may follow "
+        "a wrong clock",
         "correct the clock that is wrong",
     )
     back = lane.clock_ms - ground.redis_ms
@@ -153,7 +154,7 @@ def foundations(lane: LaneStatus, totals: Totals, ground: Ground) -> Checks:
         "clocks",
         f"Redis's clock went back by {back // 1000:,} s: windows stand still until it has caught "
         "up",
-        "correct the clock, if it is wrong now",
+        "correct the clock if it is wrong now",
     )
 
 
@@ -190,7 +191,7 @@ def stock(lane: LaneStatus, totals: Totals) -> Checks:
 
 
 def counters(lane: LaneStatus, totals: Totals) -> Checks:
-    """Invariants 2 and 3: what the script counted against the records, for each activity."""
+    """Invariants 2 and 3: the script's counters against the records, for each activity."""
     for activity_id, activity in lane.activities.items():
         units = sum(count for (a, _), count in totals.units.items() if a == activity_id)
         accepted = activity.total_outcomes[Outcome.ACCEPTED]
@@ -209,7 +210,7 @@ def counters(lane: LaneStatus, totals: Totals) -> Checks:
 
 
 def limits(lane: LaneStatus, totals: Totals, steered: set[int]) -> Checks:
-    """Buyers that Redis has counted against the records, where there is a limit per user."""
+    """Redis's buyers against the records, for activities with a limit per user."""
     for activity_id, activity in lane.activities.items():
         if activity.user_limit is None or activity_id in steered:
             continue
@@ -219,13 +220,13 @@ def limits(lane: LaneStatus, totals: Totals, steered: set[int]) -> Checks:
             NEVER_OVERSOLD,
             f"activity {activity_id}, its limit per user",
             totals.forgotten.get(activity_id)
-            or f"Redis knows {counted:,} buyers, the records {proved:,}: some could buy again",
+            or f"Redis has {counted:,} buyers, the records {proved:,}: some could buy again",
             LOOK_AT_THE_PLAN,
         )
 
 
 def inventory(lane: LaneStatus, totals: Totals, steered: set[int]) -> Checks:
-    """PostgreSQL against itself (sold is the sum of records) and Redis (allocation is loaded)."""
+    """PostgreSQL against itself (sold = sum of records) and against Redis (allocation = loaded)."""
     for (activity_id, item_id), (allocation, sold) in totals.inventory.items():
         who = f"activity {activity_id}, item {item_id}"
         stored = totals.stored_by_item.get((activity_id, item_id), 0)
@@ -234,7 +235,7 @@ def inventory(lane: LaneStatus, totals: Totals, steered: set[int]) -> Checks:
             NEVER_TWICE if sold > stored else NEVER_LOST,
             who,
             f"the inventory says {sold} sold, the stored records say {stored}",
-            "a table was changed by hand: correct seckill_item.sold",
+            "somebody changed a table by hand: correct seckill_item.sold",
         )
         units = totals.units.get((activity_id, item_id), 0)
         yield _unless(
@@ -251,18 +252,18 @@ def inventory(lane: LaneStatus, totals: Totals, steered: set[int]) -> Checks:
             NEVER_OVERSOLD,
             who,
             f"allocation {allocation} in PostgreSQL, loaded {item.loaded if item else 0} in Redis",
-            "an act was cut off, or a table was changed by hand: see the journal. sync_from_db "
-            "puts Redis to the allocation, and refuses where a record is missing",
+            "an act was cut off, or somebody changed a table by hand: see the journal. "
+            "sync_from_db sets Redis to the allocation, and refuses if a record is missing",
         )
 
 
 def records(totals: Totals, found: Waiting, ground: Ground) -> Checks:
-    """Invariant 3 within list and table, rows of the future, and entries that are no records."""
+    """Invariant 3 in list and table, rows that Redis has not decided, unreadable entries."""
     yield _unless(
         not totals.differing,
         NEVER_TWICE,
         totals.differing,
-        "a record stands in two places (list, row, dead record) with other contents",
+        "a record is in two places (list, row, dead record) with different contents",
         "stop the consumers; manage.py audit --kafka says which one is right",
     )
     yield _unless(
@@ -270,14 +271,14 @@ def records(totals: Totals, found: Waiting, ground: Ground) -> Checks:
         NEVER_TWICE,
         "table seckill_record",
         "its unique constraint record_stored_once is missing: a record could be stored twice",
-        "stop the log workers, remove what is there twice, put the constraint back",
+        "stop the log workers, remove duplicates, add the constraint again",
     )
     yield _unless(
         not totals.future,
         NEVER_TWICE,
         totals.future,
-        "records are stored of offsets that Redis has not decided: the orders of these offsets "
-        "could not be stored",
+        "records are stored for offsets that Redis has not decided yet: when it decides them, "
+        "their orders cannot be stored",
         "find who wrote them. After a loss of Redis: " + LOOK_AT_THE_PLAN,
     )
     first = found.unreadable[0] if found.unreadable else (b"", "")
@@ -286,16 +287,16 @@ def records(totals: Totals, found: Waiting, ground: Ground) -> Checks:
         not number,
         NEVER_LOST,
         preview(first[0], 200) if found.unreadable else "dead records",
-        f"{number} entries of the list were no records ({first[1] or 'kept apart in PostgreSQL'})",
-        "another program writes there: find it. manage.py dead_letters list shows them; "
-        "dead_letters dismiss settles what was looked at",
+        f"{number} entries of the list are not records ({first[1] or 'kept as dead records'})",
+        "another program writes to the list: find it. manage.py dead_letters list shows the "
+        "entries; dead_letters dismiss settles them",
     )
     yield _unless(
         not ground.overlap,
         NEVER_LOST,
         f"{ground.overlap} orders",
-        "they were decided on a Redis while another one led the lane, and are not sold: their "
-        "buyers may have been told yes",
+        "they were decided on a Redis that did not lead the lane, and are not sold; their buyers "
+        "may have got a yes",
         "manage.py dead_letters list names each; tell the buyers, then dead_letters dismiss",
     )
 

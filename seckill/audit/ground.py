@@ -1,7 +1,6 @@
-"""What the audit looks at beside the sums: one lane, one leader, clocks, limits, what was lost.
+"""What the audit reads besides the sums: lane, leader, clocks, limits, lost data.
 
-Owns the reading for the checks of `audit_checks.foundations` and `audit_checks.limits`. Changes
-nothing.
+Owns the reads for `checks.foundations` and `checks.limits`. Changes nothing.
 """
 
 from collections.abc import Mapping
@@ -23,7 +22,7 @@ from seckill.postgres.claims import claim_of_lane
 from seckill.postgres.lease import LaneRow, PostgresOlder
 from seckill.postgres.witness import Steered, last_rows, lost_entries, lost_rows, steered
 
-# Buyers of an activity whose units are compared one by one.
+# Buyers per activity whose units are compared one by one.
 SAMPLE = 1_000
 BUYERS = """
 SELECT activity_id, count(*), (array_agg(user_id ORDER BY user_id %% 7919))[1:%s],
@@ -38,19 +37,19 @@ class Compared:
     """What PostgreSQL says at the audit's snapshot."""
 
     row: LaneRow | None
-    # Why PostgreSQL is older than Redis; "" it is not.
+    # Why PostgreSQL is older than Redis; "" if it is not.
     older: str
     # {source:partition: the offset after the last stored record}
     ends: dict[str, int]
     acts: dict[int, Steered]
     dead: dict[Kind, int]
-    # Who decides on another Redis just now.
+    # Who is deciding on another Redis now.
     others: list[str]
 
 
 @dataclass(frozen=True)
 class Buyers:
-    """How many users have bought, and what some of them have: {user: units}."""
+    """How many users have bought, and a sample of them: {user: units}."""
 
     users: int
     sample: dict[int, int]
@@ -67,7 +66,7 @@ def compared(lane: Lane, before: LaneStatus, run_id: str) -> Compared:
         except PostgresOlder as lost:
             older = older or str(lost)
         except RedisAway:
-            # Told by `look_at_ground`.
+            # `look_at_ground` reports this.
             pass
         return Compared(
             row,
@@ -80,13 +79,13 @@ def compared(lane: Lane, before: LaneStatus, run_id: str) -> Compared:
 
 
 def server_of(client: "redis.Redis") -> str:
-    """The id of the Redis process that answers. Raises RedisAway."""
+    """The run id of the Redis process. Raises RedisAway."""
     with redis_errors():
         return str(client.info("server")["run_id"])
 
 
 def look_at_ground(client: "redis.Redis", before: LaneStatus, seen: Compared) -> Ground:
-    """One lane, its leader, its policy, and both clocks at one moment. Raises RedisAway."""
+    """The lane, its leader, Redis's policy, and both clocks at one moment. Raises RedisAway."""
     with redis_errors():
         memory: dict[str, Any] = client.info("memory")
         seconds, _micros = client.time()
@@ -106,24 +105,24 @@ def look_at_ground(client: "redis.Redis", before: LaneStatus, seen: Compared) ->
 
 def _not_one_lane(before: LaneStatus, seen: Compared) -> str:
     if seen.row is None and not before.identity:
-        # Nobody has decided, steered or stored since lanes have identities.
+        # Nothing was decided, changed or stored since lanes have identities.
         return ""
     try:
         lease.compare(seen.row, claim_of_lane(before))
     except PostgresAway:
-        # Told as an older PostgreSQL.
+        # Reported as an older PostgreSQL.
         return ""
     except RedisAway as wrong:
         return str(wrong)
     if seen.others or (seen.row is not None and seen.row.term > before.term):
         return "another Redis leads this lane: what this one decides is not sold" + (
-            f" (on the other one decide {', '.join(seen.others[:3])})" if seen.others else ""
+            f" (deciding on the other one: {', '.join(seen.others[:3])})" if seen.others else ""
         )
     return ""
 
 
 def buyers_of(activities: set[int], positions: Mapping[str, int]) -> dict[int, Buyers]:
-    """Of the activities: who has bought before the positions. `sold.stage` comes first."""
+    """Who has bought in these activities before the positions. Call `sold.stage` first."""
     if not activities:
         return {}
     accepted, arguments = sold.accepted_sql(positions)
@@ -138,9 +137,9 @@ def buyers_of(activities: set[int], positions: Mapping[str, int]) -> dict[int, B
 
 
 def forgotten(client: "redis.Redis", lane: Lane, buyers: Mapping[int, Buyers]) -> dict[int, str]:
-    """A user of whom Redis knows fewer units than the records, by activity. Raises RedisAway.
+    """By activity, a user for whom Redis has fewer units than the records. Raises RedisAway.
 
-    Read after the records: what Redis has by now is as much, or more.
+    Redis is read after the records, so it must have at least as many units.
     """
     found = {}
     for activity, some in buyers.items():

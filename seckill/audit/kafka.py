@@ -1,8 +1,9 @@
-"""The audit against Kafka itself: every record against its message, every message against a count.
+"""The audit against Kafka: compares every record with its message, and counts every message.
 
-Owns the reading of a topic from its oldest message to the positions, once, one partition after the
-other and in batches, so that memory stays flat. What Kafka no longer holds cannot be compared; how
-much that is, is told. Like the audit it looks at one moment T and may run beside a sale.
+Owns the reading of a topic from its oldest message to the positions. It reads the topic once, one
+partition after the other and in batches, so memory stays flat. Messages that Kafka has removed
+cannot be compared; the report says how many. Like the audit it looks at one moment T and may run
+during a sale.
 """
 
 from collections import Counter
@@ -24,12 +25,13 @@ from seckill.lane.status import LaneStatus, read_lane
 from seckill.postgres import sold
 from seckill.postgres.through_django import postgres_errors, snapshot
 
-# Findings that are kept: the rest is only counted.
+# How many findings are kept; the rest are only counted.
 MOST_FINDINGS = 20
 # Records fetched from PostgreSQL at once.
 RECORDS = 5_000
 
-# One partition's records, stored or waiting, each once, in the order of its messages.
+# One partition's records in the order of its messages. A record that is stored and still waiting
+# comes once.
 RECORDS_OF_A_PARTITION = f"""
 SELECT "offset", item_id, user_id, activity_id, quantity FROM seckill_record
 WHERE source = %(source)s AND partition = %(partition)s AND "offset" < %(position)s
@@ -45,7 +47,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass
 class PartitionLook:
-    """One partition up to its position. Counts are of offsets; `gone` ones Kafka has removed."""
+    """One partition up to its position. Counts are offsets; `gone`: Kafka has removed them."""
 
     partition: int
     position: int
@@ -59,14 +61,14 @@ class PartitionLook:
 
 @dataclass
 class KafkaReport:
-    """What the topic says. Its JSON form is stable: keys are only ever added."""
+    """What was read from the topic. Its JSON form is stable: keys are only ever added."""
 
     topic: str
     source: str
-    # Whether the outcomes could be compared to the last one: nothing was gone and nothing skipped.
+    # Whether outcomes were compared exactly: no message was gone and none was skipped.
     exact: bool = True
     partitions: list[PartitionLook] = field(default_factory=list)
-    # Offsets, and records, of topics that were there before under this name, or under another.
+    # Offsets and records of earlier topics, under this name or another.
     other_sources_offsets: int = 0
     other_sources_records: int = 0
     findings: list[Finding] = field(default_factory=list)
@@ -102,7 +104,7 @@ class KafkaAudit:
         self._total = 0
 
     def run(self) -> KafkaReport:
-        """Read the topic, compare."""
+        """Read the topic and compare."""
         before = read_lane(self._redis, self._lane)
         report = KafkaReport(self._topic.name, self._topic.source)
         positions = self._topic_positions(before, report)
@@ -177,7 +179,7 @@ class KafkaAudit:
         look.gone = min(messages.oldest, position)
         look.holes = position - look.gone - look.requests - look.invalid
         if messages.oldest_now() > messages.oldest:
-            # Retention went on while it was read: what was missing may be gone, or never was.
+            # Retention removed messages during the read, so holes cannot be told from gone ones.
             look.gone, look.holes = look.gone + look.holes, 0
         report.checks += look.requests + look.invalid
         if messages.end < position:
@@ -185,8 +187,8 @@ class KafkaAudit:
                 report,
                 NEVER_DROPPED,
                 self._origin(partition, messages.end),
-                f"Kafka's partition ends there, but {position} is the next offset to decide: what "
-                "is sent from now on will be taken for decided before",
+                f"Kafka's partition ends there, but {position} is the next offset to decide: new "
+                "messages below it will be skipped as already decided",
                 "Kafka has lost its newest messages: stop the buyers; see docs/operations.md",
             )
 
@@ -207,14 +209,14 @@ class KafkaAudit:
         rows: list[Row],
         request: Request | Poison,
     ) -> None:
-        """The records of one message against what it asks for."""
+        """Compare the records of one message with what it asks for."""
         origin = self._origin(partition, offset)
         if isinstance(request, Poison):
             self._find(
                 report,
                 NEVER_TWICE,
                 origin,
-                f"there are records of a message that is no request ({request})",
+                f"there are records of a message that is not a request ({request})",
                 KEEP,
             )
             return
@@ -231,7 +233,7 @@ class KafkaAudit:
                 report,
                 NEVER_TWICE,
                 f"{origin}, item {wrong[0][0]}",
-                "the record is not what the message asks for: recorded (item, user, activity, "
+                "the record differs from its message: recorded (item, user, activity, "
                 f"quantity) {wrong}, asked {sorted(asked - recorded)}",
                 KEEP,
             )
@@ -240,7 +242,7 @@ class KafkaAudit:
             report,
             NEVER_LOST,
             f"{origin}, item {min(asked - recorded)[0]}",
-            f"an accepted request without all of its records: missing {sorted(asked - recorded)}",
+            f"an accepted request lacks some of its records: missing {sorted(asked - recorded)}",
             KEEP,
         )
 
@@ -251,7 +253,7 @@ class KafkaAudit:
         messages: Messages,
         lonely: list[tuple[int, list[Row]]],
     ) -> None:
-        """Records whose message was not read: it is gone by now, or was never there."""
+        """Records whose message was not read: Kafka has removed it, or it never existed."""
         if not lonely:
             return
         oldest = messages.oldest if lonely[-1][0] < messages.oldest else messages.oldest_now()
@@ -264,15 +266,15 @@ class KafkaAudit:
                 NEVER_TWICE,
                 self._origin(look.partition, offset),
                 f"{len(rows)} records of a message that the topic lacks (user {rows[0][2]})",
-                "look whether the topic is compacted (cleanup.policy must be delete); " + KEEP,
+                "check whether the topic is compacted (cleanup.policy must be delete); " + KEEP,
             )
         lonely.clear()
 
     def _compare_outcomes(self, report: KafkaReport, lane: LaneStatus) -> None:
-        """Invariant 4: each message below the positions has one outcome, by kind of message."""
+        """Invariant 4: each message below the positions has one outcome, per kind of message."""
         requests, invalid = report.sum("requests"), report.sum("invalid")
         gone = report.sum("gone") + report.other_sources_offsets
-        # Messages that are there and were never decided: passed over on purpose, or recovered.
+        # Messages in the topic without an outcome: skipped on purpose, or recovered.
         passed = max(0, lane.skipped - report.sum("holes")) + lane.recovered
         report.exact = not gone and not passed
         report.notes += _notes(report, gone, passed)
@@ -298,8 +300,8 @@ class KafkaAudit:
                     report,
                     NEVER_DROPPED if counted < there else NEVER_TWICE,
                     f"topic {report.topic}, {kind}",
-                    f"the topic holds {there:,} below the positions, {counted:,} outcomes are "
-                    f"counted (passed over {less:,}, gone from Kafka {gone:,})",
+                    f"the topic holds {there:,} below the positions, but {counted:,} outcomes are "
+                    f"counted (skipped {less:,}, gone from Kafka {gone:,})",
                     KEEP,
                 )
         accepted = sum(a.total_outcomes[Outcome.ACCEPTED] for a in lane.activities.values())
@@ -324,7 +326,7 @@ KEEP = "keep the topic and Redis's files, finish the activity; see docs/operatio
 
 
 def _groups(rows: Iterator[Row]) -> Iterator[tuple[int, list[Row]]]:
-    """Rows by their message: (offset, its rows)."""
+    """Rows grouped by message: (offset, its rows)."""
     group: list[Row] = []
     for row in rows:
         if group and row[0] != group[0][0]:
@@ -340,7 +342,7 @@ def _notes(report: KafkaReport, gone: int, passed: int) -> list[str]:
     if report.other_sources_offsets or report.other_sources_records:
         notes.append(
             f"{report.other_sources_records:,} records and {report.other_sources_offsets:,} "
-            "offsets belong to topics before this one and cannot be compared"
+            "offsets belong to earlier topics and cannot be compared"
         )
     for look in report.partitions:
         if look.gone:
@@ -355,11 +357,11 @@ def _notes(report: KafkaReport, gone: int, passed: int) -> list[str]:
             )
     if passed:
         notes.append(
-            f"{passed:,} messages have no outcome of their own: passed over (--reset-offset) or "
+            f"{passed:,} messages have no outcome of their own: skipped (--reset-offset) or "
             "recovered after a loss of Redis"
         )
     if not report.exact:
         notes.append(
-            f"so outcomes are compared within bounds: {passed:,} less or {gone:,} more are possible"
+            f"so outcomes match only within bounds: up to {passed:,} fewer or {gone:,} more"
         )
     return notes

@@ -1,4 +1,4 @@
-"""The audit's reports for people: what holds, what does not, the first culprit, what to do."""
+"""Prints the audit's reports: what holds, what does not, the first culprits, what to do."""
 
 from rich.console import Console
 from rich.markup import escape
@@ -8,12 +8,12 @@ from seckill.audit.audit import Report
 from seckill.audit.checks import INVARIANTS
 from seckill.audit.kafka import KafkaReport
 
-# Findings that are printed; --json has all.
+# How many findings are printed; --json has all.
 SHOWN = 10
 
 
 def print_report(report: Report, console: Console) -> None:
-    """The verdict over everything."""
+    """Print the verdict, the totals and the findings."""
     broken = {finding.invariant for finding in report.findings}
     for invariant in INVARIANTS:
         mark = "[red]VIOLATED[/red]" if invariant in broken else "[green]holds[/green]   "
@@ -42,7 +42,7 @@ def print_report(report: Report, console: Console) -> None:
 
 
 def print_kafka_report(report: KafkaReport, console: Console) -> None:
-    """What was read, partition by partition."""
+    """Print what was read, partition by partition."""
     console.print(f"topic {report.topic}, source {report.source}, up to the positions:")
     table = Table(box=None, padding=(0, 2))
     columns = ("partition", "position", "requests", "INVALID", "holes", "gone", "records")

@@ -1,7 +1,7 @@
-"""What PostgreSQL says for the audit: sums over stored and waiting records, at one snapshot.
+"""The audit's SQL: sums over stored and waiting records in one snapshot of PostgreSQL.
 
-Owns the audit's SQL. One pass over the stored records in the order of their index, one over what
-waits: a million orders are a matter of seconds.
+It reads the stored records once, in the order of their index, and the waiting records once: a
+million orders take seconds.
 """
 
 from collections import defaultdict
@@ -16,7 +16,7 @@ IDENTITY = (
     "r.source = w.source AND r.partition = w.partition"
     ' AND r."offset" = w."offset" AND r.item_id = w.item_id'
 )
-# The first record of each request, in the order of the unique index: requests are counted by it.
+# Marks the first record of each request in the order of the unique index, to count requests.
 FIRST = (
     '"offset" IS DISTINCT FROM lag("offset")'
     ' OVER (PARTITION BY source, partition ORDER BY "offset") AS first'
@@ -39,7 +39,7 @@ FROM (SELECT w.*, {FIRST}, EXISTS (
       FROM waiting w WHERE NOT EXISTS (SELECT 1 FROM seckill_record r WHERE {IDENTITY})) AS fresh
 GROUP BY source, partition, activity_id, item_id
 """
-# Records that stand in two places with different contents.
+# Records that are in two places with different contents.
 DIFFERING = f"""
 SELECT w.source, w.partition, w."offset", w.item_id, count(*) OVER ()
 FROM waiting w LEFT JOIN seckill_record r ON {IDENTITY}
@@ -54,7 +54,7 @@ AND conrelid = 'seckill_record'::regclass
 
 @dataclass(frozen=True)
 class Sums:
-    """Of one item in one partition: units, records and requests accepted before T; all stored."""
+    """One item in one partition: what was accepted before T, and everything that is stored."""
 
     source: str
     partition: int
@@ -69,7 +69,7 @@ class Sums:
 
 @dataclass(frozen=True)
 class Counts:
-    """All that was counted."""
+    """Everything that was counted."""
 
     sums: list[Sums]
     inventory: dict[tuple[int, int], tuple[int, int]]
@@ -77,7 +77,7 @@ class Counts:
     stored_once: bool
 
     def without(self, places: set[str]) -> Totals:
-        """The totals; what is in these partitions (source:partition) was accepted after T."""
+        """The totals without these partitions (source:partition), accepted only after T."""
         units: dict[tuple[int, int], int] = defaultdict(int)
         stored: dict[tuple[int, int], int] = defaultdict(int)
         records: dict[int, int] = defaultdict(int)
@@ -102,7 +102,7 @@ class Counts:
 
 
 def count(positions: dict[str, int]) -> Counts:
-    """Count all. `sold.stage` comes first, in one `snapshot`."""
+    """Count everything. Call `sold.stage` first, in the same `snapshot`."""
     limits, arguments = limits_sql(positions)
     with connection.cursor() as cursor:
         cursor.execute(STORED.format(limits=limits), arguments)
@@ -123,14 +123,14 @@ def count(positions: dict[str, int]) -> Counts:
 
 
 def begun_acts() -> list[int]:
-    """The activity of each control act that was begun and has not ended: going on, or cut off."""
+    """The activity of each control act that has begun and not ended: running, or cut off."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT activity_id FROM seckill_stockchange WHERE state = 'started'")
         return [activity_id for (activity_id,) in cursor.fetchall()]
 
 
 def locked_activities(activities: set[int]) -> set[int]:
-    """Those of the activities that an operator's act holds at this moment."""
+    """Which of the activities an operator's act has locked at this moment."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT id FROM seckill_activity WHERE id = ANY(%s)", [list(activities)])
         known = {pk for (pk,) in cursor.fetchall()}

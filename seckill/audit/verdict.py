@@ -1,7 +1,7 @@
 """The verdict of the last audit, kept in Redis for the desk, the API and the metrics.
 
-Owns the hash `{L}:audit`. Written by whoever ran an audit, after it; read by everyone. It says what
-was true at its time: read `at_ms` with it.
+Owns the hash `{L}:audit`. Whoever runs an audit writes it afterwards. It says what was true at that
+time, so show `at_ms` with it.
 """
 
 from dataclasses import dataclass
@@ -11,20 +11,20 @@ import redis
 from seckill.lane.client import redis_errors
 from seckill.lane.keys import Lane
 
-# Characters of the first finding that are kept.
+# How many characters of the first finding are kept.
 LONGEST_FINDING = 500
 
 
 @dataclass(frozen=True)
 class LastAudit:
-    """A verdict. `clean` None: it could not be checked, and `finding` says why."""
+    """A verdict. `clean` None: the audit could not run, and `finding` says why."""
 
     clean: bool | None
     # When it was written, by Redis's clock.
     at_ms: int
-    # How many checks were made.
+    # How many checks ran.
     checks: int
-    # The first thing that does not hold: invariant, culprit, explanation. Empty when clean.
+    # The first violation: invariant, culprit, explanation. Empty if clean.
     finding: str
     # Who ran it.
     by: str
@@ -33,7 +33,7 @@ class LastAudit:
 def write_last_audit(
     client: "redis.Redis", clean: bool | None, checks: int, finding: str, by: str, lane: Lane
 ) -> None:
-    """Keep a verdict in place of the one before. Raises RedisAway: the one before stays."""
+    """Replace the last verdict. Raises RedisAway; the last verdict stays then."""
     with redis_errors():
         seconds, microseconds = client.time()
         fields = {
@@ -47,7 +47,7 @@ def write_last_audit(
 
 
 def read_last_audit(client: "redis.Redis", lane: Lane) -> LastAudit | None:
-    """The last verdict; None where no audit was ever kept. Raises RedisAway."""
+    """The last verdict; None if there is none yet. Raises RedisAway."""
     with redis_errors():
         found: dict[bytes, bytes] = client.hgetall(lane.audit)  # type: ignore[assignment]
     if not found:

@@ -1,6 +1,6 @@
-"""An audit that looks again and again beside a sale: one line a look, until something is violated.
+"""An audit that repeats during a sale: one line per audit, until something is violated.
 
-Owns the loop and the line. A service that is away for a look is told and no verdict.
+Owns the loop and the line. A service that is away is reported; that is not a verdict.
 """
 
 import time
@@ -16,19 +16,19 @@ from seckill.process.shutdown import Shutdown
 
 @dataclass
 class Watch:
-    """Looks each `interval_s`. `run_once` is one look; `run` ends with a stop or a violation."""
+    """Audits every `interval_s`. `run_once` does one; `run` ends on a stop or a violation."""
 
     look: Callable[[], Report]
     shutdown: Shutdown
     interval_s: float
-    # A clean look, or None with the reason why there was no look.
+    # Called with a clean report, or with None and the reason why the audit could not run.
     tell: Callable[[Report | None, str], None]
 
     looks: int = 0
     violated: Report | None = field(default=None)
 
     def run(self) -> None:
-        """Until a stop is asked for or something is violated."""
+        """Run until a stop is requested or something is violated."""
         while not self.shutdown.requested and self.violated is None:
             began = time.monotonic()
             self.run_once()
@@ -36,7 +36,7 @@ class Watch:
                 self.shutdown.wait(max(0.0, self.interval_s - (time.monotonic() - began)))
 
     def run_once(self) -> int:
-        """One look. How many were made: 0 when a service was away."""
+        """One audit. Returns how many ran: 0 if a service was away."""
         close_old_connections()
         try:
             report = self.look()
@@ -52,7 +52,7 @@ class Watch:
 
 
 def watch_line(report: Report) -> str:
-    """A clean look in one line."""
+    """A clean report in one line."""
     return (
         f"clean | messages {report.messages:,} | sold {report.units_sold:,} of "
         f"{report.units_loaded:,} | stored {report.records_stored:,} | waiting "

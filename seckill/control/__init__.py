@@ -1,1 +1,1 @@
-"""Acts of operators: checked, journalled, carried out by one script each."""
+"""Acts of operators: each is checked, written to the journal and carried out by one script."""

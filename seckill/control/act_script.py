@@ -1,6 +1,6 @@
-"""The script of an act: the arguments that all of them share, and the answers that refuse.
+"""Calls the script of an act: the arguments that all scripts share, and the answers that refuse.
 
-Owns the way from an act's turn to its script and back. Changes nothing outside Redis.
+Owns the call from an act's turn to its script and back. Changes nothing outside Redis.
 """
 
 from dataclasses import dataclass, replace
@@ -13,19 +13,19 @@ from seckill.errors import Fenced, NoSuchActivity, Refused, VersionMoved
 from seckill.lane.client import read_together, run_script
 from seckill.lane.keys import CONTROL_CHANNEL, Lane
 
-# What scripts answer when they refuse; each has changed nothing then.
+# The answers of a script that refuses. It has changed nothing then.
 NOT_LOADED, MOVED, TOO_MANY, NOT_ON_SALE, FENCED, TORN = -1, -2, -3, -4, -5, -6
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One actor's turn in one activity, as scripts are told of it.
+    """What a script is told about an act: who, on which activity, based on which version.
 
-    `version` is the one that the act builds on, None for any: a script that arrives late, after
-    its sender has given up and somebody else has steered, finds it moved and changes nothing.
-    `journal` names the row of this act (`seckill.journal.mark`); the script leaves it in the state:
-    so it is known later whether an act whose answer was lost was done. "0" for a step that is not
-    the act itself.
+    `version` None means any. If the sender has given up and somebody else has acted before the
+    script arrives, the version has moved, and the script changes nothing.
+    `journal` is the mark of this act's journal row (`seckill.postgres.witness.mark`). The script
+    writes it to the state: if its answer is lost, the mark there shows whether the act was done.
+    "0" for a step that is not the act itself.
     """
 
     activity_id: int
@@ -34,24 +34,24 @@ class Turn:
     journal: str = "0"
 
     def step(self, version: int | None) -> "Turn":
-        """A step before the act, at this version."""
+        """A step that prepares the act, at this version."""
         return replace(self, version=version, journal="0")
 
     def at(self, version: int) -> "Turn":
-        """The act itself, after steps that led to this version."""
+        """The act itself, after preparing steps that led to this version."""
         return replace(self, version=version)
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What Redis has of an activity: version 0 where it is not loaded, and the last act's mark."""
+    """An activity in Redis: its version (0: not loaded) and the mark of its last act."""
 
     version: int
     journal: str
 
 
 class ActScripts:
-    """Runs scripts of acts in one lane. All raise RedisAway, and Refused for what they refuse."""
+    """Runs scripts of acts in one lane. Raises RedisAway, and Refused if the script refuses."""
 
     def __init__(self, client: "redis.Redis", lane: Lane) -> None:
         self._redis = client
@@ -60,7 +60,10 @@ class ActScripts:
     def run(
         self, name: str, turn: Turn, keys: list[str], args: list[str | int] | None = None
     ) -> list[Any]:
-        """Run `lua/<name>.lua` on the registry, the lane, the state and these keys; its answer."""
+        """Run `lua/<name>.lua`; returns its answer.
+
+        Its keys are the registry, the lane and the activity's state, then `keys`.
+        """
         answer: list[Any] = run_script(
             self._redis,
             name,
@@ -86,7 +89,7 @@ class ActScripts:
             raise moved(turn.activity_id, turn.version or 0, int(answer[1]))
         if code == TOO_MANY:
             raise Refused(
-                _("too many units were ever put on sale of item %(item)s")
+                _("the total units ever put on sale of item %(item)s would be too high")
                 % {"item": answer[1].decode()}
             )
         if code == NOT_ON_SALE:
@@ -100,14 +103,14 @@ class ActScripts:
             raise Fenced(
                 _(
                     "a part of activity %(id)s is missing in Redis: a key was evicted or deleted. "
-                    "manage.py recover rebuilds it, and no act can"
+                    "Only manage.py recover can rebuild it"
                 )
                 % {"id": turn.activity_id}
             )
         return answer
 
     def look(self, activity_id: int) -> Seen:
-        """What Redis has of an activity now."""
+        """The activity as Redis has it now."""
         known, (version, journal) = read_together(
             self._redis,
             ("SISMEMBER", self._lane.activities, str(activity_id)),
@@ -117,7 +120,7 @@ class ActScripts:
 
 
 def fenced(why: str) -> Fenced:
-    """The refusal of an act on a lane in which nothing may be decided."""
+    """The refusal of an act on a fenced lane."""
     return Fenced(
         _(
             "the lane is fenced (%(why)s): no act may change it. manage.py recover shows the plan, "
@@ -137,11 +140,11 @@ def not_loaded(activity_id: int) -> NoSuchActivity:
 
 
 def moved(activity_id: int, expected: int, found: int) -> VersionMoved:
-    """The refusal of an act that builds on a version which is gone."""
+    """The refusal of an act that is based on an older version."""
     return VersionMoved(
         _(
-            "activity %(id)s was steered meanwhile: this act builds on version %(expected)s, and it"
-            " is at version %(found)s; look at it again, and repeat the act if it is still wanted"
+            "activity %(id)s has changed: this act is based on version %(expected)s, but the"
+            " activity is at version %(found)s; look again, then repeat the act if still wanted"
         )
         % {"id": activity_id, "expected": expected, "found": found},
         expected,

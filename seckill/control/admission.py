@@ -1,7 +1,7 @@
-"""Whether an operator's act may change a lane: asked before each act, in everybody's name.
+"""Whether an operator's act may change a lane. Every act asks this first, whoever does it.
 
-Owns the refusals that hold for every act: a fenced lane, another lane, a Redis that does not lead,
-or that went back. The scripts refuse a fenced lane once more, in the call that would change it.
+Owns the refusals that apply to every act: the lane is fenced, it is another lane, or this Redis
+does not lead it or has lost data. The scripts check the fence again in the call that changes Redis.
 """
 
 import redis
@@ -27,10 +27,10 @@ from seckill.postgres.witness import last_rows, lost_acts, lost_rows, steered, u
 
 
 def admit(client: "redis.Redis", lane: Lane) -> None:
-    """Raises Fenced where nobody may act in this lane now; RedisAway."""
+    """Raises Fenced if no act may change this lane now; RedisAway."""
     with redis_errors():
         run_id: str = client.info("server")["run_id"]
-    # What PostgreSQL knows is read first: it follows Redis, and not the other way.
+    # PostgreSQL is read first. It follows Redis, so a Redis that is read later is never behind it.
     with transaction.atomic(), connection.cursor() as cursor:
         ends, acts = last_rows(cursor), steered(cursor)
     status = read_lane(client, lane)
@@ -61,11 +61,10 @@ def _lead(lane: Lane, run_id: str, claim: Claim) -> Claim:
         try:
             lease.compare(row, claim)
         except PostgresOlder:
-            # What does not count records may be done all the same: an operator can always end a
-            # sale.
+            # Acts that count no records stay allowed: an operator can always end a sale.
             return claim
         except LaneLost:
-            # `lead` knows whether there was anything to lose.
+            # `lead` decides whether anything was lost.
             pass
         if row is not None and row.master == run_id and row.term == claim.term:
             return claim
@@ -73,9 +72,9 @@ def _lead(lane: Lane, run_id: str, claim: Claim) -> Claim:
 
 
 def refuse_if_postgres_is_older(status: LaneStatus, lane: Lane) -> None:
-    """Before records are counted. Raises Refused where PostgreSQL has lost what it had stored.
+    """Called before records are counted. Raises Refused if PostgreSQL has lost stored records.
 
-    The counts would be too low, and what is sold would be put on sale again.
+    The counts would be too low, and sold units would go on sale again.
     """
     with connection.cursor() as cursor:
         try:

@@ -1,8 +1,8 @@
-"""Buyers that were counted from the records, on their way into Redis.
+"""Buyers counted from the records, on their way into Redis.
 
-They are written beside the sale's own, whole and by one count only; the script that needs them
-takes them in, and refuses those of another count. So no batch sees half of them, and nobody who
-comes late or twice adds to them.
+One count writes them to a key of its own, beside the buyers of the sale. The script that needs them
+then takes them in as a whole, and refuses those of any other count. So no batch of requests sees
+half of them, and a late or repeated call cannot add to them.
 """
 
 import secrets
@@ -12,16 +12,16 @@ import redis
 
 from seckill.lane.client import run_script
 
-# Buyers of one call: two values each, and Lua's unpack ends at about 8,000.
+# Buyers in one call. Each is two values, and Lua's unpack takes about 8,000 at most.
 CHUNK = 2_000
-# What stands for "no buyers are taken in".
+# The token that means: take no buyers in.
 NONE = ""
 
 
 def stage(client: "redis.Redis", key: str, buyers: Mapping[int, int]) -> str:
-    """Write {user: units} to the key; the token by which a script knows them. Raises RedisAway.
+    """Write {user: units} to the key. Returns the token that names this count to a script.
 
-    Where another count begins meanwhile this one is lost: the script refuses its token.
+    If another count begins before the script runs, the script refuses this token. Raises RedisAway.
     """
     token = secrets.token_hex(8)
     users = list(buyers.items())

@@ -1,4 +1,4 @@
-"""What an operator may ask for: numbers, units, windows. Each raises Refused with the field."""
+"""Checks of an operator's input: ids, units, windows. Each raises Refused with the field."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -13,29 +13,31 @@ from seckill.lane.status import ActivityStatus
 # Fields of an activity's row that operators may change.
 FIELDS = ("name", "opens_at", "closes_at", "user_limit", "timeout_ms")
 MAX_NAME = 200
-# A timeout in ms, at most: a hundred years.
+# The longest timeout, in ms: a hundred years.
 MAX_TIMEOUT_MS = 3_155_760_000_000
 
 
 def check_activity(activity_id: int) -> None:
-    """A number that an activity can have."""
+    """The id must be one that an activity can have."""
     if not 1 <= activity_id <= MAX_ID:
         raise Refused(_("an activity is a number from 1 to 2^63 - 1"), "activity_id")
 
 
 def check_stock(stock: Mapping[int, int], least: int = 0) -> None:
-    """Items and units that can be."""
+    """Items and units must be in range."""
     if not stock:
-        raise Refused(_("no item is named"), "value")
+        raise Refused(_("no item is given"), "value")
     for item, units in stock.items():
         if not 1 <= item <= MAX_ID:
             raise Refused(_("an item is a number from 1 to 2^63 - 1"), "value")
         if not least <= units <= MAX_UNITS:
-            raise Refused(_("units are %(least)s to 10^12, whole") % {"least": least}, "value")
+            raise Refused(
+                _("units are a whole number from %(least)s to 10^12") % {"least": least}, "value"
+            )
 
 
 def checked_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Known fields with values that can be; times in UTC: PostgreSQL does not know every zone."""
+    """The fields, checked. Times are in UTC, because PostgreSQL does not know every time zone."""
     checked = dict(fields)
     for name, value in fields.items():
         if name not in FIELDS:
@@ -54,20 +56,20 @@ def checked_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _moment(value: object, field: str) -> datetime:
-    refused = Refused(_("a moment with its time zone, as in 2026-11-11T20:00Z"), field)
+    refused = Refused(_("a time with its time zone, for example 2026-11-11T20:00Z"), field)
     if not isinstance(value, datetime) or value.tzinfo is None:
         raise refused
     try:
         return value.astimezone(UTC)
     except OverflowError:
-        # In the first or the last year, which UTC does not have there.
+        # A time in the first or last possible year, which has no equal in UTC.
         raise refused from None
 
 
 def check_window(opens_at: datetime | None, closes_at: datetime | None) -> None:
-    """An end that comes after the beginning."""
+    """The window must close after it opens."""
     if opens_at and closes_at and closes_at <= opens_at:
-        raise Refused(_("it must close after it has opened"))
+        raise Refused(_("it must close later than it opens"))
 
 
 def is_open(status: ActivityStatus, now_ms: int) -> bool:

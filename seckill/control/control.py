@@ -1,8 +1,8 @@
-"""The acts of operators: stock, pause, end and reopening, window and limits, load, sync.
+"""The acts of operators: stock, pause, finish and reopen, window and limits, load, sync.
 
-Each act is one script that changes Redis, in its turn and with its row in the journal
-(`seckill.control.journal`). Only the script decides what holds. With `expected_version` it refuses,
-before its first write, if the activity has another version: VersionMoved tells both.
+Each act is one script that changes Redis. It waits for its turn and has a row in the journal
+(`seckill.control.journal`). Only the script decides the result. With `expected_version` the script
+refuses, before its first write, if the activity has another version: VersionMoved gives both.
 """
 
 from collections.abc import Mapping
@@ -59,7 +59,7 @@ __all__ = [
     "postgres_errors",
 ]
 
-# The acts, as the journal and `control_channel` name them. create_activity concerns no Redis.
+# The acts, as the journal and `control_channel` name them. create_activity does not touch Redis.
 ACTS = (
     "set_stock",
     "add_stock",
@@ -76,9 +76,9 @@ ACTS = (
 class Control:
     """Acts of one actor in one lane. Each raises Refused, RedisAway or PostgresAway.
 
-    `note` says why, in the journal. `once` names one act: its repeat does nothing and has the
-    answer of the first (`Act.repeated`), also where that answer was lost; use it for one act only.
-    An act waits `patience_s` for others in its activity, then it is refused (SomebodyElse).
+    `note` is the reason, for the journal. `once` identifies one act: a repeat does nothing and
+    returns the answer of the first (`Act.repeated`), even if that answer was lost. Use it for one
+    act only. An act waits `patience_s` for other acts on its activity, then raises SomebodyElse.
     """
 
     def __init__(
@@ -117,10 +117,10 @@ class Control:
         only_new: bool = False,
         expected_version: int | None = None,
     ) -> Act:
-        """Put items at so many units from now on. What is unknown is made: activity, items.
+        """Set how many units of items are left from now on. Unknown activity and items are created.
 
-        Statistics begin again, and what was over is open again. `only_new` leaves items alone that
-        are loaded when it is this act's turn.
+        Statistics start again, and an activity that was over is open again. `only_new` leaves
+        items alone that are already loaded when this act's turn comes.
         """
         check_activity(activity_id)
         check_stock(stock)
@@ -133,7 +133,7 @@ class Control:
                 loaded = now.items if now else {}
                 wanted = {item: units for item, units in wanted.items() if item not in loaded}
                 if not wanted:
-                    raise Refused(_("somebody else has put it on sale meanwhile"), "value")
+                    raise Refused(_("somebody else has just put it on sale"), "value")
             keys = self._lane.activity(activity_id)
             answer = self._scripts.run(
                 "set_stock", turn, [keys.stock, keys.loaded, keys.stats], _pairs(wanted)
@@ -152,7 +152,7 @@ class Control:
     def add_stock(
         self, activity_id: int, stock: Mapping[int, int], *, expected_version: int | None = None
     ) -> Act:
-        """Put more units of items on sale; statistics go on. A finished activity stays finished.
+        """Put more units of items on sale; statistics continue. A finished activity stays finished.
 
         Not safe to repeat blindly: use `expected_version` or `once`.
         """
@@ -172,11 +172,11 @@ class Control:
         )
 
     def pause(self, activity_id: int, *, expected_version: int | None = None) -> Act:
-        """Hold the activity: every request is answered NOT_OPEN until `resume`."""
+        """Pause the activity: every request is answered NOT_OPEN until `resume`."""
         return self._pause("pause", activity_id, expected_version)
 
     def resume(self, activity_id: int, *, expected_version: int | None = None) -> Act:
-        """Let a held activity go on."""
+        """Resume a paused activity."""
         return self._pause("resume", activity_id, expected_version)
 
     def _pause(self, act: str, activity_id: int, expected_version: int | None) -> Act:
@@ -193,7 +193,7 @@ class Control:
         )
 
     def finish(self, activity_id: int, *, expected_version: int | None = None) -> Act:
-        """End the activity, whatever is left: every request from now on is OVER."""
+        """End the activity even if units are left: every request from now on is OVER."""
         check_activity(activity_id)
 
         def change(turn: Turn) -> Done:
@@ -210,7 +210,7 @@ class Control:
         )
 
     def reopen(self, activity_id: int, *, expected_version: int | None = None) -> Act:
-        """Take back that it was finished. Where nothing is left it is sold out."""
+        """Undo `finish`. If no unit is left, the activity becomes sold out instead."""
         check_activity(activity_id)
 
         def change(turn: Turn) -> Done:
@@ -226,15 +226,15 @@ class Control:
     def configure_fields(
         self, activity_id: int, *, expected_version: int | None = None, **fields: Any
     ) -> Act:
-        """Change fields of an activity: those of FIELDS that are given; None removes one.
+        """Change the given fields of an activity (see FIELDS); None removes a value.
 
-        Where Redis has the activity, its state follows in the same act; else the version is 0, and
-        the fields come with the activity when it is loaded. A name alone leaves Redis as it is, and
-        the version. Journal and Act have times in ms.
+        If Redis has the activity, the same act changes its state there. If not, the version is 0,
+        and the fields reach Redis when the activity is loaded. A change of the name alone changes
+        neither Redis nor the version. Journal and Act give times in ms.
         """
         check_activity(activity_id)
         if not fields:
-            raise Refused(_("no field is named; known: %(known)s") % {"known": ", ".join(FIELDS)})
+            raise Refused(_("no field is given; known: %(known)s") % {"known": ", ".join(FIELDS)})
         fields = checked_fields(fields)
 
         def change(turn: Turn) -> Done:
@@ -260,9 +260,9 @@ class Control:
         )
 
     def create(self, activity_id: int | None = None, **fields: Any) -> Act:
-        """Make an activity that is not on sale yet: fields as in `configure_fields`.
+        """Create an activity that is not on sale yet: fields as in `configure_fields`.
 
-        Without a number it gets the next one. Its first `set_stock` puts it on sale.
+        Without an id it gets the next free one. Its first `set_stock` puts it on sale.
         """
         if activity_id is not None:
             check_activity(activity_id)
@@ -271,7 +271,7 @@ class Control:
         return self._journal.make(activity_id, fields)
 
     def configure(self, activity: Activity, *, expected_version: int | None = None) -> Act | None:
-        """Make or change an activity to a whole row, as a form has it. None: it is so already."""
+        """Create an activity, or change it to match a whole row from a form. None: no change."""
         fields = {name: getattr(activity, name) for name in FIELDS}
         with postgres_errors():
             saved = Activity.objects.filter(pk=activity.pk).first()
@@ -283,7 +283,7 @@ class Control:
         return self.configure_fields(activity.pk, expected_version=expected_version, **changed)
 
     def sync_from_db(self, activity_id: int, *, expected_version: int | None = None) -> Act:
-        """Make Redis what the database says: left = allocation - sold, never below 0."""
+        """Bring Redis in line with the database: left = allocation - sold, never below 0."""
         check_activity(activity_id)
         return self._journal.write(
             "sync_from_db",
@@ -294,10 +294,10 @@ class Control:
         )
 
     def load(self, activity_id: int, stock: Mapping[int, int], *, replace: bool) -> list[str]:
-        """Before a sale: load what is not loaded. What was done, a line each, for people.
+        """Before a sale: load what is not loaded. Returns a line for people on each thing done.
 
-        What Redis has stays, unless `replace`; what only the database has comes from there; the
-        rest is put on sale new.
+        Items in Redis stay as they are, unless `replace`. Items that only the database has are
+        loaded from there. All others are put on sale as new.
         """
         check_activity(activity_id)
         if replace and stock:
@@ -329,7 +329,7 @@ class Control:
         return lines
 
     def _hold(self, activity_id: int, **held: bool) -> None:
-        """What must outlive a loss of Redis, into the row."""
+        """Write what must outlive a loss of Redis to the activity's row."""
         Activity.objects.filter(pk=activity_id).update(**held)
 
 

@@ -1,9 +1,10 @@
-"""The journal of acts, and the turns of those who act.
+"""The journal of acts, and the turns of operators.
 
-Always: a row is begun and committed in PostgreSQL, then the act changes Redis, then row and tables
-say what was done, in one transaction that holds the turn. Operators of one activity take turns by a
-lock on its row. A row that stays `started` means that its end is not known yet: the next act of
-that activity finds out, since Redis keeps the row of the last act that it did.
+The order is always the same. First a row is begun and committed in PostgreSQL. Then one transaction
+takes the turn, has the act change Redis, and records in the row and the tables what was done.
+Operators of one activity take turns by a lock on the activity's row.
+A row that stays `started` means that the result is not known yet. Redis keeps the number of the
+last journal row that it carried out, so the next act on that activity finds out.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -31,18 +32,18 @@ from seckill.postgres.witness import is_lost, mark
 
 # What an act did: (version after it, old values, new values).
 Done = tuple[int, dict[str, Any], dict[str, Any]]
-# How often an act is begun again that was overtaken by a script of somebody who had given up.
+# How many times an act is tried if late scripts of callers who have given up run before it.
 ATTEMPTS = 5
-# The lock of PostgreSQL under which activities are made: any number that nothing else uses.
+# The advisory lock under which activities are created: any number that nothing else uses.
 MAKING = 7_351_001
 LOCK_NOT_AVAILABLE = "55P03"
-# Seconds that an act waits for its turn: others take milliseconds, but for a sync of many orders.
+# Seconds that an act waits for its turn. Acts take milliseconds; a sync of many orders takes more.
 PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True)
 class Act:
-    """What was done, and the version after it. `repeated`: done before, under the same key."""
+    """What was done, and the version after it. `repeated`: done earlier, under the same key."""
 
     act: str
     activity_id: int
@@ -55,7 +56,7 @@ class Act:
 
 @dataclass(frozen=True)
 class Once:
-    """A caller's name for one act, and what identifies its content. Names are an actor's own."""
+    """A caller's key for one act, and a fingerprint of its content. Each actor has its own keys."""
 
     key: str
     fingerprint: str
@@ -66,7 +67,7 @@ class KeyReused(Refused):
 
 
 class SomebodyElse(Refused):
-    """Somebody else acts in the same activity now."""
+    """Somebody else is acting on the same activity now."""
 
 
 class UnderWay(Refused):
@@ -74,7 +75,7 @@ class UnderWay(Refused):
 
 
 class Journal:
-    """Acts of one actor, each with its row and in its turn."""
+    """Acts of one actor. Each has a journal row and waits for its turn."""
 
     def __init__(
         self,
@@ -87,7 +88,7 @@ class Journal:
         patience_s: float = PATIENCE_S,
     ) -> None:
         self._scripts = scripts
-        # Raises Fenced where nobody may act in this lane now.
+        # Raises Fenced if no act may change this lane now.
         self._admit = admit
         self._patience_s = patience_s
         self._status = status
@@ -103,11 +104,11 @@ class Journal:
         expected_version: int | None = None,
         make: bool = False,
     ) -> Act:
-        """Begin a row, have the act done in its turn, and complete the row.
+        """Begin a row, do the act in its turn, and complete the row.
 
-        `wanted` stands in the row until it is done. `change` may be called again where a late
-        script came between. `make` makes the activity's row, and takes it back where the act is
-        refused. Raises Refused, RedisAway, PostgresAway, and what `change` raises.
+        The row holds `wanted` until the act is done. `change` is called again if a late script ran
+        in between. `make` creates the activity's row, and removes it again if the act is refused.
+        Raises Refused, RedisAway, PostgresAway, and what `change` raises.
         """
         with postgres_errors():
             if not make and not Activity.objects.filter(pk=activity_id).exists():
@@ -117,7 +118,7 @@ class Journal:
             entry, repeated = self._begin(act, activity_id, wanted)
             if entry.state == StockChange.State.APPLIED:
                 return _act_of(entry, repeated=True)
-            # Not in the act's transaction: where that is lost after the script, the row must stand.
+            # Outside the act's transaction: if that is lost after the script, the row must remain.
             made = make and Activity.objects.get_or_create(pk=activity_id)[1]
             with self._told(entry, made=made):
                 self._admit()
@@ -138,7 +139,8 @@ class Journal:
                         entry.version, entry.old, entry.new = change(turn)
                         break
                     except VersionMoved:
-                        # A script whose sender has given up came late. Look again: it may be ours.
+                        # A late script ran, whose sender has given up. It may be our own: look
+                        # again.
                         if attempt == ATTEMPTS:
                             raise
                 entry.state, entry.detail = StockChange.State.APPLIED, ""
@@ -146,9 +148,9 @@ class Journal:
         return _act_of(entry)
 
     def make(self, activity_id: int | None, fields: Mapping[str, Any]) -> Act:
-        """Make an activity's row, with the next number where none is given; its journal row.
+        """Create an activity's row and its journal row. Without an id it gets the next free one.
 
-        Raises Refused where it exists, PostgresAway.
+        Raises Refused if the activity exists, PostgresAway.
         """
         with postgres_errors():
             entry, _repeated = self._begin("create_activity", activity_id or 0, {})
@@ -163,7 +165,7 @@ class Journal:
                 last = Activity.objects.order_by("-id").values_list("id", flat=True).first()
                 number = activity_id or (last or 0) + 1
                 if number > MAX_ID:
-                    raise Refused(_("the last number is taken; name one that is free"))
+                    raise Refused(_("the highest number is taken; choose a free one"))
                 if Activity.objects.filter(pk=number).exists():
                     raise Refused(_("activity %(id)s exists already") % {"id": number})
                 row = Activity.objects.create(pk=number, **fields)
@@ -176,7 +178,7 @@ class Journal:
     def _begin(
         self, act: str, activity_id: int, wanted: Mapping[str, Any]
     ) -> tuple[StockChange, bool]:
-        """The row of this act, and whether a call before has begun it."""
+        """The row of this act, and whether an earlier call has begun it."""
         once = self._once
         row = StockChange(
             actor=self._actor, act=act, activity_id=activity_id, new=dict(wanted), note=self._note
@@ -192,7 +194,7 @@ class Journal:
         except IntegrityError:
             known = StockChange.objects.filter(actor=self._actor, idempotency_key=once.key).first()
         if known is None:
-            # The first call was refused between the two statements: its key is free again.
+            # The first call was refused between the two statements, so its key is free again.
             raise UnderWay(_("the first call with this idempotency key has just ended; try again"))
         if known.fingerprint != once.fingerprint:
             raise KeyReused(
@@ -203,14 +205,14 @@ class Journal:
         return known, True
 
     def _lock(self, entry: StockChange, *, wait: bool) -> None:
-        """The turn, until the transaction ends. Raises SomebodyElse where it does not come in time.
+        """Take the turn until the transaction ends. Raises SomebodyElse if it comes too late.
 
-        A repeat does not wait for it: raises UnderWay.
+        A repeat does not wait: it raises UnderWay.
         """
         taken = SomebodyElse(
             _(
-                "somebody else is acting in activity %(id)s now, and it takes long; look at the "
-                "journal, and repeat the act when that has ended, if it is still wanted"
+                "somebody else is acting on activity %(id)s, and it takes a long time. See the "
+                "journal; when that act has ended, repeat yours if it is still wanted"
             )
             % {"id": entry.activity_id}
         )
@@ -218,10 +220,10 @@ class Journal:
             try:
                 cursor.execute(f"SET LOCAL lock_timeout TO '{round(self._patience_s * 1000)}ms'")
                 Activity.objects.select_for_update(nowait=not wait).get(pk=entry.activity_id)
-                # The act's own writes wait as long as it takes.
+                # The act's own writes may wait without limit.
                 cursor.execute("SET LOCAL lock_timeout TO DEFAULT")
             except Activity.DoesNotExist:
-                # Made for an act that was refused, and taken back just now.
+                # It was created for an act that was refused, and has just been removed again.
                 raise taken from None
             except OperationalError as refused:
                 if getattr(refused.__cause__, "sqlstate", None) != LOCK_NOT_AVAILABLE:
@@ -233,14 +235,14 @@ class Journal:
                 ) from None
 
     def settle(self, activity_id: int) -> None:
-        """Complete the row of the last act that Redis did. For whoever has everybody's turn."""
+        """Complete the row of the last act in Redis. Only for a caller whom no act can overtake."""
         self._settle(activity_id, self._scripts.look(activity_id))
 
     def _settle(self, activity_id: int, seen: Seen) -> None:
-        """Complete the row of the last act that Redis did, if its end was not known.
+        """Complete the row of the last act in Redis, if its result was not known.
 
-        Called with the turn: nobody else acts. The tables are made to say what Redis has; all of
-        it, where PostgreSQL came back older and has lost the row.
+        The caller holds the turn, so nobody else acts. The tables are updated to match Redis: all
+        of them, if PostgreSQL came back older and has lost the row.
         """
         with connection.cursor() as cursor:
             lost = is_lost(cursor, seen.journal)
@@ -260,8 +262,10 @@ class Journal:
 
     @contextmanager
     def _told(self, entry: StockChange, *, made: bool = False) -> Iterator[None]:
-        """How an act that was not done is told in its row. A refused one frees its key, and leaves
-        no activity that was `made` for it."""
+        """Write to the row why an act was not done.
+
+        A refused act frees its key, and an activity that was `made` for it is removed.
+        """
         try:
             yield
         except UnderWay:
@@ -277,7 +281,8 @@ class Journal:
         except OperationalError:
             raise
         except DatabaseError as wrong:
-            # After its script it holds: the next act of this activity completes the row.
+            # If its script has run, the act is done: the next act on this activity completes the
+            # row.
             undone = not self._may_be_done(entry)
             _note(entry, StockChange.State.FAILED if undone else StockChange.State.STARTED, wrong)
             raise
@@ -299,7 +304,7 @@ def _begun(named: str) -> StockChange | None:
 
 
 def _note(entry: StockChange, state: str, reason: Exception) -> None:
-    """Into a row whose turn has ended: the next one may have completed it by now."""
+    """Update a row after its turn has ended, unless the next act has completed it by now."""
     changed: dict[str, Any] = {"state": state, "detail": str(reason)[:500]}
     if state == StockChange.State.FAILED:
         changed["idempotency_key"] = None
@@ -307,7 +312,7 @@ def _note(entry: StockChange, state: str, reason: Exception) -> None:
 
 
 def _unmake(activity_id: int) -> None:
-    """Take back a row that was made for a refused act, unless somebody else goes on with it."""
+    """Remove a row that was created for a refused act, unless somebody else uses it by now."""
     with transaction.atomic():
         row = Activity.objects.select_for_update(skip_locked=True).filter(pk=activity_id).first()
         others = StockChange.objects.filter(activity_id=activity_id)
@@ -330,7 +335,7 @@ def _act_of(entry: StockChange, *, repeated: bool = False) -> Act:
 
 
 def follow(activity_id: int, act: str, wanted: Mapping[str, Any], status: ActivityStatus) -> None:
-    """Make the tables say what an act has done in Redis."""
+    """Update the tables to what an act has done in Redis."""
     if act in ("set_stock", "add_stock"):
         allocate(
             activity_id,
@@ -358,7 +363,7 @@ def follow_redis(activity_id: int, now: ActivityStatus) -> None:
 
 
 def allocate(activity_id: int, loaded: Mapping[int, int]) -> None:
-    """Units ever put on sale, into the items' rows."""
+    """Write the units ever put on sale to the items' rows."""
     with connection.cursor() as cursor:
         cursor.executemany(
             "INSERT INTO seckill_item (activity_id, item_id, allocation) VALUES (%s, %s, %s)"
@@ -369,7 +374,7 @@ def allocate(activity_id: int, loaded: Mapping[int, int]) -> None:
 
 
 def shown_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of an activity's row as the journal has them: times in ms."""
+    """Fields of an activity's row in the form of the journal: times in ms."""
     return {
         "timeout" if name == "timeout_ms" else name: milliseconds(value)
         if isinstance(value, datetime)
@@ -379,7 +384,7 @@ def shown_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def row_fields(shown: Mapping[str, Any]) -> dict[str, Any]:
-    """The way back."""
+    """The inverse of `shown_fields`."""
     fields: dict[str, Any] = {}
     for name, value in shown.items():
         if name in ("opens_at", "closes_at"):
@@ -390,10 +395,10 @@ def row_fields(shown: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def milliseconds(at: datetime | None) -> int | None:
-    """A time as Redis has it."""
+    """A time in ms, as Redis stores it."""
     return None if at is None else round(at.timestamp() * 1000)
 
 
 def moment(at_ms: int | None) -> datetime | None:
-    """The way back."""
+    """The inverse of `milliseconds`."""
     return None if at_ms is None else datetime.fromtimestamp(at_ms / 1000, UTC)

@@ -1,8 +1,8 @@
-"""Filling Redis: what an activity is loaded with, and its counts made right while it runs.
+"""Loads activities into Redis, and corrects their counts while they run.
 
-Owns the scripts that bring state, stock and buyers to Redis. Called by `seckill.control.control`
-alone, in the transaction of an act: operators of one activity take turns. VersionMoved means that a
-script came between: the journal has the act begun again.
+Owns the scripts that bring state, stock and buyers to Redis. Only `seckill.control.control` calls
+it, in the transaction of an act, so operators of one activity take turns. VersionMoved means that
+another script ran in between: the journal then starts the act again.
 """
 
 from collections.abc import Mapping
@@ -24,14 +24,14 @@ from seckill.lane.status import ActivityStatus, LaneStatus, read_lane
 from seckill.models import Activity, Item, StockChange
 from seckill.postgres import sold
 
-# A limit that limits nothing: buyers are counted from the moment that it is set.
+# A limit too high to refuse anybody. Once it is set, buyers are counted.
 COUNT_ONLY = 10**15
-# What load_state answers where somebody else has loaded the activity, or is about to.
+# The answer of load_state if somebody else has loaded the activity or is about to.
 LATE = -1
 
 
 class Loader:
-    """Fills one lane. All raise RedisAway; PostgreSQL's errors pass through."""
+    """Fills one lane. All methods raise RedisAway; PostgreSQL's errors pass through."""
 
     def __init__(self, client: "redis.Redis", lane: Lane) -> None:
         self._redis = client
@@ -43,9 +43,9 @@ class Loader:
         return read_lane(self._redis, self._lane)
 
     def load_rest(self, turn: Turn) -> Turn:
-        """Before an item is set in an activity that Redis does not have: all else of it.
+        """Load the rest of an activity that Redis does not have, before one of its items is set.
 
-        Returns the turn at the version that this led to.
+        Returns the turn at the version after loading.
         """
         lane = self.status()
         if turn.activity_id in lane.activities:
@@ -56,7 +56,7 @@ class Loader:
         return turn.at(self.load_state(activity, lane))
 
     def sync(self, turn: Turn) -> Done:
-        """left = allocation - sold for each item of the database. Raises Refused."""
+        """Set left = allocation - sold for each item in the database. Raises Refused."""
         activity_id = turn.activity_id
         items = dict(
             Item.objects.filter(activity_id=activity_id).values_list("item_id", "allocation")
@@ -90,9 +90,9 @@ class Loader:
         return version, old, new
 
     def load_state(self, activity: Activity, lane: LaneStatus) -> int:
-        """State and buyers of an activity that is not registered: nothing decides it now.
+        """Load state and buyers of an unregistered activity: no requests for it are decided yet.
 
-        Returns its version. Raises VersionMoved where somebody else has loaded it meanwhile.
+        Returns its version. Raises VersionMoved if somebody else has loaded it in the meantime.
         """
         keys, positions = self._lane.activity(activity.pk), lane.positions
         self._stage(lane)
@@ -121,15 +121,17 @@ class Loader:
         return version
 
     def _stage(self, lane: LaneStatus) -> None:
-        """Before every count of records. Raises Refused where PostgreSQL has not all of them."""
+        """Called before every count of records. Raises Refused if PostgreSQL lacks some of them."""
         refuse_if_postgres_is_older(lane, self._lane)
         sold.stage(sold.waiting(self._redis, self._lane, lane.positions))
 
     def _refuse_if_missing(
         self, activity_id: int, now: ActivityStatus | None, positions: Mapping[str, int]
     ) -> None:
-        """Raises Refused where units were taken of which no record tells: to put them on sale again
-        would sell them twice."""
+        """Raises Refused if units were taken for which no record exists.
+
+        A sync would put these units on sale again, and they would be sold twice.
+        """
         proved = sold.totals(activity_id, positions)[2]
         counted = now.total_records if now else 0
         if proved < counted:
@@ -143,10 +145,10 @@ class Loader:
             )
 
     def write_state(self, turn: Turn, new: Mapping[str, int | None]) -> int:
-        """Fields of the state into Redis. A first limit counts the buyers before it holds: the
-        script that sets it takes them in.
+        """Write fields of the state to Redis; returns the version after it. Raises Refused.
 
-        Returns the version after it. Raises Refused.
+        Before a first limit applies, the buyers so far are counted. The script that sets the limit
+        takes them in.
         """
         before = self.status().activities.get(turn.activity_id)
         if before is None:
@@ -170,7 +172,7 @@ class Loader:
         counted: str,
         token: str = buyers.NONE,
     ) -> tuple[int, dict[str, int]]:
-        """`counted` is what becomes of the buyers: see the script."""
+        """`counted` says what happens to the buyers: see the script."""
         keys = self._lane.activity(turn.activity_id)
         pairs = [
             part
@@ -188,13 +190,13 @@ class Loader:
         return int(answer[0]), positions
 
     def _stage_buyers(self, activity_id: int, positions: Mapping[str, int]) -> str:
-        """Who bought before the positions, to be taken in; the token. `_stage` comes first."""
+        """Stage the buyers before the positions; returns the token. Call `_stage` first."""
         key = self._lane.activity(activity_id).new_buyers
         return buyers.stage(self._redis, key, sold.units_by_user(activity_id, positions))
 
 
 def state_of(activity: Activity) -> dict[str, int | None]:
-    """The fields of an activity's state in Redis that its row decides; None: not set."""
+    """The fields of an activity's state in Redis that come from its row; None means not set."""
     return {
         "opens_at": milliseconds(activity.opens_at),
         "closes_at": milliseconds(activity.closes_at),
@@ -204,7 +206,7 @@ def state_of(activity: Activity) -> dict[str, int | None]:
 
 
 def held_state(activity: Activity) -> dict[str, Any]:
-    """What operators have done to an activity that outlives Redis: finished, paused."""
+    """What operators have set that must outlive Redis: finished, paused."""
     return {
         "over": "finished" if activity.finished else None,
         "paused": 1 if activity.paused else None,

@@ -1,4 +1,4 @@
-"""What the commands of operators have in common: where the sale is, who acts, what is printed."""
+"""What the operators' commands share: addresses, the actor, the output."""
 
 import argparse
 import getpass
@@ -36,32 +36,32 @@ CODES = (
 
 
 def activity_number(text: str) -> int:
-    """An activity's number from the command line."""
+    """An activity's id from the command line."""
     known = text.isascii() and text.isdigit() and len(text) <= 19
     if not (known and 1 <= int(text) <= MAX_ID):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to 2^63-1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 2^63-1")
     return int(text)
 
 
 def version_number(text: str) -> int:
     """An activity's version from the command line."""
     if not (text.isascii() and text.isdigit() and len(text) <= 15):
-        raise argparse.ArgumentTypeError(f"{text!r} is no version: a whole number from 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a version: a whole number from 0")
     return int(text)
 
 
 def shell_actor() -> str:
-    """Who acts from the shell, as the journal names it."""
+    """The actor of shell commands, as the journal names it."""
     try:
         name = getpass.getuser()
     except (KeyError, OSError):
-        # An account without a name, as containers have.
+        # An account without a name, as in containers.
         name = f"uid-{os.getuid()}"
     return f"shell:{printable(given(name))}"
 
 
 def addresses(options: dict[str, Any]) -> ControlApi:
-    """Section control_api with the command's addresses; Django's models use its database.
+    """Section control_api with the command's addresses. Django's models then use its database.
 
     Raises ConfigError.
     """
@@ -72,7 +72,7 @@ def addresses(options: dict[str, Any]) -> ControlApi:
 
 @contextmanager
 def database_errors() -> Iterator[None]:
-    """PostgreSQL's errors that a user can mend, as PostgresAway or one line."""
+    """PostgreSQL's errors that a user can fix, as PostgresAway or as one line."""
     try:
         with postgres_errors():
             yield
@@ -85,7 +85,7 @@ NO_TABLES = "PostgreSQL has no tables of this project, or older ones: run manage
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """What is refused, as one line and its exit code."""
+    """A refusal becomes one line and its exit code."""
     try:
         yield
     except Refused as refused:
@@ -95,26 +95,26 @@ def refusals() -> Iterator[None]:
 
 
 def add_act_flags(parser: CommandParser) -> None:
-    """What every act takes: a version to build on, a name, a note; and the addresses."""
+    """The flags of every act: expected version, idempotency key, note, addresses."""
     parser.add_argument(
         "--expected-version",
         type=version_number,
         metavar="V",
-        help="refuse if the activity is at another version (manage.py status shows it): somebody "
-        "else has steered since you looked",
+        help="refuse if the activity has another version (manage.py status shows it), because "
+        "somebody else has acted since you looked",
     )
     parser.add_argument(
         "--idempotency-key",
         metavar="KEY",
-        help="name this act: repeated with the same key it is done once, and answers the same; for "
-        "scripts that repeat after a lost answer",
+        help="identify this act: repeated with the same key it is done only once, and gives the "
+        "same answer; for scripts that repeat after a lost answer",
     )
-    parser.add_argument("--note", default="", help="why, for the journal")
+    parser.add_argument("--note", default="", help="the reason, for the journal")
     add_connection_flags(parser)
 
 
 def control_of(client: "redis.Redis", options: dict[str, Any]) -> Control:
-    """The acts of the shell's user, as the flags of every act say."""
+    """Control for the shell's user, with the flags of every act."""
     key, once = options["idempotency_key"], None
     if key is not None:
         if not re.fullmatch(r"[!-~]{1,100}", key):
@@ -135,7 +135,7 @@ def stock_of(options: dict[str, Any]) -> dict[int, int]:
         reason = item + first["msg"].removeprefix("Value error, ")
         raise CommandError(reason, returncode=exit_codes.USAGE) from None
     if not stock:
-        raise CommandError("no item is named: 1001:10,1002:5", returncode=exit_codes.USAGE)
+        raise CommandError("no item is given: 1001:10,1002:5", returncode=exit_codes.USAGE)
     return stock
 
 
@@ -143,7 +143,7 @@ class ActCommand(BaseCommand):
     """A command that does one act through Control and prints what it changed."""
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """The activity, what guards the act, and the addresses."""
+        """The activity, and the flags of every act."""
         parser.add_argument(
             "--activity-id",
             type=activity_number,
@@ -172,14 +172,14 @@ class ActCommand(BaseCommand):
 
 
 def lines(act: Act) -> list[str]:
-    """What an act did, a line for each thing that it names."""
+    """What an act did, one line for each value that changed."""
     changed = [
         f"  {name}: {_shown(name, act.old.get(name))} -> {_shown(name, value)}"
         for name, value in act.new.items()
     ]
     head = f"{act.act}: activity {act.activity_id}, version {act.version}, journal {act.journal_id}"
     if act.repeated:
-        head += " (repeated: it was done before, and nothing more was changed)"
+        head += " (repeated: it was done before, and nothing changed now)"
     return [head, *changed]
 
 

@@ -1,4 +1,4 @@
-"""Flags from configuration sections, and errors as people read them: for all commands."""
+"""For all commands: flags from configuration sections, and readable errors."""
 
 import argparse
 import logging
@@ -16,17 +16,17 @@ from seckill.errors import ServiceAway
 from seckill.monitoring.fitness import Unfit
 from seckill.process import exit_codes
 
-# The parameter that says where a service is.
+# The parameter with the address of each service.
 ADDRESSES = {"Kafka": "BROKERS", "Redis": "REDIS_URL", "PostgreSQL": "PG_DSN"}
 
 
 def add_section_flags(parser: CommandParser, section: type[Section]) -> None:
-    """A flag for each parameter of a section; an absent flag leaves the lower layers alone."""
-    # Without it, argparse puts all flags before the one line that says what is wrong.
+    """A flag for each parameter of a section; an absent flag leaves the lower layers in effect."""
+    # Otherwise argparse prints all flags before the one line that says what is wrong.
     parser.usage = "%(prog)s [flags]  (--help explains them)"
     group = parser.add_argument_group(
         f"parameters of section `{section.name}`",
-        f"A flag wins over the environment ({ENV_PREFIX}NAME), which wins over the file.",
+        f"A flag overrides the environment ({ENV_PREFIX}NAME), which overrides the file.",
     )
     for name, field in section.model_fields.items():
         flag = "--" + name.replace("_", "-")
@@ -49,23 +49,25 @@ def section_flags(options: dict[str, Any], section: type[Section]) -> dict[str, 
 
 
 def add_connection_flags(parser: CommandParser) -> None:
-    """--redis-url and --pg-dsn, for commands that have no section of their own."""
-    group = parser.add_argument_group("addresses", "Without them: environment, config.yaml.")
+    """--redis-url and --pg-dsn, for commands without a section of their own."""
+    group = parser.add_argument_group(
+        "addresses", "By default from the environment or config.yaml."
+    )
     group.add_argument("--redis-url", metavar="URL", help="Redis or Valkey")
     group.add_argument("--pg-dsn", metavar="DSN", help="PostgreSQL")
 
 
 def add_supervision_flag(parser: CommandParser) -> None:
-    """--stop-with-stdin, for workers that run below another process."""
+    """--stop-with-stdin, for workers that another process starts."""
     parser.add_argument(
         "--stop-with-stdin",
         action="store_true",
-        help="stop when standard input ends: for a parent process that may be killed",
+        help="stop when standard input is closed, so that a killed parent leaves no worker behind",
     )
 
 
 def positive(text: str) -> int:
-    """For a flag that takes a whole number above 0."""
+    """The value of a flag that takes a whole number above 0."""
     number = int(text) if text.isdigit() else 0
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
@@ -73,15 +75,15 @@ def positive(text: str) -> int:
 
 
 def use_database(dsn: str) -> None:
-    """Let Django's models use the database of this command's flags. Before the first query."""
+    """Make Django's models use the database of this command's flags. Call before any query."""
     connections["default"].close()
     connections["default"].settings_dict.update(django_database(dsn))
 
 
 @contextmanager
 def readable_errors() -> Iterator[None]:
-    """What a user can mend ends as one line on stderr and an exit code, never as a traceback."""
-    # Its own lines about each try would bury ours.
+    """An error that a user can fix becomes one line on stderr and an exit code, no traceback."""
+    # Its own lines about each attempt would bury ours.
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     try:
         yield

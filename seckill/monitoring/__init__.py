@@ -1,1 +1,1 @@
-"""What onlookers are shown: metrics, the status table, readiness."""
+"""What monitoring shows: metrics, the status table, readiness."""

@@ -1,8 +1,8 @@
-"""Whether Redis and PostgreSQL are fit to carry a sale: asked once, at the start of a worker.
+"""Whether Redis and PostgreSQL are fit for a sale. A worker checks this once, when it starts.
 
-Owns the list of what the promises need of the services: versions, policies, rights, encodings. Each
-is one sentence with what to do. Unfit is what would break a promise, or stop in the middle; what
-only makes it weaker is told, and no reason to stay away.
+Owns the list of what the promises need from the services: versions, policies, rights, encodings.
+Each problem is one sentence that says what to do. A service is unfit if it would break a promise or
+stop the sale midway. What only weakens a promise is reported as a note, and the worker starts.
 """
 
 import re
@@ -17,10 +17,9 @@ from seckill.lane.client import redis_errors, run_script
 from seckill.lane.keys import CONTROL_CHANNEL, Lane, rate_bucket
 from seckill.postgres.access import connect, limit, postgres_errors
 
-# The oldest versions that have what the scripts need: flags at the top of a script, and its
-# question for rights.
+# The oldest versions that have what the scripts need: script flags, and the ACL check (DRYRUN).
 REDIS_SINCE, VALKEY_SINCE, POSTGRES_SINCE = (7, 0), (7, 2), 14
-# Seconds for an answer of PostgreSQL.
+# Seconds to wait for an answer of PostgreSQL.
 ANSWER_S = 10
 # {table: what the workers and the acts do with it}
 TABLES = {
@@ -47,11 +46,11 @@ WHERE NOT has_database_privilege(current_database(), 'TEMPORARY')
 
 
 class Unfit(Exception):
-    """A service that answers, and cannot carry a sale. The message says why and what to do."""
+    """A service answers but is not fit for a sale. The message says why and what to do."""
 
 
 def check_redis(client: "redis.Redis", lane: Lane, say: Callable[[str], None]) -> None:
-    """Raises Unfit, RedisAway. Tells what makes the promise weaker."""
+    """Raises Unfit, RedisAway. Calls `say` with each thing that weakens a promise."""
     with redis_errors():
         server: dict[str, Any] = client.info("server")
         memory: dict[str, Any] = client.info("memory")
@@ -60,31 +59,31 @@ def check_redis(client: "redis.Redis", lane: Lane, say: Callable[[str], None]) -
     policy = memory.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
         raise Unfit(
-            f"Redis's maxmemory-policy is {policy}: when it is full it throws keys away, buyers "
-            "are forgotten and units sold twice. Set maxmemory-policy noeviction in its "
+            f"Redis's maxmemory-policy is {policy}: a full Redis evicts keys, so buyers are "
+            "forgotten and units are sold twice. Set maxmemory-policy noeviction in its "
             "configuration"
         )
     if replication.get("role") == "slave":
         raise Unfit(
-            "this Redis is a replica: it takes no writes. Name the master in SECKILL_REDIS_URL"
+            "this Redis is a replica: it accepts no writes. Set SECKILL_REDIS_URL to the master"
         )
     missing = missing_rights(client, lane)
     if missing:
         raise Unfit(
-            f"this user of Redis has too few rights, and needs: {', '.join(missing)}. "
-            "docs/deploy.md has a whole ACL line"
+            f"this user of Redis lacks rights: {', '.join(missing)}. docs/deploy.md has the full "
+            "ACL line"
         )
     for weakness in _weaknesses(client, int(replication.get("connected_slaves", 0))):
         say(f"note: {weakness}")
 
 
 def missing_rights(client: "redis.Redis", lane: Lane) -> list[str]:
-    """Commands that the scripts and the workers run, and this user may not. Raises RedisAway."""
+    """Commands that scripts and workers need and this user may not run. Raises RedisAway."""
     needs = _needs(lane)
     found = run_script(client, "check_rights", [], [msgspec.msgpack.encode(needs)])
     names = [f"{needs[place - 1][0]} ({needs[place - 1][1]})" for place in found]
     channel = ["PUBLISH", CONTROL_CHANNEL, "x"]
-    # Who may not publish can sell all the same: told by the acts, which go on.
+    # A user without PUBLISH can still sell. The acts report it and continue.
     return [name for name in names if not name.startswith(channel[0])]
 
 
@@ -119,25 +118,25 @@ def _check_version(server: dict[str, Any]) -> None:
     found = tuple(int(part) for part in re.findall(r"\d+", text)[:2])
     if found < oldest:
         raise Unfit(
-            f"{name} {text} is too old for the scripts: it takes {name} {oldest[0]}.{oldest[1]} or "
-            "later"
+            f"{name} {text} is too old for the scripts: they need {name} {oldest[0]}.{oldest[1]} "
+            "or later"
         )
 
 
 def _weaknesses(client: "redis.Redis", replicas: int) -> list[str]:
-    """What makes the promise weaker, a sentence each."""
+    """What weakens a promise, one sentence each."""
     told = []
     try:
         found: dict[str, str] = client.config_get("append*", "min-replicas-*")  # type: ignore[assignment]
     except redis.ResponseError:
         return [
-            "this user of Redis may not ask for its configuration: whether it writes each decision "
-            "to its disk (appendfsync always) is not known"
+            "this user of Redis may not read its configuration: it is unknown whether Redis writes "
+            "each decision to disk (appendfsync always)"
         ]
     with redis_errors():
         if found.get("appendonly") != "yes":
             told.append(
-                "Redis keeps no append-only file: a restart loses decisions, and the lane is "
+                "Redis keeps no append-only file: a restart loses decisions, and the lane stays "
                 "fenced until manage.py recover. Set appendonly yes"
             )
         elif found.get("appendfsync") != "always":
@@ -147,14 +146,14 @@ def _weaknesses(client: "redis.Redis", replicas: int) -> list[str]:
             )
         if replicas and found.get("min-replicas-to-write", "0") == "0":
             told.append(
-                "Redis has replicas and min-replicas-to-write is 0: a master that is cut off goes "
-                "on deciding what its successor does not know. Set min-replicas-to-write 1"
+                "Redis has replicas and min-replicas-to-write is 0: a master that is cut off keeps "
+                "deciding, and its successor does not know. Set min-replicas-to-write 1"
             )
     return told
 
 
 def check_postgres(dsn: str, say: Callable[[str], None]) -> None:
-    """Raises Unfit, PostgresAway. Tells what makes the promise weaker."""
+    """Raises Unfit, PostgresAway. Calls `say` with each thing that weakens a promise."""
     rights = [(table, verb) for table, verbs in TABLES.items() for verb in verbs]
     asked = ([table for table, _ in rights], [verb for _, verb in rights], list(SEQUENCES))
     with (
@@ -168,22 +167,19 @@ def check_postgres(dsn: str, say: Callable[[str], None]) -> None:
         fsync = _setting(connection, "fsync")
         missing = connection.execute(MISSING_RIGHTS, asked).fetchall()
     if version < POSTGRES_SINCE:
-        raise Unfit(f"PostgreSQL {version} is too old: it takes {POSTGRES_SINCE} or later")
+        raise Unfit(f"PostgreSQL {version} is too old: {POSTGRES_SINCE} or later is needed")
     if encoding != "UTF8":
         raise Unfit(
-            f"PostgreSQL's database is encoded as {encoding}, where names and ids of buyers would "
-            "be lost. Make one with ENCODING 'UTF8'"
+            f"PostgreSQL's database has the encoding {encoding}: it cannot store every name and "
+            "request id. Create a database with ENCODING 'UTF8'"
         )
     if missing:
         names = ", ".join(name for (name,) in missing)
-        raise Unfit(
-            f"this role of PostgreSQL has too few rights, and needs: {names}. Have the owner grant "
-            "them"
-        )
+        raise Unfit(f"this role of PostgreSQL lacks rights: {names}. Ask the owner to grant them")
     if fsync != "on":
         say(
-            "note: PostgreSQL's fsync is off: a crash of its machine loses orders that were "
-            "stored. Set fsync = on"
+            "note: PostgreSQL's fsync is off: a crash of its machine loses stored orders. Set "
+            "fsync = on"
         )
 
 

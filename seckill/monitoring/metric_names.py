@@ -1,7 +1,7 @@
-"""All metrics that this system serves: name, kind, unit, meaning. Reads and counts nothing.
+"""All metrics of this system: name, kind, unit, meaning. Reads and counts nothing.
 
-docs/monitoring.md repeats the list, and a test compares. Counters are served with `_total` at the
-end. Beside these each process serves `process_*` and `python_info` of prometheus_client.
+docs/monitoring.md repeats the list, and a test compares the two. Names of counters are served with
+the suffix `_total`. Each process also serves `process_*` and `python_info` of prometheus_client.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric. `unit` is what a value of 1 is one of."""
+    """One metric. `unit` is what a value counts or measures."""
 
     name: str
     kind: Literal["gauge", "counter", "histogram"]
@@ -20,7 +20,7 @@ class Metric:
 
     @property
     def served_as(self) -> str:
-        """The name in expressions; a histogram has `_bucket`, `_count` and `_sum` behind it."""
+        """The name in expressions. A histogram also gets `_bucket`, `_count` and `_sum`."""
         return f"{self.name}_total" if self.kind == "counter" else self.name
 
 

@@ -1,7 +1,7 @@
-"""`/metrics` for Prometheus. Everything is read from Redis at the scrape: the sale pays nothing.
+"""`/metrics` for Prometheus. It reads everything from Redis at the scrape: the sale pays nothing.
 
-Each process that serves it serves the same picture of the lane, beside its own process facts. So
-one scraped process is enough, and expressions take the maximum over processes, never the sum.
+Every process serves the same metrics of the lane, and adds the metrics of its own process. So
+scraping one process is enough, and expressions take the maximum over processes, never the sum.
 """
 
 import logging
@@ -42,16 +42,16 @@ log = logging.getLogger(__name__)
 
 # Seconds that a scrape waits for Redis.
 SCRAPE_TIMEOUT_S = 3.0
-# Upper bounds of the latency's buckets: 1 ms to 65 s, each twice the one before, as the script's
-# buckets are cut: a bound never falls into the middle of one.
+# Upper bounds of the latency's buckets: powers of two from 1 ms to 65 s. The script's buckets also
+# end at powers of two, so no bound falls inside one of them.
 BOUNDS_MS = [2**n for n in range(17)]
-# Outcomes that belong to no activity are counted under this one; real ids begin at 1.
+# Outcomes that belong to no activity are counted under this id; real ids start at 1.
 NO_ACTIVITY = "0"
 
 
 @dataclass(frozen=True)
 class Picture:
-    """What one scrape saw."""
+    """What one scrape read."""
 
     lane: LaneStatus
     lag: dict[int, int] | None
@@ -64,7 +64,7 @@ class Picture:
 
 
 def look(client: "redis.Redis", lane: Lane) -> Picture:
-    """Read all of it. Raises RedisAway."""
+    """Read everything. Raises RedisAway."""
     status = read_lane(client, lane)
     newest = fresh_sample(client, lane)
     workers = read_workers(client, lane)
@@ -87,16 +87,16 @@ def look(client: "redis.Redis", lane: Lane) -> Picture:
 
 @dataclass
 class _Families:
-    """The metrics of one scrape, each with the values that were added."""
+    """The metrics of one scrape and their values."""
 
     found: dict[str, Family] = field(default_factory=dict)
 
     def add(self, metric: Metric, value: float, *labels: object) -> None:
-        """One value of a gauge or a counter."""
+        """Add one value of a gauge or counter."""
         self._family(metric).add_metric([str(label) for label in labels], value)
 
     def add_histogram(self, metric: Metric, histogram: Histogram, *labels: object) -> None:
-        """One histogram, its buckets summed up at BOUNDS_MS."""
+        """Add one histogram, with its buckets summed up to BOUNDS_MS."""
         buckets, total = cumulative(histogram)
         self._family(metric).add_metric([str(label) for label in labels], buckets, total)
 
@@ -114,7 +114,7 @@ class _Families:
 
 
 def cumulative(histogram: Histogram) -> tuple[list[tuple[str, float]], float]:
-    """Buckets as Prometheus wants them, in seconds, and the sum of all latencies, about."""
+    """Buckets in Prometheus's form, in seconds, and the approximate sum of all latencies."""
     buckets: list[tuple[str, float]] = []
     for bound in BOUNDS_MS:
         count = sum(n for lower, n in histogram.buckets.items() if lower < bound)
@@ -124,17 +124,17 @@ def cumulative(histogram: Histogram) -> tuple[list[tuple[str, float]], float]:
 
 
 class LaneCollector(Collector):
-    """A lane in Redis as metrics. A Redis that does not answer is one metric: it is not up."""
+    """A lane in Redis as metrics. If Redis does not answer, the only metric is `up` = 0."""
 
     def __init__(self, client: "redis.Redis", lane: Lane) -> None:
         self._client, self._lane = client, lane
 
     def describe(self) -> Iterator[Family]:
-        """Nothing: what there is depends on the sale, and is asked for at the scrape."""
+        """Nothing: the metrics depend on the sale and are read at the scrape."""
         return iter(())
 
     def collect(self) -> Iterator[Family]:
-        """All metrics, by METRICS's order."""
+        """All metrics, in the order of METRICS."""
         families = _Families()
         try:
             picture = look(self._client, self._lane)
@@ -213,10 +213,10 @@ def _add_workers(families: _Families, workers: list[Worker]) -> None:
 
 @contextmanager
 def serve_metrics(host: str, port: int, redis_url: str, lane: Lane) -> Iterator[None]:
-    """Serve `/metrics` on threads of its own while the block runs. Raises ConfigError.
+    """Serve `/metrics` on separate threads while the block runs. Raises ConfigError.
 
-    Port 0 serves nothing. It has an address of its own, for Prometheus alone: the API's port shows
-    nothing to those without a key, and no key has to lie in Prometheus's configuration.
+    Port 0 serves nothing. Metrics have their own address, meant for Prometheus only. So the API's
+    port shows nothing without a key, and Prometheus needs no key in its configuration.
     """
     if port == 0:
         yield
@@ -230,8 +230,8 @@ def serve_metrics(host: str, port: int, redis_url: str, lane: Lane) -> Iterator[
         server, thread = start_http_server(port, host, registry)
     except OSError as wrong:
         raise ConfigError(
-            f"metrics: {host}:{port} cannot be listened on: {wrong.strerror or wrong}. Choose "
-            "another --metrics-port, or 0 for none"
+            f"metrics: cannot listen on {host}:{port}: {wrong.strerror or wrong}. Choose another "
+            "--metrics-port, or 0 for none"
         ) from None
     try:
         yield

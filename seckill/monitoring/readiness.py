@@ -1,6 +1,6 @@
-"""Whether the system can do its work now: decide requests, and store what was accepted.
+"""Whether the system can work now: decide requests, and store accepted records.
 
-Asks Redis and PostgreSQL once each, and never Kafka: a consumer's heartbeat tells of it.
+It asks Redis and PostgreSQL once each. It never asks Kafka: the consumers' heartbeats show that.
 """
 
 from dataclasses import dataclass
@@ -17,19 +17,19 @@ from seckill.telemetry.heartbeats import Kind, Worker, read_workers
 
 @dataclass(frozen=True)
 class Readiness:
-    """What is not ready, by part, each with what to do: nothing where all is well."""
+    """What is not ready, by part, with what to do. Both are empty if all is well."""
 
     cannot_decide: dict[str, str]
     cannot_store: dict[str, str]
 
     @property
     def ready(self) -> bool:
-        """Whether nothing is missing."""
+        """Whether everything is ready."""
         return not self.cannot_decide and not self.cannot_store
 
 
 def look(client: "redis.Redis", lane: Lane) -> Readiness:
-    """Look at all parts. Raises nothing for a service that is away: that is an answer."""
+    """Check all parts. A service that is away raises nothing: it is part of the answer."""
     decide: dict[str, str] = {}
     store: dict[str, str] = {}
     try:
@@ -40,13 +40,14 @@ def look(client: "redis.Redis", lane: Lane) -> Readiness:
     else:
         if status.fence is not None:
             decide["fence"] = (
-                # Why in full names addresses and offsets: manage.py status shows it, not a probe.
+                # The full reason names addresses and offsets. A probe must not show these.
                 f"{status.fence.word}: nothing is decided and requests wait in Kafka; manage.py "
-                "status says why, manage.py recover brings it back"
+                "status says why, manage.py recover repairs it"
             )
         if not status.loaded:
             decide["activities"] = (
-                "none is loaded, requests wait in Kafka; new sale: set_stock, after a loss: recover"
+                "none is loaded, requests wait in Kafka; for a new sale run set_stock, after a "
+                "loss recover"
             )
         _workers(workers, Kind.CONSUMER, decide, "requests wait in Kafka; start run_consumer")
         _workers(workers, Kind.LOG_WORKER, store, "records wait in Redis; start run_log_worker")
@@ -59,8 +60,8 @@ def look(client: "redis.Redis", lane: Lane) -> Readiness:
 
 
 def _workers(workers: list[Worker], kind: Kind, missing: dict[str, str], act: str) -> None:
-    """Workers of a kind that were heard of, of which none is alive now. None known: no verdict."""
+    """Report a kind of worker if some are known but none is alive. None known: no verdict."""
     known = [worker for worker in workers if worker.kind is kind]
     if known and not any(worker.alive for worker in known):
         silent_s = min(worker.silent_ms for worker in known) // 1000
-        missing[kind.value] = f"none was heard of for {silent_s} s: {act}"
+        missing[kind.value] = f"no heartbeat for {silent_s} s: {act}"

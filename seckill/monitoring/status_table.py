@@ -1,6 +1,6 @@
-"""The table of `manage.py status`: a lane at a glance, for a terminal or for a file.
+"""The table of `manage.py status`: a lane at a glance, for a terminal or a file.
 
-Owns the words and their order. Looks at nothing itself: it shows what it is given.
+Owns the texts and their order.
 """
 
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ from seckill.lane.status import ActivityStatus, LaneStatus, read_lane
 from seckill.telemetry.heartbeats import LETTERS_LOST, Worker, read_workers
 from seckill.telemetry.history import Sample, fresh_sample
 
-# Items shown by number; of the others only the sum.
+# Items that get their own row; the others are summed up in one row.
 ITEMS_SHOWN = 10
 
 
 @dataclass(frozen=True)
 class Look:
-    """Everything that is shown, at one moment. Without a sample nobody has told of the lag now."""
+    """Everything that is shown, at one moment. Without a sample the lag is unknown."""
 
     lane: LaneStatus
     workers: list[Worker]
@@ -40,7 +40,7 @@ class Look:
 
 
 def look(client: "redis.Redis", lane: Lane) -> Look:
-    """One look at Redis. Raises RedisAway."""
+    """Read everything from Redis once. Raises RedisAway."""
     status = read_lane(client, lane)
     return Look(
         lane=status,
@@ -52,22 +52,22 @@ def look(client: "redis.Redis", lane: Lane) -> Look:
 
 
 def table(now: Look, before: Look | None = None) -> RenderableType:
-    """What people see. With an earlier look, rates too."""
+    """The table. With an earlier look it also shows rates."""
     lane = now.lane
     parts: list[RenderableType] = []
     if lane.fence is not None:
         parts.append(
             Text(
                 f"FENCED {lane.fence.word}: {lane.fence.why}. Nothing is decided, requests wait in "
-                "Kafka. manage.py recover brings it back.",
+                "Kafka. manage.py recover repairs it.",
                 "bold red",
             )
         )
     if not lane.loaded:
         parts.append(
             Text(
-                "Nothing is loaded: nothing is decided, requests wait in Kafka. New sale: "
-                "manage.py set_stock; after a loss of Redis: manage.py recover.",
+                "Nothing is loaded: nothing is decided, requests wait in Kafka. For a new sale run "
+                "manage.py set_stock, after a loss of Redis manage.py recover.",
                 "bold yellow",
             )
         )
@@ -80,7 +80,7 @@ def table(now: Look, before: Look | None = None) -> RenderableType:
 
 
 def state_text(status: ActivityStatus, now_ms: int) -> str:
-    """Whether it sells now, and if not, why."""
+    """Whether the activity sells now, and if not, why."""
     if status.over:
         return f"over ({status.over.replace('_', ' ')})"
     if status.paused:
@@ -118,7 +118,7 @@ def _lane(now: Look, before: Look | None) -> Text:
     if before is not None and now.now_ms > before.now_ms:
         rate = (lane.decided - before.lane.decided) * 1000 / (now.now_ms - before.now_ms)
         parts.append(f"{max(rate, 0):,.0f}/s")
-    parts.append("lag unknown (no consumer tells)" if now.lag is None else f"lag {now.lag:,}")
+    parts.append("lag unknown (no consumer reports it)" if now.lag is None else f"lag {now.lag:,}")
     parts.append(f"waiting for PostgreSQL {lane.waiting:,}")
     reasons = [
         (o.name.lower(), sum(a.outcomes.get(o, 0) for a in lane.activities.values()))
@@ -136,7 +136,7 @@ def _lane(now: Look, before: Look | None) -> Text:
 
 def _workers(now: Look) -> Text:
     if not now.workers:
-        return Text("workers: none was heard of within the hour", "yellow")
+        return Text("workers: no heartbeat within the last hour", "yellow")
     text = Text("workers: ")
     for index, worker in enumerate(now.workers):
         state = "alive" if worker.alive else f"silent for {worker.silent_ms // 1000} s"
@@ -152,11 +152,11 @@ def _workers(now: Look) -> Text:
 
 def _audit(now: Look) -> Text:
     if now.audit is None:
-        return Text("audit: none was run yet; manage.py audit runs one", "yellow")
+        return Text("audit: not run yet; manage.py audit runs one", "yellow")
     age_s = max(0, now.now_ms - now.audit.at_ms) // 1000
     when = f"{age_s} s ago, by {now.audit.by}"
     if now.audit.clean is None:
-        return Text(f"audit: could not be checked ({now.audit.finding}), {when}", "yellow")
+        return Text(f"audit: could not check ({now.audit.finding}), {when}", "yellow")
     if now.audit.clean:
         return Text(f"audit: clean, {when}", "green")
     return Text(f"audit: VIOLATED: {now.audit.finding}; {when}", "bold red")

@@ -1,1 +1,1 @@
-"""After a loss: the plan, the lane rebuilt from PostgreSQL and the topic."""
+"""After a loss: makes the plan, and rebuilds the lane from PostgreSQL and the topic."""

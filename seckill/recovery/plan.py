@@ -1,8 +1,8 @@
-"""The plan of a recovery: what a lane must be, from PostgreSQL, the list and the dead records.
+"""The plan of a recovery: what Redis must hold, from PostgreSQL, the list and the dead records.
 
-Pure of changes: it reads, and says what Redis has and what it must have. What the records prove
-stays as it is: an order is sold to its buyer, whatever Redis forgot. What no record proves was
-rejected, or was lost with Redis: it is decided again from the first offset after the last record.
+It only reads: it compares what Redis has with what it must have. What the records prove stays: an
+order is sold to its buyer even if Redis has forgotten it. A request without a record was rejected,
+or was lost with Redis. Requests are decided again from the first offset after the last record.
 """
 
 from collections import defaultdict
@@ -24,13 +24,13 @@ from seckill.postgres.through_django import snapshot
 from seckill.postgres.witness import last_rows, lost_entries, lost_rows
 from seckill.recovery import restore
 
-# The state of an activity of which nothing is left.
+# The state of an activity with no unit left.
 SOLD_OUT = "sold_out"
 
 
 @dataclass(frozen=True)
 class ItemPlan:
-    """One item: what Redis has now (None: nothing), and what it must have; units in records."""
+    """One item: what Redis has now (None: nothing), what it must have, and the units in records."""
 
     item_id: int
     left_now: int | None
@@ -45,22 +45,22 @@ class ActivityPlan:
     """One activity as it must be. `state` has the fields of its hash in Redis."""
 
     activity_id: int
-    # In Redis now; 0: not loaded.
+    # The version in Redis now; 0: not loaded.
     version_now: int
     items: list[ItemPlan]
     state: dict[str, str]
     requests: int
     units: int
     records: int
-    # {user: units} where the activity has a limit per user.
+    # {user: units} if the activity has a limit per user.
     buyers: dict[int, int] | None
-    # Differences that a person should know, in words.
+    # Differences between Redis and the plan, in words.
     changes: list[str]
 
 
 @dataclass(frozen=True)
 class PartitionPlan:
-    """One partition: the position in Redis now (None: none), and the one that is proved."""
+    """One partition: its position in Redis now (None: none), and the one that records prove."""
 
     source: str
     partition: int
@@ -69,13 +69,13 @@ class PartitionPlan:
 
     @property
     def field_name(self) -> str:
-        """Its field in the hash of positions."""
+        """The partition's field in the hash of positions."""
         return position_field(self.source, self.partition)
 
 
 @dataclass
 class Plan:
-    """What must be done. `needed` is false where Redis is as the records say, and not fenced."""
+    """What must be done. `needed` is false if Redis matches the records and is not fenced."""
 
     lane: LaneStatus
     activities: list[ActivityPlan]
@@ -83,7 +83,7 @@ class Plan:
     recovered: int
     # {source:partition: the offset after the last stored record}
     stored: dict[str, int] = field(default_factory=dict)
-    # What PostgreSQL has lost, in words; "" nothing.
+    # What PostgreSQL has lost, in words; "" for nothing.
     older: str = ""
     notes: list[str] = field(default_factory=list)
 
@@ -100,14 +100,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class PostgresState:
-    """Whether PostgreSQL has all that was stored. `older` says what it has lost; "" nothing."""
+    """Whether PostgreSQL has all stored records. `older` says what it has lost, "" for nothing."""
 
     older: str
     missing: restore.Missing
 
 
 def postgres_state(client: "redis.Redis", lane: Lane) -> PostgresState:
-    """What of a lane PostgreSQL, or the list, has lost. Raises RedisAway."""
+    """What PostgreSQL or the list has lost of a lane. Raises RedisAway."""
     status = read_lane(client, lane)
     found = sold.waiting(client, lane, {})
     with snapshot():
@@ -122,7 +122,7 @@ def postgres_state(client: "redis.Redis", lane: Lane) -> PostgresState:
     if claim.identity and row is None:
         older = "PostgreSQL does not know this lane"
     elif row is not None and (claim.generation > row.generation or claim.term > row.term):
-        older = "PostgreSQL is of before the last recovery, or the last start, of Redis"
+        older = "PostgreSQL is from before the last recovery or the last start of Redis"
     if gone:
         older = f"PostgreSQL is older than what was stored: {gone}"
     if missing.count:
@@ -139,11 +139,11 @@ def make_plan(
     *,
     accept_oversell: bool = False,
 ) -> Plan:
-    """Read everything. `source` and `partitions` are the topic's, as Kafka says.
+    """Read everything. `source` and `partitions` are the topic's, as Kafka reports them.
 
-    Without a source it is a plan to look at: partitions that no record and no position names are
-    missing. Raises RedisAway; PostgreSQL's errors pass through. Nobody may store records meanwhile,
-    or it is called in one snapshot.
+    Without a source the plan is only for reading: it lacks partitions that no record and no
+    position names. Call it while nobody stores records, or in one snapshot. Raises RedisAway;
+    PostgreSQL's errors pass through.
     """
     status = read_lane(client, lane)
     found = sold.waiting(client, lane, {})
@@ -159,7 +159,7 @@ def make_plan(
             for number in sorted(numbers)
         ]
         places = _partitions(status, _ends(), source, partitions)
-    # Of outcomes, Redis's counters stand; but what is accepted is what is proved.
+    # Redis's counters stay for all outcomes but one: accepted is what the records prove.
     accepted_now = sum(a.total_outcomes[Outcome.ACCEPTED] for a in status.activities.values())
     decided = status.decided - accepted_now + sum(plan.requests for plan in activities)
     return Plan(
@@ -188,7 +188,7 @@ def _activity(
     items = []
     for number in sorted(numbers):
         known = now.items.get(number) if now else None
-        # An item that PostgreSQL has no row of was loaded by hand: Redis alone knows how much.
+        # An item without a row in PostgreSQL was loaded by hand: only Redis knows how many.
         loaded = allocations.get(number, known.loaded if known else 0)
         gone = units.get((activity_id, number), 0)
         if accept_oversell:
@@ -198,7 +198,7 @@ def _activity(
                 number,
                 known.left if known else None,
                 known.loaded if known else None,
-                # More sold than was put on sale: nothing is left, and the audit finds it.
+                # If more is sold than was put on sale, nothing is left, and the audit reports it.
                 max(0, loaded - gone),
                 loaded,
                 gone,
@@ -292,22 +292,22 @@ def _notes(status: LaneStatus, found: sold.Waiting, activities: list[ActivityPla
     begun = StockChange.objects.filter(state=StockChange.State.STARTED).count()
     if begun:
         notes.append(
-            f"{begun} acts in the journal have no known end: allocations are PostgreSQL's. Look at "
-            "the journal, and repeat an act where it should have been done"
+            f"{begun} acts in the journal have no known result: the plan uses PostgreSQL's "
+            "allocations. See the journal, and repeat the acts that are still wanted"
         )
     if found.unreadable_count:
         notes.append(
-            f"{found.unreadable_count} entries of the list are no records and count for nothing; "
-            f"the first one: {found.unreadable[0][0][:100]!r}"
+            f"{found.unreadable_count} entries of the list are not records and do not count; the "
+            f"first one: {found.unreadable[0][0][:100]!r}"
         )
     notes += [
-        f"activity {activity.activity_id}, item {item.item_id}: {item.sold:,} sold of "
-        f"{item.loaded:,} that were put on sale: more than there is. The fence stays; a person who "
-        "accepts it says --accept-oversell"
+        f"activity {activity.activity_id}, item {item.item_id}: {item.sold:,} sold, but only "
+        f"{item.loaded:,} were put on sale. The fence stays; to accept the oversell, run with "
+        "--accept-oversell"
         for activity in activities
         for item in activity.items
         if item.sold > item.loaded
     ]
     if not status.loaded and not status.positions:
-        notes.append("Redis holds nothing: emptied, or another server than before")
+        notes.append("Redis holds nothing: it was emptied, or this is another server")
     return notes

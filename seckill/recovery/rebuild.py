@@ -1,11 +1,12 @@
-"""Carrying out the plan of a recovery: fence, rebuild, audit, and only then let the sale go on.
+"""Carries out the plan of a recovery: fence, rebuild, audit, and only then resume the sale.
 
-Always: the lane is fenced before the plan is made that is carried out, and the fence is lifted only
-after a clean audit, with the token of this recovery. PostgreSQL counts the lane's generation up in
-the transaction of the plan, which holds the lane's row: so what was read before cannot be stored
-after it. Cut off anywhere, the lane stays fenced and the command can be run again. Consumers may
-run all the time: they hold, then are told where to go on (the script's MOVED).
-Never: an allocation raised by itself. More sold than was put on sale is a finding for a person.
+Always: the lane is fenced before the plan is made. The fence is lifted only after a clean audit,
+with the token of this recovery. The transaction of the plan locks the lane's row in PostgreSQL and
+increments its generation, so a batch that was read before cannot be stored afterwards. If the
+recovery is cut off, the lane stays fenced and the command can run again. Consumers may keep
+running: they wait, and then the script's MOVED tells them where to continue.
+Never: raise an allocation without being asked. If more is sold than was put on sale, a person must
+decide.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,17 +39,17 @@ from seckill.postgres.lease import Claim, ForeignLane, NotLeading
 from seckill.recovery import restore
 from seckill.recovery.plan import ActivityPlan, Plan, PostgresState, make_plan, postgres_state
 
-# Seconds that a batch which is being stored is waited for: more than a log worker waits itself.
+# Seconds to wait for a batch that is being stored: longer than a log worker itself waits.
 STORING_LIMIT_S = 90
 # The field of accepted requests in an activity's stats.
 ACCEPTED = "1"
-# How the journal names it.
+# The name of this act in the journal.
 ACT = "recover"
 
 
 @dataclass(frozen=True)
 class Done:
-    """What a recovery came to. `lifted` tells whether the sale goes on."""
+    """The result of a recovery. `lifted` tells whether the sale goes on."""
 
     plan: Plan
     generation: int
@@ -70,9 +71,9 @@ def recover(
 ) -> Done:
     """Rebuild the lane. With a `topic`, rows that PostgreSQL has lost are stored again from it.
 
-    `accept_oversell` raises allocations to what is sold, where that is more: a person's decision.
-    Raises Refused before anything was changed where rows are lost and no topic is given; RedisAway,
-    Refused, CannotCheck, or Django's errors: the lane stays fenced then.
+    `accept_oversell` raises an allocation to the units sold, if more are sold: a person's decision.
+    Raises Refused before any change if rows are lost and no topic is given. After any other
+    Refused, RedisAway, CannotCheck or error of Django the lane stays fenced.
     """
     state = postgres_state(client, lane)
     if state.older and topic is None:
@@ -110,7 +111,7 @@ FROM_KAFKA = (
 
 
 def _lead(client: "redis.Redis", lane: Lane) -> Claim:
-    """This Redis leads the lane from now on. Raises Refused where somebody decides on another."""
+    """Make this Redis lead the lane. Raises Refused if somebody decides on another Redis."""
     with redis_errors():
         run_id: str = client.info("server")["run_id"]
     claim = claim_of_lane(read_lane(client, lane))
@@ -128,7 +129,7 @@ def _restore(
     topic: TopicReader | None,
     say: Callable[[str], None],
 ) -> int:
-    """What PostgreSQL has lost, from the topic and from Redis. How many requests were restored."""
+    """Restore what PostgreSQL has lost, from topic and Redis. Returns how many requests."""
     if topic is None:
         return 0
     status = read_lane(client, lane)
@@ -137,15 +138,15 @@ def _restore(
     if state.older:
         for number, now in status.activities.items():
             follow_redis(number, now)
-        say("PostgreSQL is older: stock and rules of activities are what Redis says")
+        say("PostgreSQL is older: stock and rules of activities were taken from Redis")
     return restored
 
 
 @contextmanager
 def _every_turn() -> Iterator[None]:
-    """Nobody else acts: a lock on each activity, on a connection of its own.
+    """Keep all operators from acting: lock every activity, on a separate connection.
 
-    It excludes the one by which operators take turns, and lets this recovery change the rows.
+    This lock excludes the lock of an operator's turn, but lets this recovery change the rows.
     """
     holder = connection.copy()
     try:
@@ -158,7 +159,7 @@ def _every_turn() -> Iterator[None]:
 
 
 def _settle(client: "redis.Redis", lane: Lane, actor: str) -> None:
-    """Acts that Redis has done and PostgreSQL has not heard of hold: their rows are completed."""
+    """Complete the journal rows of acts that Redis has done but PostgreSQL does not know of."""
     activities = read_lane(client, lane).activities
     journal = Journal(ActScripts(client, lane), activities.get, lambda: None, actor)
     for activity_id in activities:
@@ -184,10 +185,10 @@ def _plan(
     *,
     accept_oversell: bool,
 ) -> tuple[Plan, Claim, list[StockChange]]:
-    """The plan, the lane as it is to be, and the journal's rows: one transaction.
+    """The plan, the claim with the new generation, and the journal's rows, in one transaction.
 
-    Nobody stores records beside it: transactions that do are waited for, later ones find the new
-    generation.
+    Nobody stores records at the same time: this waits for transactions under way, and later ones
+    find the new generation.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{STORING_LIMIT_S}s"])
@@ -202,8 +203,9 @@ def _plan(
 
 
 def rebuild(client: "redis.Redis", lane: Lane, plan: Plan, claim: Claim, token: FenceToken) -> None:
-    """Put the lane to the plan: the board first, the rest in one script. Raises RedisAway or
-    Refused.
+    """Bring the lane to the plan: the board first, then the rest in one script.
+
+    Raises RedisAway or Refused.
     """
     _rebuild_board(client, lane, plan)
     keys = [lane.activities, lane.positions, lane.stats, lane.state, lane.stored]
@@ -222,11 +224,11 @@ def rebuild(client: "redis.Redis", lane: Lane, plan: Plan, claim: Claim, token: 
         [positions, str(plan.recovered), activities, _flat(about), _flat(plan.stored)]
     )
     if int(run_script(client, "rebuild", keys, [token.value, packed])) < 0:
-        raise Refused("somebody else steers or recovers at the same time; run it again")
+        raise Refused("another act or recovery is running at the same time; run this again")
 
 
 def _rebuild_board(client: "redis.Redis", lane: Lane, plan: Plan) -> None:
-    """While the lane is fenced nobody else writes it."""
+    """Rebuild the board piece by piece: nobody else writes to it while the lane is fenced."""
     with transaction.atomic():
         sold.stage(sold.waiting(client, lane, {}))
         for place in plan.partitions:
@@ -245,7 +247,7 @@ def _flat(pairs: Mapping[str, object]) -> list[str]:
 
 
 def _packed(plan: ActivityPlan) -> list[object]:
-    """An activity as the script's header says, without the token."""
+    """An activity in the form that the script's header describes, without the token."""
     return [
         str(plan.activity_id),
         str(plan.version_now),
@@ -257,7 +259,7 @@ def _packed(plan: ActivityPlan) -> list[object]:
 
 
 def _begin(plan: Plan, actor: str) -> list[StockChange]:
-    """The journal's rows, before Redis is changed."""
+    """Begin the journal's rows, before Redis is changed."""
     entries = []
     for activity in plan.activities:
         Activity.objects.get_or_create(pk=activity.activity_id)
@@ -268,7 +270,7 @@ def _begin(plan: Plan, actor: str) -> list[StockChange]:
 
 
 def _conclude(plan: Plan, entries: list[StockChange], *, accept_oversell: bool) -> None:
-    """The rows' end; and items that had none: what Redis alone knew of."""
+    """Complete the journal's rows, and create rows for items that only Redis knew."""
     with transaction.atomic():
         for activity, entry in zip(plan.activities, entries, strict=True):
             for item in activity.items:

@@ -1,8 +1,8 @@
-"""Rows that PostgreSQL has lost, stored again from the topic: exactly those that were accepted.
+"""Stores rows that PostgreSQL has lost again from the topic: exactly the accepted requests.
 
-The board in Redis says of each offset what became of it, so an accepted one without a record is an
-order that somebody has lost: PostgreSQL came back from a copy of before, or the list was evicted.
-What was asked for stands in its message. Owns finding these offsets and storing their rows.
+The board in Redis holds the outcome of each offset. An accepted offset without a record is a lost
+order: PostgreSQL came back from an older copy, or the list was evicted. The message says what was
+ordered. Owns finding these offsets and storing their rows.
 """
 
 from collections import Counter
@@ -23,11 +23,11 @@ from seckill.lane.status import LaneStatus
 from seckill.models import Activity, Item, Record
 from seckill.postgres import sold
 
-# One restoring at a time: any number that nothing else uses.
+# The advisory lock that allows one restore at a time: any number that nothing else uses.
 RESTORING = 7_351_002
-# Rows of one INSERT, and offsets fetched from PostgreSQL at once.
+# Rows in one INSERT, and offsets fetched from PostgreSQL at once.
 ROWS = 2_000
-# Lost offsets that are named.
+# How many lost offsets a message names.
 NAMED = 5
 RECORDED = """
 SELECT DISTINCT "offset" FROM (
@@ -46,11 +46,11 @@ class Missing:
 
     @property
     def count(self) -> int:
-        """How many in all."""
+        """How many there are in total."""
         return sum(map(len, self.offsets.values()))
 
     def named(self) -> str:
-        """The first few, for a person."""
+        """The first few offsets, for a message."""
         every = [
             f"{source}:{partition}:{offset}"
             for (source, partition), offsets in self.offsets.items()
@@ -60,7 +60,7 @@ class Missing:
 
 
 def recorded(source: str, partition: int) -> Iterator[int]:
-    """The offsets that have a record, in order. `sold.stage` comes first, in one transaction."""
+    """The offsets that have a record, in order. Call `sold.stage` first, in one transaction."""
     with connection.chunked_cursor() as cursor:
         cursor.execute(RECORDED, {"source": source, "partition": partition})
         while rows := cursor.fetchmany(ROWS):
@@ -69,7 +69,7 @@ def recorded(source: str, partition: int) -> Iterator[int]:
 
 
 def find_missing(client: "redis.Redis", lane: Lane, status: LaneStatus) -> Missing:
-    """Which accepted requests have no record. `sold.stage` comes first, in one transaction.
+    """Which accepted requests have no record. Call `sold.stage` first, in one transaction.
 
     The board ends where a partition stands; where the position itself is lost, its own end counts.
     Raises RedisAway.
@@ -87,9 +87,9 @@ def find_missing(client: "redis.Redis", lane: Lane, status: LaneStatus) -> Missi
 
 
 def store_missing(client: "redis.Redis", lane: Lane, status: LaneStatus, topic: TopicReader) -> int:
-    """Store the rows of accepted requests that have none, from their messages. How many requests.
+    """Store missing rows of accepted requests from their messages. Returns how many requests.
 
-    Raises Refused, and stores nothing, where the topic does not hold one of them any more.
+    Raises Refused and stores nothing if the topic no longer holds one of them.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [RESTORING])
@@ -98,8 +98,8 @@ def store_missing(client: "redis.Redis", lane: Lane, status: LaneStatus, topic: 
         for (source, partition), offsets in missing.offsets.items():
             if source != topic.source:
                 raise Refused(
-                    f"accepted orders of an earlier topic ({source}) are lost, and Kafka has only "
-                    f"{topic.source} by this name: {missing.named()}"
+                    f"accepted orders of an earlier topic ({source}) are lost, but the topic of "
+                    f"this name is now {topic.source}: {missing.named()}"
                 )
             _store(topic, partition, offsets)
         left = find_missing(client, lane, status)
@@ -124,8 +124,8 @@ def _store(topic: TopicReader, partition: int, offsets: list[int]) -> None:
             del rows[:ROWS]
     if found != len(offsets):
         raise Refused(
-            f"the topic does not hold {len(offsets) - found} of {len(offsets)} lost orders of "
-            f"partition {partition} any more (retention): restore PostgreSQL from a newer copy"
+            f"the topic no longer holds {len(offsets) - found} of {len(offsets)} lost orders of "
+            f"partition {partition} (retention): restore PostgreSQL from a newer copy"
         )
     _insert(rows)
 
@@ -137,8 +137,8 @@ def _rows(
         request = decode(value)
     except Poison as poison:
         raise Refused(
-            f"the message at {topic.source}:{partition}:{offset} was accepted, and is no request "
-            f"now ({poison}): is this the sale's topic?"
+            f"the message at {topic.source}:{partition}:{offset} was accepted, but it is not a "
+            f"request now ({poison}): is this the topic of the sale?"
         ) from None
     return [
         Record(
@@ -146,7 +146,7 @@ def _rows(
             activity_id=request.activity,
             item_id=item,
             quantity=quantity,
-            # What only the lost row knew: how long the request took, and at which version.
+            # Only the lost row had the latency and the version.
             cost_ms=0,
             version=0,
             status="success",

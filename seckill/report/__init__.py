@@ -1,4 +1,4 @@
-"""The picture of a sale: one HTML file that needs no network. Reads everything, changes nothing.
+"""The report of a sale: one HTML file that needs no network. It only reads.
 
-`data` collects, `fairness` judges the order of the winners, `charts` draws, `page` writes.
+`data` collects, `fairness` judges the order of the winners, `charts` draws, `page` writes HTML.
 """

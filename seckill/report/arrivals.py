@@ -1,4 +1,4 @@
-"""The order of arrival in Kafka: a bounded read of the topic, as a member of no group."""
+"""The order of arrival in Kafka: a bounded read of the topic, outside of any consumer group."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from seckill.errors import BrokerAway
 
 @dataclass(frozen=True)
 class Arrival:
-    """A message and when it arrived, in ms: by the topic's clock, or else by its sender's."""
+    """A message and when it arrived, in ms: by the broker's clock, or by its sender's."""
 
     partition: int
     offset: int
@@ -22,13 +22,13 @@ Ranges = Mapping[int, tuple[int, int]]
 
 
 def shares(ranges: Ranges, limit: int) -> dict[int, tuple[int, int]]:
-    """{partition: (first, end)}, cut to `limit` messages at most, each partition alike."""
+    """{partition: (first, end)}, cut to `limit` messages in total, equally for each partition."""
     share = limit // max(1, len(ranges))
     return {p: (first, max(first, min(end, first + share))) for p, (first, end) in ranges.items()}
 
 
 def read_arrivals(section: KafkaSection, ranges: Ranges) -> Iterator[Arrival]:
-    """The messages of {partition: (first, end)}, of each partition in order. Raises BrokerAway."""
+    """The messages of {partition: (first, end)}, in order per partition. Raises BrokerAway."""
     try:
         with TopicReader(section) as topic:
             for partition, (first, end) in ranges.items():

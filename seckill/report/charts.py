@@ -1,6 +1,6 @@
-"""Charts as SVG text: lines, stacked areas, bars. Pure functions; colours are the page's variables.
+"""Charts as SVG text: lines, stacked areas, bars. Pure functions; the page defines the colours.
 
-Each is as wide as the page lets it be, and readable on paper: no script, no tooltip.
+Each chart scales with the page and is readable on paper: no script, no tooltip.
 """
 
 import math
@@ -10,7 +10,7 @@ from html import escape
 
 WIDTH, HEIGHT = 760, 240
 LEFT, RIGHT, TOP, BOTTOM = 58, 12, 10, 28
-# Points of a line; more than the chart has dots would only make the file long.
+# Points of a line at most. More than the chart can show would only make the file larger.
 POINTS = 400
 # Colours that the page defines: --c0 ... --c7.
 COLOURS = 8
@@ -18,7 +18,7 @@ COLOURS = 8
 
 @dataclass(frozen=True)
 class Line:
-    """One line or layer: (x, y) by x, and the number of its colour."""
+    """One line or layer: (x, y) in the order of x, and the number of its colour."""
 
     name: str
     points: Sequence[tuple[float, float]]
@@ -33,7 +33,7 @@ def number(value: float) -> str:
 
 
 def lines(what: str, chart: Sequence[Line], unit: str = "") -> str:
-    """A line chart over seconds. `what` says to those who cannot see it what it shows."""
+    """A line chart over seconds. `what` describes it to screen readers."""
     top = max((y for line in chart for _, y in line.points), default=0.0)
     frame = _Frame(_end(chart), top)
     parts = [frame.axes(unit)]
@@ -44,7 +44,7 @@ def lines(what: str, chart: Sequence[Line], unit: str = "") -> str:
 
 
 def areas(what: str, chart: Sequence[Line], unit: str = "") -> str:
-    """Layers on top of each other; all have the same x."""
+    """A stacked area chart; all layers have the same x values."""
     chart = [Line(line.name, thinned(line.points), line.colour) for line in chart]
     xs = [x for x, _ in chart[0].points] if chart else []
     tops = [sum(line.points[i][1] for line in chart) for i in range(len(xs))]
@@ -81,7 +81,7 @@ def bars(what: str, values: Sequence[tuple[str, float]], colour: int = 0) -> str
 
 
 def thinned(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
-    """At most POINTS of them, the first and the last among these."""
+    """About POINTS of the points, including the first and the last."""
     step = math.ceil(len(points) / POINTS)
     if step <= 1:
         return points
@@ -100,7 +100,7 @@ def ticks(top: float, wanted: int = 5) -> list[float]:
 
 
 class _Frame:
-    """Where a value of the chart is on the paper."""
+    """Maps values to coordinates of the drawing."""
 
     def __init__(self, end: float, top: float) -> None:
         self.rows = ticks(top)

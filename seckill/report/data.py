@@ -1,6 +1,6 @@
-"""What the picture of a sale shows, collected from Redis, PostgreSQL and Kafka.
+"""The data of a sale's report, collected from Redis, PostgreSQL and Kafka.
 
-A sale is what happened in an activity since its statistics were last set to nought.
+A sale is what happened in an activity since its statistics were last reset to zero.
 """
 
 from collections import defaultdict
@@ -24,15 +24,15 @@ from seckill.report.arrivals import read_arrivals, shares
 from seckill.report.fairness import Fairness, Queue, judge
 from seckill.telemetry.history import ActivitySample, Sample, read_series, sample_of
 
-# Messages of the topic that are read to judge the order of the winners, at most.
+# The most messages that are read from the topic to judge the order of the winners.
 MESSAGES = 1_000_000
-# Quiet seconds that the charts show before and after the sale, ms.
+# Quiet time that the charts show before the first request, ms.
 MARGIN_MS = 2_000
 
 
 @dataclass(frozen=True)
 class ItemStory:
-    """One item: what became of it, and when its last unit went (ms), if it did."""
+    """One item: its units, and when its first and last record were decided (ms)."""
 
     item_id: int
     loaded: int
@@ -48,7 +48,7 @@ class ItemStory:
 
 @dataclass
 class SaleReport:
-    """All of it. `moments` are samples of this sale alone: their counters begin with it."""
+    """All data. `moments` are samples of this sale only: their counters start with it."""
 
     activity: ActivityStatus
     lane: LaneStatus
@@ -64,7 +64,7 @@ class SaleReport:
 
     @property
     def begin_ms(self) -> int | None:
-        """The sale's first moment, as far as it is known."""
+        """When the sale began, if known."""
         first = [story.first_ms for story in self.items if story.first_ms is not None]
         if self.moments:
             return self.moments[0].at_ms
@@ -112,19 +112,19 @@ def collect(
 
 
 def sale_moments(samples: list[Sample], activity_id: int, activity: ActivityStatus) -> list[Sample]:
-    """The samples from the sale's first request to its last one, counted from its beginning."""
+    """The samples from the sale's first request to its last, with counters from its start."""
     base = {
         outcome.name: activity.total_outcomes[outcome] - count
         for outcome, count in activity.outcomes.items()
     }
-    nought, final = sum(base.values()), sum(activity.total_outcomes.values())
-    if final == nought:
+    start, final = sum(base.values()), sum(activity.total_outcomes.values())
+    if final == start:
         return []
     begun = ended = None
     mine = [sample for sample in samples if activity_id in sample.activities]
     for index, sample in enumerate(mine):
         count = sum(sample.activities[activity_id].outcomes.values())
-        if count <= nought:
+        if count <= start:
             begun = index
         if ended is None and count >= final and sample.waiting == 0:
             ended = index
@@ -150,7 +150,7 @@ def sale_moments(samples: list[Sample], activity_id: int, activity: ActivityStat
 
 
 def without_quiet(moments: list[Sample]) -> list[Sample]:
-    """The same, begun shortly before the first request: nobody wants to see hours of nothing."""
+    """The same, starting shortly before the first request, so that no chart shows idle hours."""
     if len(moments) < 2:
         return moments
     first, second, *_ = moments
@@ -172,12 +172,13 @@ def _since(
 
 @dataclass
 class _Accepted:
-    """Accepted requests of the sale: those in the list with their offsets, all by their firsts."""
+    """Accepted requests of the sale, stored or waiting."""
 
     # {item: first and last moment, s}
     spans: dict[int, tuple[int, int]] = field(default_factory=dict)
     # {(source, partition): the first offset}
     firsts: dict[tuple[str, int], int] = field(default_factory=dict)
+    # {(source, partition): the offsets that wait in the list}
     waiting: dict[tuple[str, int], set[int]] = field(default_factory=lambda: defaultdict(set))
 
     def add(self, source: str, partition: int, offset: int, item: int, low: int, high: int) -> None:
@@ -188,14 +189,14 @@ class _Accepted:
 
 
 def _accepted(client: "redis.Redis", lane: Lane, activity_id: int, since_s: int) -> _Accepted:
-    """Stored or waiting, whoever of the two has it: nothing here is a sum."""
+    """Read list and table. A record may be in both: that is fine, since nothing is summed up."""
     accepted = _Accepted()
     for chunk in scan(client, lane):
         for raw in chunk:
             try:
                 record = parse(raw)
             except Poison:
-                # It is no record: the log worker parks it, the audit names it.
+                # Not a record: the log worker parks it, and the audit reports it.
                 continue
             if record.activity_id == activity_id and record.timestamp >= since_s:
                 source, at = record.source, record.timestamp
@@ -228,7 +229,7 @@ def _judge(report: SaleReport, server: Server, accepted: _Accepted, messages: in
     """Read the topic from the first winner on, and judge the winners' order. Raises BrokerAway."""
     sold_out = {story.item_id for story in report.items if story.left == 0}
     if not sold_out:
-        report.fairness_reason = "no item is sold out: nobody had to stand in a queue"
+        report.fairness_reason = "no item is sold out, so nobody had to queue"
         return
     with Topics(server) as topics:
         source = str(topics.source(server.topic))
@@ -240,10 +241,10 @@ def _judge(report: SaleReport, server: Server, accepted: _Accepted, messages: in
     firsts = {p: first for (origin, p), first in accepted.firsts.items() if origin == source}
     firsts = {p: first for p, first in firsts.items() if p in positions}
     if not firsts:
-        report.fairness_reason = "no accepted request of this sale is in the topic as it is now"
+        report.fairness_reason = "the topic no longer holds an accepted request of this sale"
         return
-    # Before its first winner nobody lost for lack of stock. Where a partition has none, its
-    # requests stood in the queue all the same: as many are read as of the others.
+    # Before a partition's first winner nobody lost for lack of stock. The requests of a partition
+    # without winners were in the queue too: as many are read as from the longest other one.
     longest = max(positions[partition] - first for partition, first in firsts.items())
     ranges = {
         partition: (max(start, firsts.get(partition, positions[partition] - longest)), position)
@@ -264,7 +265,7 @@ def _judge(report: SaleReport, server: Server, accepted: _Accepted, messages: in
         try:
             request = decode(arrival.value)
         except Poison:
-            # An INVALID one stood in no queue.
+            # An INVALID message was in no queue.
             continue
         winner = arrival.offset in won.get(arrival.partition, ())
         too_late = timeout and arrival.at_ms - request.request_initiation_time > timeout
@@ -290,7 +291,7 @@ def _stored_offsets(
 
 
 def outcomes(report: SaleReport) -> dict[str, int]:
-    """Requests of the sale by outcome, the most frequent first; none that never came."""
+    """Requests of the sale by outcome, the most frequent first. Outcomes with 0 are left out."""
     counts = {outcome.name: n for outcome, n in report.activity.outcomes.items() if n}
     if report.moments:
         last = report.moments[-1]

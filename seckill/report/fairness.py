@@ -1,9 +1,9 @@
-"""Who came first, and who won: the winners' order against the order of arrival in Kafka.
+"""Fairness: compares who won with the order of arrival in Kafka.
 
-Owns the measure. In strict order of arrival the first N requests for an item would have won it, N
-being the number of those that did. A winner who came later than the N-th jumped the queue, by the
-time between the two. Requests that arrived in the same ms count as having come together, and who
-came before the first winner stood in the queue of an earlier sale.
+Owns the measure. If N requests won an item, then in strict order of arrival the first N requests
+would have won it. A winner who arrived later than the N-th request jumped the queue, by the time
+between the two. Requests of the same millisecond count as simultaneous. Requests before the first
+winner belong to an earlier sale.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,7 +21,7 @@ class Queue:
 
 @dataclass(frozen=True)
 class Fairness:
-    """One item's verdict. Times in ms."""
+    """The result for one item. Times in ms."""
 
     item_id: int
     requests: int
@@ -32,12 +32,12 @@ class Fairness:
 
     @property
     def share(self) -> float:
-        """Winners that jumped the queue, of all winners."""
+        """The share of winners that jumped the queue."""
         return self.jumped / self.winners if self.winners else 0.0
 
 
 def judge(queues: Mapping[int, Queue]) -> list[Fairness]:
-    """The verdict for each item that somebody won, by item."""
+    """The result for each item that has winners, in the order of items."""
     return [
         _judge(item, queue.winners, queue.others)
         for item, queue in sorted(queues.items())

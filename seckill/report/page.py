@@ -1,4 +1,4 @@
-"""The picture of a sale as one HTML page: no script, no network, light, dark and paper."""
+"""The report of a sale as one HTML page: no script, no network; for light, dark and paper."""
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ from seckill.report.charts import Line, number
 from seckill.report.data import SaleReport, outcomes
 from seckill.telemetry.history import ActivitySample, Sample
 
-# Items that have their own line; the others are one together.
+# Items that get their own line; the others share one.
 LINES = 7
 # Outcomes that a chart always draws in the same colour.
 COLOUR = {
@@ -75,7 +75,7 @@ def render(report: SaleReport) -> str:
         f'<h1>{escape(title)}</h1><p class="sub">{escape(_when(report))}</p>\n'
         + "\n".join(sections)
         + f"<footer>Made {_moment(report.made_at_ms)} by manage.py report from Redis, PostgreSQL"
-        " and Kafka. A sale is what happened since its statistics were last set to nought. Times"
+        " and Kafka. A sale is what happened since its statistics were last reset to zero. Times"
         " are UTC.</footer></body></html>\n"
     )
 
@@ -84,7 +84,7 @@ def _when(report: SaleReport) -> str:
     state = "still running" if report.running else f"over: {report.activity.over}".replace("_", " ")
     begin = report.begin_ms
     if begin is None:
-        return f"nothing was asked for yet · {state}"
+        return f"no request yet · {state}"
     return f"began {_moment(begin)} · {state} · version {report.activity.version}"
 
 
@@ -93,7 +93,7 @@ def _cards(report: SaleReport) -> str:
     counts = outcomes(report)
     total = sum(counts.values())
     left = sum(item.left for item in activity.items.values())
-    # Of this sale: what was ever put on sale has the sales before it in it.
+    # Of this sale only: the units ever put on sale include earlier sales.
     offered = left + activity.units_sold
     p99 = activity.latency.percentile(0.99)
     cards = [
@@ -130,7 +130,7 @@ def _jumped(report: SaleReport) -> str:
 
 def _verdict(report: SaleReport) -> tuple[str, str]:
     if report.audit is None:
-        return ("not made", "warn")
+        return ("not run", "warn")
     return ("clean", "good") if report.audit.clean else ("VIOLATED", "bad")
 
 
@@ -167,8 +167,10 @@ def _outcomes(report: SaleReport) -> str:
         if counts.get(outcome.name):
             points = _rates(report.moments, outcome.name)
             chart.append(Line(outcome.name, points, colour))
-    drawn = charts.areas("Requests a second by outcome", chart) if report.moments else _no_history()
-    return _section("Outcomes over time", drawn, "Requests decided a second.") + table
+    drawn = (
+        charts.areas("Requests per second by outcome", chart) if report.moments else _no_history()
+    )
+    return _section("Outcomes over time", drawn, "Requests decided per second.") + table
 
 
 def _latency(report: SaleReport) -> str:
@@ -190,8 +192,8 @@ def _latency(report: SaleReport) -> str:
     return _section(
         "Latency",
         table + over_time + bars,
-        "From a request's initiation at the buyer to its decision: waiting in Kafka is in it. "
-        "Lines: by second. Bars: requests by latency, each up to the time below it.",
+        "From the buyer's request to its decision, including the wait in Kafka. Lines: latency "
+        "over time. Bars: number of requests up to the latency below the bar.",
     )
 
 
@@ -223,7 +225,7 @@ def _queues(report: SaleReport) -> str:
         Line("requests in Kafka, not decided", lag, 0),
         Line("accepted records, not yet in PostgreSQL", waiting, 5),
     ]
-    return _section("What waited", charts.lines("Lag and records that wait", chart))
+    return _section("Backlog", charts.lines("Lag and waiting records", chart))
 
 
 def _items(report: SaleReport) -> str:
@@ -248,11 +250,11 @@ def _items(report: SaleReport) -> str:
 
 def _fairness(report: SaleReport) -> str:
     note = (
-        "In strict order of arrival in Kafka the first N requests for an item would have won it, N "
-        "being the number that did. Who won and came after the N-th jumped the queue, by the time "
-        "between the two. Each partition is decided in its order; only between partitions can "
-        "anybody overtake. Arrival is Kafka's timestamp of the message, which its sender sets "
-        "unless the topic says LogAppendTime."
+        "If N requests won an item, then in strict order of arrival in Kafka the first N requests "
+        "would have won it. A winner that arrived after the N-th request jumped the queue, by the "
+        "time between the two. Each partition is decided in order, so a request can overtake only "
+        "requests of other partitions. Arrival is the message's timestamp in Kafka. The sender "
+        "sets it, unless the topic uses LogAppendTime."
     )
     if report.fairness_reason and not report.fairness:
         return _section("Fairness", f"<p>Not judged: {escape(report.fairness_reason)}.</p>", note)
@@ -268,8 +270,8 @@ def _fairness(report: SaleReport) -> str:
         )
         for f in report.fairness
     ]
-    head = ("", "requests", "winners", "jumped", "share", "by, median", "by, at most")
-    read = f"Judged by {number(report.messages_read)} of {number(report.messages)} messages."
+    head = ("", "requests", "winners", "jumped", "share", "by (median)", "by (most)")
+    read = f"Judged from {number(report.messages_read)} of {number(report.messages)} messages."
     return _section("Fairness", _table(head, rows) + f'<p class="dim">{read}</p>', note)
 
 
@@ -280,16 +282,16 @@ def _lost(report: SaleReport) -> str:
         text = "No request expired while stock was left."
     else:
         text = (
-            f"{number(count)} requests expired while stock was left, of {number(expired)} that "
-            "expired at all. Their buyers could have been served: more consumers, or more time."
+            f"{number(expired)} requests expired, {number(count)} of them while stock was left. "
+            "More consumers or a longer timeout would have served these buyers."
         )
     return _section("Lost sales", f'<p class="{"warn" if count else ""}">{text}</p>')
 
 
 def _audit(report: SaleReport) -> str:
     if report.audit is None:
-        reason = report.audit_reason or "it was not asked for"
-        return _section("Audit", f'<p class="warn">Not made: {escape(reason)}.</p>')
+        reason = report.audit_reason or "it was not requested"
+        return _section("Audit", f'<p class="warn">Not run: {escape(reason)}.</p>')
     audit = report.audit
     broken = {finding.invariant for finding in audit.findings}
     rows = [
@@ -308,7 +310,7 @@ def _audit(report: SaleReport) -> str:
         f"records: units put on sale {number(audit.units_loaded)} = left "
         f"{number(audit.units_left)} + sold {number(audit.units_sold)}.</p>"
     )
-    return _section("Audit", table + findings + text, "Of the whole lane, since ever.")
+    return _section("Audit", table + findings + text, "Of the whole lane, since its start.")
 
 
 def _over(report: SaleReport, value: Callable[[ActivitySample], int]) -> list[tuple[float, float]]:
@@ -321,7 +323,7 @@ def _over(report: SaleReport, value: Callable[[ActivitySample], int]) -> list[tu
 
 
 def _rates(moments: Sequence[Sample], outcome: str) -> list[tuple[float, float]]:
-    """Requests a second between each two samples."""
+    """Requests per second between each two samples."""
     points = [(0.0, 0.0)]
     for before, after in pairwise(moments):
         seconds = (after.at_ms - before.at_ms) / 1000
@@ -331,7 +333,7 @@ def _rates(moments: Sequence[Sample], outcome: str) -> list[tuple[float, float]]
 
 
 def _percentiles(moments: Sequence[Sample], share: float) -> list[tuple[float, float]]:
-    """The percentile, in s, of what was decided between each two samples, where anything was."""
+    """The latency percentile, in s, between each two samples that have decisions between them."""
     points = []
     for before, after in pairwise(moments):
         grown = Histogram(
@@ -364,13 +366,13 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, raw: bool = Fa
         "<tr>" + "".join(f"<td>{cell if raw else escape(cell)}</td>" for cell in row) + "</tr>"
         for row in rows
     )
-    # A head of its own: on paper it stands again on each page of a long table.
+    # With a thead, browsers print the header again on each page of a long table.
     table = f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
     return f'<div class="scroll">{table}</div>'
 
 
 def _no_history() -> str:
-    return '<p class="dim">No history was kept: manage.py run_consumer writes it while it runs.</p>'
+    return '<p class="dim">No history yet: manage.py run_consumer writes it while it runs.</p>'
 
 
 def _ms(value: float) -> str:

@@ -1,11 +1,11 @@
-"""Who may be connected to the web process: requests that never come whole lock nobody out.
+"""Limits connections to the web process, so that slow or unfinished requests lock nobody out.
 
-- A whole request has to be there REQUEST_S after its first byte, or after its connection; of an
-  answer, some bytes are taken within that time.
-- An address holds so many connections at most, unless it is a proxy's, through which all come.
-- Where the total is reached, a new connection takes the place of the one that keeps us waiting
-  longest. One that is served, or takes its answer, is never closed for another.
-waitress alone waits 120 s from the last byte on, and at the total takes nobody any more.
+- A request must be complete REQUEST_S after its connection or its first byte. A client must read
+  some of its answer within the same time.
+- An address has a limited number of connections, unless it is a proxy that serves everybody.
+- At the total limit a new connection replaces the one that has kept us waiting longest. A
+  connection that is being served or is reading its answer is never closed for another.
+waitress alone waits 120 s after the last byte, and at the total accepts nobody.
 """
 
 import ipaddress
@@ -25,21 +25,21 @@ from seckill.process.events import event
 
 log = logging.getLogger(__name__)
 
-# Seconds for a request to be whole, and for a piece of an answer to be taken.
+# Seconds in which a request must be complete, and in which a client must read some of an answer.
 REQUEST_S = 15
-# Seconds without taking anything, after which an answer may make room for somebody else.
+# If a client reads nothing for so many seconds, its connection may be closed to make room.
 STUCK_S = 1.0
-# Seconds that a connection is kept open between two requests. Longer than proxies keep theirs
-# (nginx: 60), so that they never send into one that is just closed.
+# Seconds that a connection stays open between two requests. Longer than proxies keep theirs
+# (nginx: 60), so that a proxy never sends into a connection that was just closed.
 IDLE_S = 75
-# Seconds between two looks at what is over its time.
+# Seconds between two checks for connections over their time.
 LOOK_S = 1
-# Seconds between two lines of the log about connections that were refused or closed.
+# Seconds between two log lines about connections that were refused or closed.
 TELL_AGAIN_S = 10.0
-# Bits of an IPv6 address that tell callers apart: the rest belongs to one of them.
+# The prefix of an IPv6 address that identifies a caller, in bits.
 IPV6_CALLER = 64
 
-_TEXT = b"too many connections of this address\n"
+_TEXT = b"too many connections from this address\n"
 REFUSAL = (
     b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: text/plain\r\n"
     b"Retry-After: %d\r\nContent-Length: %d\r\n\r\n%b"
@@ -47,7 +47,7 @@ REFUSAL = (
 
 
 class Channel(HTTPChannel):
-    """A connection, whose it is, and since when we wait for a whole request of it."""
+    """A connection, its caller, and since when we have waited for its complete request."""
 
     caller: Network | None = None
 
@@ -56,7 +56,7 @@ class Channel(HTTPChannel):
         self.waits_since: float | None = self.creation_time
 
     def received(self, data: bytes) -> bool:
-        """See waitress: bytes have come."""
+        """See waitress: data has arrived."""
         if self.waits_since is None:
             self.waits_since = self.last_activity
         taken: bool = super().received(data)
@@ -66,15 +66,15 @@ class Channel(HTTPChannel):
 
     @property
     def waits(self) -> bool:
-        """Whether it is the client's turn."""
+        """Whether we wait for the client."""
         return not (self.requests or self.total_outbufs_len)
 
     def is_stuck(self, now: float, seconds: float) -> bool:
-        """Whether its answer is ready, and nothing of it was taken for so long."""
+        """Whether its answer is ready but the client has read nothing for so long."""
         return not (self.requests or self.waits) and now - self.last_activity > seconds
 
     def is_over(self, now: float) -> bool:
-        """Whether it has had its time."""
+        """Whether its time is up."""
         if not self.waits:
             return self.is_stuck(now, REQUEST_S)
         if self.waits_since is not None:
@@ -83,7 +83,7 @@ class Channel(HTTPChannel):
 
 
 class Server(TcpWSGIServer):
-    """waitress on a bound socket, with these rules."""
+    """waitress on a bound socket, with the rules above."""
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class Server(TcpWSGIServer):
     def channel_class(
         self, server: Any, conn: socket.socket, addr: Any, *args: Any, **kw: Any
     ) -> None:
-        """What is done with a new connection."""
+        """Accept or refuse a new connection."""
         caller = self._caller(str(addr[0]))
         if caller is not None and self._held_by(caller) >= self.per_address:
             self._refused += 1
@@ -132,16 +132,17 @@ class Server(TcpWSGIServer):
         self._make_room(channel)
 
     def maintenance(self, now: float) -> None:
-        """See waitress: close what is over its time."""
+        """See waitress: close connections whose time is up."""
         for channel in list(self.active_channels.values()):
             if channel.is_over(now):
-                # At once: where nothing can be written, waitress would wait to close it.
+                # Closed at once: waitress would wait until it can write.
                 channel.handle_close()
-        # Nobody is accepted at the total, where all were served when it was reached.
+        # waitress accepts nobody at the total limit. If all connections were busy when it was
+        # reached, one may have become idle since.
         self._make_room()
 
     def _caller(self, host: str) -> Network | None:
-        """Whose connection it is; None where nobody is counted."""
+        """The caller of a connection; None if it is not counted."""
         address = ipaddress.ip_address(host.partition("%")[0])
         mapped = getattr(address, "ipv4_mapped", None)
         address = mapped or address
@@ -162,7 +163,7 @@ class Server(TcpWSGIServer):
         waiting = waiting or [channel for channel in others if channel.is_stuck(now, STUCK_S)]
         if not waiting:
             return
-        # Those that owe the rest of a request come before those that may send another one.
+        # Connections with an incomplete request go before those that are only idle.
         longest = min(
             waiting, key=lambda c: (c.waits_since is None, c.waits_since or c.last_activity)
         )
@@ -175,7 +176,7 @@ class Server(TcpWSGIServer):
         if now - self._told_at < TELL_AGAIN_S:
             return
         log.warning(
-            "connections: %d refused, since their address holds too many; %d closed to make room "
+            "connections: %d refused, because their address has too many; %d closed to make room "
             "at the total of %d; %s. Others are served. See docs/operations.md, the web process",
             *(self._refused, self._closed, self.adj.connection_limit, last),
             extra=event("connections-refused", refused=self._refused, closed=self._closed),

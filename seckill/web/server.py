@@ -1,6 +1,7 @@
-"""The web process: waitress on one socket, ended by a request to stop and not by an exception.
+"""The web process: waitress on one socket. A stop request ends it, not an exception.
 
-Owns the socket and the loop. Order of a stop: no new connections, answers in flight, threads.
+Owns the socket and the loop. Order of a stop: no new connections, then answers in flight, then
+threads.
 """
 
 import logging
@@ -15,42 +16,42 @@ from seckill.config.addresses import Network
 from seckill.process.shutdown import Shutdown
 from seckill.web.crowd import Server
 
-# Seconds between looks at the request to stop; an idle process wakes so often and no more.
+# Seconds between two checks for a stop request. An idle process does not wake more often.
 TURN_S = 0.5
-# Seconds for answers in flight when a stop was asked for.
+# Seconds that a stop waits for answers in flight.
 GRACE_S = 10.0
-# Bytes of a request; Django has its own, lower limit for forms and bodies.
+# Largest request in bytes. Django has its own, lower limit for forms and bodies.
 MAX_BODY_BYTES = 10 * 1024 * 1024
 MAX_CONNECTIONS = 500
 
 
 class PortTaken(Exception):
-    """The address cannot be listened on. The message is for a person."""
+    """The address is taken or not allowed. The message is for a person."""
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound socket, not yet taking connections. Raises PortTaken."""
+    """A bound socket. Raises PortTaken."""
     try:
         family, kind, protocol, _name, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         bound = socket.socket(family, kind, protocol)
     except (OSError, UnicodeError) as wrong:
-        raise PortTaken(f"{host!r} is no address of this machine: {wrong}") from None
-    # As servers do: connections of the last run that still fade away are no obstacle.
+        raise PortTaken(f"{host!r} is not an address of this machine: {wrong}") from None
+    # As servers do: connections of the last run in TIME_WAIT must not prevent the start.
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind(address)
-        # Another listener shows only now where both allow the reuse of the address.
+        # If both sockets allow address reuse, only listen() fails for a port that is taken.
         bound.listen()
     except OSError as wrong:
         bound.close()
-        raise PortTaken(f"{host}:{port} cannot be listened on: {wrong.strerror}") from None
+        raise PortTaken(f"cannot listen on {host}:{port}: {wrong.strerror}") from None
     return bound
 
 
 def address_of(bound: socket.socket) -> str:
-    """host:port as URLs have it; the loopback address for one that means all."""
+    """host:port for URLs; the loopback address if it listens on all addresses."""
     host, port = bound.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -65,7 +66,7 @@ def serve(
     per_address: int = 0,
     proxies: Sequence[Network] = (),
 ) -> None:
-    """Answer requests until a stop is asked for; 0 connections `per_address` is no limit."""
+    """Answer requests until a stop is requested. `per_address` 0 means no limit."""
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     sockets: dict[int, Any] = {}
     server = Server(
@@ -82,7 +83,7 @@ def serve(
     )
     while not shutdown.requested:
         wasyncore.loop(timeout=TURN_S, use_poll=True, map=sockets, count=1)
-    # The trigger stays: threads wake the loop through it until their answers are out.
+    # The trigger stays: threads wake the loop through it until their answers are sent.
     server.del_channel()
     bound.close()
     deadline = time.monotonic() + GRACE_S

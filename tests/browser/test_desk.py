@@ -69,7 +69,7 @@ def test_a_sale_is_watched_and_steered(
     page.get_by_label("Item").select_option("1002")
     page.get_by_label("Units to add").fill("500")
     page.get_by_label("Units to add").press("Enter")
-    expect(page.get_by_text("The statistics go on")).to_be_visible()
+    expect(page.get_by_text("The statistics continue")).to_be_visible()
     page.get_by_label("Why, for the journal").fill("more came")
     olga.shot("confirm-add")
     page.get_by_role("button", name="Add 500").press("Enter")

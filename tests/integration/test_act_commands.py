@@ -94,11 +94,11 @@ def test_a_script_that_runs_twice_acts_once(manage: Manage, shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["add_stock", "1001:0"], 1, "units are 1"),
+        (["add_stock", "1001:0"], 1, "units are a whole number from 1"),
         (["add_stock", "1009:5"], 1, "1009 is not on sale"),
         (["pause", "--activity-id", "77"], 1, "activity 77 is not known"),
         (["activity", "show", "77"], 1, "activity 77 is not known"),
-        (["activity", "set", "1"], 1, "no field is named"),
+        (["activity", "set", "1"], 1, "no field is given"),
         (["pause", "--idempotency-key", "a b"], 2, "without spaces"),
     ],
 )
@@ -117,11 +117,11 @@ def test_what_is_refused_changes_nothing(
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["activity", "set", "1", "--closes-at", "soon"], 2, "'soon' is no time"),
-        (["activity", "set", "1", "--opens-at", "2026-11-11T20:00"], 2, "has no zone"),
-        (["activity", "show", "0" * 19 + "1" + "9" * 30], 2, "is no number"),
-        (["dead_letters", "list", "--newest", "0"], 2, "is no number of letters"),
-        (["pause", "--expected-version", "x"], 2, "'x' is no version"),
+        (["activity", "set", "1", "--closes-at", "soon"], 2, "'soon' is not a time"),
+        (["activity", "set", "1", "--opens-at", "2026-11-11T20:00"], 2, "has no time zone"),
+        (["activity", "show", "0" * 19 + "1" + "9" * 30], 2, "is not a number"),
+        (["dead_letters", "list", "--newest", "0"], 2, "is not a whole number"),
+        (["pause", "--expected-version", "x"], 2, "'x' is not a version"),
         (["status", "--redis-url", DEAD_REDIS], 3, "Redis is away"),
         (["status", "--interval", "0"], 2, "seconds from"),
     ],
@@ -164,7 +164,7 @@ def test_status_once_and_as_json(manage: Manage, shop: Shop) -> None:
         "1001",
         "waiting for PostgreSQL 1",
         "unknown_item 1",
-        "none was run yet",
+        "not run yet",
     ):
         assert part in plain.output
     assert "\x1b" not in plain.output

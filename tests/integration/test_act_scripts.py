@@ -184,7 +184,7 @@ class TestWhatItMeans:
 
     @pytest.mark.parametrize(
         ("wanted", "why"),
-        [((1002, 1), "item 1002 is not on sale in activity 1"), ((1001, 10**16), "too many units")],
+        [((1002, 1), "item 1002 is not on sale in activity 1"), ((1001, 10**16), "too high")],
     )
     def test_an_item(self, scripts: ActScripts, wanted: tuple[int, int], why: str) -> None:
         with pytest.raises(Refused, match=why):

@@ -117,8 +117,8 @@ class TestAddStock:
     @pytest.mark.parametrize(
         ("wanted", "why"),
         [
-            ({1001: 0}, "units are 1"),
-            ({1001: MAX_UNITS + 1}, "units are 1"),
+            ({1001: 0}, "units are a whole number from 1"),
+            ({1001: MAX_UNITS + 1}, "units are a whole number from 1"),
             ({}, "no item"),
             ({1001: 5, 1009: 5}, "1009 is not on sale"),
         ],
@@ -135,7 +135,7 @@ class TestAddStock:
         shop.control.set_stock(1, {1001: 3})
         shop.client.hset(LANE.activity(1).loaded, "1001", 10**15)
         before = everything(shop.client)
-        with pytest.raises(Refused, match="too many units"):
+        with pytest.raises(Refused, match="too high"):
             shop.control.add_stock(1, {1001: 1})
         assert everything(shop.client) == before
 
@@ -607,7 +607,7 @@ def test_a_second_operator_is_told_that_somebody_acts(shop: Shop) -> None:
     before = everything(shop.client)
     peter = Control(shop.client, "peter", Lane(), patience_s=0.1)
     refused = beside_another(lambda: peter.add_stock(1, {1001: 5}), SomebodyElse, 30)
-    assert "somebody else is acting in activity 1" in str(refused[0])
+    assert "somebody else is acting on activity 1" in str(refused[0])
     assert everything(shop.client) == before
     row = StockChange.objects.latest("id")
     assert (row.actor, row.state, Item.objects.get().allocation) == ("peter", "failed", 5)

@@ -293,7 +293,7 @@ def test_a_parked_record_stays_sold(sale: "redis.Redis") -> None:
     report = audit(sale, LANE)
     assert report.clean, report.findings
     assert (report.records_dead, report.units_sold) == (1, REQUESTS)
-    assert "1 records are kept apart" in report.notes[0]
+    assert "1 dead records, not stored as orders" in report.notes[0]
     Control(sale, "test", LANE).sync_from_db(1)
     assert read_lane(sale, LANE).activities[1].items[1001].sold == REQUESTS
     report = audit(sale, LANE)
@@ -343,7 +343,7 @@ def test_an_act_that_is_going_on_is_no_finding(sale: "redis.Redis") -> None:
         operator.execute("SELECT 1 FROM seckill_activity WHERE id = 1 FOR UPDATE")
         report = audit(sale, LANE)
         assert report.clean, report.findings
-        assert "activity 1 was being steered" in report.notes[0]
+        assert "activity 1 was being changed" in report.notes[0]
         operator.rollback()
     # The operator's process was killed: nobody holds the row, and it is a finding.
     assert [f.invariant for f in audit(sale, LANE).findings] == [NEVER_OVERSOLD]

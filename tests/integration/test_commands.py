@@ -159,7 +159,7 @@ WRONG = [
     pytest.param(["--stok", "1:1"], {}, "unrecognized arguments: --stok", id="unknown flag"),
     pytest.param(["--stock", "1:a"], {}, "--stock: '1:a' is not ITEM:UNITS", id="stock"),
     pytest.param(["--brokers", "a b:c"], {}, "--brokers: 'a b:c' is not HOST:PORT", id="brokers"),
-    pytest.param(["--activity-id", "0"], {}, "--activity-id: '0' is no number", id="activity"),
+    pytest.param(["--activity-id", "0"], {}, "--activity-id: '0' is not a number", id="activity"),
     pytest.param(["--redis-url", "http://:pw1@x"], {}, "--redis-url: ", id="Redis address"),
     pytest.param(["--pg-dsn", "postgresql://u:pw1@h:x/y"], {}, "--pg-dsn: ", id="database"),
     pytest.param([], {"SECKILL_CONSUMERS": "two"}, "SECKILL_CONSUMERS: .*'two'", id="variable"),
@@ -241,7 +241,7 @@ def test_a_stop_while_waiting_for_a_service(sale: Sale) -> None:
     command.wait_for("Redis is away")
     command.process.terminate()
     assert command.ended() == 0
-    assert command.lines[-1] == "stopped before it began"
+    assert command.lines[-1] == "stopped before it started"
 
 
 def test_a_database_without_tables(sale: Sale, stack: Endpoints) -> None:
@@ -267,5 +267,5 @@ def test_a_topic_that_does_not_exist_is_made(sale: Sale, server: Server) -> None
     with contextlib.closing(other):
         command = other.consumer("--drain")
         assert command.ended() == 0
-        assert f"topic {name} did not exist and was made" in command.output
+        assert f"topic {name} did not exist and was created" in command.output
         assert len(other.ends()) == 4

@@ -61,13 +61,13 @@ def test_finish_and_sync(manage: Manage, redis_client: "redis.Redis") -> None:
     [
         (["set_stock"], 2, "ITEM:UNITS"),
         (["set_stock", "1001"], 2, "'1001' is not ITEM:UNITS"),
-        (["set_stock", ""], 2, "no item is named"),
+        (["set_stock", ""], 2, "no item is given"),
         (["set_stock", "0:1"], 2, "item 0"),
         (["set_stock", "1:1000000000001"], 2, "item 1"),
         (["set_stock", "1:1,1:2"], 2, "named twice"),
         (["set_stock", "9223372036854775808:1"], 2, "item 9223372036854775808"),
-        (["finish_activity", "--activity-id", "0"], 2, "'0' is no number"),
-        (["finish_activity", "--activity-id", "x"], 2, "'x' is no number"),
+        (["finish_activity", "--activity-id", "0"], 2, "'0' is not a number"),
+        (["finish_activity", "--activity-id", "x"], 2, "'x' is not a number"),
         (["finish_activity", "--activity-id", "77"], 1, "refused, nothing was changed"),
         (["finish_activity", "--redis-url", "http://x"], 2, "--redis-url"),
         (["sync_from_db", "--redis-url", DEAD_REDIS, "--activity-id", "5"], 3, "Redis is away"),
@@ -214,7 +214,7 @@ def test_half_requests_lock_nobody_out(manage: Manage) -> None:
         assert web.ask("/healthz")[0] == 200
     ended = web.stop()
     assert ended.code == 0
-    assert "refused, since their address holds too many" in ended.output
+    assert "refused, because their address has too many" in ended.output
 
 
 def test_the_addresses_of_the_flags_are_used(
@@ -236,7 +236,7 @@ def test_a_port_that_is_taken(manage: Manage) -> None:
         port = taken.getsockname()[1]
         ended = Ended(manage("run_control_api", "--port", str(port)))
     assert ended.code == 2
-    assert f"127.0.0.1:{port} cannot be listened on" in ended.output
+    assert f"cannot listen on 127.0.0.1:{port}" in ended.output
     assert len(ended.output.strip().splitlines()) == 1
     for host in ("no.such.host.invalid", "203.0.113.7"):
         ended = Ended(manage("run_control_api", "--host", host))

@@ -15,7 +15,7 @@ LANE = Lane()
 
 @pytest.fixture
 def policy(redis_client: "redis.Redis") -> Iterator[None]:
-    """A Redis that throws keys away when it is full."""
+    """A Redis that evicts keys when it is full."""
     redis_client.config_set("maxmemory-policy", "allkeys-lru")
     yield
     redis_client.config_set("maxmemory-policy", "noeviction")
@@ -36,7 +36,7 @@ def test_a_policy_that_evicts_is_refused_at_the_start(
         started = manage(*command)
         said, _ = started.communicate(timeout=120)
         assert started.returncode == 2
-        assert "throws keys away" in said
+        assert "evicts keys" in said
         assert "Traceback" not in said
 
 
@@ -71,7 +71,7 @@ def test_who_may_not_ask_for_the_configuration_is_told_so(
     )
     said: list[str] = []
     check_redis(narrow, LANE, said.append)
-    assert "is not known" in said[0]
+    assert "it is unknown" in said[0]
     redis_client.execute_command("ACL", "SETUSER", "narrow", "-rename", "-lpush")
     with pytest.raises(Unfit, match=r"LPUSH \(seckill:logs\)|RENAME"):
         check_redis(narrow, LANE, said.append)

@@ -384,7 +384,7 @@ def test_a_missing_topic_is_made_with_the_partitions_asked_for(
     )
     text = finish(process)
     assert process.returncode == 0, text
-    assert f"topic {fresh_topic} did not exist and was made: 3 partitions" in text
+    assert f"topic {fresh_topic} did not exist and was created: 3 partitions" in text
     assert "20 of 20" in text
     assert topics.partitions(fresh_topic) == [0, 1, 2]
 

@@ -121,7 +121,7 @@ def test_a_redis_that_is_away_is_one_metric(port: int) -> None:
 
 def test_a_port_that_is_taken_is_told(served: int, server: Server) -> None:
     with (
-        pytest.raises(ConfigError, match=f"127.0.0.1:{served} cannot be listened on"),
+        pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1:{served}"),
         serve_metrics("127.0.0.1", served, server.redis_url, LANE),
     ):
         pass

@@ -187,4 +187,4 @@ def test_what_the_terminal_cannot_encode_ends_no_command(
 def test_a_name_of_a_file_that_the_locale_has_no_bytes_for(manage: Manage) -> None:
     ended = Ended(manage("report", "--output", "抢.html", **NARROW["C"]))
     assert (ended.code, "Traceback" in ended.output) == (2, False)
-    assert "is no name of a file in this locale" in ended.output
+    assert "is not a file name in this locale" in ended.output

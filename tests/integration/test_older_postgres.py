@@ -307,7 +307,7 @@ def test_what_kafka_has_deleted_cannot_come_back(shop: OlderShop) -> None:
     admin = AdminClient({"bootstrap.servers": shop.server.brokers})
     cut = TopicPartition(shop.server.topic, 0, 50)
     admin.delete_records([cut])[cut].result(20)
-    with pytest.raises(Refused, match="does not hold 8 of 16 lost orders"):
+    with pytest.raises(Refused, match="no longer holds 8 of 16 lost orders"):
         shop.recover(from_kafka=True)
     # All or nothing; and the lane stays fenced, since something was begun.
     assert restored() == []

@@ -58,13 +58,13 @@ def test_the_picture_of_a_sale(
     assert re.findall(r"<td>(.*?)</td>", row[1]) == [
         "50", "40", "80.00 %", "70.5 ms", "90 ms",
     ]  # fmt: skip
-    assert "Judged by 120 of 120 messages." in page
+    assert "Judged from 120 of 120 messages." in page
     assert "item 1002" in page
     assert page.count("<svg") == 5
     assert '<b class="">70</b>' not in page
     again = manage("report", "--topic", server.topic, "--output", str(file), "--messages", "60")
     assert again.wait(240) == 0
-    assert "Judged by 60 of 120 messages." in file.read_text()
+    assert "Judged from 60 of 120 messages." in file.read_text()
 
 
 def test_what_cannot_be_drawn_is_told(

@@ -243,7 +243,7 @@ def test_the_names_in_the_json_are_a_contract() -> None:
         ({}, None),
         ({"stopped": True}, "Stopped by a signal"),
         ({"late": True}, "this machine could not send as fast"),
-        ({"late": True, "blocked_seconds": 1.5}, "Kafka took no more for 1.5 s"),
+        ({"late": True, "blocked_seconds": 1.5}, "Kafka accepted no more for 1.5 s"),
         ({"failed": 2, "last_error": "too large"}, "Not everything reached Kafka: too large"),
         ({"unacknowledged": 2}, "Not everything reached Kafka: no answer in time"),
     ],
@@ -283,8 +283,8 @@ def test_blocked_is_told_once_and_so_is_its_end() -> None:
     steps = [progress(n / 10, 5, blocked=10 <= n < 40) for n in range(1, 49)]
     lines = lines_for(*steps)
     assert len(lines) == 2
-    assert "Kafka acknowledges too little: 0 in flight" in lines[0]
-    assert "takes requests again" in lines[1]
+    assert "Kafka acknowledges too slowly: 0 in flight" in lines[0]
+    assert "accepts requests again" in lines[1]
 
 
 def test_a_bar_on_a_terminal_and_nothing_when_quiet() -> None:
@@ -293,7 +293,7 @@ def test_a_bar_on_a_terminal_and_nothing_when_quiet() -> None:
         bar(progress(1, 400))
         bar(progress(2, 1000, blocked=True))
     assert "1000/1000" in out.getvalue()
-    assert "Kafka takes no more" in out.getvalue()
+    assert "Kafka accepts no more" in out.getvalue()
     quiet = io.StringIO()
     with display_for(Console(file=quiet, force_terminal=True), quiet=True) as nothing:
         nothing(progress(1, 400))

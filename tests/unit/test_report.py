@@ -158,7 +158,7 @@ def test_the_page_of_a_sale_that_went_wrong() -> None:
     assert "offset &lt;3&gt;" in page
     page = picture(audit=None, audit_reason="PostgreSQL is away", fairness=[],
                    fairness_reason="Kafka is away")  # fmt: skip
-    assert "Not made: PostgreSQL is away." in page
+    assert "Not run: PostgreSQL is away." in page
     assert "Not judged: Kafka is away." in page
 
 

@@ -18,7 +18,7 @@ def text(sample: Sample | None = None, **counts: int) -> str:
 
 
 def test_a_lag_that_nobody_tells_of() -> None:
-    assert "lag unknown (no consumer tells)" in text()
+    assert "lag unknown (no consumer reports it)" in text()
     assert "lag 7 " in text(Sample(lag={0: 3, 1: 4}))
 
 

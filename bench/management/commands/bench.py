@@ -1,4 +1,4 @@
-"""`manage.py bench`: what this machine does, stage by stage."""
+"""`manage.py bench`: measures this machine, stage by stage."""
 
 import json
 import logging
@@ -50,37 +50,38 @@ SCENARIOS: dict[str, Callable[[Rig], list[Figure]]] = {
 }
 # Columns of the tables in a file.
 FILE_WIDTH = 160
-# What `--quick` leaves out: it is to be done in two minutes.
+# What `--quick` leaves out, so that it takes two minutes.
 SLOW = {name for name in SCENARIOS if name.startswith("growth-")} | {"several", "lanes", "idle"}
 
 
 class Command(BaseCommand):
-    """Own services, measure, show, remove them."""
+    """Start services, measure, show, remove the services."""
 
     help = (
-        "Measure each stage on fresh embedded services beside everything else on this machine. "
-        "Prints no rate when the audit of a run is not clean, and exits 1; 3 when a service or "
-        "a worker does not do its part."
+        "Measure each stage on new embedded services on this machine. If the audit of a run is not "
+        "clean it prints no rate and exits 1; if a service or a worker fails it exits 3."
     )
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """What is measured, how much of it, in which form."""
+        """What to measure, how much, and the form of the output."""
         parser.add_argument(
             "--scenario", nargs="+", metavar="NAME", choices=SCENARIOS, help=", ".join(SCENARIOS)
         )
         size = parser.add_mutually_exclusive_group()
-        size.add_argument("--quick", action="store_true", help="small and once, in two minutes")
+        size.add_argument("--quick", action="store_true", help="small and only once: two minutes")
         size.add_argument(
             "--full", action="store_true", help="growth to 5 million requests, 10 million rows"
         )
         parser.add_argument("--requests", type=positive, metavar="N", help="backlog of a run")
-        parser.add_argument("--repeats", type=positive, metavar="N", help="of what is compared")
+        parser.add_argument(
+            "--repeats", type=positive, metavar="N", help="repeats of figures that are compared"
+        )
         parser.add_argument("--json", action="store_true", help="the figures as one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Exit code 1 when an audit is not clean."""
-        # As Ctrl-C does: services and workers are stopped and removed on the way out.
+        """Exit code 1 if an audit is not clean."""
+        # SIGTERM ends it like Ctrl-C: services and workers are stopped and removed.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(exit_codes.SECOND_SIGNAL))
         logging.getLogger("kafka").setLevel(logging.CRITICAL)
         console = Console(stderr=options["json"], soft_wrap=True, highlight=False)

@@ -1,4 +1,4 @@
-"""`manage.py run_sale`: everything at once, for `make run` and `make demo`."""
+"""`manage.py run_sale`: a whole sale in one command, for `make run` and `make demo`."""
 
 import logging
 import os
@@ -40,9 +40,9 @@ class Command(BaseCommand):
 
     help = (
         "Start the embedded services, put stock on sale, start consumers, log worker and control "
-        "API, play a load, audit, show the result, and go on serving until Ctrl-C, which stops "
-        "everything that was started. With --demo it ends after the audit: exit code 0 only if "
-        "that is clean."
+        "API, send a load, audit and show the result. Then keep serving until Ctrl-C, which stops "
+        "everything that was started. With --demo it ends after the audit, with exit code 0 only "
+        "if the audit is clean."
     )
     requires_system_checks: list[str] = []
 
@@ -69,11 +69,11 @@ class Command(BaseCommand):
         parser.add_argument(
             "--stop-with-parent",
             action="store_true",
-            help="stop when the parent process is gone, however it ended: for make",
+            help="stop when the parent process is gone, however it ended (for make)",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Everything; a person's mistake is one line."""
+        """Do everything; a user's mistake is one line."""
         console = Console(soft_wrap=True, highlight=False)
         logging.getLogger("kafka").setLevel(logging.CRITICAL)
         try:
@@ -87,7 +87,7 @@ class Command(BaseCommand):
         except ValueError as wrong:
             raise CommandError(f"--stock: {wrong}", returncode=exit_codes.USAGE) from None
         try:
-            # Before anything starts: else the load generator would say it to its log.
+            # Checked before anything starts: the load generator would only report it to its log.
             profile = read_profile(plan.profile)
             make_load(load(Client), profile, plan.profile, requests=plan.requests, seed=plan.seed)
         except ConfigError as wrong:
@@ -130,7 +130,7 @@ class Command(BaseCommand):
                 show=view.show,
                 port=port,
             )
-            # A demo that was called off has proved nothing.
+            # A cancelled demo has proved nothing.
             called_off = exit_codes.FAILED if demo else exit_codes.OK
             sale.prepare()
             if shutdown.requested:
@@ -162,7 +162,7 @@ class Command(BaseCommand):
             stack.down(owner=own_process())
 
     def _credentials(self, port: int) -> "Addresses":
-        """An operator's login and an API key, new ones each time: nothing is kept in the clear."""
+        """An operator's login and an API key. New each time, because neither is kept in plain."""
         try:
             password = make_admin(ADMIN, os.environ.get(ENV_PREFIX + "ADMIN_PASSWORD"))
         except Unusable as wrong:
@@ -173,7 +173,7 @@ class Command(BaseCommand):
 
 
 def _free_port(wanted: int | None, usual: int) -> int:
-    """The port that was asked for, the usual one, or a free one. Raises CommandError."""
+    """The requested port, the usual one, or a free one. Raises CommandError."""
     for port in [wanted] if wanted else [usual, 0]:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 HELP = """\
 A real Kafka, Valkey and PostgreSQL for this checkout, from Python wheels.
 
-  up      start what does not answer; returns when all answer
-  down    stop all; data stays (--remove-data: it goes)
-  status  each service by a real request; exit code 0 if all are up, else 1
-  env     print their addresses as shell exports: eval "$(manage.py devstack env)"
+  up      start services that do not answer; returns when all answer
+  down    stop all; keeps the data (unless --remove-data)
+  status  check each service by a real request; exit code 0 if all are up, else 1
+  env     print the addresses as shell exports: eval "$(manage.py devstack env)"
 """
 
 
@@ -44,24 +44,24 @@ class Command(BaseCommand):
         parser.add_argument(
             "--folder",
             type=Path,
-            help="where data, logs, ports and passwords are (default: .devstack of the project)",
+            help="folder of data, logs, ports and passwords (default: .devstack in the project)",
         )
         up = parser.add_argument_group("up")
         up.add_argument("--wait", type=float, default=90, help="seconds for a start (default: 90)")
         for name in NAMES:
             up.add_argument(
-                f"--{name}-port", type=int, metavar="PORT", help=f"{name}'s port, not a free one"
+                f"--{name}-port", type=int, metavar="PORT", help=f"{name}'s port (default: free)"
             )
         down = parser.add_argument_group("down")
         down.add_argument(
-            "--remove-data", action="store_true", help="remove the folder with all data as well"
+            "--remove-data", action="store_true", help="also remove the folder with all data"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Do one action; what a person can mend is one message, not a traceback."""
+        """Do one action; an error that a user can fix is one message, not a traceback."""
         try:
             check_platform()
-            # Only now: it needs modules that an unsupported system does not have.
+            # Imported here, because it needs modules that an unsupported system does not have.
             from devstack.stack import Stack
 
             stack = Stack(options["folder"] or devstack_folder(os.environ))

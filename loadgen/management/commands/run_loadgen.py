@@ -33,7 +33,7 @@ from seckill.process.shutdown import Shutdown
 from seckill.process.startup import Stopped, wait_for
 from seckill.telemetry.tracing import traced_producer
 
-# Characters of a body that --dry-run shows.
+# How many characters of a body --dry-run shows.
 SHOWN = 300
 
 
@@ -54,51 +54,51 @@ class Command(BaseCommand):
     """Plays the buyers."""
 
     help = (
-        "Send purchase requests to Kafka: an open loop, so a slow system is not given time to "
-        "recover. Without a profile: every user of user_count once, in shuffled order. Exit codes: "
-        "0 all that was sent is in Kafka, or stopped by a signal; 1 something is not; 2 wrong "
-        "parameters; 3 Kafka cannot be reached; 130 second signal."
+        "Send purchase requests to Kafka in an open loop: the rate does not drop for a slow "
+        "system. Without a profile each of user_count users comes once, in shuffled order. Exit "
+        "codes: 0 everything that was sent is in Kafka, or stopped by a signal; 1 something is "
+        "not; 2 wrong parameters; 3 Kafka cannot be reached; 130 second signal."
     )
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Section `client`, and what belongs to one run."""
+        """Section `client`, and the flags of one run."""
         parser.epilog = (
-            "--delay lowers the rate: at most 1000/delay requests/s are sent. --rate with a "
-            "profile stretches the profile's curve so that its highest rate is this one."
+            "--delay lowers the rate: at most 1000/delay requests/s are sent. With a profile, "
+            "--rate scales the profile's curve to this highest rate."
         )
         parser.add_argument(
-            "--profile", metavar="NAME", help="a profile of --list-profiles, or a YAML file"
+            "--profile", metavar="NAME", help="a profile from --list-profiles, or a YAML file"
         )
         parser.add_argument(
-            "--list-profiles", action="store_true", help="name the profiles that come along, exit"
+            "--list-profiles", action="store_true", help="list the included profiles and exit"
         )
         parser.add_argument(
             "--requests",
             type=_whole(1, MAX_REQUESTS),
             metavar="N",
-            help="requests of the whole run (default: the profile's, or one for each user)",
+            help="requests in total (default: the profile's, or one for each user)",
         )
         parser.add_argument(
             "--seed",
             type=_whole(0, MAX_ID),
             metavar="N",
-            help="the same seed sends the same requests (default: the profile's, or a new one)",
+            help="the same seed gives the same requests (default: the profile's, or a new one)",
         )
         parser.add_argument(
             "--processes",
             type=_whole(1, 64),
             default=1,
             metavar="N",
-            help="send from N processes, for rates above what one can; the same seed sends the "
-            "same requests for the same N (default: %(default)s)",
+            help="send from N processes, for rates that one cannot reach; the same seed and the "
+            "same N give the same requests (default: %(default)s)",
         )
         parser.add_argument(
             "--partitions",
             type=_whole(1, 1000),
             default=DEFAULT_PARTITIONS,
             metavar="N",
-            help="partitions of the topic if it has to be made (default: %(default)s)",
+            help="partitions of the topic if it must be created (default: %(default)s)",
         )
         parser.add_argument(
             "--dry-run",
@@ -112,7 +112,7 @@ class Command(BaseCommand):
         add_section_flags(parser, Client)
 
     def handle(self, **options: Any) -> None:
-        """Exit code by `exit_codes`; stdout holds the report, stderr the progress."""
+        """Exit code as in `exit_codes`; the report goes to stdout, the progress to stderr."""
         if options["list_profiles"]:
             with readable_errors():
                 for name in names():
@@ -129,7 +129,7 @@ class Command(BaseCommand):
             raise SystemExit(code)
 
     def _load(self, client: Client, options: dict[str, Any]) -> Load:
-        """The load. A flag wins over the profile; environment and file do not."""
+        """The load. A flag overrides the profile; environment and file do not."""
         name = options["profile"]
         if name is None:
             profile, name = None, NO_PROFILE
@@ -158,7 +158,7 @@ class Command(BaseCommand):
 
     def _run(self, client: Client, load: Load, options: dict[str, Any]) -> int:
         console = Console(stderr=True)
-        # kafka-python tells each failed attempt to connect in four lines; ours says it once.
+        # kafka-python logs four lines for each failed attempt to connect; we log one.
         logging.getLogger("kafka").setLevel(logging.CRITICAL)
         partitions: int = options["partitions"]
         processes: int = options["processes"]
@@ -175,11 +175,14 @@ class Command(BaseCommand):
                 console.print(line, markup=False, highlight=False, soft_wrap=True)
 
         def open_it() -> Producer | None:
-            # The first contact: an attempt lasts no longer than the user will wait.
+            # One attempt must not take longer than --connect-timeout.
             attempt_s = min(CONNECT_S, max(client.connect_timeout, 1.0))
             with Topics(client, bootstrap_timeout_s=attempt_s) as topics:
                 if topics.ensure(client.topic, partitions):
-                    say(f"topic {client.topic} did not exist and was made: {partitions} partitions")
+                    say(
+                        f"topic {client.topic} did not exist and was created: "
+                        f"{partitions} partitions"
+                    )
             if processes > 1:
                 return None
             return traced_producer(open_producer(client, client.topic), client)
@@ -217,5 +220,5 @@ class Command(BaseCommand):
             self.stdout.write(report.as_json())
         else:
             report.print_table(console_on(self.stdout))
-            self.stdout.write("The picture of the sale, once it is decided: manage.py report")
+            self.stdout.write("For a report of the sale, once it is decided: manage.py report")
         return exit_codes.OK if report.complete or report.stopped else exit_codes.FAILED

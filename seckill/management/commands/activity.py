@@ -27,9 +27,9 @@ from seckill.models import Activity
 from seckill.monitoring.status_table import state_text
 from seckill.process import exit_codes
 
-# What a flag says to remove a value.
+# The value of a flag that removes a value.
 NONE = "none"
-# Activities that one call of `list` shows, at most.
+# The most activities that `list` shows.
 MOST = 1_000
 
 
@@ -37,26 +37,26 @@ class Command(BaseCommand):
     """Parse, act or look, print."""
 
     help = (
-        "Make, show and change sales. `create` makes one that is not on sale yet (set_stock puts "
-        "it on sale), `set` changes window, limit per user, timeout and name of a running one, "
-        f"from the next batch on. {CODES}"
+        "Create, show and change sales. `create` makes one that is not on sale yet (set_stock puts "
+        "it on sale). `set` changes window, limit per user, timeout and name; in a running sale "
+        f"this applies from the next batch on. {CODES}"
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """One subcommand each."""
         commands = parser.add_subparsers(dest="what", required=True, metavar="create|show|list|set")
         make = commands.add_parser(
-            "create", help="make a sale", description=f"Make a sale. {CODES}"
+            "create", help="create a sale", description=f"Create a sale. {CODES}"
         )
         make.add_argument(
-            "activity_id", nargs="?", type=activity_number, help="its number (default: the next)"
+            "activity_id", nargs="?", type=activity_number, help="its id (default: the next one)"
         )
         _add_fields(make)
         add_act_flags(make)
         change = commands.add_parser(
             "set",
             help="change window, limit, timeout, name",
-            description=f"Change a sale; fields without a flag stay. {CODES}",
+            description=f"Change a sale. Fields without a flag do not change. {CODES}",
         )
         change.add_argument("activity_id", type=activity_number, help="the activity")
         _add_fields(change)
@@ -115,7 +115,7 @@ class Command(BaseCommand):
                         f"  item {item.item_id}: left {item.left:,}, sold {item.sold:,}"
                     )
         if not found:
-            self.stdout.write("no activity is known; set_stock or activity create makes one")
+            self.stdout.write("there is no activity yet; set_stock or activity create makes one")
         if len(found) == MOST:
             self.stdout.write(f"only the first {MOST:,} are shown")
 
@@ -129,10 +129,10 @@ UNSET = _Unset()
 
 def _add_fields(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("fields", f"`{NONE}` removes a value.")
-    group.add_argument("--name", default=UNSET, help="what people call it")
+    group.add_argument("--name", default=UNSET, help="its name for people")
     group.add_argument(
         "--opens-at", type=_moment, default=UNSET, metavar="TIME",
-        help="as in 2026-11-11T20:00+08:00; requests before it are NOT_OPEN",
+        help="for example 2026-11-11T20:00+08:00; requests before it are NOT_OPEN",
     )  # fmt: skip
     group.add_argument(
         "--closes-at", type=_moment, default=UNSET, metavar="TIME",
@@ -140,7 +140,7 @@ def _add_fields(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument(
         "--user-limit", type=_number, default=UNSET, metavar="UNITS",
-        help="the most that one user gets, what was bought before included",
+        help="the most units that one user gets, including units bought earlier",
     )  # fmt: skip
     group.add_argument(
         "--timeout-ms", type=_number, default=UNSET, metavar="MS",
@@ -155,11 +155,11 @@ def _moment(text: str) -> datetime | None:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no time; write 2026-11-11T20:00+08:00, or {NONE}"
+            f"{text!r} is not a time; write 2026-11-11T20:00+08:00, or {NONE}"
         ) from None
     if moment.tzinfo is None:
         raise argparse.ArgumentTypeError(
-            f"{text!r} has no zone, and a sale must not open hours off: "
+            f"{text!r} has no time zone, so the sale could open hours off: "
             "write 2026-11-11T20:00+08:00"
         )
     return moment
@@ -169,7 +169,9 @@ def _number(text: str) -> int | None:
     if text == NONE:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= 15):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number; {NONE} removes the value")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a whole number; {NONE} removes the value"
+        )
     return int(text)
 
 
@@ -191,7 +193,7 @@ def _line(row: Activity, status: ActivityStatus | None, now_ms: int) -> str:
         if moment is not None:
             parts.append(f"{name.replace('_', ' ')} {moment.isoformat(timespec='seconds')}")
     if row.user_limit is not None:
-        parts.append(f"limit {row.user_limit:,} a user")
+        parts.append(f"limit {row.user_limit:,} per user")
     if row.timeout_ms is not None:
         parts.append(f"timeout {row.timeout_ms:,} ms")
     return " | ".join(parts)

@@ -12,15 +12,15 @@ class Command(ActCommand):
     """Parse, act, print."""
 
     help = (
-        "Put more units of items on sale. The statistics go on; what was sold out is open again, "
-        "what was finished stays finished (reopen opens it). Run twice it adds twice, unless "
-        f"--expected-version or --idempotency-key guards it. {CODES}"
+        "Put more units of items on sale. The statistics continue. A sold-out sale opens again; a "
+        "finished one stays finished (reopen opens it). If it runs twice it adds twice, unless "
+        f"--expected-version or --idempotency-key prevents that. {CODES}"
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Items and units."""
         parser.add_argument(
-            "stock", metavar="ITEM:UNITS,...", help="units that come in addition: 1001:10,1002:5"
+            "stock", metavar="ITEM:UNITS,...", help="units to add, for example 1001:10,1002:5"
         )
         super().add_arguments(parser)
 

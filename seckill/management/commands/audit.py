@@ -29,7 +29,7 @@ from seckill.process.console import Console
 from seckill.process.printable import json_text
 from seckill.process.shutdown import Shutdown
 
-# Seconds between two looks of --watch, unless told otherwise.
+# Default seconds between two audits of --watch.
 WATCH_S = 5.0
 # Seconds between two updates of the progress on a terminal.
 PROGRESS_S = 0.2
@@ -42,28 +42,28 @@ def seconds(text: str) -> float:
     except ValueError:
         number = -1.0
     if not 0.1 <= number <= 86_400:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time in seconds, 0.1 to 86400")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time in seconds, 0.1 to 86400")
     return number
 
 
 class Command(BaseCommand):
-    """Look, print, keep the verdict in Redis, exit with it."""
+    """Audit, print, keep the verdict in Redis, exit with it."""
 
     help = (
-        "Check the invariants over Redis and PostgreSQL, and with --kafka over the topic too: "
-        "never oversold, never lost, never twice, never a silent drop. Safe beside a running "
-        "sale. Exit codes: 0 clean, 1 violated (the first culprit is named), 2 could not check. "
-        "--watch ends with 0 on Ctrl-C or SIGTERM after at least one clean look, with 1 at the "
-        "first violation."
+        "Check the invariants in Redis and PostgreSQL, and with --kafka in the topic too: never "
+        "oversold, never lost, never twice, never a silent drop. Safe during a running sale. Exit "
+        "codes: 0 clean, 1 violated (the first culprit is named), 2 could not check. --watch ends "
+        "with 0 on Ctrl-C or SIGTERM after at least one clean audit, with 1 at the first "
+        "violation."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """What to look at, how to print it, and addresses."""
+        """What to check, how to print it, and addresses."""
         parser.add_argument("--json", action="store_true", help="print JSON (schema 1)")
         parser.add_argument(
             "--kafka",
             action="store_true",
-            help="read the topic too: every record against its message, every message counted",
+            help="read the topic too: compare every record with its message, count every message",
         )
         parser.add_argument(
             "--watch",
@@ -71,9 +71,11 @@ class Command(BaseCommand):
             const=WATCH_S,
             type=seconds,
             metavar="SECONDS",
-            help=f"look again and again, a line a look (default: each {WATCH_S:.0f} s)",
+            help=f"repeat the audit, one line each (default: every {WATCH_S:.0f} s)",
         )
-        group = parser.add_argument_group("addresses", "Without them: environment, config.yaml.")
+        group = parser.add_argument_group(
+            "addresses", "By default from the environment or config.yaml."
+        )
         group.add_argument("--redis-url", metavar="URL", help="Redis or Valkey")
         group.add_argument("--pg-dsn", metavar="DSN", help="PostgreSQL")
         group.add_argument("--brokers", metavar="HOST:PORT,...", help="Kafka, for --kafka")
@@ -83,7 +85,7 @@ class Command(BaseCommand):
         """Exit code as in the help."""
         if options["watch"] and options["kafka"]:
             raise CommandError(
-                "--kafka reads the whole topic each time: give it without --watch",
+                "--kafka reads the whole topic each time: use it without --watch",
                 returncode=exit_codes.USAGE,
             )
         with readable_errors():
@@ -126,7 +128,7 @@ class Command(BaseCommand):
 
     @contextmanager
     def _progress(self) -> Iterator[Progress]:
-        """How far the reading is, on a terminal, on stderr."""
+        """Shows how much has been read, on stderr if it is a terminal."""
         told_at = 0.0
 
         def tell(done: int, total: int) -> None:
@@ -167,7 +169,7 @@ class Command(BaseCommand):
             told = report.as_json() if report else {"schema": 1, "clean": None, "reason": reason}
             self._line({"at": _now(), **told})
             return
-        text = watch_line(report) if report else f"could not look: {reason}; looking again"
+        text = watch_line(report) if report else f"could not check: {reason}; trying again"
         self.stdout.write(f"{_now()} {text}")
         self.stdout.flush()
 
@@ -176,7 +178,7 @@ class Command(BaseCommand):
         self.stdout.flush()
 
     def _keep(self, report: Report, how: str) -> None:
-        """The verdict for desk and metrics. Redis may be full or read-only: then it is told."""
+        """Keep the verdict for desk and metrics, or report why not: Redis may be full."""
         finding = ""
         if report.findings:
             first = report.findings[0]
@@ -188,7 +190,7 @@ class Command(BaseCommand):
             by = f"{shell_actor()} ({how})"
             write_last_audit(self.client, clean, checks, finding, by, self.lane)
         except (RedisAway, redis.RedisError) as away:
-            self.stderr.write(f"the verdict is not kept for the desk: {away}")
+            self.stderr.write(f"the verdict could not be kept for the desk: {away}")
 
     def _could_not(self, reason: str) -> None:
         self._write(None, 0, reason, "audit")

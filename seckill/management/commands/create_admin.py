@@ -1,4 +1,4 @@
-"""`manage.py create_admin`: a login for the admin, made or renewed."""
+"""`manage.py create_admin`: create a login for the admin, or give it a new password."""
 
 import os
 from typing import Any
@@ -15,12 +15,12 @@ PASSWORD_VARIABLE = ENV_PREFIX + "ADMIN_PASSWORD"
 
 
 class Command(BaseCommand):
-    """Parse, make, print."""
+    """Parse, create, print."""
 
     help = (
-        "Make a superuser for the admin, or give the one of this name a new password: the one in "
-        f"{PASSWORD_VARIABLE}, or a generated one, which is printed. Exit codes: 0 made, 1 name or "
-        "password cannot be taken, 2 wrong configuration, 3 PostgreSQL could not be reached."
+        "Create a superuser for the admin, or give an existing one a new password: the one in "
+        f"{PASSWORD_VARIABLE}, or a generated one, which is printed. Exit codes: 0 done, 1 name or "
+        "password is not allowed, 2 wrong configuration, 3 PostgreSQL could not be reached."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -31,7 +31,7 @@ class Command(BaseCommand):
         add_connection_flags(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Make it, print it."""
+        """Create it, print it."""
         given = os.environ.get(PASSWORD_VARIABLE) or None
         with readable_errors():
             addresses(options)

@@ -11,25 +11,25 @@ from seckill.web.shared.accounts import Unusable, make_api_key
 
 
 class Command(BaseCommand):
-    """Parse, make, print."""
+    """Parse, create, print."""
 
     help = (
-        "Make an API key for the control API and print it, alone on standard output: it is shown "
-        "this once, and only a hash of it is kept. Keys are revoked in the admin. Exit codes: 0 "
-        "made, 1 the name cannot be taken, 2 wrong command line or configuration, 3 PostgreSQL "
-        "could not be reached."
+        "Create an API key for the control API. Only the key is printed on standard output. It is "
+        "shown only once, and only its hash is kept. Keys are revoked in the admin. Exit codes: "
+        "0 created, 1 the name is not allowed, 2 wrong command line or configuration, "
+        "3 PostgreSQL could not be reached."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Name and right."""
-        parser.add_argument("name", help="whose key it is; the journal will show it")
+        parser.add_argument("name", help="name of the key, shown in the journal")
         parser.add_argument(
-            "--look-only", action="store_true", help="the key may read /status, and not steer"
+            "--look-only", action="store_true", help="the key may look, but not steer"
         )
         add_connection_flags(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Make it, print it."""
+        """Create it, print it."""
         with readable_errors():
             addresses(options)
             try:

@@ -1,4 +1,4 @@
-"""`manage.py dead_letters list | show | replay`: what is parked, why, and another try."""
+"""`manage.py dead_letters list|show|replay|dismiss`: what is parked and why, and another try."""
 
 import argparse
 import base64
@@ -36,20 +36,20 @@ from seckill.process import exit_codes
 from seckill.process.console import Console
 from seckill.process.printable import json_text, printable
 
-# Letters that are shown of each kind, unless told otherwise.
+# How many letters of each kind are shown by default.
 NEWEST = 10
-# Lines of a plan that are printed; the rest is only counted.
+# How many lines of a plan are printed; the rest are only counted.
 MOST_LINES = 50
 
 
 def _letters(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text)):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of letters from 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
     return int(text)
 
 
 def _records_of(origin: str) -> Iterator[Letter]:
-    """The dead records of an origin; none for a text that is no origin."""
+    """The dead records of an origin; none if the text is not an origin."""
     return read_records(origin) if origin.count(":") == 2 else iter(())
 
 
@@ -57,39 +57,44 @@ class Command(BaseCommand):
     """Look, or plan and do."""
 
     help = (
-        "What is parked: requests that were INVALID (topic <topic>.dead) and entries of the list "
-        "that could not become rows (table seckill_deadrecord): refused by PostgreSQL, no records "
-        "at all, or decided on a Redis that did not lead. Exit codes: 0 done, 1 refused or not "
-        "found, 2 wrong command line or configuration, 3 a service could not be reached."
+        "Parked messages and records: INVALID requests (topic <topic>.dead), and entries of the "
+        "list that could not be stored (table seckill_deadrecord), because PostgreSQL refused "
+        "them, they were not records, or they were decided on a Redis that did not lead. Exit "
+        "codes: 0 done, 1 refused or not found, 2 wrong command line or configuration, 3 a service "
+        "could not be reached."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """The three verbs, and addresses."""
+        """The four verbs, and addresses."""
         verbs = parser.add_subparsers(
             dest="verb", required=True, metavar="list|show|replay|dismiss"
         )
-        looking = verbs.add_parser("list", help="how many, by reason, and the newest ones")
+        looking = verbs.add_parser("list", help="counts by reason, and the newest letters")
         looking.add_argument("--newest", type=_letters, default=NEWEST, metavar="N")
-        show = verbs.add_parser("show", help="everything of one origin, body included")
+        show = verbs.add_parser("show", help="everything about one origin, including the body")
         show.add_argument("origin", metavar="SOURCE:PARTITION:OFFSET")
         replay = verbs.add_parser(
             "replay",
-            help="try again, after the reason was mended; without --yes only the plan is printed",
+            help="try again after the reason was fixed; without --yes only the plan is printed",
         )
         replay.add_argument("origins", nargs="*", metavar="SOURCE:PARTITION:OFFSET")
-        replay.add_argument("--requests", action="store_true", help="all that are requests by now")
+        replay.add_argument(
+            "--requests", action="store_true", help="all parked messages that are valid now"
+        )
         replay.add_argument("--records", action="store_true", help="every record")
         replay.add_argument(
-            "--again", action="store_true", help="requests that were sent again too"
+            "--again", action="store_true", help="also requests that were already sent again"
         )
         replay.add_argument("--yes", action="store_true", help="do it")
         dismiss = verbs.add_parser(
-            "dismiss", help="dead records that were settled by hand: they are no alarm any more"
+            "dismiss", help="mark dead records as settled by hand: they raise no alarm any more"
         )
         dismiss.add_argument("numbers", nargs="*", type=_letters, metavar="NUMBER")
-        dismiss.add_argument("--unreadable", action="store_true", help="all that are no records")
         dismiss.add_argument(
-            "--overlap", action="store_true", help="all of a Redis that did not lead"
+            "--unreadable", action="store_true", help="all entries that are not records"
+        )
+        dismiss.add_argument(
+            "--overlap", action="store_true", help="all records of a Redis that did not lead"
         )
         dismiss.add_argument("--note", required=True, help="what was done about them")
         for verb in (looking, show, replay, dismiss):
@@ -124,7 +129,7 @@ class Command(BaseCommand):
         kinds = [kind for kind in ("unreadable", "overlap") if options[kind]]
         if not (options["numbers"] or kinds):
             raise CommandError(
-                "which? Name numbers (dead_letters list), or --unreadable, or --overlap",
+                "give numbers (dead_letters list shows them), --unreadable or --overlap",
                 returncode=exit_codes.USAGE,
             )
         wanted = DeadRecord.objects.filter(dismissed_at=None).filter(
@@ -137,7 +142,7 @@ class Command(BaseCommand):
         self.stdout.write(f"dismissed {done:,}")
         if done < len(set(options["numbers"])):
             raise CommandError(
-                "not all of these numbers are there, or some were dismissed before",
+                "some of these numbers do not exist or were dismissed before",
                 returncode=exit_codes.FAILED,
             )
 
@@ -161,7 +166,7 @@ class Command(BaseCommand):
         ]
         if not found:
             raise CommandError(
-                f"nothing of {options['origin']} is parked; manage.py dead_letters list names "
+                f"nothing from {options['origin']} is parked; manage.py dead_letters list shows "
                 "origins",
                 returncode=exit_codes.FAILED,
             )
@@ -182,8 +187,8 @@ class Command(BaseCommand):
                 self.stdout.write(f"  odd:    {printable(letter.odd)}")
             self.stdout.write(f"  when:   {when_text(letter.at_ms)}")
             if letter.origin in requests.replayed and letter.kind == REQUEST:
-                self.stdout.write("  it was sent again already")
-            cut = ", only the beginning of it is parked" if letter.cut else ""
+                self.stdout.write("  it was already sent again")
+            cut = ", only the start is parked" if letter.cut else ""
             self.stdout.write(f"  body:   {letter.size:,} bytes{cut}")
             for line in dump(letter.body or b""):
                 self.stdout.write(f"    {line}")
@@ -191,7 +196,7 @@ class Command(BaseCommand):
     def _replay(self, options: dict[str, Any]) -> None:
         if not (options["origins"] or options["requests"] or options["records"]):
             raise CommandError(
-                "what is to be replayed? Name origins, or --requests, or --records",
+                "give origins, --requests or --records",
                 returncode=exit_codes.USAGE,
             )
         with one_at_a_time():
@@ -246,7 +251,7 @@ class Command(BaseCommand):
         if total > MOST_LINES:
             self.stdout.write(f"... and {total - MOST_LINES:,} more")
         if options["requests"]:
-            self.stdout.write(f"{still_invalid:,} letters still are no request and stay parked")
+            self.stdout.write(f"{still_invalid:,} letters are still not requests and stay parked")
         if options["yes"]:
             self.stdout.write(f"replayed {done:,}, refused {refused:,}, not found {missing:,}")
         else:
@@ -256,7 +261,7 @@ class Command(BaseCommand):
                 "a NEW request, which may win units or be refused like any other"
             )
         if refused or missing:
-            raise CommandError("not all of it can be replayed", returncode=exit_codes.FAILED)
+            raise CommandError("not everything can be replayed", returncode=exit_codes.FAILED)
 
     def _plan(self, replay: Replay, letter: Letter, say: Any) -> int:
         try:

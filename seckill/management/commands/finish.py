@@ -1,4 +1,4 @@
-"""`manage.py finish`: end a sale, whatever is left."""
+"""`manage.py finish`: end a sale, even if units are left."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ class Command(ActCommand):
     """Act, print."""
 
     help = (
-        "End a sale: every request from the next batch on is answered OVER, whatever is left. "
-        f"reopen takes it back. The same act as finish_activity. Safe to repeat. {CODES}"
+        "End a sale: every request from the next batch on is answered OVER, even if units are "
+        f"left. reopen undoes it. The same act as finish_activity. Safe to repeat. {CODES}"
     )
 
     def act(self, control: Control, options: dict[str, Any]) -> Act:

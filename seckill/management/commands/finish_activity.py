@@ -1,4 +1,4 @@
-"""`manage.py finish_activity`: end a sale, whatever is left."""
+"""`manage.py finish_activity`: end a sale, even if units are left."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ class Command(ActCommand):
     """Act, print."""
 
     help = (
-        "End a sale: every request from now on is answered OVER, whatever is left. reopen or "
+        "End a sale: every request from now on is answered OVER, even if units are left. reopen or "
         f"set_stock opens it again. {CODES}"
     )
 

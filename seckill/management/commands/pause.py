@@ -1,4 +1,4 @@
-"""`manage.py pause`: hold a sale."""
+"""`manage.py pause`: pause a sale."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ class Command(ActCommand):
     """Act, print."""
 
     help = (
-        "Hold a sale: every request from the next batch on is answered NOT_OPEN, until resume. "
+        "Pause a sale: every request from the next batch on is answered NOT_OPEN, until resume. "
         f"Nothing else changes. Safe to repeat. {CODES}"
     )
 
     def act(self, control: Control, options: dict[str, Any]) -> Act:
-        """Hold it."""
+        """Pause it."""
         return control.pause(options["activity_id"], expected_version=options["expected_version"])

@@ -34,14 +34,14 @@ from seckill.process.printable import json_text
 from seckill.recovery.plan import Plan, make_plan, postgres_state
 from seckill.recovery.rebuild import FROM_KAFKA, recover
 
-# Rows of a table that are printed; the others are summed up.
+# How many rows of a table are printed; the others are only counted.
 ROWS = 30
 CHANGES = "[yellow]changes[/yellow]"
 
 
 @dataclass(frozen=True)
 class Topic:
-    """What Kafka says of the topic; `missing` says why it says nothing."""
+    """The topic as Kafka reports it. `missing` says why there is no such report."""
 
     source: str | None = None
     partitions: list[int] = field(default_factory=list)
@@ -52,7 +52,7 @@ class Topic:
 
 @contextmanager
 def _reader(server: Server, *, wanted: bool) -> Iterator[TopicReader | None]:
-    """The sale's topic, to be read again; None unless it is wanted."""
+    """A reader of the sale's topic; None unless it is wanted."""
     if not wanted:
         yield None
         return
@@ -61,10 +61,10 @@ def _reader(server: Server, *, wanted: bool) -> Iterator[TopicReader | None]:
 
 
 def _fence_now(client: "redis.Redis", lane: Lane) -> str:
-    """Whether the sale goes on after a refusal, in words."""
+    """What a refusal means for the sale, in words."""
     if read_lane(client, lane).fence is None:
         return "Nothing was changed"
-    return "The lane is fenced, and stays so: nothing is decided"
+    return "The lane stays fenced: nothing is decided"
 
 
 def _refused(why: str) -> CommandError:
@@ -75,32 +75,31 @@ class Command(BaseCommand):
     """Plan, show, and with --apply carry out."""
 
     help = (
-        "After Redis was emptied, restored or failed over (consumers say NOT_LOADED, REWOUND or "
-        "FENCED): rebuild it from PostgreSQL, from what is left of the list, and from the parked "
-        "records. What was sold stays sold to the same buyers. Without --apply it changes nothing "
-        "and prints the plan. With it: all deciding is stopped, Redis is rebuilt, the audit runs, "
-        "and the sale goes on only if that is clean. Consumers and log workers may run meanwhile. "
-        "--apply needs Kafka, which says where each partition stands. Where PostgreSQL, or the "
-        "list in Redis, has lost orders that were accepted, --apply is refused without "
-        "--from-kafka, which stores exactly these again from the topic. An allocation is never "
-        "raised by itself: where more is sold than was put on sale the fence stays, until a person "
-        "says --accept-oversell. Exit codes: 0 planned or done, 1 refused, or the audit is not "
-        "clean and the fence stays, 2 wrong command line or configuration, 3 a service could not "
-        "be reached."
+        "Rebuild Redis after it was emptied, restored or failed over (consumers report NOT_LOADED, "
+        "REWOUND or FENCED). It uses PostgreSQL, the rest of the list and the parked records. Sold "
+        "units stay sold to the same buyers. Without --apply it changes nothing and prints the "
+        "plan. With --apply it stops all decisions, rebuilds Redis and runs the audit; the sale "
+        "continues only if the audit is clean. Consumers and log workers may keep running. --apply "
+        "needs Kafka for the state of each partition. If PostgreSQL or the list in Redis has lost "
+        "accepted orders, --apply is refused without --from-kafka, which stores exactly these "
+        "orders again from the topic. Allocations are never raised automatically: if more is sold "
+        "than was put on sale, the fence stays until somebody runs it with --accept-oversell. Exit "
+        "codes: 0 planned or done, 1 refused, or the audit is not clean and the fence stays, "
+        "2 wrong command line or configuration, 3 a service could not be reached."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """What to do, and where the sale is."""
-        parser.add_argument("--apply", action="store_true", help="carry the plan out")
+        parser.add_argument("--apply", action="store_true", help="carry out the plan")
         parser.add_argument(
             "--from-kafka",
             action="store_true",
-            help="store accepted orders again that PostgreSQL or the list has lost, from the topic",
+            help="store accepted orders that PostgreSQL or the list has lost again from the topic",
         )
         parser.add_argument(
             "--accept-oversell",
             action="store_true",
-            help="raise an allocation to what is sold, where that is more; journalled",
+            help="if more is sold than allocated, raise the allocation; the journal records it",
         )
         parser.add_argument("--json", action="store_true", help="print a JSON object (schema 1)")
         add_section_flags(parser, Server)
@@ -157,16 +156,14 @@ class Command(BaseCommand):
             print_report(done.report, console)
         if not done.lifted:
             self.stderr.write(
-                "the audit is not clean, so the fence stays and nothing is decided: "
-                "docs/operations.md, audit, says what to do"
+                "the audit is not clean, so the fence stays and nothing is decided; for what to do "
+                "see docs/operations.md, audit"
             )
             sys.exit(exit_codes.FAILED)
 
     def _show(self, plan: Plan, topic: Topic, console: Console, *, as_json: bool) -> None:
         if topic.missing:
-            plan.notes.append(
-                f"{topic.missing}. This plan lacks the partitions that only Kafka knows of"
-            )
+            plan.notes.append(f"{topic.missing}. This plan lacks partitions that only Kafka knows")
         if as_json:
             document = {
                 "schema": 1,
@@ -191,15 +188,15 @@ class Command(BaseCommand):
 
 
 def look_at_topic(server: Server, *, with_ends: bool) -> Topic:
-    """The topic of the sale, as Kafka has it now."""
+    """The topic of the sale, as Kafka reports it now."""
     try:
         with Topics(server) as topics:
             source = topics.source(server.topic)
             if source is None:
                 return Topic(
-                    missing=f"Kafka does not know topic {server.topic}, so nobody can say where "
-                    "its partitions stand. Check --topic and --brokers; after a restart of Kafka "
-                    "wait some seconds; a topic that is gone for good is made by run_consumer. "
+                    missing=f"Kafka does not know topic {server.topic}, so the state of its "
+                    "partitions is unknown. Check --topic and --brokers; after a restart of Kafka "
+                    "wait some seconds; if the topic is gone for good, run_consumer creates it. "
                     "Then run it again"
                 )
             partitions = topics.partitions(server.topic)
@@ -207,19 +204,19 @@ def look_at_topic(server: Server, *, with_ends: bool) -> Topic:
             return Topic(source, partitions, ends)
     except BrokerAway as away:
         return Topic(
-            missing=f"{away}. It says where the partitions stand: bring it back, then run it again"
+            missing=f"{away}. It has the state of the partitions: bring it back, then run it again"
         )
 
 
 def print_plan(plan: Plan, topic: Topic, console: Console) -> None:
-    """The plan for people."""
+    """Print the plan for people."""
     if plan.lane.fence:
         console.say(f"fenced: {plan.lane.fence.word}: {plan.lane.fence.why}")
     if plan.older:
         console.say(f"ATTENTION: {plan.older}")
         console.print(f"  {FROM_KAFKA}")
     if not plan.needed:
-        console.print("Redis has what the records prove, and is not fenced: nothing to recover")
+        console.print("Redis matches the records and is not fenced: nothing to recover")
         for note in plan.notes:
             console.say(f"  note: {note}")
         return
@@ -264,13 +261,13 @@ def print_plan(plan: Plan, topic: Topic, console: Console) -> None:
         for change in activity.changes[:ROWS]:
             console.say(f"    {change}")
     console.print(
-        f"  records: {plan.lane.waiting:,} in the list, {plan.lane.dead:,} kept apart; all count"
+        f"  records: {plan.lane.waiting:,} in the list, {plan.lane.dead:,} dead records; all count"
     )
     if plan.recovered > plan.lane.recovered:
         console.print(
-            f"  {plan.recovered - plan.lane.recovered:,} requests were decided before the loss and "
-            "left no record: they were not accepted, and count as recovered"
+            f"  {plan.recovered - plan.lane.recovered:,} requests were decided before the loss but "
+            "have no record: they were not accepted, and count as recovered"
         )
     for note in plan.notes:
         console.say(f"  note: {note}")
-    console.print("Nothing was changed. Carry it out: manage.py recover --apply")
+    console.print("Nothing was changed. To carry out the plan: manage.py recover --apply")

@@ -1,4 +1,4 @@
-"""`manage.py reopen`: take back the end of a sale."""
+"""`manage.py reopen`: reopen a finished sale."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ class Command(ActCommand):
     """Act, print."""
 
     help = (
-        "Take back that a sale was finished: it goes on with what is left; where nothing is, it is "
-        f"sold out. The statistics go on. Safe to repeat. {CODES}"
+        "Reopen a finished sale: it continues with the units left; if none are left, it is sold "
+        f"out. The statistics continue. Safe to repeat. {CODES}"
     )
 
     def act(self, control: Control, options: dict[str, Any]) -> Act:
-        """Open it again."""
+        """Reopen it."""
         return control.reopen(options["activity_id"], expected_version=options["expected_version"])

@@ -1,4 +1,4 @@
-"""`manage.py report`: the picture of a sale as one HTML file."""
+"""`manage.py report`: the report of a sale as one HTML file."""
 
 import argparse
 import logging
@@ -25,10 +25,10 @@ class Command(BaseCommand):
     """Collect, write, say where."""
 
     help = (
-        "Write the picture of a sale, finished or running, as one HTML file that needs no network: "
+        "Write a report of a finished or running sale as one HTML file that needs no network: "
         "stock and outcomes over time, latency, sell-out of each item, fairness, lost sales, the "
-        "audit. Reads only. Exit codes: 0 written, 1 the activity is not loaded or the file cannot "
-        "be written, 2 wrong configuration, 3 Redis or PostgreSQL cannot be reached."
+        "audit. It only reads. Exit codes: 0 written, 1 the activity is not loaded or the file "
+        "cannot be written, 2 wrong configuration, 3 Redis or PostgreSQL could not be reached."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -43,7 +43,7 @@ class Command(BaseCommand):
         )  # fmt: skip
         parser.add_argument(
             "--messages", type=int, default=MESSAGES, metavar="N",
-            help="messages of the topic read to judge fairness, at most (default: %(default)s)",
+            help="the most messages to read from the topic for fairness (default: %(default)s)",
         )  # fmt: skip
         parser.add_argument("--no-audit", action="store_true", help="leave the audit out")
         parser.add_argument("--topic", metavar="NAME", help="Kafka topic of the requests")
@@ -84,6 +84,6 @@ def _file(name: str) -> Path:
         os.fsencode(name)
     except UnicodeEncodeError:
         raise argparse.ArgumentTypeError(
-            f"{name!r} is no name of a file in this locale; choose another, or set LC_ALL=C.UTF-8"
+            f"{name!r} is not a file name in this locale; choose another, or set LC_ALL=C.UTF-8"
         ) from None
     return Path(name)

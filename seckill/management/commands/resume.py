@@ -1,4 +1,4 @@
-"""`manage.py resume`: let a held sale go on."""
+"""`manage.py resume`: resume a paused sale."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ class Command(ActCommand):
     """Act, print."""
 
     help = (
-        "Let a held sale go on, with what is left. Requests that were answered NOT_OPEN meanwhile "
-        f"stay so. Safe to repeat. {CODES}"
+        "Resume a paused sale with the units left. Requests that were answered NOT_OPEN during the "
+        f"pause stay refused. Safe to repeat. {CODES}"
     )
 
     def act(self, control: Control, options: dict[str, Any]) -> Act:
-        """Let it go on."""
+        """Resume it."""
         return control.resume(options["activity_id"], expected_version=options["expected_version"])

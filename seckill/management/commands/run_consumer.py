@@ -32,7 +32,7 @@ from seckill.process.logs import configure_logging, speaker
 from seckill.process.shutdown import Shutdown
 from seckill.process.startup import Stopped, wait_for
 
-# Seconds of one attempt to reach Kafka.
+# Seconds for one attempt to reach Kafka.
 KAFKA_ATTEMPT_S = 5.0
 
 
@@ -42,16 +42,15 @@ class Command(BaseCommand):
     _say: Callable[[str], None]
 
     help = (
-        "Decide requests: read them from Kafka, decide them in batches in Redis. Runs until "
-        "SIGTERM or Ctrl-C, which finish the batch in flight, commit it and exit 0; a second "
-        "signal exits at once with 130. Exit codes: 0 stopped or drained, 2 wrong configuration, "
-        "or a service that cannot carry a sale (its version, its policy, a missing right), "
-        "3 a service could not be reached within --connect-timeout, 4 --drain-limit is over and "
-        "not everything is decided."
+        "Read requests from Kafka and decide them in batches in Redis. Runs until SIGTERM or "
+        "Ctrl-C, then finishes and commits the batch in flight and exits 0; a second signal exits "
+        "at once with 130. Exit codes: 0 stopped or drained, 2 wrong configuration, or a service "
+        "that is not fit for a sale (version, policy or missing right), 3 a service could not be "
+        "reached within --connect-timeout, 4 not everything was decided within --drain-limit."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """The parameters of section `server`, and what belongs to one start only."""
+        """The parameters of section `server`, and flags for one start only."""
         parser.add_argument(
             "--drain", action="store_true", help="end when everything in the topic is decided"
         )
@@ -59,7 +58,7 @@ class Command(BaseCommand):
             "--drain-limit",
             type=_seconds,
             metavar="SECONDS",
-            help="with --drain: end after so long all the same, with exit code 4 and the reason "
+            help="with --drain: end after this time at the latest, with exit code 4 and the reason "
             "(default: no limit)",
         )
         parser.add_argument(
@@ -97,11 +96,11 @@ class Command(BaseCommand):
                 )
                 wait_for(lambda: ping(client), server.connect_timeout, shutdown, self._say)
                 check_redis(client, Lane(), self._say)
-                # Deciding goes on without PostgreSQL; who needs it waits for it, and says so.
+                # Decisions need no PostgreSQL. Whatever needs it waits for it, and says so.
                 with suppress(PostgresAway):
                     check_postgres(server.pg_dsn, self._say)
                 if topics.ensure(server.topic):
-                    self._say(f"topic {server.topic} did not exist and was made")
+                    self._say(f"topic {server.topic} did not exist and was created")
                 group = ConsumerGroup(server, client, topics, shutdown, say=self._say)
                 with database_errors():
                     self._load(group, options["activity_id"], replace=options["reset"])
@@ -115,8 +114,8 @@ class Command(BaseCommand):
                 limit_s = options["drain_limit"]
                 if not group.run(drain=options["drain"], drain_limit_s=limit_s):
                     raise CommandError(
-                        f"not everything was decided within {limit_s:g} s (--drain-limit): what is "
-                        "left waits in Kafka, nothing is lost",
+                        f"not everything was decided within {limit_s:g} s (--drain-limit): the "
+                        "rest waits in Kafka, nothing is lost",
                         returncode=exit_codes.NOT_DRAINED,
                     )
             except Refused as refused:
@@ -124,7 +123,7 @@ class Command(BaseCommand):
                     f"refused, nothing was changed: {refused}", returncode=exit_codes.FAILED
                 ) from None
             except Stopped:
-                self._say("stopped before it began")
+                self._say("stopped before it started")
 
     def _load(self, group: ConsumerGroup, activity_id: int, *, replace: bool) -> None:
         server = group.server

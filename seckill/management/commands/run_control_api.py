@@ -43,10 +43,10 @@ class Command(BaseCommand):
 
     help = (
         "Serve the control API (/v1, and /set_stock, /finish_activity, /status, /sync_from_db), "
-        "its documentation (/docs) and the admin (/admin). Runs until SIGTERM or Ctrl-C, which "
-        "finish the answers in flight and exit 0; a second signal exits at once with 130. While "
-        "Redis or PostgreSQL is away it goes on, and answers 503. Exit codes: 0 stopped, 2 wrong "
-        "configuration, a port that is taken, or tables that are missing."
+        "its documentation (/docs) and the admin (/admin). Runs until SIGTERM or Ctrl-C, then "
+        "finishes the answers in flight and exits 0; a second signal exits at once with 130. While "
+        "Redis or PostgreSQL is away it keeps running and answers 503. Exit codes: 0 stopped, "
+        "2 wrong configuration, port already taken, or missing tables."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -61,7 +61,7 @@ class Command(BaseCommand):
         add_section_flags(parser, ControlApi)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Take the port, look at the services, serve."""
+        """Take the port, check the services, serve."""
         with readable_errors(), Shutdown() as shutdown:
             if options["stop_with_stdin"]:
                 shutdown.watch_stdin()
@@ -70,7 +70,7 @@ class Command(BaseCommand):
             section = load(ControlApi, section_flags(options, ControlApi))
             self._say = speaker(self.stdout, section.log_format, "run_control_api")
             use_database(section.pg_dsn)
-            # Each thread that answers makes its client from these settings.
+            # Each thread makes its client from these settings.
             caches.settings["default"]["LOCATION"] = section.redis_url
             settings.RATE_LIMIT, settings.RATE_BURST = section.rate_limit, section.rate_burst
             try:
@@ -87,7 +87,7 @@ class Command(BaseCommand):
                 self._look_at_services(section)
                 self._warn(bound)
                 application = get_wsgi_application()
-                # After Django, which has set up its own from the settings once more.
+                # Django has just configured logging again from its settings.
                 configure_logging(section.log_format)
                 place = f"http://{address_of(bound)}"
                 self._say(f"control API  {place}/status")
@@ -104,13 +104,13 @@ class Command(BaseCommand):
             self._say("stopped")
 
     def _look_at_services(self, section: ControlApi) -> None:
-        """Say what is away; refuse tables that the models do not fit."""
+        """Report what is away; refuse to run with missing or older tables."""
         try:
             with database_errors():
                 executor = MigrationExecutor(connection)
                 missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
         except PostgresAway as away:
-            self._say(f"{away}. Serving all the same: answers are 503 until it is back.")
+            self._say(f"{away}. Serving anyway: answers are 503 until it is back.")
         else:
             if missing:
                 raise CommandError(NO_TABLES, returncode=exit_codes.USAGE)
@@ -120,7 +120,7 @@ class Command(BaseCommand):
         try:
             ping(client)
         except RedisAway as away:
-            self._say(f"{away}. Serving all the same: answers are 503 until it is back.")
+            self._say(f"{away}. Serving anyway: answers are 503 until it is back.")
         finally:
             client.close()
 
@@ -129,12 +129,12 @@ class Command(BaseCommand):
         if ipaddress.ip_address(host.partition("%")[0]).is_loopback:
             return
         self._say(
-            f"WARNING: {host} can be reached from other machines, and this process speaks no TLS: "
-            "keys and passwords travel in the clear. Put a proxy with TLS in front of it."
+            f"WARNING: {host} can be reached from other machines, and this process has no TLS: "
+            "keys and passwords travel unencrypted. Put a proxy with TLS in front of it."
         )
         if settings.ALLOWED_HOSTS == DEFAULT_HOSTS:
             self._say(
-                "WARNING: it answers to 127.0.0.1 and localhost only; name its other hosts in "
+                "WARNING: it answers only as 127.0.0.1 and localhost; add its other host names to "
                 "SECKILL_ALLOWED_HOSTS."
             )
 

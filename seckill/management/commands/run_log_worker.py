@@ -34,11 +34,11 @@ class Command(BaseCommand):
     _say: Callable[[str], None]
 
     help = (
-        "Store accepted records: from the Redis list to PostgreSQL, each once. Runs until SIGTERM "
-        "or Ctrl-C, which finish the batch in flight and exit 0; a second signal exits at once "
-        "with 130. Exit codes: 0 stopped or drained, 2 wrong configuration, or a service that "
-        "cannot carry a sale (its version, its policy, a missing right), 3 a service could not be "
-        "reached within --connect-timeout."
+        "Store accepted records from the Redis list in PostgreSQL, each once. Runs until SIGTERM "
+        "or Ctrl-C, then finishes the batch in flight and exits 0; a second signal exits at once "
+        "with 130. Exit codes: 0 stopped or drained, 2 wrong configuration, or a service that is "
+        "not fit for a sale (version, policy or missing right), 3 a service could not be reached "
+        "within --connect-timeout."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -75,7 +75,7 @@ class Command(BaseCommand):
                 check_redis(client, lane, self._say)
                 check_postgres(settings.pg_dsn, self._say)
             except Stopped:
-                self._say("stopped before it began")
+                self._say("stopped before it started")
                 return
             heart = Heart(settings.redis_url, lane, Kind.LOG_WORKER)
             LogWorker(

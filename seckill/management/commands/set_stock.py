@@ -1,4 +1,4 @@
-"""`manage.py set_stock 1001:10,1002:5`: put items at so many units from now on."""
+"""`manage.py set_stock 1001:10,1002:5`: set the units left of items."""
 
 from typing import Any
 
@@ -12,14 +12,14 @@ class Command(ActCommand):
     """Parse, act, print."""
 
     help = (
-        "Put items at so many units from now on. What was sold stays sold, the statistics start "
-        "again, a sale that was over is open again, other items stay as they are. add_stock adds "
-        f"units instead. {CODES}"
+        "Set how many units of items are left from now on. Sold units stay sold, the statistics "
+        "start again, a sale that was over is open again, and other items stay as they are. To add "
+        f"units use add_stock. {CODES}"
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Items and units."""
-        parser.add_argument("stock", metavar="ITEM:UNITS,...", help="as in 1001:10,1002:5")
+        parser.add_argument("stock", metavar="ITEM:UNITS,...", help="for example 1001:10,1002:5")
         super().add_arguments(parser)
 
     def act(self, control: Control, options: dict[str, Any]) -> Act:

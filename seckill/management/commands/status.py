@@ -22,32 +22,32 @@ from seckill.process.console import Console
 from seckill.process.shutdown import Shutdown
 from seckill.web.api.v1.schemas import StateOut
 
-# Columns where there is no terminal to ask.
+# Columns if there is no terminal.
 PLAIN_WIDTH = 160
 
 
 class Command(BaseCommand):
-    """Look, show, again."""
+    """Read, show, repeat."""
 
     help = (
         "Show the sale: stock, outcomes, latency, lag, workers, the last audit. On a terminal it "
-        "refreshes until Ctrl-C; elsewhere, and with --once or --json, it looks once. Asks Redis "
-        "only. Exit codes: 0 shown, 2 wrong command line or configuration, 3 Redis could not be "
-        "reached (a live table goes on trying, and says so)."
+        "refreshes until Ctrl-C; elsewhere, or with --once or --json, it shows the sale once. It "
+        "only asks Redis. Exit codes: 0 shown, 2 wrong command line or configuration, 3 Redis "
+        "could not be reached (a live table keeps trying, and says so)."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Form, pace and address."""
         parser.add_argument(
-            "--json", action="store_true", help="print one JSON object, as GET /v1/status answers"
+            "--json", action="store_true", help="print one JSON object, the same as GET /v1/status"
         )
-        parser.add_argument("--once", action="store_true", help="look once, on a terminal too")
+        parser.add_argument("--once", action="store_true", help="show it once, even on a terminal")
         parser.add_argument(
             "--interval",
             type=_seconds,
             default=1.0,
             metavar="SECONDS",
-            help="between two looks (default: %(default)s)",
+            help="time between refreshes (default: %(default)s)",
         )
         parser.add_argument("--redis-url", metavar="URL", help="Redis or Valkey")
 
@@ -76,7 +76,7 @@ class Command(BaseCommand):
 def _live(
     client: "redis.Redis", lane: Lane, console: Console, interval_s: float, shutdown: Shutdown
 ) -> None:
-    """The table, refreshed until a stop is asked for."""
+    """Show the table and refresh it until a stop is requested."""
     before: Look | None = None
     with Live(console=console, auto_refresh=False) as live:
         while not shutdown.requested:

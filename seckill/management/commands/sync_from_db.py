@@ -1,4 +1,4 @@
-"""`manage.py sync_from_db`: make Redis what the database says."""
+"""`manage.py sync_from_db`: bring Redis in line with the database."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ class Command(ActCommand):
     """Act, print."""
 
     help = (
-        "Make Redis what the database says: left = allocation - sold for each item, never below 0; "
-        "orders that still wait to be stored are counted. Repeating it changes nothing, in the "
-        f"middle of a sale too. {CODES}"
+        "Bring Redis in line with the database: left = allocation - sold for each item, never "
+        "below 0. Orders that still wait to be stored count as sold. Repeating it changes nothing, "
+        f"even during a sale. {CODES}"
     )
 
     def act(self, control: Control, options: dict[str, Any]) -> Act:

@@ -1,4 +1,4 @@
-"""The admin: orders, inventory, activities, the journal, API keys, people. One file a page."""
+"""The admin: orders, inventory, activities, journal, API keys, people. One file per page."""
 
 from django.contrib import admin
 from django.utils.translation import gettext_lazy as _

@@ -1,7 +1,7 @@
-"""Activities: their rows, and what Redis has of them now. A new one is made through Control.
+"""Activities: their rows, and their current state in Redis. A new one is made through Control.
 
-What Redis has a copy of is not changed here: that needs the version that was looked at, and a form
-that lay open would overwrite what another operator has done since.
+Fields that Redis has a copy of cannot be changed here. A change needs the version that the operator
+has seen; a form that lay open would overwrite what somebody else has done since.
 """
 
 from collections.abc import Callable
@@ -42,7 +42,7 @@ class ActivityForm(forms.ModelForm):
         values = super().clean() or self.cleaned_data
         opens, closes = values.get("opens_at"), values.get("closes_at")
         if opens and closes and closes <= opens:
-            self.add_error("closes_at", gettext("It must close after it has opened."))
+            self.add_error("closes_at", gettext("It must close later than it opens."))
         if self.refusal:
             raise forms.ValidationError(self.refusal)
         return values
@@ -78,22 +78,22 @@ class ActivityAdmin(SeckillAdmin):
         return LiveChangeList
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """What Redis has of it stands above, once it exists."""
+        """The state in Redis comes first, once the activity exists."""
         live = (_("Now, in Redis"), {"fields": (self.LIVE[:3], self.LIVE[3:])})
         fields = ("id", "name", "opens_at", "closes_at", ("user_limit", "timeout_ms"))
         if not obj:
             return ((_("Rules"), {"fields": fields}),)
         steered = _(
-            "Window and limit are steered on the desk, the timeout by manage.py activity set."
+            "Change window and limit on the desk, and the timeout with manage.py activity set."
         )
         return (live, (_("Rules"), {"fields": fields, "description": steered}))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """The number stays once it is given: orders name it. Rules are steered with a version."""
+        """The id never changes: orders name it. Rules change only together with a version."""
         return ("id", *self.STEERED, *self.LIVE) if obj else ()
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        """The next number."""
+        """The next free id."""
         last = Activity.objects.aggregate(last=Max("pk"))["last"]
         return {"id": last + 1 if last else DEFAULT_ACTIVITY}
 
@@ -106,7 +106,7 @@ class ActivityAdmin(SeckillAdmin):
         return form
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
-        """The activity, with what Redis has of it."""
+        """The activity, with its state in Redis."""
         activity = super().get_object(request, object_id, from_field)
         if activity is not None and request.method == "GET":
             attach([activity], look(request))
@@ -123,8 +123,8 @@ class ActivityAdmin(SeckillAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
-        """The form; a valid one that is sent is saved here, and not in the admin's transaction:
-        the journal's row must be there before Redis is changed."""
+        """The form. A valid form that was sent is saved here, outside the admin's transaction,
+        because the journal's row must be committed before Redis is changed."""
         if request.method == "POST":
             saved = self._save(request, object_id)
             if saved is not None:
@@ -132,11 +132,11 @@ class ActivityAdmin(SeckillAdmin):
         return super().changeform_view(request, object_id, form_url, extra_context)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """For a form that became valid between `_save` and the admin's own look at it."""
+        """Called if a form became valid between `_save` and the admin's own validation."""
         self._store(request, obj, change=change)
 
     def _store(self, request: HttpRequest, row: Activity, *, change: bool) -> None:
-        """Through Control, for the journal. Of one that exists the form has the name alone."""
+        """Save through Control, for the journal. Of an existing activity only the name changes."""
         control = services.control(auth.actor_of_user(request.user))
         if not change:
             control.configure(row)
@@ -144,7 +144,7 @@ class ActivityAdmin(SeckillAdmin):
             control.configure_fields(row.pk, name=row.name)
 
     def _save(self, request: HttpRequest, object_id: str | None) -> HttpResponse | None:
-        """The answer to a form that was saved; None has the form shown again."""
+        """The response after saving a form; None to show the form again."""
         activity = super().get_object(request, object_id) if object_id else None
         allowed = (
             self.has_change_permission(request, activity)
@@ -175,7 +175,7 @@ class ActivityAdmin(SeckillAdmin):
         return self.response_change(request, row)
 
     def get_urls(self) -> list[URLPattern]:
-        """The admin's own addresses, the desk's, and those of the acts."""
+        """The URLs of the admin, the desk and the acts."""
 
         def address(route: str, view: Callable[..., Any], name: str) -> URLPattern:
             guarded = self.admin_site.admin_view(partial(view, admin=self))
@@ -184,7 +184,7 @@ class ActivityAdmin(SeckillAdmin):
         return [
             address("desk/", desk.home, "desk_home"),
             address("<int:activity_id>/desk/", desk.page, "desk"),
-            # Answers 401 itself: a script cannot follow to the page of the login.
+            # It answers 401 itself: the desk's script cannot follow a redirect to the login page.
             path(
                 "<int:activity_id>/desk/data/",
                 partial(desk.data, admin=self),
@@ -199,12 +199,12 @@ class ActivityAdmin(SeckillAdmin):
 
     @action(description=_("Desk"), icon="monitoring")
     def to_desk(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """The live page of this activity."""
+        """Go to the desk of this activity."""
         return HttpResponseRedirect(reverse("admin:seckill_activity_desk", args=[object_id]))
 
     @display(description="")
     def desk_link(self, activity: Activity) -> SafeString:
-        """The way to the live page."""
+        """A link to the desk."""
         url = reverse("admin:seckill_activity_desk", args=[activity.pk])
         return format_html('<a class="{}" href="{}">{}</a>', LINK, url, _("Desk"))
 
@@ -215,7 +215,7 @@ class ActivityAdmin(SeckillAdmin):
 
     @display(description=_("state"), label={key: kind for key, (kind, _text) in STATES.items()})
     def state(self, activity: Any) -> tuple[str, str] | str:
-        """Whether it sells now, and if not, why."""
+        """Whether the activity sells now, and if not, why."""
         if getattr(activity, "unknown", True):
             return UNKNOWN
         key = state_of(activity.live, activity.now_ms)
@@ -223,7 +223,7 @@ class ActivityAdmin(SeckillAdmin):
 
     @display(description=_("state"))
     def state_text(self, activity: Any) -> str:
-        """The same without a label's colours: forms have none."""
+        """The same as text: forms show no coloured labels."""
         state = self.state(activity)
         return state if isinstance(state, str) else state[1]
 
@@ -239,17 +239,17 @@ class ActivityAdmin(SeckillAdmin):
 
     @display(description=_("accepted"))
     def success(self, activity: Any) -> str:
-        """Requests accepted, since the statistics began."""
+        """Requests accepted since the statistics started."""
         return _live(activity, lambda live: f"{live.success:,}")
 
     @display(description=_("requests"))
     def requests(self, activity: Any) -> str:
-        """Requests decided, since the statistics began."""
+        """Requests decided since the statistics started."""
         return _live(activity, lambda live: f"{live.total:,}")
 
     @display(description=_("latency p50 / p99"))
     def latency(self, activity: Any) -> str:
-        """From initiation to decision."""
+        """From the buyer's request to its decision."""
 
         def text(live: ActivityStatus) -> str:
             p50, p99 = live.latency.percentile(0.5), live.latency.percentile(0.99)

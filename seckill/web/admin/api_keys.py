@@ -1,4 +1,4 @@
-"""API keys: made here and shown once, looked at, and revoked. The digest is shown nowhere."""
+"""API keys: create (the key is shown once), list, revoke. The digest is never shown."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ class ApiKeyAdmin(SeckillAdmin):
     actions_detail = ("revoke",)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """A new key has a name and a right; the rest comes with it."""
+        """A new key needs only a name and a right."""
         if obj is None:
             return ("name", "can_steer")
         return (
@@ -39,18 +39,18 @@ class ApiKeyAdmin(SeckillAdmin):
         )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """The name stays, because the journal names it; a revoked key stays as it is."""
+        """The name is fixed, because the journal uses it. A revoked key never changes."""
         if obj is None:
             return ()
         always = ("name", "begins", "state_text", "created", "last_used", "revoked")
         return (*always, "can_steer") if obj.revoked_at else always
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Never: revoke it, so that the journal's names stay those of one key."""
+        """Never. Keys are revoked instead, so that a name in the journal always means one key."""
         return False
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
-        """Save; a new row gets its key, which this request alone knows."""
+        """Save. A new row gets its key, which only this request knows."""
         if not change:
             request.new_key = obj.renew()  # type: ignore[attr-defined]
         super().save_model(request, obj, form, change)
@@ -58,7 +58,7 @@ class ApiKeyAdmin(SeckillAdmin):
     def response_add(
         self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None
     ) -> HttpResponse:
-        """The page with the key. It is stored nowhere: a message would travel in a cookie."""
+        """The page with the key. Not a message: that would store the key in a cookie."""
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
@@ -71,17 +71,17 @@ class ApiKeyAdmin(SeckillAdmin):
 
     @display(description=_("begins with"))
     def begins(self, key: ApiKey) -> str:
-        """Its first characters."""
+        """The key's first characters."""
         return f"{key.prefix}…"
 
     @display(description=_("created"))
     def created(self, key: ApiKey) -> str | None:
-        """When it was made."""
+        """When it was created."""
         return clock(key.created_at)
 
     @display(description=_("last used"))
     def last_used(self, key: ApiKey) -> str | None:
-        """When it was used last, to the minute."""
+        """When it was last used, to the minute."""
         return clock(key.last_used_at)
 
     @display(description=_("revoked"))
@@ -91,17 +91,17 @@ class ApiKeyAdmin(SeckillAdmin):
 
     @display(description=_("may"), label={"steer": "primary", "look": "info"})
     def right(self, key: ApiKey) -> tuple[str, str]:
-        """What it is good for."""
+        """Whether it may steer or only look."""
         return ("steer", gettext("steer")) if key.can_steer else ("look", gettext("look"))
 
     @display(description=_("state"), label={"active": "success", "revoked": "danger"})
     def state(self, key: ApiKey) -> tuple[str, str]:
-        """Whether it is taken."""
+        """Whether it is active."""
         return ("revoked", gettext("revoked")) if key.revoked_at else ("active", gettext("active"))
 
     @display(description=_("state"))
     def state_text(self, key: ApiKey) -> str:
-        """The same without a label's colours: forms have none."""
+        """The same as text: forms show no coloured labels."""
         return self.state(key)[1]
 
     def changeform_view(
@@ -111,7 +111,7 @@ class ApiKeyAdmin(SeckillAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
-        """The form. A new key is a page of its own: nothing else can follow its saving."""
+        """The form with one button: after saving, a new key must be shown on its own page."""
         one_button = {"show_save_and_add_another": False, "show_save_and_continue": False}
         extra = {**(extra_context or {}), **one_button}
         return super().changeform_view(request, object_id, form_url, extra)
@@ -131,7 +131,7 @@ class ApiKeyAdmin(SeckillAdmin):
             title=gettext("Revoke API key %(name)s") % {"name": key.name},
             lines=[
                 gettext("Programs that use it get 401 from now on."),
-                gettext("It cannot be made valid again: make a new one instead."),
+                gettext("It cannot be restored: create a new key instead."),
             ],
             submit=gettext("Revoke"),
             danger=True,
@@ -140,6 +140,6 @@ class ApiKeyAdmin(SeckillAdmin):
 
     @action(description=_("Revoke the selected keys"), permissions=["change"])
     def revoke_selected(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
-        """Revoke them. What is revoked already keeps its time."""
+        """Revoke them. Keys that are already revoked keep their time."""
         revoked = queryset.filter(revoked_at=None).update(revoked_at=timezone.now())
         messages.success(request, gettext("%(count)s API keys revoked") % {"count": revoked})

@@ -1,6 +1,6 @@
-"""What the admin's pages have in common: read-only lists, strict look-ups, plain times.
+"""What the admin's pages share: read-only lists, strict look-ups, plain times.
 
-Owns no page. Each page's file says what it shows; acts are in `seckill.web.admin.steering`.
+Owns no page. Each page has its own file; acts are in `seckill.web.admin.steering`.
 """
 
 from collections.abc import Iterable
@@ -18,16 +18,16 @@ from unfold.views import ChangeList
 from seckill.web.shared import auth
 from seckill.web.shared.paginator import CappedPaginator
 
-# What is shown where a number is not known.
+# Shown instead of an unknown number.
 UNKNOWN = "–"
-# Classes of a link in a cell.
+# CSS classes of a link in a cell.
 LINK = "text-primary-600 dark:text-primary-500 font-medium"
 
 
 class PlainChangeList(ChangeList):
-    """A list whose title is what it lists, in the order of its model and no other.
+    """A list with a plain title, always in the order of its model.
 
-    `?o=` could sort by any column, which reads the whole table where no index has that order.
+    `?o=` is ignored: sorting by a column without an index would read the whole table.
     """
 
     result_list: Any
@@ -37,28 +37,28 @@ class PlainChangeList(ChangeList):
         self.title = capfirst(self.opts.verbose_name_plural)
 
     def get_results(self, request: HttpRequest) -> None:
-        """The page's rows, never more than a page: rows may come between the count and here."""
+        """The page's rows, at most one page: rows may be added between the count and this query."""
         super().get_results(request)
         if not self.multi_page:
             self.result_list = self.result_list[: self.list_per_page]
-        # Equal counts keep a link "show all" out of the heading.
+        # With equal counts the heading has no link "show all".
         self.full_result_count = self.result_count
 
     @property
     def export_url(self) -> str:
-        """Where the same rows are as CSV, all pages of them."""
+        """The URL of the same rows as CSV, with all pages."""
         return "export/" + self.get_query_string(remove=["p"])
 
     def get_ordering(self, request: HttpRequest, queryset: Any) -> list[str]:
-        """The admin's own order."""
+        """The order of the admin or the model."""
         return list(self.model_admin.get_ordering(request) or self.opts.ordering)
 
 
 class SeckillAdmin(ModelAdmin):
-    """Base of all pages: nothing can be looked up but by the filters that are shown."""
+    """Base of all pages. Rows can be looked up only by the filters that the page shows."""
 
     paginator = CappedPaginator
-    # What the rows are called where they are counted, if not as the page.
+    # The word for the rows in a count, if it differs from the page's name.
     rows_name: Any = None
     list_max_show_all = 0
     show_facets = ShowFacets.NEVER
@@ -68,7 +68,7 @@ class SeckillAdmin(ModelAdmin):
     list_per_page = 50
     sortable_by: Iterable[str] = ()
     empty_value_display = UNKNOWN
-    # Query parameters of filters that are no plain names of fields.
+    # Query parameters of filters that are not plain field names.
     filter_parameters: tuple[str, ...] = ()
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
@@ -76,16 +76,16 @@ class SeckillAdmin(ModelAdmin):
         return PlainChangeList
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        """Only what a filter of the page sends: any other look-up could be slow, or fail."""
+        """Only what a filter of the page sends: any other look-up could be slow or fail."""
         return lookup in self.filter_parameters
 
     def has_steer_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
-        """Whether this user may change a sale: unfold asks for its actions."""
+        """Whether this user may change a sale. unfold calls it for its actions."""
         return auth.may_steer(request.user)
 
 
 class ReadOnlyAdmin(SeckillAdmin):
-    """Pages of rows that the system alone writes."""
+    """Pages of rows that only the system writes."""
 
     actions = None
 
@@ -103,5 +103,5 @@ class ReadOnlyAdmin(SeckillAdmin):
 
 
 def clock(moment: datetime | None) -> str | None:
-    """A time for people, to the second, in the site's time zone."""
+    """A time as text, to the second, in the site's time zone."""
     return timezone.localtime(moment).strftime("%Y-%m-%d %H:%M:%S") if moment else None

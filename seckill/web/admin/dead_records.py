@@ -1,4 +1,4 @@
-"""Dead records: accepted orders that could not become rows, and why. Read-only."""
+"""Dead records: accepted orders that could not be stored, and why. Read-only."""
 
 from typing import Any
 
@@ -15,14 +15,14 @@ from seckill.web.admin.export import CsvExport
 from seckill.web.admin.filters import ActivityFilter
 from seckill.web.admin.journal import ActFilter
 
-# Bytes of the text that are shown.
+# How many bytes of the text are shown.
 SHOWN = 2_000
 OPEN, SETTLED, DISMISSED = "open", "settled", "dismissed"
-STATES = {OPEN: _("needs a person"), SETTLED: _("stored by now"), DISMISSED: _("dismissed")}
+STATES = {OPEN: _("needs a person"), SETTLED: _("stored later"), DISMISSED: _("dismissed")}
 
 
 class KindFilter(ActFilter):
-    """By why it is no row."""
+    """By the reason why it was not stored."""
 
     title = _("kind")
     parameter_name = "kind"
@@ -47,7 +47,7 @@ class DeadStateFilter(ActFilter):
 
 @admin.register(DeadRecord)
 class DeadRecordAdmin(CsvExport, ReadOnlyAdmin):
-    """What `manage.py dead_letters list` shows of records."""
+    """The same records as in `manage.py dead_letters list`."""
 
     rows_name = _("dead records")
     export_name = "dead-records"
@@ -78,7 +78,7 @@ class DeadRecordAdmin(CsvExport, ReadOnlyAdmin):
     readonly_fields = ("kind_name", "state_text", "when", "origin", "text")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DeadRecord]:
-        """With whether a row with its identity and content is there by now."""
+        """Adds whether a row with the same identity and content has been stored since."""
         same = {name: OuterRef(name) for name in (
             "source", "partition", "offset", "item_id", "user_id", "activity_id", "quantity"
         )}  # fmt: skip
@@ -96,22 +96,22 @@ class DeadRecordAdmin(CsvExport, ReadOnlyAdmin):
 
     @display(description=_("when"))
     def when(self, dead: DeadRecord) -> str | None:
-        """When it was kept apart."""
+        """When it became a dead record."""
         return clock(dead.at)
 
     @display(description=_("kind"))
     def kind_name(self, dead: DeadRecord) -> str:
-        """Why it is no row."""
+        """Why it could not be stored."""
         return dead.get_kind_display()
 
     @display(description=_("message"))
     def origin(self, dead: DeadRecord) -> str:
-        """Which message of Kafka it is of."""
+        """The Kafka message that it comes from."""
         return f"{dead.source}:{dead.partition}:{dead.offset}" if dead.source else UNKNOWN
 
     @display(description=_("text"))
     def text(self, dead: DeadRecord) -> str:
-        """The entry as it stood in the list; of a long one the beginning."""
+        """The entry as it was in the list; only the start if it is long."""
         return preview(bytes(dead.raw), SHOWN)
 
     @display(
@@ -124,5 +124,5 @@ class DeadRecordAdmin(CsvExport, ReadOnlyAdmin):
 
     @display(description=_("state"))
     def state_text(self, dead: Any) -> str:
-        """The same without a label's colours: forms have none."""
+        """The same as text: forms show no coloured labels."""
         return str(STATES[dead.dead_state])

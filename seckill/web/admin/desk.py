@@ -1,7 +1,6 @@
-"""The desk: one live page of an activity, and the JSON that it asks for each second.
+"""The desk: one live page per activity, and the JSON that it requests every second.
 
-Owns addresses, permissions and the page's frame. What the JSON says is in `desk_data`, what the
-page's buttons do in `desk_acts`.
+Owns URLs, permissions and the page's frame. `desk_data` makes the JSON, `desk_acts` the buttons.
 """
 
 from typing import Any
@@ -25,14 +24,14 @@ from seckill.web.admin.desk_look import Look
 from seckill.web.admin.desk_texts import outcome_text, script_texts
 from seckill.web.shared import auth, services
 
-# Seconds that the charts can show; 0 is all of the history.
+# Time ranges of the charts in seconds; 0 is the whole history.
 WINDOWS = (60, 300, 900, 3600, 0)
-# Activities that the page offers to turn to.
+# How many other activities the page links to.
 OTHERS = 20
 
 
 def home(request: HttpRequest, *, admin: ModelAdmin) -> HttpResponse:
-    """The way from the menu: to the desk of the activity that sells now, else of the last one."""
+    """The menu's link: to the desk of the activity that sells now, or else of the last one."""
     if not admin.has_view_permission(request):
         raise PermissionDenied
     number = Activity.objects.order_by("-pk").values_list("pk", flat=True).first()
@@ -46,7 +45,7 @@ def home(request: HttpRequest, *, admin: ModelAdmin) -> HttpResponse:
 
 
 def page(request: HttpRequest, activity_id: int, *, admin: ModelAdmin) -> HttpResponse:
-    """The page. It holds no figure: those come by JSON, so that none can be old."""
+    """The page. It contains no figures: these come as JSON, so that none is ever old."""
     activity = _activity(admin, request, activity_id)
     steer = auth.may_steer(request.user)
     others = Activity.objects.exclude(pk=activity_id).order_by("-pk")[:OTHERS]
@@ -74,10 +73,10 @@ def page(request: HttpRequest, activity_id: int, *, admin: ModelAdmin) -> HttpRe
 
 
 def data(request: HttpRequest, activity_id: int, *, admin: ModelAdmin) -> HttpResponse:
-    """The JSON: 401 without a session of the staff, 403 without the permission, 503 without Redis.
+    """The JSON: 401 without a staff session, 403 without the permission, 503 without Redis.
 
-    `since` is the time of the last point that the page has, `window` what it shows, in s, or 0 for
-    all of the history.
+    `since` is the time of the last point that the page has. `window` is its time range in seconds,
+    0 for the whole history.
     """
     if not admin.admin_site.has_permission(request):
         return _json({"detail": _("You are logged out.")}, 401)

@@ -1,7 +1,7 @@
 """The acts of an activity: their names, when they are offered, and the question that each asks.
 
-What is filled in is in `desk_forms`, the way through form and confirmation in `steering`, the words
-of what will happen in `sentences`.
+The forms are in `desk_forms`, the steps from form to act in `steering`, and the sentences that say
+what will happen in `sentences`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +30,7 @@ Status = ActivityStatus | None
 
 
 def _items(activity_id: int, loaded_only: bool) -> dict[int, str]:
-    """{item: what it is called} of an activity: those in Redis, and those of the inventory."""
+    """{item: its label} of an activity: items in Redis, and items of the inventory."""
     status = services.lane_status().activities.get(activity_id)
     if loaded_only:
         status = _loaded(activity_id, status)
@@ -104,7 +104,7 @@ def _sync(activity_id: int, _status: Status, _values: Any) -> Question:
 
 
 def stock_question(activity_id: int, status: Status, values: dict[str, Any]) -> Question:
-    """Put an item at so many units; one that is new too."""
+    """Set the units left of an item, which may be new."""
     item, units = values["item"], values["units"]
     return Question(
         title=_("Set stock of item %(item)s") % {"item": item},
@@ -182,7 +182,7 @@ DEEDS = {
 
 
 def buttons(activity_id: int) -> list[dict[str, Any]]:
-    """All acts as the page has them; which of them are offered comes with the figures."""
+    """All acts as buttons of the page. The JSON says which of them are offered now."""
     return [
         {
             "name": name,
@@ -200,7 +200,7 @@ def offered(status: Status) -> list[str]:
 
 
 def page(name: str, request: HttpRequest, activity_id: int, *, admin: ModelAdmin) -> HttpResponse:
-    """Form if there is one, confirmation, act; then back to the desk."""
+    """Form (if the act has one), confirmation, act, then back to the desk."""
     if not auth.may_steer(request.user):
         raise PermissionDenied
     deed = DEEDS[name]
@@ -228,7 +228,7 @@ def page(name: str, request: HttpRequest, activity_id: int, *, admin: ModelAdmin
 
 
 def new_item_page(admin: ModelAdmin, request: HttpRequest) -> HttpResponse:
-    """Put an item on sale that was not; the activity is made where it is not known."""
+    """Put a new item on sale; an unknown activity is created."""
 
     def view() -> HttpResponse:
         form = NewItemForm(request.POST or None)
@@ -255,8 +255,10 @@ def sync_many_page(
     activity_ids: Sequence[int],
     hidden: Mapping[str, str | list[str]],
 ) -> HttpResponse:
-    """Make Redis what the database says, for several activities; no version is asked for, since
-    a sync works beside any other act."""
+    """Bring Redis in line with the database, for several activities.
+
+    No version is needed, because a sync is correct after any other act.
+    """
     if request.POST.get(steering.CONFIRMED) != "yes":
         names = ", ".join(str(activity_id) for activity_id in activity_ids)
         return steering.page(
@@ -279,7 +281,7 @@ def sync_many_page(
 
 
 def _with_values(question: Question, request: HttpRequest, form: forms.Form | None) -> Question:
-    """The question with the form's fields as they were sent, for the page to send again."""
+    """The question with the form's fields as they were sent, so that the page sends them again."""
     if form is None:
         return question
     names = [name for name in request.POST if name in form.fields or name[:-2] in form.fields]

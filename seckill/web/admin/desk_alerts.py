@@ -1,4 +1,4 @@
-"""What needs a person: what it is, what it means for the sale, what to run; the worst first."""
+"""The desk's alerts: what happened, what it means for the sale, what to run; the worst first."""
 
 import time
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from seckill.lane.status import ActivityStatus
 from seckill.telemetry.heartbeats import Kind
 from seckill.web.admin.desk_look import Look, health_of, newest_blocked
 
-# Seconds by which clocks that are kept right never differ.
+# Synchronized clocks never differ by more than so many seconds.
 CLOCKS_APART_S = 10
 
 
 @dataclass(frozen=True)
 class Alert:
-    """Something that needs a person: how bad, what it is, what it means, what to run."""
+    """Something that needs a person: how bad it is, what it is, what it means, what to run."""
 
     level: str
     title: str
@@ -28,7 +28,7 @@ def alerts(look: Look, status: ActivityStatus | None, lag: dict[int, int] | None
     """What needs a person now, the worst first."""
     found = [*_lane_alerts(look), *_worker_alerts(look, lag)]
     if status and status.expired_with_stock:
-        text = _("Buyers who waited too long while units were left: these are lost sales.")
+        text = _("These buyers waited too long although units were left: lost sales.")
         number = f"{status.expired_with_stock:,}"
         title = ngettext(
             "%(n)s request expired while stock was left",
@@ -67,8 +67,8 @@ def _lane_alerts(look: Look) -> list[Alert]:
                 "danger",
                 _("NOT_LOADED: Redis holds no sale"),
                 _(
-                    "Nothing is decided, requests wait in Kafka, nothing is lost. A new sale "
-                    "begins with its stock; after a loss of Redis, recover."
+                    "Nothing is decided, requests wait in Kafka, nothing is lost. For a new sale, "
+                    "set the stock; after a loss of Redis, run recover."
                 ),
                 "manage.py recover",
             )
@@ -82,8 +82,8 @@ def _lane_alerts(look: Look) -> list[Alert]:
                 "danger",
                 _("Two clocks differ by %(n)s s") % {"n": f"{apart_s:,}"},
                 _(
-                    "Redis's clock, and this server's or the one of before. From 60 s on nothing "
-                    "is decided, since by a wrong clock buyers would be refused."
+                    "Redis's clock differs from this server's, or went back. From 60 s on nothing "
+                    "is decided, because a wrong clock would refuse buyers."
                 ),
                 "date",
             )
@@ -104,7 +104,7 @@ def _lane_alerts(look: Look) -> list[Alert]:
             Alert(
                 "danger",
                 title % {"n": f"{lane.dead:,}"},
-                _("They are parked with their reasons, and count as sold: give no stock back."),
+                _("They are parked with their reasons and count as sold: return no stock."),
                 "manage.py dead_letters",
             )
         )
@@ -128,7 +128,7 @@ def _worker_alerts(look: Look, lag: dict[int, int] | None) -> list[Alert]:
             Alert(
                 "danger" if look.lane.waiting else "warning",
                 _("No log worker is alive"),
-                _("What is sold stays safe in Redis, and does not reach PostgreSQL."),
+                _("Sold orders are safe in Redis, but do not reach PostgreSQL."),
                 "manage.py run_log_worker",
             )
         )
@@ -138,7 +138,7 @@ def _worker_alerts(look: Look, lag: dict[int, int] | None) -> list[Alert]:
                 Alert(
                     "warning",
                     _("%(worker)s makes no progress") % {"worker": worker.id},
-                    worker.detail or _("It turns, there is work, and nothing gets done."),
+                    worker.detail or _("It is running and has work, but gets nothing done."),
                 )
             )
     return found

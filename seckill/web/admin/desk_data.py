@@ -1,6 +1,6 @@
-"""What the desk shows of one activity, as JSON: figures, history, workers, and what needs a person.
+"""The desk's JSON for one activity: figures, history, workers, alerts.
 
-Reads what it is given and computes; asks nobody. Texts are sentences in the reader's language.
+It only computes from what it is given. Texts are in the reader's language.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from seckill.web.admin.desk_look import Look, health_of, newest_lag, percentiles
 from seckill.web.admin.desk_points import points
 from seckill.web.admin.live import STATES, state_of
 
-# An audit older than this says little about now, ms.
+# An audit older than this (ms) says little about the present.
 AUDIT_OLD_MS = 15 * 60_000
 
 
@@ -116,5 +116,5 @@ def _audit(look: Look) -> dict[str, Any] | None:
         word, light = _("broken"), "danger"
     else:
         old = age_ms > AUDIT_OLD_MS
-        word, light = (_("clean, and old"), "warning") if old else (_("clean"), "success")
+        word, light = (_("clean (old)"), "warning") if old else (_("clean"), "success")
     return {"word": word, "light": light, "age_ms": age_ms, "finding": audit.finding}

@@ -1,4 +1,4 @@
-"""What an operator fills in before an act of the desk. Owns fields, limits and their help."""
+"""The forms of the desk's acts. Owns fields, limits and help texts."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +18,7 @@ from seckill.formats.outcomes import DEFAULT_ACTIVITY, MAX_ID, MAX_UNITS
 
 
 class UnitsForm(forms.Form):
-    """Units of an item of this activity; `known` are the items that the form offers."""
+    """Units of an item of this activity. `known` are the items that the form offers."""
 
     item = forms.TypedChoiceField(
         label=gettext_lazy("Item"), coerce=int, widget=UnfoldAdminSelectWidget
@@ -28,7 +28,7 @@ class UnitsForm(forms.Form):
         min_value=0,
         max_value=MAX_UNITS,
         widget=UnfoldAdminIntegerFieldWidget,
-        help_text=gettext_lazy("What was sold stays sold and does not count into this number."),
+        help_text=gettext_lazy("Units already sold stay sold and are not part of this number."),
     )
 
     def __init__(self, *args: Any, known: Mapping[int, str], **kwargs: Any) -> None:
@@ -43,7 +43,7 @@ class MoreForm(UnitsForm):
         super().__init__(*args, **kwargs)
         units = self.fields["units"]
         units.label = _("Units to add")
-        units.help_text = _("They come on top of what is left; the statistics go on.")
+        units.help_text = _("They are added to the units left; the statistics continue.")
         units.min_value = 1  # type: ignore[attr-defined]
         units.validators = [*units.validators, MinValueValidator(1)]
 
@@ -57,7 +57,7 @@ class NewItemForm(forms.Form):
         max_value=MAX_ID,
         initial=DEFAULT_ACTIVITY,
         widget=UnfoldAdminBigIntegerFieldWidget,
-        help_text=gettext_lazy("One that is not known yet is made."),
+        help_text=gettext_lazy("An unknown activity is created."),
     )
     item = forms.IntegerField(
         label=gettext_lazy("Item"),
@@ -74,7 +74,7 @@ class NewItemForm(forms.Form):
 
 
 class WindowForm(forms.Form):
-    """From when until when it sells."""
+    """When the activity opens and closes."""
 
     opens_at = forms.SplitDateTimeField(
         label=gettext_lazy("Opens at (UTC)"),
@@ -94,12 +94,12 @@ class WindowForm(forms.Form):
         values = super().clean() or self.cleaned_data
         opens, closes = values.get("opens_at"), values.get("closes_at")
         if opens and closes and closes <= opens:
-            self.add_error("closes_at", _("It must close after it has opened."))
+            self.add_error("closes_at", _("It must close later than it opens."))
         return values
 
 
 class LimitForm(forms.Form):
-    """The most that one user gets."""
+    """The most units that one user gets."""
 
     user_limit = forms.IntegerField(
         label=gettext_lazy("Units per user"),

@@ -1,6 +1,6 @@
-"""What one answer of the desk is made of, and what its parts have to know of it together.
+"""The data of one desk answer, and the values that several of its parts need.
 
-Reads what it is given; asks nobody.
+It only computes from what it is given.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,29 +11,29 @@ from seckill.lane.status import Histogram, LaneStatus
 from seckill.telemetry.heartbeats import Kind, Worker
 from seckill.telemetry.history import FRESH_MS, Sample
 
-# A worker with work to do and without progress for so long counts as stuck, ms.
+# A worker that has work but made no progress for so long (ms) counts as stuck.
 STUCK_MS = 15_000
-# A look at the lane stands in for the history when that is so old, ms.
+# If the newest sample is older than this (ms), the current reading is drawn instead.
 HISTORY_LATE_MS = 3_000
 SHARES = (0.5, 0.95, 0.99)
 
 
 @dataclass(frozen=True)
 class Look:
-    """All that one answer of the desk is made of, at one moment of Redis's clock."""
+    """The data of one desk answer, at one moment of Redis's clock."""
 
     now_ms: int
     lane: LaneStatus
     workers: Sequence[Worker] = ()
     audit: LastAudit | None = None
-    # The oldest first; the first one at `since_ms` is where the next rate begins.
+    # The oldest first. The one at `since_ms` is the start of the next rate.
     samples: Sequence[Sample] = ()
     since_ms: int = 0
     names: Mapping[int, str] = field(default_factory=dict)
 
 
 def newest_lag(look: Look) -> dict[int, int] | None:
-    """Requests that Kafka holds undecided, by partition; None where nobody has said it lately."""
+    """Undecided requests in Kafka, by partition; None if it was not measured recently."""
     for sample in reversed(look.samples):
         if look.now_ms - sample.at_ms > FRESH_MS:
             return None
@@ -43,14 +43,14 @@ def newest_lag(look: Look) -> dict[int, int] | None:
 
 
 def newest_blocked(look: Look) -> tuple[int, str]:
-    """Requests that Kafka hides behind open transactions, and whose; (0, ""): none is known."""
+    """Requests that Kafka hides behind open transactions, and whose; (0, "") if none is known."""
     if not look.samples or look.now_ms - look.samples[-1].at_ms > FRESH_MS:
         return 0, ""
     return sum(look.samples[-1].blocked.values()), look.samples[-1].blocked_by
 
 
 def health_of(worker: Worker, look: Look, lag: dict[int, int] | None) -> str:
-    """Alive, stuck (there is work, and nothing gets done) or silent."""
+    """ "alive", "stuck" (it has work but makes no progress) or "silent"."""
     if not worker.alive:
         return "silent"
     work = {Kind.CONSUMER: sum((lag or {}).values()), Kind.LOG_WORKER: look.lane.waiting}
@@ -59,6 +59,6 @@ def health_of(worker: Worker, look: Look, lag: dict[int, int] | None) -> str:
 
 
 def percentiles(latency: Histogram) -> list[float] | None:
-    """p50, p95, p99 in ms; None where nothing was decided."""
+    """p50, p95, p99 in ms; None if nothing was decided."""
     found = [latency.percentile(share) for share in SHARES]
     return [value for value in found if value is not None] or None

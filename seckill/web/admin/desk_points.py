@@ -1,4 +1,4 @@
-"""The desk's charts: points of a lane's history, thinned, with rates and latencies in between."""
+"""The points of the desk's charts: a lane's history, thinned, with rates and latencies."""
 
 from typing import Any
 
@@ -6,17 +6,18 @@ from seckill.lane.status import Histogram
 from seckill.telemetry.history import ActivitySample, Sample, sample_of
 from seckill.web.admin.desk_look import HISTORY_LATE_MS, Look, percentiles
 
-# Points of a chart, about: more samples are thinned evenly, counters lose nothing by it.
+# About how many points a chart has. More samples are thinned evenly; counters lose nothing by it.
 MAX_POINTS = 300
-# After the sample before a gap its rate holds no longer than a second, as every sample's does, ms.
+# A sample's rate applies for one second (ms). Behind a gap in the samples, a new rate starts then.
 HOLD_MS = 1000
 
 
 def points(look: Look, activity_id: int) -> list[dict[str, Any]]:
-    """The chart's points, thinned. One that is `live` holds until the history has a newer one.
+    """The chart's points, thinned. A `live` point applies until the history has a newer one.
 
-    Of a quiet time the history has the two ends only. Both stay, and a point behind the first says
-    the rate in between: a line from the rush to now would show requests that nobody sent.
+    Of a quiet time the history has only the two ends. Both are kept, and a point after the first
+    gives the rate in between. Otherwise a line from the rush to now would show requests that nobody
+    sent.
     """
     samples = list(look.samples)
     late = not samples or look.now_ms - samples[-1].at_ms > HISTORY_LATE_MS
@@ -41,7 +42,7 @@ def points(look: Look, activity_id: int) -> list[dict[str, Any]]:
 
 
 def _held(before: Sample, activity_id: int, point: dict[str, Any]) -> dict[str, Any]:
-    """What the sample before a gap had, with the rates in the gap."""
+    """The values of the sample before a gap, with the rates in the gap."""
     then = _point(None, before, activity_id, live=point["live"])
     return {**then, "t": before.at_ms + HOLD_MS, "rates": point["rates"]}
 
@@ -70,7 +71,7 @@ def _rates(
     sample: Sample,
     seconds: float,
 ) -> dict[str, float]:
-    """Requests/s by outcome since the sample before; only those that moved."""
+    """Requests/s by outcome since the previous sample; only outcomes that changed."""
     if before is None or seconds <= 0:
         return {}
     moved = {"INVALID": sample.invalid - before.invalid}
@@ -82,7 +83,7 @@ def _rates(
 
 
 def _between(then: ActivitySample | None, now: ActivitySample | None) -> Histogram:
-    """The latencies of what was decided between two samples."""
+    """The latencies of requests decided between two samples."""
     if then is None or now is None:
         return Histogram({})
     moved = {ms: n - then.cost_ms.get(ms, 0) for ms, n in now.cost_ms.items()}

@@ -1,4 +1,4 @@
-"""The words of the desk that its script fills in. Owns no layout and no figure."""
+"""The texts that the desk's script fills in. Owns no layout and no figures."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from seckill.web.shared.away_page import POSTGRES, REDIS, what_it_means
 
 
 def outcome_text(name: str) -> str:
-    """What an outcome is called for people; the same word in chart, table and legend."""
+    """An outcome's name for people: the same in chart, table and legend."""
     names = {
         "ACCEPTED": _("accepted"),
         "OVER": _("sale over"),
@@ -24,31 +24,30 @@ def outcome_text(name: str) -> str:
 
 
 def script_texts() -> dict[str, Any]:
-    """What the page's script says by itself. `{n}` is filled in by it."""
+    """The texts of the page's script, which fills in `{n}`."""
     return {
         "live": _("live"),
         "stale": _("figures are {n} old"),
         "connecting": _("connecting"),
         "web_away": _("The web process does not answer"),
         "web_away_text": _(
-            "The sale goes on in Redis without it. These figures are old; the page tries again by "
-            "itself."
+            "The sale goes on in Redis. These figures are old; the page retries automatically."
         ),
         "service_away": _("{n} is away"),
         "means": {
             service: _(
-                "%(meaning)s These figures are old until it is back; the page tries by itself."
+                "%(meaning)s These figures are old until then; the page retries automatically."
             )
             % {"meaning": what_it_means(service)}
             for service in (REDIS, POSTGRES)
         },
-        # Where the figures of now are meanwhile.
+        # Where to see current figures until then.
         "look": {POSTGRES: "manage.py status"},
         "logged_out": _("You are logged out"),
-        "logged_out_text": _("Log in again to go on watching."),
+        "logged_out_text": _("Log in again to keep watching."),
         "log_in": _("Log in"),
         "forbidden": _("You may not look at activities"),
-        "forbidden_text": _("Ask an administrator for the group observers."),
+        "forbidden_text": _("Ask an administrator to add you to the group observers."),
         "back": _("The desk is live again."),
         "run": _("Run:"),
         "never": _("never run"),
@@ -58,8 +57,8 @@ def script_texts() -> dict[str, Any]:
         "silent": _("silent"),
         "set": _("Set"),
         "add": _("Add"),
-        "no_workers": _("No worker was heard of within the last hour."),
-        "no_items": _("Nothing of this activity is loaded."),
+        "no_workers": _("No worker has sent a heartbeat within the last hour."),
+        "no_items": _("This activity has no loaded items."),
         "unknown": _("not known"),
         "partition": _("partition {n}"),
         "others": _("other items"),

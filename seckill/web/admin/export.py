@@ -1,8 +1,8 @@
-"""Lists as CSV: streamed, with the list's own filters and search, in memory that does not grow.
+"""Lists as CSV: streamed, with the list's filters and search, in constant memory.
 
-PostgreSQL writes the lines (COPY), a page at a time; each page begins after the last one (keyset).
-So no query and no snapshot lasts as long as a slow reader, and nothing is skipped with an OFFSET.
-A service lost in the middle cuts the answer off, which the reader sees.
+PostgreSQL writes the lines (COPY), one page at a time; each page starts after the previous one
+(keyset). So no query or snapshot stays open for a slow reader, and no OFFSET is needed. If a
+service is lost midway, the response is cut off, and the reader sees that.
 """
 
 import csv
@@ -34,27 +34,27 @@ from seckill.web.admin.base import SeckillAdmin
 
 # Rows of one query.
 PAGE_ROWS = 20_000
-# With what a spreadsheet lets a formula begin: such a text gets an apostrophe before it.
+# Spreadsheets read a text that starts with one of these as a formula, so it gets an apostrophe.
 FORMULA = "=+-@\t\r\n＝＋－＠"
-# Spreadsheets read a file without it in the encoding of their country.
+# Without it spreadsheets assume a local encoding.
 BOM = "\ufeff"
 
 
 class CsvExport(SeckillAdmin):
-    """Mixin: `export/` beside the list. The columns are fields; their names are the header."""
+    """Mixin that adds `export/` to a list. The columns are fields; their names are the header."""
 
     change_list_template = "seckill/list.html"
     export_columns: tuple[str, ...] = ()
     export_name = ""
 
     def get_urls(self) -> list[URLPattern]:
-        """The list's addresses, and the export's."""
+        """The URLs of the list and of the export."""
         name = f"{self.opts.app_label}_{self.opts.model_name}_export"
         view = self.admin_site.admin_view(self.export_view)
         return [path("export/", view, name=name), *super().get_urls()]
 
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
-        """The rows that the list's address with these parameters shows, all pages of them."""
+        """All rows that the list shows with these parameters, from all pages."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         try:
@@ -70,14 +70,14 @@ class CsvExport(SeckillAdmin):
         return response
 
     def export_chunks(self, request: HttpRequest, rows: QuerySet[Any]) -> Iterator[bytes]:
-        """The file, in pieces."""
+        """The file in chunks."""
         yield f"{BOM}{','.join(self.export_columns)}\n".encode()
         for page in pages(rows):
             yield from copied(page, self.export_columns)
 
 
 def pages(rows: QuerySet[Any], page_rows: int = PAGE_ROWS) -> Iterator[QuerySet[Any]]:
-    """An ordered query in parts of so many rows. Its order must leave no two rows equal."""
+    """An ordered query in parts of `page_rows` rows. Its order must be unique."""
     order = [str(name) for name in rows.query.order_by]
     keys = [name.removeprefix("-") for name in order]
     signs = [name.startswith("-") for name in order]
@@ -92,7 +92,7 @@ def pages(rows: QuerySet[Any], page_rows: int = PAGE_ROWS) -> Iterator[QuerySet[
 
 
 def _after(keys: Sequence[str], descending: Sequence[bool], last: Sequence[Any]) -> Q:
-    """Rows after `last` in this order. The first key bounds by itself too: its index finds them."""
+    """Rows after `last` in this order. A bound on the first key alone lets its index find them."""
     condition = Q()
     for depth in range(len(keys)):
         one = Q(**{keys[i]: last[i] for i in range(depth)})
@@ -104,7 +104,7 @@ def _after(keys: Sequence[str], descending: Sequence[bool], last: Sequence[Any])
 
 
 def copied(rows: QuerySet[Any], columns: Sequence[str]) -> Iterator[bytes]:
-    """The rows as PostgreSQL writes them: texts without formulas, times as ISO 8601 in UTC."""
+    """The rows as CSV from PostgreSQL: texts without formulas, times as ISO 8601 in UTC."""
     exported = {f"csv_{name}": _column(rows.model._meta.get_field(name)) for name in columns}
     sql, parameters = rows.annotate(**exported).values_list(*exported).query.sql_with_params()
     with connection.cursor() as cursor:
@@ -128,7 +128,7 @@ def _column(field: Any) -> Expression | F:
 
 
 def lines(rows: Iterable[Iterable[Any]]) -> Iterator[bytes]:
-    """Rows that do not come from PostgreSQL alone, the header first, as a file of the same kind."""
+    """The same kind of file from other rows, the header first."""
     writer: Any = csv.writer(_Lines())
     for number, row in enumerate(rows):
         cells = [
@@ -139,7 +139,7 @@ def lines(rows: Iterable[Iterable[Any]]) -> Iterator[bytes]:
 
 
 class _Lines:
-    """A file for csv.writer that hands each line back."""
+    """A file for csv.writer that returns each line."""
 
     def write(self, line: str) -> str:
         """The line."""

@@ -1,4 +1,4 @@
-"""Filters of the lists: their choices come from the small tables, never from the orders."""
+"""Filters of the lists. Their choices come from small tables, never from the orders."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -15,7 +15,7 @@ from unfold.contrib.filters.admin import DropdownFilter, RangeDateTimeFilter
 from seckill.formats.outcomes import MAX_ID
 from seckill.models import Activity, Item
 
-# Choices that one filter offers; the URL takes any.
+# How many choices a filter offers; the URL accepts any.
 MAX_CHOICES = 1_000
 
 
@@ -38,7 +38,7 @@ class ActivityFilter(DropdownFilter):
         return [(str(pk), f"{pk} · {name}" if name else str(pk)) for pk, name in named]
 
     def has_output(self) -> bool:
-        """Shown even where there is nothing to choose yet."""
+        """Show it even if there is nothing to choose yet."""
         return True
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -48,13 +48,13 @@ class ActivityFilter(DropdownFilter):
 
 
 class ItemFilter(DropdownFilter):
-    """By item of an activity: `activity-item`. Both together are what an index can find."""
+    """By item of an activity, as `activity-item`: the index has both."""
 
     title = _("item")
     parameter_name = "item"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
-        """The items, of the chosen activity where one is chosen."""
+        """The items; if an activity is chosen, only its items."""
         items = Item.objects.all()
         activity = request.GET.get(ActivityFilter.parameter_name)
         if activity:
@@ -71,7 +71,7 @@ class ItemFilter(DropdownFilter):
         ]
 
     def has_output(self) -> bool:
-        """Shown even where there is nothing to choose yet."""
+        """Show it even if there is nothing to choose yet."""
         return True
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -113,10 +113,10 @@ class LastMinutesFilter(DropdownFilter):
 
 
 class PeriodFilter(RangeDateTimeFilter):
-    """From and to; a day without a time is meant whole."""
+    """From and to; a day without a time means the whole day."""
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """The rows of the period. Raises IncorrectLookupParameters for what is no date."""
+        """The rows of the period. Raises IncorrectLookupParameters for a bad date."""
         conditions = {}
         for end, lookup, default in (("from", "gte", "00:00:00"), ("to", "lte", "23:59:59.999999")):
             day = self.used_parameters.get(f"{self.parameter_name}_{end}_0") or ""

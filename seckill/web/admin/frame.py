@@ -1,11 +1,11 @@
-"""The frame of the admin's pages: what unfold is told about all of them."""
+"""The frame of the admin's pages: unfold's texts and colours."""
 
 from typing import Any
 
 from django.http import HttpRequest
 from django.utils.translation import gettext_noop as _
 
-# Words of unfold's own pages: it brings no translations, so they stand in our catalogue.
+# Texts of unfold's own pages. It has no translations, so they are in our catalogue.
 UNFOLD_WORDS = (
     *(_("Select record"), _("Select action"), _("Select action to run"), _("Run"), _("Name")),
     *(_("Value"), _("From"), _("To"), _("Date"), _("Date from"), _("Date to"), _("Edit")),
@@ -32,5 +32,5 @@ UNFOLD_WORDS = (
 
 
 def without_inline_style(request: HttpRequest) -> dict[str, Any]:
-    """The colours come from seckill/theme.css: unfold would write them into the page."""
+    """The colours come from seckill/theme.css. unfold would write them inline into the page."""
     return {"colors": None}

@@ -1,6 +1,7 @@
-"""Inventory: what was put on sale, what is stored as sold, and what Redis has left now.
+"""Inventory: units put on sale, units in stored orders, and units left in Redis now.
 
-One look at Redis a page. Names are edited here; units only through `seckill.web.admin.steering`.
+Each page reads Redis once. Only names are edited here; units change through
+`seckill.web.admin.steering`.
 """
 
 from collections.abc import Iterator
@@ -70,25 +71,24 @@ class ItemAdmin(CsvExport, SeckillAdmin):
         return LiveChangeList
 
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
-        """Without the link to an act where the user may not steer."""
+        """Without the link to the act if the user may not steer."""
         columns = tuple(super().get_list_display(request))
         return columns if self.has_steer_permission(request) else columns[:-1]
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
-        """The item, with what Redis has of it."""
+        """The item, with its state in Redis."""
         item = super().get_object(request, object_id, from_field)
         if item is not None and request.method == "GET":
             attach([item], look(request))
         return item
 
     def export_chunks(self, request: HttpRequest, rows: QuerySet[Item]) -> Iterator[bytes]:
-        """The items with what Redis has left now; nothing there where Redis is away."""
+        """The items with the units left now; that column is empty while Redis is away."""
         lane = look(request)
 
         def found() -> Iterator[tuple[Any, ...]]:
             yield self.export_columns
-            # Outside of a transaction its cursor would stay behind on another of pgbouncer's
-            # sessions.
+            # Outside a transaction, pgbouncer could lose the server-side cursor between queries.
             with transaction.atomic():
                 for row in rows.values_list(*self.export_columns[:-1]).iterator():
                     status = lane.activities.get(row[0]) if lane else None
@@ -110,7 +110,7 @@ class ItemAdmin(CsvExport, SeckillAdmin):
         return queryset.filter(found), False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Never: an item comes with its first stock."""
+        """Never: an item is created with its first stock."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -147,7 +147,7 @@ class ItemAdmin(CsvExport, SeckillAdmin):
 
     @display(description=_("sold share"))
     def share(self, item: Any) -> SafeString | str:
-        """A bar of what is sold of all that was ever put on sale."""
+        """A bar with the share of units sold."""
         live: ItemStatus | None = getattr(item, "live", None)
         sold, loaded = (live.sold, live.loaded) if live else (item.sold, item.allocation)
         if not loaded:
@@ -170,12 +170,12 @@ class ItemAdmin(CsvExport, SeckillAdmin):
 
     @display(description="")
     def steer(self, item: Item) -> SafeString:
-        """The way to the act."""
+        """A link to the act."""
         return format_html('<a class="{}" href="{}">{}</a>', LINK, _stock_url(item), _("Set stock"))
 
     @action(description=_("Set stock"), icon="edit", permissions=["steer"])
     def set_stock(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """To the act, with this item chosen."""
+        """Go to the act, with this item chosen."""
         item = super().get_object(request, object_id)
         if item is None:
             raise Http404
@@ -183,12 +183,12 @@ class ItemAdmin(CsvExport, SeckillAdmin):
 
     @action(description=_("Put a new item on sale"), icon="add", permissions=["steer"])
     def put_on_sale(self, request: HttpRequest) -> HttpResponse:
-        """Ask for item and units, ask again, act."""
+        """Ask for item and units, then for confirmation, then act."""
         return desk_acts.new_item_page(self, request)
 
     @action(description=_("Sync from the database"), permissions=["steer"])
     def sync_selected(self, request: HttpRequest, queryset: QuerySet[Item]) -> HttpResponse:
-        """Ask, then make Redis what the database says, for the activities of these items."""
+        """Ask, then bring Redis in line with the database, for the activities of these items."""
         activities = sorted(set(queryset.values_list("activity_id", flat=True)))
         again: dict[str, str | list[str]] = {
             "action": "sync_selected",

@@ -21,7 +21,7 @@ from seckill.web.admin.filters import (
     period_parameters,
 )
 
-# Characters of a change that the list shows.
+# How many characters of a change the list shows.
 SHOWN = 160
 
 
@@ -37,7 +37,7 @@ class ActFilter(DropdownFilter):
         return [(act, act_text(act)) for act in ACTS]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """The rows with this value; an unknown one finds nothing."""
+        """The rows with this value; an unknown value finds nothing."""
         value = self.value()
         if not value:
             return queryset
@@ -46,7 +46,7 @@ class ActFilter(DropdownFilter):
 
 
 class StateFilter(ActFilter):
-    """By how far the act came."""
+    """By how far the act got."""
 
     title = _("state")
     parameter_name = "state"
@@ -122,7 +122,7 @@ class StockChangeAdmin(CsvExport, ReadOnlyAdmin):
 
     @display(description=_("when"))
     def when(self, change: StockChange) -> str | None:
-        """When it began."""
+        """When it started."""
         return clock(change.at)
 
     @display(description=_("act"))
@@ -132,7 +132,7 @@ class StockChangeAdmin(CsvExport, ReadOnlyAdmin):
 
     @display(description=_("change"))
     def change(self, change: StockChange) -> str:
-        """From what to what, on one line; of a long one the beginning."""
+        """The values before and after, on one line; only the start if it is long."""
         text = sentences.changes_text(change.old or {}, change.new or {})
         return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 
@@ -145,10 +145,10 @@ class StockChangeAdmin(CsvExport, ReadOnlyAdmin):
         },
     )
     def state_label(self, change: StockChange) -> tuple[str, str]:
-        """How far it came."""
+        """How far it got."""
         return change.state, change.get_state_display()
 
     @display(description=_("state"))
     def state_text(self, change: StockChange) -> str:
-        """The same without a label's colours: forms have none."""
+        """The same as text: forms show no coloured labels."""
         return change.get_state_display()

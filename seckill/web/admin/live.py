@@ -1,6 +1,6 @@
-"""The look at Redis on the admin's pages: one a page, given to the rows that it shows.
+"""Reads Redis for the admin's pages: once per page, for all rows that it shows.
 
-Owns what a row knows of Redis, and how a page that Redis does not answer goes on.
+Owns what a row knows of Redis, and what a page shows while Redis is away.
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ from seckill.models import Activity
 from seckill.web.admin.base import PlainChangeList
 from seckill.web.shared import services
 
-# State of an activity: (kind of label, text).
+# The state of an activity: (kind of label, text).
 STATES = {
     "open": ("success", _("open")),
     "waiting": ("info", _("not open yet")),
@@ -31,21 +31,21 @@ STATES = {
 
 
 def look(request: HttpRequest) -> LaneStatus | None:
-    """One look at Redis for this page; None and a message when it is away."""
+    """The lane for this page; None and a message to the user while Redis is away."""
     try:
         return services.lane_status()
     except RedisAway as away:
         messages.warning(
             request,
-            gettext("%(away)s. Units left and versions are not known now.") % {"away": away},
+            gettext("%(away)s. Units left and versions are unknown now.") % {"away": away},
         )
         return None
 
 
 def attach(rows: Iterable[Any], lane: LaneStatus | None) -> None:
-    """Give each activity or item its part of the look, as `live`: None where there is none.
+    """Set `live` on each activity or item: its part of the lane, None if there is none.
 
-    `unknown` tells a Redis that is away from one that has nothing of the row.
+    `unknown` tells whether Redis is away, or just does not have the row.
     """
     for row in rows:
         number = row.pk if isinstance(row, Activity) else row.activity_id
@@ -59,10 +59,10 @@ def attach(rows: Iterable[Any], lane: LaneStatus | None) -> None:
 
 
 class LiveChangeList(PlainChangeList):
-    """A list with one look at Redis for all of its rows."""
+    """A list that reads Redis once for all of its rows."""
 
     def get_results(self, request: HttpRequest) -> None:
-        """The page's rows, each with its part of the look."""
+        """The page's rows, each with its state in Redis."""
         super().get_results(request)
         self.lane = look(request)
         self.result_list = list(self.result_list)

@@ -1,7 +1,7 @@
-"""Orders: every accepted item, read-only, fast at ten million rows.
+"""Orders: every accepted item. Read-only, and fast at ten million rows.
 
-No query of this page counts or sorts the table: the order is the one of an index, counts stop at a
-cap, choices come from the small tables.
+No query of this page counts or sorts the whole table: rows come in the order of an index, counts
+stop at a cap, and choices come from small tables.
 """
 
 from typing import Any
@@ -30,10 +30,10 @@ from seckill.web.admin.filters import (
 
 
 class OrderChangeList(PlainChangeList):
-    """Newest first; a period with an end is found, and so shown, by its time."""
+    """The newest first: by id, or by time if the period has an end."""
 
     def get_ordering(self, request: HttpRequest, queryset: Any) -> list[str]:
-        """Walking the ids down to an old period would read everything after it."""
+        """By time for an old period: going down the ids would read everything after it."""
         return ["-ts", "-id"] if self.params.get("ts_to_0") else ["-id"]
 
 
@@ -78,7 +78,7 @@ class RecordAdmin(CsvExport, ReadOnlyAdmin):
             _("Origin in Kafka"),
             {
                 "fields": ("source", ("partition", "offset")),
-                "description": _("This message, and no other, made this order."),
+                "description": _("This order comes from exactly this message."),
             },
         ),
         (_("Request"), {"fields": ("own_id", "same_request")}),
@@ -92,7 +92,7 @@ class RecordAdmin(CsvExport, ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Record], search_term: str
     ) -> tuple[QuerySet[Record], bool]:
-        """Exact user or exact request id; what can be neither finds nothing."""
+        """Exact user or exact request id; a term that can be neither finds nothing."""
         term = search_term.strip()
         if not term:
             return queryset, False
@@ -105,12 +105,12 @@ class RecordAdmin(CsvExport, ReadOnlyAdmin):
 
     @display(description=_("decided at"))
     def decided_at(self, record: Record) -> str | None:
-        """Redis's clock."""
+        """The time of the decision, by Redis's clock."""
         return clock(record.ts)
 
     @display(description=_("latency"))
     def latency(self, record: Record) -> str:
-        """From the request's initiation to its decision."""
+        """From the buyer's request to its decision."""
         return f"{record.cost_ms:,} ms"
 
     @display(description=_("request id"))
@@ -118,7 +118,7 @@ class RecordAdmin(CsvExport, ReadOnlyAdmin):
         """The request's own id."""
         return record.request_id or UNKNOWN
 
-    @display(description=_("other items of it"))
+    @display(description=_("other items of the request"))
     def same_request(self, record: Record) -> SafeString | str:
         """Links to the other order lines of the same message."""
         others = Record.objects.filter(
@@ -137,4 +137,4 @@ class RecordAdmin(CsvExport, ReadOnlyAdmin):
                 for other in others
             ),
         )
-        return format_html("{}", links) if links else str(_("none: it asked for one item"))
+        return format_html("{}", links) if links else str(_("none: the request had one item"))

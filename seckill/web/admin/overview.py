@@ -1,4 +1,4 @@
-"""The first page: the sales of now with the way to their desks, and what was steered last."""
+"""The first page: current sales with links to their desks, and the last acts."""
 
 from typing import Any
 
@@ -9,12 +9,12 @@ from seckill.web.admin.base import clock
 from seckill.web.admin.live import STATES, attach, look, state_of
 from seckill.web.admin.sentences import changes_text
 
-# Activities and acts that the page shows, the newest first.
+# How many activities and acts the page shows, the newest first.
 SALES, ACTS = 12, 10
 
 
 def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """The page's context, each part only for who may see it."""
+    """The page's context. Each part is only there if the user may see it."""
     may = request.user.has_perm
     context["sales"] = _sales(request) if may("seckill.view_activity") else None
     context["acts"] = _acts() if may("seckill.view_stockchange") else None

@@ -1,4 +1,4 @@
-"""Users and groups, in the same clothes as the rest. Groups come from
+"""Users and groups, in the style of the other pages. The groups are from
 `seckill.web.shared.roles`.
 """
 
@@ -25,4 +25,4 @@ class PeopleAdmin(UserAdmin, ModelAdmin):
 
 @admin.register(Group)
 class RolesAdmin(GroupAdmin, ModelAdmin):
-    """What they may do."""
+    """The groups, which carry the permissions."""

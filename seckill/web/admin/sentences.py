@@ -1,6 +1,6 @@
-"""What the admin says of an act before and after it: whole sentences, for operators.
+"""What the admin says about an act before and after it: whole sentences for operators.
 
-Owns the words. Reads what it is given, and does nothing.
+Owns the texts. It changes nothing.
 """
 
 from collections.abc import Mapping
@@ -16,14 +16,14 @@ from seckill.lane.status import ActivityStatus
 from seckill.models import Item, StockChange, act_text
 from seckill.web.admin.base import clock
 
-# Acts that a page names which was overtaken.
+# How many acts a page names that were done since the operator looked.
 MOVED_SHOWN = 10
 
 
 def stock_lines(
     status: ActivityStatus | None, activity_id: int, item_id: int, units: int
 ) -> list[str]:
-    """What setting the stock will do, for people."""
+    """What setting the stock will do."""
     item = status.items.get(item_id) if status else None
     lines = []
     if item is None:
@@ -45,14 +45,14 @@ def stock_lines(
             }
         )
     lines.append(
-        _("What was sold (%(sold)s) stays sold: ever put on sale will be %(loaded)s.")
+        _("Already sold: %(sold)s, which stay sold. Total ever put on sale: %(loaded)s.")
         % {"sold": count(sold), "loaded": count(sold + units)}
     )
     if status is None:
-        lines.append(_("The activity is not loaded in Redis: the rest of it is loaded too."))
+        lines.append(_("The activity is not loaded in Redis: its other items are loaded too."))
     else:
         lines.append(
-            _("The statistics of the activity start again; %(total)s requests were counted.")
+            _("The activity's statistics start again; until now they count %(total)s requests.")
             % {"total": f"{status.total:,}"}
         )
     others = sum(i.left for i in status.items.values() if i.item_id != item_id) if status else 0
@@ -62,7 +62,7 @@ def stock_lines(
             % {"why": why_text(status.over)}
         )
     if status and not units + others:
-        lines.append(_("No unit of any item is left then: the sale is over, as sold out."))
+        lines.append(_("No unit of any item will be left: the sale will be sold out."))
     return lines
 
 
@@ -70,13 +70,13 @@ def finish_lines(status: ActivityStatus) -> list[str]:
     """What finishing an activity will do."""
     left = sum(item.left for item in status.items.values())
     lines = [
-        _("From now on every request of activity %(id)s is answered OVER, whatever is left.")
+        _("From now on every request for activity %(id)s is answered OVER, even if units are left.")
         % {"id": status.activity_id},
-        _("%(left)s stay unsold. Nothing that was sold is taken back.") % {"left": count(left)},
-        _("Reopening, or setting the stock of an item, opens the sale again."),
+        _("%(left)s stay unsold. Units already sold stay sold.") % {"left": count(left)},
+        _("To open the sale again, reopen it or set the stock of an item."),
     ]
     if status.over:
-        lines.insert(0, _("It is over already: %(why)s.") % {"why": why_text(status.over)})
+        lines.insert(0, _("It is already over: %(why)s.") % {"why": why_text(status.over)})
     return lines
 
 
@@ -85,12 +85,12 @@ def more_lines(status: ActivityStatus, item_id: int, units: int) -> list[str]:
     item = status.items.get(item_id)
     left = item.left if item else 0
     lines = [
-        _("Item %(item)s has %(left)s now, and %(units)s with these; buyers may come between.")
+        _("Item %(item)s has %(left)s now and will have %(units)s, less what sells until then.")
         % {"item": item_id, "left": count(left), "units": count(left + units)},
-        _("The statistics go on, and what was sold stays sold."),
+        _("The statistics continue, and units already sold stay sold."),
     ]
     if status.over == "finished":
-        lines.append(_("The sale is finished and stays so: reopen it to sell them."))
+        lines.append(_("The sale stays finished: reopen it to sell these units."))
     elif status.over:
         lines.append(_("The sale is sold out. It opens again at once."))
     return lines
@@ -100,14 +100,13 @@ def pause_lines(status: ActivityStatus) -> list[str]:
     """What pausing will do."""
     left = sum(item.left for item in status.items.values())
     lines = [
-        _("From the next batch on every request of activity %(id)s is answered NOT_OPEN.")
+        _("From the next batch on every request for activity %(id)s is answered NOT_OPEN.")
         % {"id": status.activity_id},
-        _("%(left)s stay as they are. Nothing that was sold is taken back.")
-        % {"left": count(left)},
-        _("Buyers are refused, not queued: who asks meanwhile has to ask again."),
+        _("%(left)s stay as they are. Units already sold stay sold.") % {"left": count(left)},
+        _("Buyers are refused, not queued: they must send their requests again."),
     ]
     if status.paused:
-        lines.insert(0, _("It is paused already."))
+        lines.insert(0, _("It is already paused."))
     return lines
 
 
@@ -118,7 +117,7 @@ def resume_lines(status: ActivityStatus) -> list[str]:
     if not status.paused:
         lines.insert(0, _("It is not paused now."))
     if status.over:
-        lines.append(_("The sale is over all the same: %(why)s.") % {"why": why_text(status.over)})
+        lines.append(_("The sale is still over: %(why)s.") % {"why": why_text(status.over)})
     return lines
 
 
@@ -131,7 +130,7 @@ def reopen_lines(status: ActivityStatus) -> list[str]:
         return [_("No unit is left: it will be sold out instead of finished. Add units to sell.")]
     lines = [_("It sells again from the next batch on: %(left)s.") % {"left": count(left)}]
     if status.paused:
-        lines.append(_("It is paused, and stays so until it is resumed."))
+        lines.append(_("It stays paused until it is resumed."))
     return lines
 
 
@@ -149,9 +148,9 @@ def window_lines(
     ]
     now = timezone.now()
     if (opens_at and now < opens_at) or (closes_at and now >= closes_at):
-        lines.append(_("That is outside of now: requests are answered NOT_OPEN at once."))
+        lines.append(_("Now is outside this window: requests are answered NOT_OPEN at once."))
     elif status and status.over:
-        lines.append(_("The sale is over all the same: %(why)s.") % {"why": why_text(status.over)})
+        lines.append(_("The sale is still over: %(why)s.") % {"why": why_text(status.over)})
     return lines
 
 
@@ -164,13 +163,13 @@ def limit_lines(status: ActivityStatus | None, limit: int | None) -> list[str]:
         else _("There is no limit now."),
     ]
     if limit is None:
-        return [*lines, _("There will be none: everybody may buy all.")]
+        return [*lines, _("There will be no limit: one user may buy all units.")]
     lines.append(_("It will be %(units)s per user.") % {"units": count(limit)})
     if before is None:
         lines.append(
-            _("What users have bought so far counts: it is added up from the orders first.")
+            _("Units that users have bought so far count: they are added up from the orders first.")
         )
-    lines.append(_("Who has more already keeps it, and gets no more."))
+    lines.append(_("Users who already have more keep their units, but get no more."))
     return lines
 
 
@@ -181,8 +180,8 @@ def moved_lines(activity_id: int, seen: int, now: int) -> list[str]:
     ).order_by("version")[:MOVED_SHOWN]
     return [
         _(
-            "Nothing was done: this activity was at version %(seen)s when you looked, and is at "
-            "%(now)s. Read again what will happen."
+            "Nothing was done: you looked at version %(seen)s of this activity, and it is at "
+            "%(now)s now. Read again what will happen."
         )
         % {"seen": seen, "now": now},
         *(
@@ -201,14 +200,14 @@ def moved_lines(activity_id: int, seen: int, now: int) -> list[str]:
 def sync_lines() -> list[str]:
     """What syncing from the database will do."""
     return [
-        _("For each item: units left become allocation - sold, and never less than 0."),
-        _("Orders that still wait to be stored are counted as sold first."),
-        _("Where Redis agrees already nothing changes, in the middle of a sale too."),
+        _("For each item, units left become allocation - sold, but never less than 0."),
+        _("Orders that still wait to be stored count as sold."),
+        _("Where Redis already agrees nothing changes, even during a sale."),
     ]
 
 
 def done_text(act: Act) -> str:
-    """What an act did, for people."""
+    """What an act did."""
     return _("%(act)s, activity %(id)s: %(changes)s; version %(version)s") % {
         "act": act_text(act.act),
         "id": act.activity_id,
@@ -218,8 +217,8 @@ def done_text(act: Act) -> str:
 
 
 def away_text(away: ServiceAway) -> str:
-    """What it means that a service is away."""
-    return _("%(away)s. Look at the journal for what was done, and try again.") % {"away": away}
+    """What it means for an act that a service is away."""
+    return _("%(away)s. See the journal for what was done, then try again.") % {"away": away}
 
 
 def not_saved(away: ServiceAway) -> str:
@@ -233,7 +232,7 @@ def why_text(why: str | None) -> str:
 
 
 def count(units: int) -> str:
-    """Units for people."""
+    """Units as text."""
     return _("%(units)s units") % {"units": f"{units:,}"}
 
 

@@ -1,8 +1,8 @@
 """Acts of operators in the admin: a page says what will happen, then Control is called once.
 
-Owns the way through form, confirmation and act. Nothing is changed by a GET, and nothing without a
-second look. Each page carries the version that it speaks of: where somebody else has steered since,
-nothing is done, and the page asks again with what has changed. What is said is in `sentences`.
+Owns the steps form, confirmation, act. A GET never changes anything, and no act happens without
+confirmation. Each page carries the version that it describes. If somebody else has acted since,
+nothing is done, and the page asks again and shows what has changed. The texts are in `sentences`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,15 +24,15 @@ from seckill.lane.status import ActivityStatus
 from seckill.web.admin import sentences
 from seckill.web.shared import auth, services
 
-# The field that says: I have read what will happen.
+# The field that says: the operator has read what will happen.
 CONFIRMED = "confirmed"
-# The field with the version that the page speaks of.
+# The field with the version that the page describes.
 SEEN = "version"
 NOTE = "note"
 
 
 class NoteForm(forms.Form):
-    """Why an operator acts: shown with every confirmation, kept in the journal."""
+    """Why an operator acts: part of every confirmation, kept in the journal."""
 
     note = forms.CharField(
         label=gettext_lazy("Why, for the journal"),
@@ -44,7 +44,7 @@ class NoteForm(forms.Form):
 
 @dataclass(frozen=True)
 class Question:
-    """An act before it is done: what is said of it, and the call, which is told a version."""
+    """An act before it is done: what the page says about it, and the call, which gets a version."""
 
     title: str
     lines: Sequence[str]
@@ -61,9 +61,9 @@ def confirmed_act(
     ask: Callable[[ActivityStatus | None], Question],
     back: str | None = None,
 ) -> HttpResponse:
-    """The page that asks, or, once it was answered, the act; then back to where it was called.
+    """The page that asks; once confirmed, the act, then back to where it was called.
 
-    `ask` words the question for the activity as it is now. Raises Refused and ServiceAway.
+    `ask` makes the question for the current state of the activity. Raises Refused and ServiceAway.
     """
     status = services.lane_status().activities.get(activity_id)
     seen = _number(request.POST.get(SEEN))
@@ -74,7 +74,7 @@ def confirmed_act(
         try:
             done = ask(status).act(control, seen)
         except VersionMoved:
-            # Somebody acted between the look above and the act.
+            # Somebody else acted after the status was read.
             status = services.lane_status().activities.get(activity_id)
         except ServiceAway as away:
             messages.error(request, sentences.away_text(away))
@@ -101,7 +101,7 @@ def confirmed_act(
 def answered(
     admin: ModelAdmin, request: HttpRequest, view: Callable[[], HttpResponse], back: str | None
 ) -> HttpResponse:
-    """What the view answers; a refusal, or a service that is away, as a message where one was."""
+    """The view's response. A refusal or an absent service becomes a message on the page before."""
     try:
         return view()
     except (Refused, ServiceAway) as refused:
@@ -122,7 +122,7 @@ def page(
     hidden: Mapping[str, str | list[str]] | None = None,
     back: str | None = None,
 ) -> HttpResponse:
-    """A form or a confirmation in the admin's own frame."""
+    """A form or a confirmation in the admin's frame."""
     pairs = [
         (name, value)
         for name, values in (hidden or {}).items()

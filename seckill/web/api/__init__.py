@@ -1,7 +1,6 @@
 """The control API: REST below /v1 and at the paths of the original. Its documentation is at /docs.
 
-Owns how the parts are put together. Knows nothing of Redis or PostgreSQL: `seckill.control.control`
-does.
+Owns how the parts are put together. `seckill.control.control` talks to Redis and PostgreSQL.
 """
 
 from http import HTTPStatus
@@ -14,28 +13,29 @@ from seckill.web.api.operations import LOOK, router
 from seckill.web.api.strict import StrictParser
 
 DESCRIPTION = """\
-Steers a running flash sale. Every act is atomic, is journalled with its actor, and raises the
-activity's version. Everything is below `/v1`; the four paths without a version are those of the
-program that this one is modelled on, where `activity_id` is optional and 1 is the default.
+Controls a running flash sale. Every act is atomic, is recorded in the journal with its actor, and
+increases the activity's version. Everything is below `/v1`. The four paths without a version are
+those of the program that this one is modelled on; there `activity_id` is optional, by default 1.
 
-**Two at once**: send the version that you have seen, as `If-Match` or as `expected_version`. If
-somebody else has steered since, nothing is changed and the answer names the version now.
+**Concurrent acts**: send the version that you have seen as `If-Match` or as `expected_version`. If
+somebody else has acted since, nothing changes and the answer gives the current version.
 
-**Repeats**: send an `Idempotency-Key` with an act. After a lost answer repeat the call as it was:
-it is done once, and the repeat has the first one's answer with `Idempotency-Replayed: true`. The
-same key with another call is 422; while the first is under way it is 409. A refused call frees it.
+**Repeats**: send an `Idempotency-Key` with an act. If its answer is lost, repeat the same call: the
+act is done once, and the repeat returns the first answer with `Idempotency-Replayed: true`. The
+same key with a different call is 422; while the first call is under way it is 409. A refused call
+frees its key.
 
 **Credentials**: an API key (`manage.py create_api_key NAME`, or in the admin) as `X-API-Key` or as
 `Authorization: Bearer`, or the session of a staff user, which needs the CSRF token for POST.
 
-**Refusals** change nothing and are `application/problem+json`: 401 no or wrong credential, 403 not
-allowed, 404 unknown activity, 409 it does not fit what is there now, 413 too long, 422 with the
-fields named, 429 too many calls, 503 with the service that is away.
+**Errors** change nothing and are `application/problem+json`: 401 missing or wrong credential, 403
+not allowed, 404 unknown activity, 409 conflict with the current state, 413 body too long, 422 with
+the fields, 429 too many calls, 503 with the service that is away.
 """
 
 
 class ControlApi(NinjaAPI):
-    """NinjaAPI whose documentation names the media type of refusals."""
+    """NinjaAPI whose documentation names the media type of errors."""
 
     def get_openapi_schema(self, **kwargs: Any) -> Any:
         """The OpenAPI document."""
@@ -54,7 +54,7 @@ api = ControlApi(
     version="1.0.0",
     description=DESCRIPTION,
     urls_namespace="control",
-    # Each operation has its own; this one has the documentation page send the CSRF token.
+    # Each operation has its own. This one makes the documentation page send the CSRF token.
     auth=LOOK,
     parser=StrictParser(),
     docs=Swagger(settings={"persistAuthorization": True, "defaultModelsExpandDepth": -1}),

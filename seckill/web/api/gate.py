@@ -1,7 +1,7 @@
-"""What every call of the API passes: the rate limit before it, unknown parameters at its door.
+"""What every call of the API passes first: the rate limit, and the check for unknown parameters.
 
-Owns how callers are told apart. What it cannot count, since Redis is away, goes on: the call
-itself says then what is away, and operators are never locked out.
+Owns how callers are told apart. If Redis is away, calls are not counted and continue: operators
+are never locked out, and the call itself reports what is away.
 """
 
 import hashlib
@@ -16,14 +16,14 @@ from seckill.web.api.problems import problem
 from seckill.web.api.strict import check_query
 from seckill.web.shared import rate_limit, services
 
-# Characters of a hash that name a caller's credential.
+# How many characters of its hash identify a credential.
 CALLER = 32
 
 
 def limited(run: Callable[..., Any]) -> Callable[..., Any]:
-    """An operation of the API behind the rate limit; one that needs no credential is free.
+    """Rate-limit an operation of the API. Operations without a credential are not limited.
 
-    Decorator of `Operation.run`: comes before the credential is looked up.
+    Decorator of `Operation.run`: it runs before the credential is looked up.
     """
     operation: Any = run.__self__  # type: ignore[attr-defined]
     names = frozenset(
@@ -40,7 +40,7 @@ def limited(run: Callable[..., Any]) -> Callable[..., Any]:
         if verdict is not None and not verdict.allowed:
             response = problem(
                 429,
-                f"too many calls of this key or address; the next one in {verdict.retry_after_s} s",
+                f"too many calls from this key or address; try again in {verdict.retry_after_s} s",
                 retry_after_s=verdict.retry_after_s,
             )
         else:
@@ -55,7 +55,7 @@ def limited(run: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def strict(view: Callable[..., Any]) -> Callable[..., Any]:
-    """A view that refuses query parameters which its operation does not have."""
+    """Make a view refuse query parameters that its operation does not have."""
 
     @wraps(view)
     def wrapped(request: HttpRequest, *args: Any, **values: Any) -> Any:
@@ -66,7 +66,7 @@ def strict(view: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def callers(request: HttpRequest) -> list[str]:
-    """The buckets that a call counts in: its credential, as it is presented, and its address."""
+    """The buckets in which a call counts: its address, and its credential as it was sent."""
     key = (
         request.headers.get("X-API-Key")
         or request.headers.get("Authorization")

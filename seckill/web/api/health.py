@@ -1,4 +1,4 @@
-"""Probes of those who run the system: is the process alive, is the system ready."""
+"""Health probes: whether the process is alive, and whether the system is ready."""
 
 import time
 
@@ -13,15 +13,15 @@ from seckill.web.shared import services
 
 router = Router(tags=["health"])
 
-# Seconds for which the last answer is good for an address that asks more often than its share.
+# An address over its limit gets the last answer, if that is at most so many seconds old.
 KEPT_S = 2.0
-# When this process looked last, and what it found.
+# When this process last checked, and what it found.
 _last: list[tuple[float, readiness.Readiness]] = []
 
 
 @router.get("/healthz", auth=None, response=HealthOut, summary="Whether the process answers")
 def healthz(request: HttpRequest) -> HealthOut:
-    """No credential, no data, and no service is asked."""
+    """Needs no credential, returns no data and asks no service."""
     return HealthOut(status="alive")
 
 
@@ -32,9 +32,9 @@ def healthz(request: HttpRequest) -> HealthOut:
     summary="Whether the system can decide and store",
 )
 def readyz(request: HttpRequest) -> ReadyOut | HttpResponse:
-    """Redis answers, a sale is loaded and not fenced, consumers and log workers that were heard of
-    are alive, PostgreSQL answers. With 503, `errors` names each part that is not ready. An address
-    that asks more often than its share of calls gets an answer of up to two seconds ago."""
+    """Ready means: Redis and PostgreSQL answer, a sale is loaded and not fenced, and known kinds of
+    workers are alive. With 503, `errors` names each part that is not ready. An address over its
+    rate limit gets an answer that is up to two seconds old."""
     found = _look(request)
     if found.ready:
         return ReadyOut(can_decide=True, can_store=True)
@@ -52,9 +52,9 @@ def readyz(request: HttpRequest) -> ReadyOut | HttpResponse:
 
 
 def _look(request: HttpRequest) -> readiness.Readiness:
-    """What is not ready. Never a refusal: it would be one for the balancer that all come through.
+    """What is not ready. Never a 429: that would take a load balancer's backend out of service.
 
-    Its bucket is its own, so that probes and calls do not take from each other.
+    Probes have their own bucket, so that probes and calls do not use up each other's limit.
     """
     bucket = f"probe:{services.address_of(request)}"
     verdict = services.count_call([bucket], settings.RATE_LIMIT, settings.RATE_BURST)

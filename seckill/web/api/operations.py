@@ -1,4 +1,4 @@
-"""The operations of the control API, at the original's paths. Each act goes through Control."""
+"""The operations of the control API at the original's paths. Each act goes through Control."""
 
 from typing import Annotated, Any
 
@@ -19,7 +19,7 @@ STEER = credentials(steer=True)
 REFUSALS = frozenset({400, 401, 403, 404, 413, 422, 429, 503})
 ActivityQuery = Annotated[
     OptionalTextId,
-    Field(description=f"The activity; {DEFAULT_ACTIVITY} where it is named nowhere."),
+    Field(description=f"The activity; by default {DEFAULT_ACTIVITY}."),
 ]
 
 router = Router(tags=["control"])
@@ -29,15 +29,15 @@ router = Router(tags=["control"])
     "/set_stock",
     auth=STEER,
     response={200: ActOut, REFUSALS | {409}: Problem},
-    summary="Put items at so many units",
+    summary="Set the units left of items",
 )
 def set_stock(
     request: HttpRequest, body: SetStockBody, activity_id: ActivityQuery = Query(None)
 ) -> ActOut:
-    """Each named item has so many units left from now on; others stay as they are.
+    """Set how many units of the named items are left from now on; other items stay as they are.
 
-    What was sold stays sold. Statistics start again, and a sale that was over is open again.
-    An activity or an item that is not known is made.
+    Sold units stay sold. Statistics start again, and a sale that was over is open again.
+    An unknown activity or item is created.
     """
     chosen = choose(activity_id, body.activity_id)
     return ActOut.of(services.control(actor(request)).set_stock(chosen, body.value))
@@ -54,7 +54,7 @@ def finish_activity(
     body: ActivityBody | None = None,
     activity_id: ActivityQuery = Query(None),
 ) -> ActOut:
-    """Every request from now on is answered OVER, whatever is left. `set_stock` opens it again."""
+    """Every request from now on is OVER, even if units are left. `set_stock` opens it again."""
     chosen = choose(activity_id, body.activity_id if body else None)
     return ActOut.of(services.control(actor(request)).finish(chosen))
 
@@ -63,16 +63,16 @@ def finish_activity(
     "/sync_from_db",
     auth=STEER,
     response={200: ActOut, REFUSALS | {409}: Problem},
-    summary="Make Redis what the database says",
+    summary="Bring Redis in line with the database",
 )
 def sync_from_db(
     request: HttpRequest,
     body: ActivityBody | None = None,
     activity_id: ActivityQuery = Query(None),
 ) -> ActOut:
-    """left = allocation - sold for each item, never below 0, counting what still waits for storage.
+    """Set left = allocation - sold for each item, never below 0. Waiting records count as sold.
 
-    Repeating it changes nothing, in the middle of a sale too.
+    Repeating it changes nothing, even during a sale.
     """
     chosen = choose(activity_id, body.activity_id if body else None)
     return ActOut.of(services.control(actor(request)).sync_from_db(chosen))
@@ -85,10 +85,10 @@ def sync_from_db(
     summary="Stock, statistics and versions",
 )
 def status(request: HttpRequest, activity_id: ActivityQuery = Query(None)) -> StatusOut:
-    """One activity at the top level: the one that is asked for (404 when it is not loaded), or 1.
+    """The top level shows one activity: `activity_id` (404 if it is not loaded), or 1.
 
-    Without `activity_id`, `activities` holds all loaded ones too, and an activity 1 that is not
-    loaded is no error: `loaded` is false then.
+    Without `activity_id`, `activities` has all loaded activities too. If activity 1 is not loaded
+    then, that is no error: `loaded` is false.
     """
     lane = services.lane_status()
     if activity_id is not None and activity_id not in lane.activities:
@@ -97,12 +97,12 @@ def status(request: HttpRequest, activity_id: ActivityQuery = Query(None)) -> St
 
 
 def actor(request: HttpRequest) -> str:
-    """Who asks, as the credential said."""
+    """The actor of the request, from its credential."""
     return str(request.auth)  # type: ignore[attr-defined]
 
 
 def choose(in_query: Any, in_body: int | None) -> int:
-    """The activity that a call means. Raises Refused where query and body contradict."""
+    """The activity that a call means. Raises Refused if query and body differ."""
     if in_query is not None and in_body is not None and in_query != in_body:
-        raise Refused("query and body name different activities; nothing was guessed")
+        raise Refused("query and body name different activities")
     return in_query or in_body or DEFAULT_ACTIVITY

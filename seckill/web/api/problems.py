@@ -1,7 +1,7 @@
-"""Refusals of the control API: every one is `application/problem+json` with a reason in words.
+"""Errors of the control API: each is `application/problem+json` with a reason in words.
 
-Owns the way from an exception to a status code and a body. What is not named here is a bug, and
-ends as a 500 with a traceback in the log.
+Owns the mapping from exceptions to status codes and bodies. Any other exception is a bug, and
+becomes a 500 with a traceback in the log.
 """
 
 import logging
@@ -25,10 +25,10 @@ from seckill.web.api.strict import SHOWN, Unreadable
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-# Wrong fields that one answer names.
+# How many wrong fields one answer names.
 MAX_ERRORS = 20
 MAX_MESSAGE = 300
-# Kinds of errors whose usual words speak of Python and not of JSON.
+# Texts for errors that pydantic words in terms of Python instead of JSON.
 MESSAGES = {
     "missing": "is missing",
     "extra_forbidden": "unknown field",
@@ -39,12 +39,12 @@ MESSAGES = {
     "model_attributes_type": "must be a JSON object",
     "too_short": "must name at least one item",
 }
-# Seconds after which a client may ask again while a service is away.
+# Seconds after which a client may try again while a service is away.
 RETRY_AFTER_S = 5
 
 
 class FieldError(BaseModel):
-    """One field and what is wrong with it."""
+    """A field and what is wrong with it."""
 
     field: str = Field(examples=["value.1001"])
     message: str = Field(examples=["should be greater than or equal to 0"])
@@ -62,7 +62,7 @@ class Problem(BaseModel):
     )
     version: int | None = Field(
         default=None,
-        description="With 409 of a version that has moved: the one that it is at.",
+        description="With 409 for a version that has moved: the current version.",
         examples=[None],
     )
 
@@ -75,7 +75,7 @@ def problem(
     version: int | None = None,
     retry_after_s: int | None = None,
 ) -> HttpResponse:
-    """A refusal."""
+    """The response for an error."""
     body = Problem(
         title=HTTPStatus(status).phrase,
         status=status,
@@ -95,14 +95,14 @@ def problem(
 
 
 def wrong_fields(errors: list[tuple[str, str]]) -> HttpResponse:
-    """422 with the fields named."""
+    """A 422 that names the fields."""
     field, message = errors[0]
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return problem(422, f"{field}: {message}{more}", errors[:MAX_ERRORS])
 
 
 def register(api: NinjaAPI) -> None:
-    """Have these refusals given by an API."""
+    """Register the handlers of these errors with an API."""
     api.add_exception_handler(HttpError, _http)
     api.add_exception_handler(ValidationError, _validation)
     api.add_exception_handler(Unreadable, _unreadable)
@@ -136,10 +136,10 @@ def _validation(request: HttpRequest, error: Any) -> HttpResponse:
 
 
 def _field(loc: tuple[Any, ...]) -> str:
-    """The place as a person names it: value.1001, activity_id, query.activity_id, body."""
+    """The place in the form for people: value.1001, activity_id, query.activity_id, body."""
     source, *parts = (str(part) for part in loc)
     if source == "body":
-        # The name of the operation's argument stands between.
+        # The first part is the name of the operation's argument.
         parts = [part for part in parts[1:] if part != "[key]"]
         return ".".join(part[:SHOWN] for part in parts) or "body"
     return ".".join((source, *(part[:SHOWN] for part in parts)))
@@ -164,10 +164,10 @@ def _refused(request: HttpRequest, refused: Any) -> HttpResponse:
 
 
 def _away(request: HttpRequest, away: Any) -> HttpResponse:
-    # What the driver says may name hosts and users: that is for the log, not for the caller.
+    # The driver's text may name hosts and users: it goes to the log, not to the caller.
     log.warning("%s %s: 503, %s", request.method, request.path, away, extra=event("web-503"))
     detail = (
-        f"{away.service} is away; it may have been done: look at /status and the journal before "
+        f"{away.service} is away; the call may have been done: see /status and the journal before "
         "you repeat it"
     )
     return problem(503, detail, service=away.service)

@@ -1,6 +1,6 @@
-"""The bodies that the control API takes and the answers that it gives, as its documentation shows.
+"""Request bodies and responses of the control API, as its documentation shows them.
 
-Owns names, types and examples of the fields, and the way from a look at Redis to an answer.
+Owns names, types and examples of the fields, and how a response is made from the state in Redis.
 """
 
 from datetime import UTC, datetime
@@ -13,18 +13,18 @@ from seckill.formats.outcomes import Outcome
 from seckill.lane.status import ActivityStatus, Histogram, LaneStatus
 from seckill.web.api.strict import Id, Stock
 
-ACTIVITY_DOC = "The activity; 1 where it is named neither here nor in the query."
+ACTIVITY_DOC = "The activity; 1 if neither body nor query names one."
 
 
 class ActivityBody(BaseModel):
-    """The body of calls that need none: it may name the activity."""
+    """An optional body that may name the activity."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{}]})
     activity_id: Id | None = Field(None, description=ACTIVITY_DOC)
 
 
 class SetStockBody(BaseModel):
-    """Units by item."""
+    """Units left, by item."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"value": {"1001": 10, "1002": 5}}]}
@@ -47,7 +47,7 @@ class ActOut(BaseModel):
 
     @classmethod
     def of(cls, act: Act) -> "ActOut":
-        """The answer that tells of an act."""
+        """The response for an act."""
         return cls(
             act=act.act,
             activity_id=act.activity_id,
@@ -59,7 +59,7 @@ class ActOut(BaseModel):
 
 
 class LatencyOut(BaseModel):
-    """From a request's initiation to its decision, in ms; null while there is none."""
+    """Time from the buyer's request to its decision, in ms; null if there is none yet."""
 
     count: int = Field(examples=[4200])
     p50: float | None = Field(examples=[12.0])
@@ -74,15 +74,15 @@ class LatencyOut(BaseModel):
 
 
 class ActivityOut(BaseModel):
-    """One activity as Redis has it. Counters are since the last `set_stock`, or ever."""
+    """One activity in Redis. Counters start at the last `set_stock`, except those named `_ever`."""
 
     activity_id: int = Field(examples=[1])
-    loaded: bool = Field(description="Whether Redis has it; without it all else is empty.")
-    over: bool = Field(description="Nothing is sold any more.")
+    loaded: bool = Field(description="Whether Redis has it; if not, all other fields are empty.")
+    over: bool = Field(description="Whether the sale is over.")
     why: str | None = Field(
-        description="`finished` or `sold_out` when it is over.", examples=[None]
+        description="`finished` or `sold_out` if the sale is over.", examples=[None]
     )
-    paused: bool = Field(description="Held by an operator: every request is NOT_OPEN.")
+    paused: bool = Field(description="Paused by an operator: every request is NOT_OPEN.")
     version: int = Field(description="Grows with each act.", examples=[4])
     opens_at: datetime | None = Field(examples=[None])
     closes_at: datetime | None = Field(examples=[None])
@@ -93,7 +93,7 @@ class ActivityOut(BaseModel):
         description="Units ever put on sale by item: left + sold.", examples=[{"1001": 10}]
     )
     sold: int = Field(description="Units sold.", examples=[7])
-    records: int = Field(description="Order lines made.", examples=[5])
+    records: int = Field(description="Order lines created.", examples=[5])
     total: int = Field(description="Requests decided: success + timeout + fail.", examples=[4200])
     success: int = Field(description="Requests accepted.", examples=[5])
     timeout: int = Field(description="Requests that had expired.", examples=[0])
@@ -102,14 +102,15 @@ class ActivityOut(BaseModel):
         description="Requests by outcome.", examples=[{"ACCEPTED": 5, "SOLD_OUT": 4195}]
     )
     outcomes_ever: dict[str, int] = Field(
-        description="The same since the beginning.", examples=[{"ACCEPTED": 5, "SOLD_OUT": 4195}]
+        description="The same since the activity was first loaded.",
+        examples=[{"ACCEPTED": 5, "SOLD_OUT": 4195}],
     )
     expired_with_stock: int = Field(description="Expired while units were left: lost sales.")
     latency_ms: LatencyOut
 
     @staticmethod
     def values(activity_id: int, status: ActivityStatus | None) -> dict[str, Any]:
-        """The fields of an answer; empty ones for an activity that is not loaded."""
+        """The fields of a response; empty for an activity that is not loaded."""
         s = status or _nothing(activity_id)
         return {
             "activity_id": activity_id,
@@ -148,21 +149,21 @@ class FenceOut(BaseModel):
 class LaneOut(BaseModel):
     """What belongs to no activity."""
 
-    loaded: bool = Field(description="Whether anything is loaded. Without it nothing is decided.")
+    loaded: bool = Field(description="Whether anything is loaded. If not, nothing is decided.")
     waiting: int = Field(description="Records not yet in PostgreSQL.", examples=[0])
-    dead: int = Field(description="Records that could not be stored, parked.", examples=[0])
-    invalid: int = Field(description="Messages that were no requests.", examples=[0])
+    dead: int = Field(description="Parked records that could not be stored.", examples=[0])
+    invalid: int = Field(description="Messages that were not requests.", examples=[0])
     no_such_activity: int = Field(description="Requests for an unknown activity.", examples=[0])
-    skipped: int = Field(description="Offsets that held no request.", examples=[0])
-    decided: int = Field(description="All outcomes ever.", examples=[4200])
+    skipped: int = Field(description="Offsets without a request.", examples=[0])
+    decided: int = Field(description="All outcomes since the start.", examples=[4200])
     positions: dict[str, int] = Field(description="Next offset to decide, by source:partition.")
-    recovered: int = Field(description="Offsets whose outcome went with a loss.", examples=[0])
+    recovered: int = Field(description="Offsets whose outcome was lost with Redis.", examples=[0])
     generation: int = Field(description="How often it was rebuilt after a loss.", examples=[0])
-    fence: FenceOut | None = Field(description="While it is there nothing is decided.")
+    fence: FenceOut | None = Field(description="While the lane is fenced nothing is decided.")
 
     @classmethod
     def of(cls, lane: LaneStatus) -> "LaneOut":
-        """The answer for a lane."""
+        """The response for a lane."""
         fence = lane.fence
         return cls(
             fence=FenceOut(word=fence.word, at=moment(fence.at_ms), why=fence.why)
@@ -173,16 +174,16 @@ class LaneOut(BaseModel):
 
 
 class StatusOut(ActivityOut):
-    """One activity, and the lane that it is in; without `activity_id` all activities too."""
+    """One activity and its lane; without `activity_id` all activities too."""
 
     lane: LaneOut
     activities: dict[str, ActivityOut] | None = Field(
-        description="All loaded activities by id, where none was asked for; else null."
+        description="All loaded activities by id, if no `activity_id` was given; else null."
     )
 
     @classmethod
     def of(cls, lane: LaneStatus, activity_id: int, *, with_all: bool) -> "StatusOut":
-        """The answer about this activity."""
+        """The response for this activity."""
         everything = {
             str(number): ActivityOut(**ActivityOut.values(number, status))
             for number, status in lane.activities.items()
@@ -195,13 +196,13 @@ class StatusOut(ActivityOut):
 
 
 class HealthOut(BaseModel):
-    """The process answers. It says nothing of the services behind it."""
+    """The process answers. This says nothing about the services behind it."""
 
     status: str = Field(examples=["alive"])
 
 
 class ReadyOut(BaseModel):
-    """Everything that a sale needs is there."""
+    """Everything that a sale needs is ready."""
 
     can_decide: bool = Field(examples=[True])
     can_store: bool = Field(examples=[True])

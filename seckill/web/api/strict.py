@@ -1,7 +1,7 @@
-"""Reading requests strictly: what is said twice, unknown or not plain is refused, never guessed.
+"""Reads requests strictly: repeated, unknown or unclear input is refused, never guessed.
 
-Owns the way from bytes and query strings to plain values, and the validators of ids and units.
-A misspelt parameter of `finish_activity` must not finish the default activity instead.
+Owns the parsing of bodies and query strings, and the validators of ids and units. A misspelt
+parameter of `finish_activity` must not finish the default activity instead.
 """
 
 import json
@@ -16,15 +16,15 @@ from pydantic.config import JsonDict
 
 from seckill.formats.outcomes import MAX_ID, MAX_UNITS
 
-# Items of one call: sums of their units stay exact in Lua.
+# The most items in one call: sums of their units stay exact in Lua.
 MAX_ITEMS_A_CALL = 1_000
-# Characters of a wrong name or number that an answer repeats.
+# How many characters of a wrong name or number an answer repeats.
 SHOWN = 60
 _DECIMAL = re.compile(r"[1-9][0-9]{0,18}\Z", re.ASCII)
 
 
 def up_to(most: int) -> str:
-    """A regular expression of the whole numbers from 1 to `most`, in plain digits."""
+    """A regular expression for the whole numbers from 1 to `most`, in plain digits."""
     digits = str(most)
     parts = [f"[1-9][0-9]{{0,{len(digits) - 2}}}"]
     for place, digit in enumerate(digits):
@@ -38,7 +38,7 @@ def up_to(most: int) -> str:
 
 
 class Unreadable(Exception):
-    """A body or a query string that has no one meaning. `field` names the place."""
+    """A body or query string without a clear meaning. `field` names the place."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
@@ -46,7 +46,7 @@ class Unreadable(Exception):
 
 
 def decimal(value: object) -> object:
-    """A text of plain digits as a number; what is no text passes. Raises ValueError."""
+    """A text of plain digits as a number; other types pass unchanged. Raises ValueError."""
     if not isinstance(value, str):
         return value
     if not _DECIMAL.match(value):
@@ -55,19 +55,19 @@ def decimal(value: object) -> object:
 
 
 def whole(value: object) -> object:
-    """A JSON number without a fraction as an integer: 1.0 is 1. What is none passes."""
+    """A JSON number without a fraction as an integer (1.0 is 1); other values pass unchanged."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def documented(least: int, most: int) -> WithJsonSchema:
-    """How the documentation tells of a whole number, where pydantic sees but our validator."""
+    """The documentation of a whole number: pydantic cannot derive it from our validator."""
     return WithJsonSchema({"type": "integer", "minimum": least, "maximum": most})
 
 
 Id = Annotated[
     int, Field(strict=True, ge=1, le=MAX_ID), BeforeValidator(whole), documented(1, MAX_ID)
 ]
-# An id that travels as text: keys of JSON objects, query parameters, parts of a path.
+# An id as text: in keys of JSON objects, query parameters and paths.
 _ID = WithJsonSchema({"type": "string", "pattern": up_to(MAX_ID), "examples": ["1"]})
 TextId = Annotated[int, BeforeValidator(decimal), Field(ge=1, le=MAX_ID), _ID]
 OptionalTextId = Annotated[int | None, BeforeValidator(decimal), Field(ge=1, le=MAX_ID), _ID]
@@ -77,7 +77,7 @@ Units = Annotated[
 MoreUnits = Annotated[
     int, Field(strict=True, ge=1, le=MAX_UNITS), BeforeValidator(whole), documented(1, MAX_UNITS)
 ]
-# Documentation of a mapping of items: pydantic has no word for keys that are numbers.
+# The documentation of a mapping of items: pydantic cannot describe keys that are numbers.
 _ITEMS: JsonDict = {"propertyNames": {"pattern": up_to(MAX_ID)}}
 _SOME = Field(min_length=1, max_length=MAX_ITEMS_A_CALL, json_schema_extra=_ITEMS)
 Stock = Annotated[dict[TextId, Units], _SOME]
@@ -101,9 +101,9 @@ class StrictParser(Parser):
             raise Unreadable("body", "nested too deeply") from None
         except json.JSONDecodeError as wrong:
             place = f"line {wrong.lineno}, column {wrong.colno}"
-            raise Unreadable("body", f"no valid JSON: {wrong.msg} ({place})") from None
+            raise Unreadable("body", f"not valid JSON: {wrong.msg} ({place})") from None
         except ValueError:
-            # Python reads no integer of more than 4,300 digits.
+            # Python refuses integers of more than 4,300 digits.
             raise Unreadable("body", "a number in it has too many digits") from None
 
     def parse_querydict(
@@ -128,10 +128,10 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members: dict[str, Any] = {}
     for name, value in pairs:
         if name in members:
-            raise Unreadable("body", f"key {name[:SHOWN]!r} is named twice")
+            raise Unreadable("body", f"key {name[:SHOWN]!r} appears twice")
         members[name] = value
     return members
 
 
 def _no_constant(word: str) -> None:
-    raise Unreadable("body", f"no valid JSON: {word}")
+    raise Unreadable("body", f"not valid JSON: {word}")

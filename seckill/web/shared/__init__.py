@@ -1,1 +1,1 @@
-"""What more than one door needs. Knows none of them."""
+"""What more than one door (admin, API) needs. It imports none of them."""

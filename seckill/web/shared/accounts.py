@@ -1,4 +1,4 @@
-"""Making the credentials: logins of operators and API keys, each shown at this one moment."""
+"""Creates credentials: operators' logins and API keys. Each secret is shown only once."""
 
 import secrets
 
@@ -8,18 +8,18 @@ from django.core.exceptions import ValidationError
 
 from seckill.models import ApiKey
 
-# Characters of a generated password: 96 bits.
+# Random bytes of a generated password: 96 bits.
 PASSWORD_BYTES = 12
 
 
 class Unusable(Exception):
-    """A name or a password that cannot be taken. The message is for a person."""
+    """A name or a password that is not allowed. The message is for a person."""
 
 
 def make_admin(username: str, password: str | None = None) -> str:
-    """A superuser of this name, made or renewed; the password, a new one where none is given.
+    """Create or update the superuser of this name. Returns the password; without one it makes one.
 
-    Raises Unusable for a bad name or a weak password; nothing is changed then.
+    Raises Unusable for a bad name or a weak password, and changes nothing then.
     """
     user = User.objects.filter(username=username).first() or User(username=username)
     try:
@@ -36,7 +36,7 @@ def make_admin(username: str, password: str | None = None) -> str:
 
 
 def make_api_key(name: str, *, can_steer: bool) -> str:
-    """A new key under a new name. Raises Unusable."""
+    """Create a key under a new name, and return it. Raises Unusable."""
     row = ApiKey(name=name, can_steer=can_steer)
     key = row.renew()
     try:

@@ -1,7 +1,7 @@
 """Who may look and who may steer: API keys and staff sessions, for the control API.
 
-Owns the check of a credential and the name under which an act is journalled. Knows nothing of the
-acts. No credential or a wrong one is 401, a known one that is not allowed to is 403.
+Owns the check of a credential and the actor's name in the journal. Knows nothing of the acts.
+A missing or wrong credential is 401; a valid one without the right is 403.
 
 look   any key that is not revoked; staff with permission `seckill.view_item`
 steer  a key that may steer; staff with permission `seckill.change_item`
@@ -23,7 +23,7 @@ from seckill.models import ApiKey
 
 LOOK_PERMISSION = "seckill.view_item"
 STEER_PERMISSION = "seckill.change_item"
-# How old the stored time of a key's last use may be: one write a minute, not one a request.
+# How old the stored time of a key's last use may be: one write per minute, not per request.
 LAST_USED_EVERY = timedelta(minutes=1)
 
 
@@ -38,7 +38,7 @@ def may_steer(user: AbstractBaseUser | AnonymousUser) -> bool:
 
 
 def actor_of_key(key: ApiKey) -> str:
-    """The name of a key in the journal. User names hold no colon, so it is nobody else's."""
+    """The name of a key in the journal. User names have no colon, so it cannot be a user's."""
     return f"key:{key.name}"
 
 
@@ -48,15 +48,15 @@ def actor_of_user(user: Any) -> str:
 
 
 def actor_by_key(text: str, *, steer: bool) -> str:
-    """The actor that a key stands for. Raises AuthenticationError or AuthorizationError.
+    """The actor of a key. Raises AuthenticationError or AuthorizationError.
 
-    The look-up is by the key's digest: how long it takes says nothing about the key.
+    The key is looked up by its digest, so the time that takes reveals nothing about the key.
     """
     key = ApiKey.objects.filter(digest=ApiKey.hash(text), revoked_at__isnull=True).first()
     if key is None:
         raise AuthenticationError(message="the API key is unknown or revoked")
     if steer and not key.can_steer:
-        raise AuthorizationError(message=f"API key {key.name!r} may look, and not steer")
+        raise AuthorizationError(message=f"API key {key.name!r} may look, but not steer")
     now = timezone.now()
     if key.last_used_at is None or key.last_used_at < now - LAST_USED_EVERY:
         stale = Q(last_used_at=None) | Q(last_used_at__lt=now - LAST_USED_EVERY)
@@ -74,7 +74,7 @@ class KeyInHeader(APIKeyHeader):
         super().__init__()
 
     def authenticate(self, request: HttpRequest, key: str | None) -> str | None:
-        """The actor, None without the header."""
+        """The actor; None without the header."""
         return None if key is None else actor_by_key(key, steer=self.steer)
 
 
@@ -91,7 +91,7 @@ class KeyAsBearer(HttpBearer):
 
 
 class StaffSession(APIKeyCookie):
-    """The session of somebody who is logged in to the admin; unsafe methods need the CSRF token."""
+    """The session of a user of the admin; unsafe methods need the CSRF token."""
 
     param_name = settings.SESSION_COOKIE_NAME
 
@@ -100,10 +100,10 @@ class StaffSession(APIKeyCookie):
         super().__init__(csrf=True)
 
     def __call__(self, request: HttpRequest) -> str | None:
-        """The actor, None without a session."""
+        """The actor; None without a session."""
         if not request.user.is_authenticated:
             return None
-        # The CSRF check looks for a form field and may consume the body, which is read again later.
+        # The CSRF check may consume the body in search of a form field. Reading it first keeps it.
         _ = request.body
         if check_csrf(request):
             raise AuthorizationError(
@@ -121,5 +121,5 @@ class StaffSession(APIKeyCookie):
 
 
 def credentials(*, steer: bool) -> list[Any]:
-    """What an operation accepts: the first credential that is there decides."""
+    """The credentials that an operation accepts. The first one that is present decides."""
     return [KeyInHeader(steer=steer), KeyAsBearer(steer=steer), StaffSession(steer=steer)]

@@ -1,6 +1,6 @@
-"""The page that a browser gets while a service is away: 503, what it means, try again.
+"""The page that a browser gets while a service is away: 503, what it means, and a retry.
 
-Middleware of the whole site. The API's own refusals never come here.
+Middleware of the whole site. The API handles its own errors before they get here.
 """
 
 import logging
@@ -16,9 +16,9 @@ from seckill.process.events import event
 
 log = logging.getLogger(__name__)
 
-# What our errors call them.
+# The services' names in our errors.
 POSTGRES, REDIS = "PostgreSQL", "Redis"
-# Seconds after which the page loads itself again.
+# Seconds after which the page reloads.
 RETRY_AFTER_S = 5
 
 
@@ -29,21 +29,21 @@ def what_it_means(service: str) -> str:
             "The sale goes on: requests are decided in Redis, and orders wait there until "
             "PostgreSQL is back. Nothing is lost."
         )
-    return _("Nothing is decided meanwhile: requests wait in Kafka. Nothing that was sold is lost.")
+    return _("Nothing is decided until then: requests wait in Kafka. No sold unit is lost.")
 
 
 class AwayPage:
-    """Turns a service that is away, anywhere in a view, into that page."""
+    """Answers with that page if a view fails because a service is away."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Pass through."""
+        """Pass the request on."""
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        """The page; None leaves any other error, which is a bug, to Django."""
+        """The page; None for any other error, which is a bug and left to Django."""
         if isinstance(error, ServiceAway):
             service = error.service
         elif isinstance(error, OperationalError | InterfaceError):
@@ -52,12 +52,12 @@ class AwayPage:
             return None
         log.warning("%s %s: 503, %s", request.method, request.path, error, extra=event("web-503"))
         if not request.accepts("text/html"):
-            # A script of ours: the desk says it in its own words.
+            # From the desk's script, which has its own text for this.
             answer = JsonResponse({"service": service}, status=503)
             answer["Cache-Control"] = "private, no-store"
             answer["Retry-After"] = str(RETRY_AFTER_S)
             return answer
-        # Without the request: its context would ask the database who is logged in.
+        # Rendered without the request: its context would read the user from the database.
         context = {
             "service": service,
             "meaning": what_it_means(service),

@@ -1,8 +1,8 @@
 """What a browser may load and run on our pages: the content security policy of each kind of page.
 
-Never: inline script, script or style from elsewhere, a frame around us, a form to elsewhere.
-The admin needs two things more, both unfold's: Alpine.js evaluates the expressions in its own
-attributes ('unsafe-eval'), and a few elements carry a style attribute. Everything else is strict.
+Never allowed: inline script, script or style from other sites, frames around our pages, forms to
+other sites. The admin needs two exceptions, both for unfold. Alpine.js evaluates expressions in its
+attributes ('unsafe-eval'), and a few elements have a style attribute.
 """
 
 from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
@@ -28,12 +28,12 @@ ADMIN = {
 
 
 class ContentPolicy(CSPMiddleware):
-    """Sends the policy with each answer."""
+    """Adds the policy to each response."""
 
     def get_policy_parts(
         self, request: HttpRequest, response: HttpResponseBase, report_only: bool = False
     ) -> PolicyParts:
-        """STRICT from the settings, or the admin's."""
+        """The strict policy of the settings, or the admin's."""
         parts = super().get_policy_parts(request, response, report_only)
         if not report_only and request.path_info.startswith("/admin/"):
             parts.config = ADMIN

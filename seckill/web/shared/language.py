@@ -1,7 +1,7 @@
-"""The language of a page: people read theirs in the admin, programs read English from the API.
+"""The language of a page: the reader's in the admin, English in the API.
 
-Middleware of the whole site, in place of Django's own, which would also turn the API's refusals
-into the language of whoever's proxy sends Accept-Language.
+Middleware of the whole site, in place of Django's own. That one would also translate the API's
+errors, into whatever Accept-Language a client or proxy sends.
 """
 
 from django.conf import settings
@@ -9,15 +9,15 @@ from django.http import HttpRequest
 from django.middleware.locale import LocaleMiddleware
 from django.utils import translation
 
-# Addresses whose pages are for people.
+# Paths of pages for people.
 FOR_PEOPLE = ("/admin/", "/language/")
 
 
 class LanguageOfPeople(LocaleMiddleware):
-    """The admin in the language of the cookie, else of the browser; everything else in English."""
+    """The admin in the language of the cookie or the browser; everything else in English."""
 
     def process_request(self, request: HttpRequest) -> None:
-        """Choose, and say so in the request."""
+        """Choose the language, and set it on the request."""
         if request.path_info.startswith(FOR_PEOPLE):
             super().process_request(request)
             return

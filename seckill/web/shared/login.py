@@ -1,6 +1,6 @@
-"""The log-in of the admin: so many tries of an address, since each costs a slow hash.
+"""The admin's login: it limits the tries of an address, because each costs a slow hash.
 
-Not in the admin's package: the site imports it while it is made, before anything is registered.
+It is not in the admin's package, because the site imports it before any page is registered.
 """
 
 from typing import Any
@@ -11,20 +11,20 @@ from unfold.forms import AuthenticationForm
 
 from seckill.web.shared import services
 
-# Tries a second of one address, and at once. Behind a proxy all people share them.
+# Tries per second and burst of one address. Behind a proxy all users share them.
 RATE, BURST = 0.5, 20
 
 
 class LoginForm(AuthenticationForm):
-    """Counts a try before it looks at the password; right ones too, which are few."""
+    """Counts each try before it checks the password. Successful ones count too; they are few."""
 
     def clean(self) -> dict[str, Any]:
-        """The values, or why not."""
+        """The values. Raises ValidationError."""
         assert self.request is not None
         verdict = services.count_call([f"login:{services.address_of(self.request)}"], RATE, BURST)
         if verdict is not None and not verdict.allowed:
             raise ValidationError(
-                _("Too many tries from your address; the next one in %(seconds)s s.")
+                _("Too many tries from your address; try again in %(seconds)s s.")
                 % {"seconds": verdict.retry_after_s}
             )
         values: dict[str, Any] = super().clean()

@@ -1,7 +1,7 @@
-"""Pages over tables of any size: counts stop at a cap, and so do the pages.
+"""Pages of tables of any size: the row count stops at a cap, and so do the pages.
 
-Owns how many rows a list of the admin counts and how deep it can be turned. A full COUNT(*) and a
-deep OFFSET both read all rows before the page; filters lead to old rows, pages do not.
+Owns how many rows a list of the admin counts, and how far it can be paged. A full COUNT(*) and a
+large OFFSET both read all rows before the page. Old rows are reached by filters.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from django.db import connections
 from django.db.models import QuerySet
 from django.utils.functional import cached_property
 
-# Rows that are counted, and that pages reach.
+# The most rows that are counted, and that pages reach.
 MAX_ROWS = 10_000
 
 
@@ -44,7 +44,7 @@ class CappedPaginator(Paginator):
 
     @cached_property
     def estimate(self) -> int | None:
-        """About how many rows there are; None where it is not known: filters, no statistics yet."""
+        """The estimated number of rows; None if unknown: filters, or no statistics yet."""
         query = self.object_list.query
         if query.where or query.is_sliced:
             return None

@@ -1,8 +1,8 @@
-"""What probes may do that others may not: come by any name or none, and ask by HEAD.
+"""Lets health probes use any Host header, or none, and the method HEAD.
 
-Middleware of the whole site, before all that looks at the name. Nothing in a probe's answer depends
-on the name that it came by, and balancers come by an address. It also sends no body to HEAD, which
-is the application's part: waitress sends what it is given.
+Middleware of the whole site, before anything that checks the host. Load balancers use an address
+as the host, and no probe's answer depends on it. It also removes the body of each answer to HEAD:
+waitress leaves that to the application.
 """
 
 from collections.abc import Callable
@@ -10,23 +10,23 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 
 PROBES = frozenset(("/healthz", "/readyz"))
-# Stands for the name, whatever it was.
+# The host of a probe, whatever its header said.
 ANY = "probe"
 
 
 class Probes:
-    """Lets them through."""
+    """The middleware."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """The answer; to HEAD without its body, whose length is still told."""
+        """The answer. To HEAD it has no body, but still the body's length."""
         head = request.method == "HEAD"
         if request.path_info in PROBES:
             request.get_host = lambda: ANY  # type: ignore[method-assign]
             if head:
-                # The API knows only GET.
+                # The API has these routes only for GET.
                 request.method = "GET"
         response = self.get_response(request)
         if head:

@@ -1,7 +1,7 @@
-"""How many calls the control API takes from one key and from one address: decided in Redis.
+"""The rate limit of the control API, per key and per address. Redis decides.
 
-One script call for all buckets of a request, on Redis's clock, so that all web processes count
-together. Only for courtesy: who cannot be counted, since Redis is away, goes on.
+One script call counts a request in all its buckets by Redis's clock, so all web processes share
+the limit. If Redis is away, calls are not counted and continue.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from seckill.lane.keys import rate_bucket
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a call may go on; of the fullest bucket, what is left of it. Times in seconds."""
+    """Whether a call is allowed, and the state of the fullest bucket. Times in seconds."""
 
     allowed: bool
     remaining: int

@@ -1,4 +1,4 @@
-"""The two groups that come with the project: operators steer a sale, observers look at it."""
+"""The two groups of the project: operators steer a sale, observers look at it."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from django.apps import AppConfig
 from django.apps.registry import Apps
 from django.apps.registry import apps as apps_now
 
-# A group's permissions when it is made; what an administrator changes later stays.
+# A group's permissions when it is created. Later changes by an administrator stay.
 ROLES = {
     "observers": (
         "view_activity",
@@ -29,16 +29,16 @@ ROLES = {
 
 
 def make_groups(sender: AppConfig, using: str, apps: Apps = apps_now, **_: Any) -> None:
-    """Make the groups that do not exist. Receiver of post_migrate.
+    """Create missing groups. Receiver of post_migrate.
 
-    The permissions are there: `django.contrib.auth` makes them in its own receiver, which is
-    connected first because it stands before this app in INSTALLED_APPS.
+    The permissions exist by then: `django.contrib.auth` stands before this app in INSTALLED_APPS,
+    so its own receiver runs first and creates them.
     """
     try:
         groups = apps.get_model("auth", "Group")._default_manager.using(using)
         permissions = apps.get_model("auth", "Permission")._default_manager.using(using)
     except LookupError:
-        # `migrate seckill` alone, on a new database: the next `migrate` makes them.
+        # `migrate seckill` alone on a new database: the next `migrate` creates them.
         return
     for name, codenames in ROLES.items():
         group, made = groups.get_or_create(name=name)

@@ -1,7 +1,7 @@
-"""What a web request works with: the Redis client of the settings, and Control in its actor's name.
+"""What a web request works with: the Redis client of the settings, and Control for its actor.
 
-Owns the way from Django's settings to those collaborators, and nothing of what they do. One pool of
-connections a process, one attempt a command: a page or an API call never waits for a retry.
+Owns how these are made from Django's settings. One connection pool per process, one attempt per
+command: a page or an API call never waits for a retry.
 """
 
 import logging
@@ -28,14 +28,14 @@ log = logging.getLogger(__name__)
 
 
 def address_of(request: HttpRequest) -> str:
-    """Whose connection it is: behind a proxy, the proxy's."""
+    """The address of the connection: behind a proxy it is the proxy's."""
     return str(request.META.get("REMOTE_ADDR", ""))
 
 
 def count_call(callers: Sequence[str], rate: float, burst: int) -> rate_limit.Verdict | None:
-    """Count a call of these callers; None where nobody is counted: no limit is set, or Redis away.
+    """Count a call in these buckets. None: nothing was counted (no limit is set, or Redis is away).
 
-    Who cannot be counted goes on: operators are never locked out.
+    Calls that are not counted continue: operators are never locked out.
     """
     if not settings.RATE_LIMIT:
         return None
@@ -47,13 +47,13 @@ def count_call(callers: Sequence[str], rate: float, burst: int) -> rate_limit.Ve
 
 
 def redis_client() -> "redis.Redis":
-    """The client of CACHES["default"]; nothing is sent yet. Its replies are bytes."""
+    """The client of CACHES["default"], not connected yet. Its replies are bytes."""
     client: redis.Redis = get_redis_connection("default")
     return client
 
 
 def control(actor: str, note: str = "", once: Once | None = None) -> Control:
-    """The acts of the default lane, journalled under this name; `note` says why."""
+    """The acts of the default lane. The journal gets `actor`, and `note` as the reason."""
     return Control(redis_client(), actor, lane(), note=note, once=once)
 
 
@@ -63,7 +63,7 @@ def lane() -> Lane:
 
 
 def redis_now_ms() -> int:
-    """Redis's clock, ms. Raises RedisAway."""
+    """Redis's clock in ms. Raises RedisAway."""
     with redis_errors():
         seconds, micros = redis_client().time()
     return int(seconds) * 1000 + int(micros) // 1000

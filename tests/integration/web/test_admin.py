@@ -97,7 +97,7 @@ def test_a_wrong_address_or_a_refusal_is_a_page_that_leads_back(
 def test_an_empty_list_says_whether_a_search_made_it_empty(boss: Client) -> None:
     assert "Nothing is here yet." in text(boss.get(ORDERS))
     found = text(boss.get(ORDERS, {"q": "5"}))
-    assert "Nothing fits this search and these filters." in found
+    assert "Nothing matches this search and these filters." in found
     assert "Show all" in found
 
 

@@ -32,7 +32,7 @@ def test_each_with_its_reason_and_its_state(observer: Client) -> None:
     page = observer.get(DEAD)
     shown = text(page)
     assert len(rows(page)) == 3
-    for words in ("value out of range", f"{SOURCE}:3:1", "needs a person", "stored by now"):
+    for words in ("value out of range", f"{SOURCE}:3:1", "needs a person", "stored later"):
         assert words in shown
     assert "dismissed" in shown
     assert "value out of range" in text(observer.get(DEAD + "?state=open"))

@@ -93,7 +93,7 @@ def test_set_stock_asks_twice_and_acts_once(
     assert operator.post(page, {"item": "7", "units": "1"}).context["form"].errors
     question = text(operator.post(page, {"item": "1001", "units": "10"}))
     assert "has 0 units now. It will have 10 units." in question
-    assert "What was sold (4 units) stays sold: ever put on sale will be 14 units." in question
+    assert "Already sold: 4 units, which stay sold. Total ever put on sale: 14 units." in question
     assert "The sale is over (sold out). It opens again at once." in question
     values = {"item": "1001", "units": "10", "confirmed": "yes", "version": "1"}
     assert operator.get(page, values).status_code == 200

@@ -209,7 +209,8 @@ def test_redis_away_is_503_with_its_name(
     assert answer.status_code == 503
     assert answer.json()["service"] == "Redis"
     assert answer.json()["detail"] == (
-        "Redis is away; it may have been done: look at /status and the journal before you repeat it"
+        "Redis is away; the call may have been done: see /status and the journal before you "
+        "repeat it"
     )
     assert answer["Retry-After"]
     assert "127.0.0.1" not in answer.content.decode()

@@ -168,7 +168,7 @@ def test_an_address_holds_so_many(serve: Serve, caplog: pytest.LogCaptureFixture
         for client in held:
             client.sendall(b"\r\n")
             assert is_answered(client)
-    assert caplog.text.count("refused, since their address holds too many") == 1
+    assert caplog.text.count("refused, because their address has too many") == 1
     assert "127.0.0.1, which holds 20" in caplog.text
 
 

@@ -291,7 +291,7 @@ def test_an_operator_who_was_overtaken_is_asked_again(
     before = sale.everything(redis_client)
     again = operator.post(page, {**seen, "note": "late"})
     shown = text(again)
-    assert "was at version 1 when you looked, and is at 2" in shown
+    assert "you looked at version 1 of this activity, and it is at 2 now" in shown
     assert "test: Add units, 1001: 5 → 9 (version 2)" in shown
     assert 'value="late"' in again.content.decode()
     assert sale.everything(redis_client) == before
@@ -313,7 +313,7 @@ def test_an_act_that_is_overtaken_in_the_act_itself(
 
     monkeypatch.setattr(Control, "finish", late)
     shown = text(operator.post(page, seen))
-    assert "was at version 1 when you looked, and is at 2" in shown
+    assert "you looked at version 1 of this activity, and it is at 2 now" in shown
     assert "9 units stay unsold" in shown
     assert read_lane(redis_client, Lane()).activities[1].over is None
 
@@ -350,7 +350,7 @@ def test_acts_on_what_is_not_loaded(operator: Client, redis_client: "redis.Redis
 def test_the_first_page_leads_to_the_desks(
     boss: Client, observer: Client, control: Control, stack: Endpoints
 ) -> None:
-    assert "No activity is known yet" in text(boss.get("/admin/"))
+    assert "There is no activity yet" in text(boss.get("/admin/"))
     control.set_stock(1, {1001: 5})
     control.set_stock(2, {7: 1})
     control.finish(2)

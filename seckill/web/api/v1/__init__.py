@@ -1,4 +1,4 @@
-"""The versioned routes: everything that operators see and do, below /v1."""
+"""The versioned routes below /v1: everything that operators see and do."""
 
 from ninja import Router
 

@@ -1,4 +1,4 @@
-"""Activities and their items: list, show, make, change."""
+"""Activities and their items: list, show, create, change."""
 
 from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router, Status
@@ -42,12 +42,12 @@ router = Router(tags=["activities"])
     "/activities",
     auth=LOOK,
     response={200: ActivityPage, LOOKS - {404}: Problem},
-    summary="Activities by number",
+    summary="Activities by id",
 )
 def list_activities(
     request: HttpRequest, after: Cursor = Query(None), limit: Limit = Query(DEFAULT_PAGE)
 ) -> ActivityPage:
-    """A page of them, each with what Redis has of it now."""
+    """A page of activities, each with its current state in Redis."""
     lane = services.lane_status()
     rows, following = page(
         Activity.objects.filter(pk__gt=after or 0).order_by("pk"), limit, lambda row: row.pk
@@ -62,12 +62,12 @@ def list_activities(
     "/activities",
     auth=STEER,
     response={201: ActOut, (REFUSALS - {404}) | {409}: Problem},
-    summary="Make an activity",
+    summary="Create an activity",
 )
 def create_activity(
     request: HttpRequest, response: HttpResponse, body: CreateBody, key: IdempotencyKey = NAMED
 ) -> Status:
-    """It is not on sale until its first `set_stock`. 409 if the number is taken."""
+    """It is not on sale until its first `set_stock`. 409 if the id is taken."""
     fields = body.model_dump(exclude_unset=True, exclude={"activity_id", "note"})
     done = control(request, body, key).create(body.activity_id, **fields)
     response["Location"] = f"{request.path}/{done.activity_id}"
@@ -83,7 +83,7 @@ def create_activity(
 def show_activity(
     request: HttpRequest, response: HttpResponse, activity_id: ActivityPath
 ) -> ActivityRow:
-    """Its row and what Redis has of it now; its version is in ETag too."""
+    """Its row and its current state in Redis; its version is in ETag too."""
     lane = services.lane_status()
     shown = ActivityRow.of(_row(activity_id), lane.activities.get(activity_id))
     response["ETag"] = f'"{shown.version}"'
@@ -99,9 +99,9 @@ def change_activity(
     key: IdempotencyKey = NAMED,
     if_match: IfMatch = MATCHING,
 ) -> ActOut:
-    """Name, window, limit per user, timeout: the named fields change, from the next batch on.
+    """Change name, window, limit per user or timeout; it applies from the next batch.
 
-    A limit counts what was bought before it was set.
+    Fields that are not given stay. A limit also counts units bought before it was set.
     """
     fields = {name: getattr(body, name) for name in FIELDS if name in body.model_fields_set}
     return act(
@@ -124,7 +124,7 @@ def list_items(
     after: Cursor = Query(None),
     limit: Limit = Query(DEFAULT_PAGE),
 ) -> ItemPage:
-    """A page of them by number, each with what Redis has of it now."""
+    """A page of items by id, each with its current state in Redis."""
     status = services.lane_status().activities.get(_row(activity_id).pk)
     rows, following = page(
         Item.objects.filter(activity_id=activity_id, item_id__gt=after or 0).order_by("item_id"),

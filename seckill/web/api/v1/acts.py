@@ -22,7 +22,7 @@ PLACE = "/activities/{activity_id}"
 NoBody = Annotated[ActBody | None, Body()]
 
 
-@router.post(PLACE + "/set_stock", **ACT_OPTIONS, summary="Put items at so many units")
+@router.post(PLACE + "/set_stock", **ACT_OPTIONS, summary="Set the units left of items")
 def set_stock(
     request: HttpRequest,
     response: HttpResponse,
@@ -31,10 +31,10 @@ def set_stock(
     key: IdempotencyKey = NAMED,
     if_match: IfMatch = MATCHING,
 ) -> ActOut:
-    """Each named item has so many units left from now on; others stay as they are.
+    """Set how many units of the named items are left from now on; other items stay as they are.
 
-    What was sold stays sold. Statistics start again, and a sale that was over is open again.
-    An activity or an item that is not known is made.
+    Sold units stay sold. Statistics start again, and a sale that was over is open again.
+    An unknown activity or item is created.
     """
     return act(
         request, response, body, key, if_match,
@@ -53,9 +53,9 @@ def add_stock(
     key: IdempotencyKey = NAMED,
     if_match: IfMatch = MATCHING,
 ) -> ActOut:
-    """Statistics go on. What was sold out is open again, what was finished stays finished.
+    """Statistics continue. A sold-out sale opens again, a finished one stays finished.
 
-    A repeat adds again: give it an `Idempotency-Key` or a version.
+    A repeat adds the units again: send an `Idempotency-Key` or a version.
     """
     return act(
         request, response, body, key, if_match,
@@ -65,7 +65,7 @@ def add_stock(
     )  # fmt: skip
 
 
-@router.post(PLACE + "/pause", **ACT_OPTIONS, summary="Hold a sale")
+@router.post(PLACE + "/pause", **ACT_OPTIONS, summary="Pause a sale")
 def pause(
     request: HttpRequest,
     response: HttpResponse,
@@ -81,7 +81,7 @@ def pause(
     )  # fmt: skip
 
 
-@router.post(PLACE + "/resume", **ACT_OPTIONS, summary="Let a held sale go on")
+@router.post(PLACE + "/resume", **ACT_OPTIONS, summary="Resume a paused sale")
 def resume(
     request: HttpRequest,
     response: HttpResponse,
@@ -90,7 +90,7 @@ def resume(
     key: IdempotencyKey = NAMED,
     if_match: IfMatch = MATCHING,
 ) -> ActOut:
-    """Takes back a pause."""
+    """Requests are decided again from the next batch."""
     return act(
         request, response, body, key, if_match,
         lambda control, version: control.resume(activity_id, expected_version=version),
@@ -106,14 +106,14 @@ def finish(
     key: IdempotencyKey = NAMED,
     if_match: IfMatch = MATCHING,
 ) -> ActOut:
-    """Every request from now on is answered OVER, whatever is left, until `reopen`."""
+    """Every request from now on is answered OVER, even if units are left, until `reopen`."""
     return act(
         request, response, body, key, if_match,
         lambda control, version: control.finish(activity_id, expected_version=version),
     )  # fmt: skip
 
 
-@router.post(PLACE + "/reopen", **ACT_OPTIONS, summary="Take back the end of a sale")
+@router.post(PLACE + "/reopen", **ACT_OPTIONS, summary="Reopen a finished sale")
 def reopen(
     request: HttpRequest,
     response: HttpResponse,
@@ -122,14 +122,16 @@ def reopen(
     key: IdempotencyKey = NAMED,
     if_match: IfMatch = MATCHING,
 ) -> ActOut:
-    """The sale goes on with what is left; where nothing is, it is sold out."""
+    """The sale continues with the units left. If no unit is left, it is sold out."""
     return act(
         request, response, body, key, if_match,
         lambda control, version: control.reopen(activity_id, expected_version=version),
     )  # fmt: skip
 
 
-@router.post(PLACE + "/sync_from_db", **ACT_OPTIONS, summary="Make Redis what the database says")
+@router.post(
+    PLACE + "/sync_from_db", **ACT_OPTIONS, summary="Bring Redis in line with the database"
+)
 def sync_from_db(
     request: HttpRequest,
     response: HttpResponse,
@@ -138,9 +140,9 @@ def sync_from_db(
     key: IdempotencyKey = NAMED,
     if_match: IfMatch = MATCHING,
 ) -> ActOut:
-    """left = allocation - sold for each item, never below 0, counting what still waits for storage.
+    """Set left = allocation - sold for each item, never below 0. Waiting records count as sold.
 
-    Repeating it changes nothing but the version, in the middle of a sale too.
+    Repeating it changes nothing but the version, even during a sale.
     """
     return act(
         request, response, body, key, if_match,

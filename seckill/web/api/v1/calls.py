@@ -1,7 +1,7 @@
-"""What the versioned routes have in common: headers of acts, the way to Control, pages.
+"""What the versioned routes share: the headers of acts, the call of Control, pages.
 
-Owns how an act is named and guarded. An `Idempotency-Key` names one act of one caller for good: the
-journal's row carries it, so that its repeat has the answer of the first, whatever was lost.
+Owns idempotency and preconditions of acts. An `Idempotency-Key` identifies one act of one caller
+for good. The journal's row holds it, so a repeat gets the first answer even if that was lost.
 """
 
 import hashlib
@@ -30,14 +30,14 @@ NAMED: Any = Header(
     None,
     alias="Idempotency-Key",
     pattern=KEY,
-    description="Names this act: a repeat with the same key does nothing and has the same answer. "
-    "A new one for each act, such as a UUID.",
+    description="Identifies this act: a repeat with the same key does nothing and gets the same "
+    "answer. Use a new key, such as a UUID, for each act.",
 )
 MATCHING: Any = Header(
     None,
     alias="If-Match",
     pattern=VERSION,
-    description="The version to build on, in quotes, as in ETag. The same as "
+    description="The version that the act is based on, in quotes, as in ETag. The same as "
     "`expected_version` in the body: 409 if it has moved.",
 )
 LOOKS = frozenset({400, 401, 403, 404, 422, 429, 503})
@@ -53,7 +53,7 @@ def act(
     if_match: str | None,
     do: Callable[[Control, int | None], Act],
 ) -> ActOut:
-    """Do one act as its headers and body say; its answer, with the version in ETag."""
+    """Do one act with these headers and body; returns its answer, with the version in ETag."""
     expected = body.expected_version if body else None
     if if_match:
         named = int(if_match.strip('"'))
@@ -64,13 +64,13 @@ def act(
 
 
 def control(request: HttpRequest, body: ActBody | CreateBody | None, key: str | None) -> Control:
-    """The acts of who asks, with the note and the name that the call gives them."""
+    """Control for the caller, with the note and the idempotency key of the call."""
     once = None if key is None else Once(key, _fingerprint(request, body))
     return services.control(actor(request), note=body.note if body else "", once=once)
 
 
 def answer(response: HttpResponse, done: Act) -> ActOut:
-    """What was done, with the headers that tell of it."""
+    """The response for an act, with its headers."""
     response["ETag"] = f'"{done.version}"'
     if done.repeated:
         response["Idempotency-Replayed"] = "true"
@@ -80,13 +80,13 @@ def answer(response: HttpResponse, done: Act) -> ActOut:
 def page(
     rows: "QuerySet[Any]", limit: int, cursor_of: Callable[[Any], int]
 ) -> tuple[list[Any], str | None]:
-    """A page of ordered rows, and the cursor of the next one. Reads one row more, and no count."""
+    """A page of ordered rows, and the cursor of the next page. Reads one row more; no count."""
     found: list[Model] = list(rows[: limit + 1])
     return found[:limit], str(cursor_of(found[limit - 1])) if len(found) > limit else None
 
 
 def _fingerprint(request: HttpRequest, body: BaseModel | None) -> str:
-    """What makes two calls the same: method, path, precondition, and the body's meaning."""
+    """A hash of what makes two calls the same: method, path, precondition and parsed body."""
     said = body.model_dump(mode="json", exclude_unset=True) if body else {}
     whole = [request.method, request.path, request.headers.get("If-Match", ""), said]
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Looking: the whole lane, the journal, orders, the last audit's verdict."""
+"""Read-only routes: the whole lane, the journal, orders, the last audit's verdict."""
 
 from typing import Annotated
 
@@ -37,10 +37,10 @@ ActivityFilter = Annotated[OptionalTextId, Field(description="Only of this activ
     "/status",
     auth=LOOK,
     response={200: StateOut, LOOKS - {404}: Problem},
-    summary="Everything at one glance",
+    summary="Everything at a glance",
 )
 def show_status(request: HttpRequest) -> StateOut:
-    """The lane, all loaded activities, the workers that were heard of, the last audit."""
+    """The lane, all loaded activities, all known workers, the last audit."""
     client = services.redis_client()
     return StateOut.of(
         services.lane_status(),
@@ -62,7 +62,7 @@ def list_journal(
     before: Cursor = Query(None),
     limit: Limit = Query(DEFAULT_PAGE),
 ) -> JournalPage:
-    """Who did what, when, from what to what, and the version after it."""
+    """Who did what and when, the values before and after, and the version after it."""
     rows = StockChange.objects.order_by("-pk")
     if activity_id is not None:
         rows = rows.filter(activity_id=activity_id)
@@ -85,10 +85,10 @@ def list_orders(
     before: Cursor = Query(None),
     limit: Limit = Query(DEFAULT_PAGE),
 ) -> OrderPage:
-    """Order lines that are in PostgreSQL; what was just accepted follows within moments."""
+    """Order lines in PostgreSQL. Orders that were just accepted appear within moments."""
     rows = Record.objects.order_by("-pk")
     if user_id is not None or request_id is not None:
-        # By a value: PostgreSQL must not walk all orders backwards to find a few of one user.
+        # Sorting by an expression keeps PostgreSQL from scanning all orders backwards by id.
         rows = Record.objects.annotate(newest=-F("pk")).order_by("newest")
     if user_id is not None:
         rows = rows.filter(user_id=user_id)
@@ -107,8 +107,8 @@ def list_orders(
     summary="The last audit's verdict",
 )
 def show_audit(request: HttpRequest) -> AuditOut | HttpResponse:
-    """What it said, and when: it was true then. 404 where none was run yet."""
+    """The verdict and its time: it was true then. 404 if no audit has run yet."""
     verdict = read_last_audit(services.redis_client(), services.lane())
     if verdict is None:
-        return problem(404, "no audit was run yet: manage.py audit runs one")
+        return problem(404, "no audit has run yet: manage.py audit runs one")
     return AuditOut.of(verdict)

@@ -1,4 +1,4 @@
-"""Bodies, parameters and answers of the versioned routes, as their documentation shows them."""
+"""Bodies, parameters and responses of the versioned routes, as their documentation shows them."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -49,10 +49,10 @@ TimeoutMs = Annotated[
 Limit = Annotated[
     int,
     BeforeValidator(decimal),
-    Field(ge=1, le=MAX_PAGE, description="Rows of a page, at most."),
+    Field(ge=1, le=MAX_PAGE, description="The most rows in the page."),
     WithJsonSchema({"type": "string", "pattern": up_to(MAX_PAGE), "examples": ["50"]}),
 ]
-Cursor = Annotated[OptionalTextId, Field(description="`next` of the page before.")]
+Cursor = Annotated[OptionalTextId, Field(description="`next` of the previous page.")]
 RequestId = Annotated[
     str | None,
     Field(min_length=1, max_length=MAX_REQUEST_ID, pattern=NO_NUL),
@@ -63,18 +63,18 @@ RequestId = Annotated[
 
 
 class ActBody(BaseModel):
-    """The body of acts that need none."""
+    """The optional body of an act."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{}]})
     expected_version: Version | None = Field(
         None,
-        description="Refuse with 409 if the activity is at another version; 0: it is not loaded.",
+        description="Refuse with 409 if the activity has another version; 0 means not loaded.",
     )
     note: Note = Field("", description="Why, for the journal.")
 
 
 class SetBody(ActBody):
-    """Units by item that are left from now on."""
+    """Units left from now on, by item."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"value": {"1001": 10, "1002": 5}}]}
@@ -83,17 +83,17 @@ class SetBody(ActBody):
 
 
 class AddBody(ActBody):
-    """Units by item that come in addition."""
+    """Units to add, by item."""
 
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={"examples": [{"value": {"1001": 10}, "expected_version": 4}]},
     )
-    value: MoreStock = Field(description="Units that come in addition, by item.")
+    value: MoreStock = Field(description="Units to add, by item.")
 
 
 class FieldsBody(ActBody):
-    """Fields of an activity: those that are named change, null removes one."""
+    """Fields of an activity: only the given ones change, and null removes a value."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -108,14 +108,14 @@ class FieldsBody(ActBody):
     name: Name = Field("")
     opens_at: AwareDatetime | None = Field(None, description="Null: open from the start.")
     closes_at: AwareDatetime | None = Field(None, description="Null: open until it is finished.")
-    user_limit: UserLimit | None = Field(None, description="Units a user may buy. Null: any.")
+    user_limit: UserLimit | None = Field(None, description="Units a user may buy. Null: no limit.")
     timeout_ms: TimeoutMs | None = Field(
-        None, description="Age at which requests expire. Null: what consumers are started with."
+        None, description="Age at which requests expire. Null: the consumers' own setting."
     )
 
 
 class CreateBody(BaseModel):
-    """A new activity. Without a number it gets the next one."""
+    """A new activity. Without an id it gets the next free one."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"name": "Singles' day"}]}
@@ -130,7 +130,7 @@ class CreateBody(BaseModel):
 
 
 class ActivityRow(BaseModel):
-    """An activity: its row, and what Redis has of it now."""
+    """An activity: its row, and its current state in Redis."""
 
     activity_id: int = Field(examples=[1])
     name: str = Field(examples=["Singles' day"])
@@ -139,12 +139,12 @@ class ActivityRow(BaseModel):
     user_limit: int | None = Field(examples=[2])
     timeout_ms: int | None = Field(examples=[None])
     created_at: datetime
-    version: int = Field(description="0 while it is not loaded.", examples=[4])
-    live: ActivityOut | None = Field(description="As Redis has it; null while it is not loaded.")
+    version: int = Field(description="0 if it is not loaded.", examples=[4])
+    live: ActivityOut | None = Field(description="Its state in Redis; null if it is not loaded.")
 
     @classmethod
     def of(cls, row: Activity, status: ActivityStatus | None) -> "ActivityRow":
-        """The answer about a row."""
+        """The response for a row."""
         return cls(
             activity_id=row.pk,
             name=row.name,
@@ -159,18 +159,18 @@ class ActivityRow(BaseModel):
 
 
 class ItemOut(BaseModel):
-    """An item of an activity: its row, and what Redis has of it now."""
+    """An item of an activity: its row, and its current state in Redis."""
 
     item_id: int = Field(examples=[1001])
     name: str = Field(examples=["Kettle"])
-    allocation: int = Field(description="Units ever put on sale, by the database.", examples=[10])
+    allocation: int = Field(description="Units ever put on sale, from the database.", examples=[10])
     stored: int = Field(description="Units in stored orders.", examples=[7])
-    left: int | None = Field(description="Units left; null while it is not loaded.", examples=[3])
-    sold: int | None = Field(description="Units sold, by Redis.", examples=[7])
+    left: int | None = Field(description="Units left; null if it is not loaded.", examples=[3])
+    sold: int | None = Field(description="Units sold, from Redis.", examples=[7])
 
     @classmethod
     def of(cls, row: Item, status: ActivityStatus | None) -> "ItemOut":
-        """The answer about a row."""
+        """The response for a row."""
         live = status.items.get(row.item_id) if status else None
         return cls(
             item_id=row.item_id,
@@ -194,7 +194,7 @@ class JournalOut(BaseModel):
     new: dict[str, Any] | None = Field(examples=[{"1001": 13}])
     version: int | None = Field(description="After the act.", examples=[5])
     state: str = Field(
-        description="`applied`, `failed` (nothing was changed), `started` (its end is not known).",
+        description="`applied`, `failed` (nothing changed), `started` (the result is unknown).",
         examples=["applied"],
     )
     detail: str = Field(examples=[""])
@@ -202,13 +202,13 @@ class JournalOut(BaseModel):
 
     @classmethod
     def of(cls, row: StockChange) -> "JournalOut":
-        """The answer about a row."""
+        """The response for a row."""
         names = [name for name in cls.model_fields if name != "journal_id"]
         return cls(journal_id=row.pk, **{name: getattr(row, name) for name in names})
 
 
 class OrderOut(BaseModel):
-    """One stored order line, and the message of Kafka that it comes from."""
+    """One stored order line, and the Kafka message that it comes from."""
 
     order_id: int = Field(examples=[1])
     user_id: int = Field(examples=[564])
@@ -217,15 +217,15 @@ class OrderOut(BaseModel):
     quantity: int = Field(examples=[2])
     request_id: str | None = Field(examples=[None])
     decided_at: datetime
-    cost_ms: int = Field(description="From initiation to decision.", examples=[12])
-    version: int = Field(description="Of the sale, when decided.", examples=[4])
+    cost_ms: int = Field(description="From the buyer's request to its decision.", examples=[12])
+    version: int = Field(description="The activity's version at the decision.", examples=[4])
     source: str = Field(examples=["0f9a2c51-6f0e-4b8e-9d0c-3a54f1f2a111"])
     partition: int = Field(examples=[0])
     offset: int = Field(examples=[1234])
 
     @classmethod
     def of(cls, row: Record) -> "OrderOut":
-        """The answer about a row."""
+        """The response for a row."""
         return cls(
             order_id=row.pk,
             decided_at=row.ts,
@@ -245,13 +245,13 @@ class _Page(BaseModel):
 
 
 class ActivityPage(_Page):
-    """Activities by number."""
+    """Activities by id."""
 
     activities: list[ActivityRow]
 
 
 class ItemPage(_Page):
-    """Items by number."""
+    """Items by id."""
 
     items: list[ItemOut]
 
@@ -269,19 +269,19 @@ class OrderPage(_Page):
 
 
 class WorkerOut(BaseModel):
-    """A consumer or log worker, as its last heartbeat had it."""
+    """A consumer or log worker, from its last heartbeat."""
 
     kind: str = Field(examples=["consumer"])
     id: str = Field(examples=["host:4711"])
     alive: bool
     started_at: datetime | None
     heartbeat_at: datetime | None
-    progress_at: datetime | None = Field(description="When it last got something done.")
-    detail: str = Field(description="Why it holds, or what it works on.", examples=[""])
+    progress_at: datetime | None = Field(description="When it last made progress.")
+    detail: str = Field(description="Why it holds, or what it is doing.", examples=[""])
 
     @classmethod
     def of(cls, worker: Worker) -> "WorkerOut":
-        """The answer about a worker."""
+        """The response for a worker."""
         return cls(
             kind=worker.kind.value,
             id=worker.id,
@@ -294,17 +294,17 @@ class WorkerOut(BaseModel):
 
 
 class AuditOut(BaseModel):
-    """What the last audit said. It was true at its time."""
+    """The verdict of the last audit. It was true at that time."""
 
-    clean: bool | None = Field(description="Null: it could not be checked.", examples=[True])
+    clean: bool | None = Field(description="Null: the audit could not run.", examples=[True])
     at: datetime | None
     checks: int = Field(examples=[9])
-    finding: str = Field(description="The first thing that does not hold.", examples=[""])
+    finding: str = Field(description="The first violation.", examples=[""])
     by: str = Field(description="Who ran it.", examples=["shell:olga"])
 
     @classmethod
     def of(cls, audit: LastAudit) -> "AuditOut":
-        """The answer about a verdict."""
+        """The response for a verdict."""
         return cls(
             clean=audit.clean,
             at=moment(audit.at_ms),
@@ -315,17 +315,17 @@ class AuditOut(BaseModel):
 
 
 class LagOut(BaseModel):
-    """What Kafka holds and nobody has decided yet, as the consumers' parent has seen it."""
+    """Undecided requests in Kafka, as last measured by the consumers' parent process."""
 
-    requests: int | None = Field(description="Null: nobody has told of it just now.", examples=[0])
+    requests: int | None = Field(description="Null: not measured recently.", examples=[0])
     blocked: int = Field(
-        description="Of these, hidden by Kafka behind an open transaction.", examples=[0]
+        description="How many of these Kafka hides behind an open transaction.", examples=[0]
     )
-    blocked_by: str = Field(description="Whose transaction, since when.", examples=[""])
+    blocked_by: str = Field(description="Whose transaction it is, and since when.", examples=[""])
 
     @classmethod
     def of(cls, sample: Sample | None) -> "LagOut":
-        """From the history's newest sample, where that is fresh."""
+        """From the history's newest sample, if that is fresh."""
         if sample is None or sample.lag is None:
             return cls(requests=None, blocked=0, blocked_by="")
         return cls(
@@ -342,7 +342,7 @@ class StateOut(BaseModel):
     lag: LagOut
     activities: list[ActivityOut]
     workers: list[WorkerOut]
-    audit: AuditOut | None = Field(description="Null: none was run yet.")
+    audit: AuditOut | None = Field(description="Null: no audit has run yet.")
 
     @classmethod
     def of(
