@@ -185,6 +185,7 @@ class TestSettings:
         with role_setting(pg_dsn, name, "'100ms'"), trigger("PERFORM pg_sleep(0.2); RETURN NEW;"):
             assert storage.store([record(0)]) == 1
 
+    @pytest.mark.direct
     @pytest.mark.parametrize(
         "name",
         [

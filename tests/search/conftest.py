@@ -22,19 +22,20 @@ def valkeys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Keys]]:
         yield [Keys(url) for url in urls]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def fast_postgres(stack: Endpoints) -> Iterator[None]:
-    """The session's PostgreSQL without the waits that keep it safe in a loss of power."""
-    with psycopg.connect(stack.pg_dsn, autocommit=True) as admin:
-        admin.execute(ROLE_SQL)
-        admin.execute("ALTER SYSTEM SET fsync = off")
-        # It locks tables when it likes: nothing here may depend on that.
-        admin.execute("ALTER SYSTEM SET autovacuum = off")
-        admin.execute("SELECT pg_reload_conf()")
-        yield
-        admin.execute("ALTER SYSTEM RESET fsync")
-        admin.execute("ALTER SYSTEM RESET autovacuum")
-        admin.execute("SELECT pg_reload_conf()")
+    """PostgreSQL without the waits that keep it safe in a loss of power, for these tests alone."""
+
+    def alter(*statements: str) -> None:
+        # A connection for each: other tests kill the server.
+        with psycopg.connect(stack.pg_dsn, autocommit=True) as admin:
+            for statement in (*statements, "SELECT pg_reload_conf()"):
+                admin.execute(statement)
+
+    # Autovacuum locks tables when it likes: nothing here may depend on that.
+    alter(ROLE_SQL, "ALTER SYSTEM SET fsync = off", "ALTER SYSTEM SET autovacuum = off")
+    yield
+    alter("ALTER SYSTEM RESET fsync", "ALTER SYSTEM RESET autovacuum")
 
 
 @pytest.fixture
