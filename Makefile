@@ -5,9 +5,11 @@ PY := .venv/bin/python
 WORKERS ?= 2
 
 # What speaks to Redis and PostgreSQL itself, and asks little of Kafka.
-SERVICE_TESTS = $(addprefix tests/integration/test_,script.py script_fence.py script_ground.py acts.py storage.py \
-	storage_conflicts.py log_worker.py recovery.py guard.py late_arrivals.py older_postgres.py audit.py metrics.py \
-	workers.py consumer_recovery.py commands.py fitness.py)
+SERVICE_TESTS = $(addprefix tests/integration/,lua/test_script.py lua/test_script_fence.py lua/test_script_ground.py control/test_acts.py \
+	log_worker/test_storage.py log_worker/test_storage_conflicts.py log_worker/test_log_worker.py \
+	recovery/test_recovery.py recovery/test_late_arrivals.py recovery/test_older_postgres.py \
+	consumer/test_guard.py consumer/test_consumer_recovery.py audit/test_audit.py monitoring/test_metrics.py \
+	monitoring/test_fitness.py telemetry/test_workers.py process/test_commands.py)
 
 .PHONY: help setup run demo test test-browser test-services messages config-reference unit lint faults search mutants rules lock clean
 help:            ## this list

@@ -1,6 +1,6 @@
 """Negative controls: a system that lacks one thing fails `Sale.prove`, or a green one says nothing.
 
-`tests/integration/test_negative_control.py` has the same for the audit alone, step by step.
+`tests/integration/audit/test_negative_control.py` has the same for the audit alone, step by step.
 """
 
 import signal

@@ -32,7 +32,7 @@ from devstack.stack import Stack
 from devstack.state import PORT_RANGE, State
 from devstack.valkey import Valkey
 
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[3]
 ANSWER_S = 80
 
 

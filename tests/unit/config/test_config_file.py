@@ -8,7 +8,7 @@ import yaml
 
 from seckill.config.layers import BASE_DIR, load, read_file
 from seckill.config.sections import SECTIONS, Section
-from tests.unit.compose_file import read
+from tests.unit.project.compose_file import read
 
 
 def test_config_yaml_changes_nothing_as_it_is() -> None:

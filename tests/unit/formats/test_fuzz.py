@@ -1,6 +1,7 @@
 """Decoder and configuration under mutated inputs: no crash, no hang, memory flat, no other reading.
 
-The short form; FUZZ=1000000 .venv/bin/python -m pytest tests/unit/test_fuzz.py -s looks longer.
+The short form; FUZZ=1000000 .venv/bin/python -m pytest tests/unit/formats/test_fuzz.py -s looks
+longer.
 """
 
 import os

@@ -14,7 +14,7 @@ from seckill.lane.status import Histogram
 from seckill.monitoring import metric_names
 from seckill.monitoring.metric_names import METRICS
 from seckill.monitoring.metrics import BOUNDS_MS, cumulative
-from tests.unit.compose_file import MONITORING, WORKERS, dotenv, environment, service
+from tests.unit.project.compose_file import MONITORING, WORKERS, dotenv, environment, service
 
 DEPLOY = BASE_DIR / "deploy"
 SERVED = {m.served_as for m in METRICS if m.kind != "histogram"} | {

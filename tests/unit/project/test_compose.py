@@ -15,7 +15,7 @@ from devstack import kafka, postgres, valkey
 from seckill.config.layers import BASE_DIR, ConfigError, load
 from seckill.config.sections import SECTIONS
 from seckill.consumer.children import STOP_S
-from tests.unit.compose_file import (
+from tests.unit.project.compose_file import (
     MONITORING,
     ONCE,
     OURS,

@@ -6,7 +6,7 @@ Addresses and paths differ; whatever decides over durability, limits and groups 
 import inspect
 
 from devstack import kafka, postgres, valkey
-from tests.unit.compose_file import environment, service
+from tests.unit.project.compose_file import environment, service
 
 
 def settings(text: str, separator: str) -> dict[str, str]:

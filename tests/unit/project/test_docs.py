@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from seckill.config.layers import BASE_DIR
-from tests.unit.pages import (
+from tests.unit.project.pages import (
     FOLDERS,
     anchors,
     broken_links,
@@ -88,7 +88,7 @@ class TestTheChecksCanFail:
         assert missing_paths(HERE, text) == ["seckill/none.py", "docs/none", "none.md", "none.lua"]
 
     def test_tests(self) -> None:
-        text = "`test_docs` `unit/test_docs` `faults/test_docs` `test_none` `test_docs -k zqx`"
+        text = "`test_docs` `project/test_docs` `faults/test_docs` `test_none` `test_docs -k zqx`"
         # Put together here, or the word would stand in this file.
         text = text.replace("zqx", "z" + "qxw")
         assert missing_tests(text) == ["faults/test_docs", "test_none", "test_docs -k z" + "qxw"]

@@ -8,7 +8,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from seckill.config.layers import BASE_DIR
-from tests.unit.compose_file import SECRET, read
+from tests.unit.project.compose_file import SECRET, read
 
 
 def test_the_image_has_no_root_no_secret_and_one_entry_point() -> None:
