@@ -26,6 +26,10 @@ class ActivityKeys:
     buyers: str
     # Written by a recount of buyers, until a script takes it over: see `seckill.control.buyers`.
     new_buyers: str
+    # Hash: `click` -> source:partition:offset of the accepted request.
+    clicks: str
+    # As `new_buyers`.
+    new_clicks: str
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,8 @@ class Lane:
             stats=f"{prefix}:stats",
             buyers=f"{prefix}:buyers",
             new_buyers=f"{prefix}:buyers:new",
+            clicks=f"{prefix}:clicks",
+            new_clicks=f"{prefix}:clicks:new",
         )
 
 
