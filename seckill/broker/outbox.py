@@ -103,9 +103,7 @@ class ConfluentOutbox:
                 done(-1, str(error.str()))
 
         try:
-            self._producer.produce(
-                self._topic, value, partition=partition, on_delivery=on_delivery
-            )
+            self._producer.produce(self._topic, value, partition=partition, on_delivery=on_delivery)
         except BufferError:
             return False
         except KafkaException as wrong:

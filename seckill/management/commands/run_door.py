@@ -39,10 +39,10 @@ class Command(BaseCommand):
     help = (
         "Serve the buyers' door: POST /v1/requests takes a click and answers when Kafka has it on "
         "all in-sync replicas; GET /v1/tickets/{ticket} says what became of it. Runs until SIGTERM "
-        "or Ctrl-C: then those who wait are told so at once, what was taken is flushed for 5 s, and "
-        "it exits 0; a second signal exits at once with 130. While Kafka or Redis is away it keeps "
-        "running. Exit codes: 0 stopped, 2 wrong configuration or port already taken, 3 Kafka not "
-        "reached at the start."
+        "or Ctrl-C: then those who wait are told so at once, what was taken is flushed for 5 s, "
+        "and it exits 0; a second signal exits at once with 130. While Kafka or Redis is away it "
+        "keeps running. Exit codes: 0 stopped, 2 wrong configuration or port already taken, 3 "
+        "Kafka not reached at the start."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -113,9 +113,8 @@ def child(section: Section) -> None:
         configure_logging(section.log_format)
         raise_file_limit()
         bound = listen(section.host, section.port, shared=True)
-        with contextlib.closing(bound):
-            with contextlib.suppress(Stopped):
-                serve(section, Lane(), keys_of(section), bound, shutdown, _say_in_log)
+        with contextlib.closing(bound), contextlib.suppress(Stopped):
+            serve(section, Lane(), keys_of(section), bound, shutdown, _say_in_log)
 
 
 def _say_in_log(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from seckill.formats.outcomes import Outcome
 from seckill.lane.board import REFUSED_UNKNOWN
@@ -29,7 +30,8 @@ class State(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Answer:
     """`outcome` is the outcome's name, or "" where it is not known. `ahead`: requests that are
-    decided before this one. `stored`: the order is in PostgreSQL. `delayed`: nothing is decided now.
+    decided before this one. `stored`: the order is in PostgreSQL. `delayed`: nothing is decided
+    now.
     """
 
     state: State
@@ -63,3 +65,15 @@ def decided(byte: int, accepted_at: Place | None, *, stored: bool) -> Answer:
     if byte in (LOSER, REFUSED_UNKNOWN):
         return Answer(State.REFUSED)
     return Answer(State.REFUSED, OUTCOME_OF_BYTE[byte].name)
+
+
+def shown_answer(ticket: str, answer: Answer) -> dict[str, Any]:
+    """An answer in JSON."""
+    content: dict[str, Any] = {"ticket": ticket, "state": answer.state}
+    if answer.outcome:
+        content["outcome"] = answer.outcome
+    if answer.state is State.WAITING:
+        content |= {"ahead": answer.ahead, "delayed": answer.delayed}
+    if answer.state is State.ACCEPTED:
+        content["stored"] = answer.stored
+    return content

@@ -1,56 +1,41 @@
 """The buyers' door: a bare ASGI application. Owns the calls of its API and what each answers.
 
-    POST /v1/requests              a click, acknowledged by Kafka; with `Prefer: wait=N` its outcome
-    GET  /v1/tickets/{ticket}      the answer to a click, as soon as it is decided
-    GET  /v1/activities/{id}       an activity, for everybody
-    GET  /v1/me/orders             a buyer's stored orders
-    GET  /healthz, /readyz         for probes
+POST /v1/requests              a click, acknowledged by Kafka; with `Prefer: wait=N` its outcome
+GET  /v1/tickets/{ticket}      the answer to a click, as soon as it is decided
+GET  /v1/activities/{id}       an activity, for everybody
+GET  /v1/me/orders             a buyer's stored orders
+GET  /healthz, /readyz         for probes
 """
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
+from seckill.web.door.limits import Limits
+from seckill.web.door.tokens import BadToken, BuyerTokens
 
 from seckill.errors import PostgresAway, RedisAway
 from seckill.formats.outcomes import Outcome
-from seckill.formats.request import Id, Items
 from seckill.lane.clicks import Place
 from seckill.process.events import event
-from seckill.web.door import http
-from seckill.web.door.answers import Answer, State
+from seckill.web.door import asking, http
+from seckill.web.door.answers import State, shown_answer
 from seckill.web.door.clicks import AnotherBody, Clicks, NotTaken, Order, Unknown
 from seckill.web.door.counts import Counts
 from seckill.web.door.http import Problem, Receive, Response, Scope, Send
-from seckill.web.door.limits import Limits
 from seckill.web.door.mirror import Mirror
 from seckill.web.door.orders import Orders
-from seckill.web.door.showcase import Showcase
+from seckill.web.door.showcase import Phase, shown_showcase
 from seckill.web.door.tickets import Forged, Ticket, Tickets
-from seckill.web.door.tokens import BadToken, BuyerTokens
 
 log = logging.getLogger(__name__)
 
-# The longest wait for a decision, s.
-MOST_WAIT_S = 25
 # Seconds that knowledge of an activity may be old where a request is refused on it.
 FRESH_S = 0.25
 # Seconds until a buyer should ask again.
 RETRY_S = 2.0
-KEY_LENGTH = range(8, 65)
-KEY_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
-
-
-class _Body(msgspec.Struct, forbid_unknown_fields=True):
-    activity_id: Id
-    items: Items
-
-
-_read_body = msgspec.json.Decoder(_Body).decode
 
 
 @dataclass
@@ -144,11 +129,11 @@ class Door:
         self._limit(self.limits.of_user(user_id), "this buyer")
         if self.stopping:
             raise Problem(503, "this door is closing; ask again", retry_after_s=1, taken="no")
-        key = _key(headers)
-        wait_s = _wait(headers)
+        key = asking.key_of(headers)
+        wait_s = asking.wait_of(headers)
         if headers.get(b"content-type", b"").partition(b";")[0].strip() != b"application/json":
             raise Problem(415, "send the order as application/json")
-        order = _order(await http.body_of(receive, headers), user_id, key)
+        order = asking.order_of(await http.body_of(receive, headers), user_id, key)
         self.counts.asked += 1
         shed = await self._shed(order)
         if shed is not None:
@@ -195,7 +180,7 @@ class Door:
         if place is not None:
             return self._bought_before(order, place)
         self.counts.shed += 1
-        outcome = Outcome.SOLD_OUT if seen.phase == "sold_out" else Outcome.OVER
+        outcome = Outcome.SOLD_OUT if seen.phase is Phase.SOLD_OUT else Outcome.OVER
         return http.json_response(
             200,
             {
@@ -226,20 +211,16 @@ class Door:
 
     # Its answer
 
-    async def _ticket(
-        self, text: str, headers: Mapping[bytes, bytes], peer: str
-    ) -> Response:
+    async def _ticket(self, text: str, headers: Mapping[bytes, bytes], peer: str) -> Response:
         try:
             ticket = self.tickets.read(text)
         except Forged as forged:
             raise Problem(404, str(forged)) from None
         if ticket.source != self.clicks.source:
             raise Problem(410, "the sale of this ticket has ended: its topic was made again")
-        return await self._answered(ticket, _wait(headers), peer, status=200)
+        return await self._answered(ticket, asking.wait_of(headers), peer, status=200)
 
-    async def _answered(
-        self, ticket: Ticket, wait_s: float, peer: str, *, status: int
-    ) -> Response:
+    async def _answered(self, ticket: Ticket, wait_s: float, peer: str, *, status: int) -> Response:
         """The answer within `wait_s`: `status` while it waits, 200 when it is final."""
         if wait_s and not self.stopping:
             if not self.limits.enter(ticket.user_id, peer):
@@ -255,7 +236,7 @@ class Door:
         else:
             answer = self.mirror.ahead(ticket)
         text = self.tickets.sign(ticket)
-        content = _content(text, answer)
+        content = shown_answer(text, answer)
         if answer.final:
             self.counts.answered[answer.state] += 1
             return http.json_response(200, content)
@@ -273,7 +254,7 @@ class Door:
     # For everybody
 
     async def _activity(self, text: str) -> Response:
-        activity_id = _number(text)
+        activity_id = asking.number_of(text)
         try:
             seen = await self.mirror.showcase(activity_id, 1.0) if activity_id else None
         except RedisAway as away:
@@ -283,7 +264,7 @@ class Door:
         if seen is None:
             raise Problem(404, f"activity {text[:20]} is not on sale")
         names = await self.orders.names(seen.activity_id)
-        content = _shown(seen, names.activity, names.items)
+        content = shown_showcase(seen, names.activity, names.items)
         return http.json_response(200, content, [(b"cache-control", b"public, max-age=1")])
 
     async def _my_orders(self, headers: Mapping[bytes, bytes]) -> Response:
@@ -329,67 +310,6 @@ class Door:
         return [(b"access-control-allow-origin", origin), (b"vary", b"Origin")]
 
 
-def _content(ticket: str, answer: Answer) -> dict[str, Any]:
-    content: dict[str, Any] = {"ticket": ticket, "state": answer.state}
-    if answer.outcome:
-        content["outcome"] = answer.outcome
-    if answer.state is State.WAITING:
-        content |= {"ahead": answer.ahead, "delayed": answer.delayed}
-    if answer.state is State.ACCEPTED:
-        content["stored"] = answer.stored
-    return content
-
-
-def _shown(seen: Showcase, name: str, items: Mapping[int, str]) -> dict[str, Any]:
-    return {
-        "id": seen.activity_id,
-        "name": name,
-        "state": seen.phase,
-        "opens_at": seen.opens_at_ms,
-        "closes_at": seen.closes_at_ms,
-        "now": seen.now_ms,
-        "epoch": seen.epoch,
-        "version": seen.version,
-        "items": [
-            {"id": str(item), "name": items.get(item, ""), "left": left}
-            for item, left in seen.items.items()
-        ],
-    }
-
-
-def _key(headers: Mapping[bytes, bytes]) -> str:
-    key = headers.get(b"idempotency-key", b"").decode("latin-1")
-    if len(key) not in KEY_LENGTH or not KEY_CHARACTERS.issuperset(key):
-        raise Problem(
-            400, "send an Idempotency-Key of 8 to 64 characters of A-Z, a-z, 0-9, _ and -"
-        )
-    return key
-
-
-def _wait(headers: Mapping[bytes, bytes]) -> float:
-    for preference in headers.get(b"prefer", b"").split(b","):
-        name, _, value = preference.strip().partition(b"=")
-        if name == b"wait" and value.isdigit() and len(value) < 10:
-            return float(min(int(value), MOST_WAIT_S))
-    return 0.0
-
-
-def _order(body: bytes, user_id: int, key: str) -> Order:
-    try:
-        asked = _read_body(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as wrong:
-        status = 422 if isinstance(wrong, msgspec.ValidationError) else 400
-        raise Problem(status, f"not an order: {str(wrong)[:200]}") from None
-    # A body has a colon for each member that was read. A key named twice has two meanings.
-    if body.count(b":") != 2 + len(asked.items):
-        raise Problem(400, "not an order: a key is named twice")
-    return Order(user_id, asked.activity_id, asked.items, key)
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
-
-
 def _peer(scope: Scope) -> str:
     client = scope.get("client")
     return client[0] if client else ""
@@ -402,5 +322,3 @@ def _preflight() -> list[tuple[bytes, bytes]]:
         (b"access-control-expose-headers", b"location, retry-after"),
         (b"access-control-max-age", b"600"),
     ]
-
-

@@ -1,7 +1,7 @@
 """Takes a click: into Kafka, acknowledged, with a ticket. Owns the double clicks of this process.
 
-A click that is sent twice within CLICK_S gets the same ticket from one message. Whatever else sends it
-twice (another door, a lost answer, the client library itself) becomes a second message, and the
+A click that is sent twice within CLICK_S gets the same ticket from one message. Whatever else sends
+it twice (another door, a lost answer, the client library itself) becomes a second message, and the
 script says REPEATED.
 """
 
@@ -126,9 +126,7 @@ class Clicks:
                 future.exception()
             else:
                 future.set_result(
-                    Ticket(
-                        self.source, partition, offset, order.activity_id, order.user_id, click
-                    )
+                    Ticket(self.source, partition, offset, order.activity_id, order.user_id, click)
                 )
 
         if not self._outbox.send(value, partition, done):

@@ -1,4 +1,6 @@
-"""What one door counts, for its heartbeat: asked = shed + repeated + taken + not taken + unknown."""
+"""What one door counts, for its heartbeat: asked = shed + repeated + taken + not taken +
+unknown.
+"""
 
 from collections import Counter
 from dataclasses import dataclass, field

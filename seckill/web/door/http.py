@@ -70,8 +70,10 @@ def problem_response(problem: Problem) -> Response:
 
 
 def retry_after(seconds: float) -> int:
-    """Whole seconds, with jitter, so that those who were refused together do not return together."""
-    return max(1, round(seconds * (1 + random())))  # noqa: S311
+    """Whole seconds, with jitter, so that those who were refused together do not return
+    together.
+    """
+    return max(1, round(seconds * (1 + random())))
 
 
 def headers_of(scope: Scope) -> Mapping[bytes, bytes]:

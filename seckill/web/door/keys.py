@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
+from seckill.web.door.tokens import BuyerTokens, ticket_secrets
+
 from seckill.config.sections import Door as Section
 from seckill.web.door.tickets import Tickets
-from seckill.web.door.tokens import BuyerTokens, ticket_secrets
 
 
 @dataclass(frozen=True)

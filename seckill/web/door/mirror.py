@@ -1,9 +1,9 @@
 """The lane as a door sees it: one read a tick answers everybody who asks.
 
 Owns the door's one connection to Redis. A tick reads positions, state and stock of the activities
-that buyers asked for, then the bytes of the requests that were decided since, then their clicks. So a
-thousand waiting buyers cost Redis what one costs. It keeps nothing but the last look: a Redis that
-went back, or another one, is believed at once, and never mixed with what was seen before.
+that buyers asked for, then the bytes of the requests that were decided since, then their clicks. So
+a thousand waiting buyers cost Redis what one costs. It keeps nothing but the last look: a Redis
+that went back, or another one, is believed at once, and never mixed with what was seen before.
 """
 
 import asyncio
@@ -265,7 +265,10 @@ class Mirror:
             codes = await self._bytes(ready)
             lost = [ask for ask, byte in zip(ready, codes, strict=True) if byte != ACCEPTED]
             found = await self._look_up(
-                [(a.ticket.activity_id, click_field(a.ticket.user_id, a.ticket.click)) for a in lost]
+                [
+                    (a.ticket.activity_id, click_field(a.ticket.user_id, a.ticket.click))
+                    for a in lost
+                ]
                 + [(ask.activity_id, ask.field_name) for ask in clicks]
             )
         except (redis.RedisError, OSError):

@@ -1,7 +1,8 @@
 """Several door processes on one port: starts them, restarts those that end, stops them.
 
-Each opens a socket of its own on the same port (SO_REUSEPORT), and the kernel spreads the connections.
-The parent holds the port without listening, so that it stays the same while children restart.
+Each opens a socket of its own on the same port (SO_REUSEPORT), and the kernel spreads the
+connections. The parent holds the port without listening, so that it stays the same while children
+restart.
 """
 
 import logging

@@ -1,7 +1,7 @@
 """Limits on slow and oversized requests, which uvicorn's parser does not have.
 
-A request's headers must be complete HEADERS_S after its first byte, or after the connection, and have
-at most MAX_HEADERS bytes. Whoever is slower or longer is cut off.
+A request's headers must be complete HEADERS_S after its first byte, or after the connection, and
+have at most MAX_HEADERS bytes. Whoever is slower or longer is cut off.
 """
 
 import asyncio

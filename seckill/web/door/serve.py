@@ -1,7 +1,7 @@
 """Runs one door process on uvicorn: our socket, our signals, our stop.
 
-Order of a stop: no new clicks; those who wait are told "waiting" at once; answers in flight are sent;
-what was handed to Kafka is flushed; the process ends.
+Order of a stop: no new clicks; those who wait are told "waiting" at once; answers in flight are
+sent; what was handed to Kafka is flushed; the process ends.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import uvicorn
 import uvloop
+from seckill.web.door.limits import Limits
 
 from seckill.broker.outbox import Outbox, open_outbox
 from seckill.broker.source import Source, open_source
@@ -29,7 +30,6 @@ from seckill.telemetry.heartbeats import Heart, Kind
 from seckill.web.door.app import Door
 from seckill.web.door.clicks import Clicks
 from seckill.web.door.keys import Keys
-from seckill.web.door.limits import Limits
 from seckill.web.door.mirror import Mirror
 from seckill.web.door.orders import Orders
 from seckill.web.door.protocol import IDLE_S, LimitedProtocol
@@ -187,7 +187,8 @@ async def _beat(
         counts = door.heartbeat()
         detail = door.mirror.away
         await loop.run_in_executor(
-            threads, lambda: heart.beat(door.counts.done, detail, **counts)  # noqa: B023
+            threads,
+            lambda: heart.beat(door.counts.done, detail, **counts),  # noqa: B023
         )
         await asyncio.sleep(1.0)
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 # Below this share of what was put on sale, few are left.
 FEW = 0.1
@@ -88,3 +89,21 @@ def _left(units: int, loaded: int) -> Left:
 
 def _number(state: Mapping[bytes, bytes], name: bytes) -> int | None:
     return int(state[name]) if state.get(name) else None
+
+
+def shown_showcase(seen: Showcase, name: str, items: Mapping[int, str]) -> dict[str, Any]:
+    """An activity in JSON, with its names."""
+    return {
+        "id": seen.activity_id,
+        "name": name,
+        "state": seen.phase,
+        "opens_at": seen.opens_at_ms,
+        "closes_at": seen.closes_at_ms,
+        "now": seen.now_ms,
+        "epoch": seen.epoch,
+        "version": seen.version,
+        "items": [
+            {"id": str(item), "name": items.get(item, ""), "left": left}
+            for item, left in seen.items.items()
+        ],
+    }

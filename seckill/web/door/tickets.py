@@ -1,7 +1,8 @@
 """Tickets: a request's place in the log, signed. Whoever holds one may read its answer.
 
-A ticket is the acknowledgement of Kafka (source, partition, offset), with the activity, the user and
-the click that the answer needs. Nothing is stored for it, so any door with the secret can answer.
+A ticket is the acknowledgement of Kafka (source, partition, offset), with the activity, the user
+and the click that the answer needs. Nothing is stored for it, so any door with the secret can
+answer.
 """
 
 import hmac
@@ -85,9 +86,7 @@ class Tickets:
         secret = self._secrets.get(kid)
         if version != VERSION or secret is None or not hmac.compare_digest(mac, _mac(secret, body)):
             raise Forged("this ticket was not made by this shop")
-        return Ticket(
-            source, partition, offset, activity, user, urlsafe_b64encode(click).decode()
-        )
+        return Ticket(source, partition, offset, activity, user, urlsafe_b64encode(click).decode())
 
 
 def _mac(secret: bytes, body: bytes) -> bytes:
