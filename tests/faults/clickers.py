@@ -1,8 +1,8 @@
 """Buyers who click over HTTP through several doors, and remember what they were told.
 
-Owns the oracle of the door: the answers that clients got, against the rows. A click that is not known
-to be taken is sent again with the same key, as a page does; a share of the clicks are twins, sent
-through two doors at the same time.
+Owns the oracle of the door: the answers that clients got, against the rows. A click that is not
+known to be taken is sent again with the same key, as a page does; a share of the clicks are twins,
+sent through two doors at the same time.
 """
 
 import http.client

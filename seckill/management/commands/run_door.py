@@ -28,7 +28,7 @@ from seckill.process.startup import Stopped
 from seckill.web.door.keys import keys_of
 from seckill.web.door.processes import keep_running
 from seckill.web.door.serve import FEW_FILES, raise_file_limit, serve
-from seckill.web.server import BACKLOG, PortTaken, address_of, listen
+from seckill.web.server import PortTaken, address_of, listen
 
 
 class Command(BaseCommand):
@@ -64,8 +64,10 @@ class Command(BaseCommand):
                     f"note: this process may open {files:,} files (ulimit -n): so many buyers can "
                     "wait at the same time"
                 )
+            # Several processes listen each on a socket of their own.
+            alone = section.processes == 1
             try:
-                bound = listen(section.host, section.port, shared=True, ready=False)
+                bound = listen(section.host, section.port, shared=True, ready=alone)
             except PortTaken as taken:
                 raise CommandError(
                     f"{taken}. Stop what listens there, or choose another --port.",
@@ -80,11 +82,10 @@ class Command(BaseCommand):
                 self._say(f"buyers' door  http://{address_of(bound)}/v1/requests")
                 section = section.model_copy(update={"port": bound.getsockname()[1]})
                 self._look_at_redis(section)
-                if section.processes > 1:
-                    keep_running(section, child, shutdown)
-                else:
-                    bound.listen(BACKLOG)
+                if alone:
                     serve(section, lane, keys, bound, shutdown, self._say)
+                else:
+                    keep_running(section, child, shutdown)
             self._say("stopped")
 
     def _look_at_redis(self, section: Section) -> None:

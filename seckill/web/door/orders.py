@@ -22,7 +22,8 @@ NAMES_S = 10.0
 SHOWN = 100
 NAMES = """
 SELECT coalesce((SELECT name FROM seckill_activity WHERE id = %(id)s), ''),
-    coalesce((SELECT jsonb_object_agg(item_id, name) FROM seckill_item WHERE activity_id = %(id)s), '{}')
+    coalesce((SELECT jsonb_object_agg(item_id, name) FROM seckill_item
+        WHERE activity_id = %(id)s), '{}')
 """
 ORDERS = """
 SELECT source::text, partition, "offset", activity_id, request_id, max(ts),

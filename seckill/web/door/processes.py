@@ -45,7 +45,7 @@ def keep_running(section: Section, work: Callable[[Section], None], shutdown: Sh
                 )
                 if now - child.started_at < RESTART_S:
                     shutdown.wait(RESTART_S)
-            process = context.Process(
+            process: BaseProcess = context.Process(
                 target=work, args=(section,), name=f"door-{number + 1}", daemon=True
             )
             start_child(process)
