@@ -236,7 +236,7 @@ def clicks(lane: LaneStatus, totals: Totals) -> Checks:
         counted, proved = lane.clicks.get(activity_id, 0), totals.clicks.get(activity_id, 0)
         yield _unless(
             counted == proved and not totals.unclicked.get(activity_id),
-            NEVER_TWICE,
+            NEVER_LOST if counted > proved else NEVER_TWICE,
             f"activity {activity_id}, its clicks",
             totals.unclicked.get(activity_id)
             or f"Redis has {counted:,} clicks, the records {proved:,}: a repeated click could buy "

@@ -45,9 +45,12 @@ def look_up(
         found: list[bytes | None] = client.hmget(  # type: ignore[assignment]
             lane.activity(activity_id).clicks, list(fields)
         )
-    return [None if value is None else _place(value) for value in found]
+    return [place_of(value) for value in found]
 
 
-def _place(value: bytes) -> Place:
+def place_of(value: bytes | None) -> Place | None:
+    """The place in a click's value; None for none."""
+    if value is None:
+        return None
     source, partition, offset = value.decode().rsplit(":", 2)
     return Place(source, int(partition), int(offset))
