@@ -132,7 +132,7 @@ class Control:
             version, *rest = (int(number) for number in answer)
             lefts, loadeds = rest[0::3], rest[2::3]
             allocate(activity_id, dict(zip(wanted, loadeds, strict=True)))
-            self._hold(activity_id, finished=False)
+            self._keep(activity_id, finished=False)
             return version, _by_item(wanted, lefts), _by_item(wanted, list(wanted.values()))
 
         new = {str(item): units for item, units in stock.items()}
@@ -183,7 +183,7 @@ class Control:
 
         def change(turn: Turn) -> Done:
             version, before = self._scripts.run(act.script, turn, [], [act.name])
-            self._hold(activity_id, paused=paused)
+            self._keep(activity_id, paused=paused)
             return int(version), {"paused": bool(before)}, {"paused": paused}
 
         return self._journal.write(
@@ -196,7 +196,7 @@ class Control:
 
         def change(turn: Turn) -> Done:
             version, before = self._scripts.run(acts.FINISH.script, turn, [])
-            self._hold(activity_id, finished=True)
+            self._keep(activity_id, finished=True)
             return int(version), {"over": before.decode() or None}, {"over": "finished"}
 
         return self._journal.write(
@@ -214,7 +214,7 @@ class Control:
         def change(turn: Turn) -> Done:
             stock_key = self._lane.activity(activity_id).stock
             version, before, now = self._scripts.run(acts.REOPEN.script, turn, [stock_key])
-            self._hold(activity_id, finished=False)
+            self._keep(activity_id, finished=False)
             return int(version), {"over": before.decode() or None}, {"over": now.decode() or None}
 
         return self._journal.write(
@@ -326,9 +326,9 @@ class Control:
                 lines.append(f"activity {activity_id}: kept as loaded: {refused}")
         return lines
 
-    def _hold(self, activity_id: int, **held: bool) -> None:
+    def _keep(self, activity_id: int, **kept: bool) -> None:
         """Write what must outlive a loss of Redis to the activity's row."""
-        Activity.objects.filter(pk=activity_id).update(**held)
+        Activity.objects.filter(pk=activity_id).update(**kept)
 
 
 def _pairs(stock: Mapping[int, int]) -> list[str | int]:

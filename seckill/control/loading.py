@@ -100,7 +100,7 @@ class Loader:
         self._stage(lane)
         state = [
             part
-            for name, value in {**state_of(activity), **held_state(activity)}.items()
+            for name, value in {**state_of(activity), **kept_state(activity)}.items()
             if value is not None
             for part in (name, value)
         ]
@@ -207,7 +207,7 @@ def state_of(activity: Activity) -> dict[str, int | None]:
     }
 
 
-def held_state(activity: Activity) -> dict[str, Any]:
+def kept_state(activity: Activity) -> dict[str, Any]:
     """What operators have set that must outlive Redis: finished, paused."""
     return {
         "over": "finished" if activity.finished else None,
