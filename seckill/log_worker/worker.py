@@ -7,7 +7,7 @@ With each batch the worker reads the claim of Redis: identity, generation, term.
 if PostgreSQL knows another lane, a later generation or a later term (see
 `seckill.log_worker.storage`). While PostgreSQL stores a batch, a thread reads and parses the next
 one. That changes nothing; the result is discarded unless the current batch is stored and trimmed.
-Never: a lost record. A record that cannot be read or stored is kept apart with its reason.
+Never: a lost record. What cannot be read or stored becomes a dead record with its reason.
 """
 
 import logging
@@ -84,7 +84,7 @@ class LogWorker:
     _ahead: "Future[_Batch] | None" = None
     # Batches trimmed from the list, as of this worker's last trim.
     _trims: int = -1
-    # Length of a list that is not the lane's, when its entries were kept apart.
+    # Length of a list that is not the lane's, when its entries became dead records.
     _named: int = 0
 
     def run(self, *, drain: bool = False) -> None:
@@ -232,7 +232,7 @@ class LogWorker:
         if taken and reasons:
             self.parked += len(reasons)
             log.error(
-                "%d entries cannot be stored and are kept apart in PostgreSQL: manage.py "
+                "%d entries cannot be stored and are dead records in PostgreSQL: manage.py "
                 "dead_letters list; the first reason: %s",
                 len(reasons),
                 reasons[0],
@@ -253,7 +253,7 @@ class LogWorker:
         """After a start of Redis, or before its first term: lead the lane unless others do.
 
         Raises NotLeading if somebody decides on another Redis. Then what this Redis has decided
-        since is kept apart and never stored.
+        since becomes dead records and is never stored.
         """
         with redis_errors():
             run_id = self.client.info("server")["run_id"]
@@ -311,4 +311,4 @@ def _sift(batch: _Batch) -> None:
 
 
 def _overlap(raw: bytes) -> Dead:
-    return Dead(Kind.OVERLAP, raw, "decided on a Redis while another one led the lane", "overlap")
+    return Dead(Kind.OVERLAP, raw, "decided on a Redis that did not lead the lane", "overlap")
