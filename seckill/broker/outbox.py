@@ -18,6 +18,7 @@ from kafka.errors import KafkaError, KafkaTimeoutError
 from seckill.broker.security import confluent_options, kafka_python_options
 from seckill.config.sections import KafkaSection
 from seckill.errors import BrokerAway
+from seckill.process.events import event
 
 log = logging.getLogger(__name__)
 
@@ -192,7 +193,7 @@ class KafkaPythonOutbox:
         try:
             self._producer.flush(timeout=timeout_s)
         except KafkaError as late:
-            log.debug("flush: %s", late)
+            log.debug("flush: %s", late, extra=event("door-flush"))
         self.poll()
         return self.waiting
 
