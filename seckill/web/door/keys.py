@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
-from seckill.web.door.tokens import BuyerTokens, ticket_secrets
-
+from seckill.config.keyring import ticket_secrets
+from seckill.config.layers import ConfigError
 from seckill.config.sections import Door as Section
 from seckill.web.door.tickets import Tickets
+from seckill.web.door.tokens import BuyerTokens
 
 
 @dataclass(frozen=True)
@@ -18,4 +19,9 @@ class Keys:
 
 def keys_of(section: Section) -> Keys:
     """Raises ConfigError that names what is missing."""
-    return Keys(BuyerTokens.of(section), Tickets(ticket_secrets(section)))
+    if section.ticket_secret is None:
+        raise ConfigError(
+            "ticket_secret: a door needs one, 16 characters or more, the same for all doors of a "
+            "shop. Set SECKILL_TICKET_SECRET"
+        )
+    return Keys(BuyerTokens.of(section), Tickets(ticket_secrets(section.ticket_secret)))
