@@ -16,7 +16,8 @@
 -- ARGV[6]  JSON members that every record of this partition carries: "source":"...","partition":0
 -- ARGV[7]  msgpack: the offsets from..to-1 in one flat array. Each entry begins with a number n:
 --            0 < n < 1000  a request of n items: index into ARGV[12...], user (text), time in ms,
---                          request id (JSON text or ""), then n times item (text), quantity
+--                          request id (JSON text or ""), then n times item (text), quantity. If
+--                          it is traced, {request id, traceparent} stands in the id's place
 --            n == 0        an INVALID body
 --            n < 0         -n offsets that hold no request (compacted, lost to retention, skipped)
 --            n > 1000      n - 1000 requests that are in ARGV[8], as counts
@@ -299,10 +300,10 @@ while i <= size do
             wanted = wanted + quantity
             if units < quantity then enough = false end
           end
-          local user_limit, click = activity.user_limit, nil
+          local user_limit, request_id, trace, click = activity.user_limit, requests[i + 4], nil, nil
+          if type(request_id) == 'table' then request_id, trace = unpack(request_id, 1, 2) end
           if not outcome then
-            local request_id = requests[i + 4]
-            click = request_id ~= '' and user .. ':' .. request_id
+            if request_id ~= '' then click = user .. ':' .. request_id end
             if user_limit and units_bought(activity, user) + wanted > user_limit then
               outcome = LIMIT
             elseif not enough then
@@ -316,9 +317,10 @@ while i <= size do
             local place = offset
             if offset >= PLAIN_NUMBER then place = string.format('%.0f', offset) end
             local tail = activity.tail
+            if trace then tail = ',"trace":"' .. trace .. '"' .. tail end
             if click then
               activity.clicked[click] = position_field .. ':' .. place
-              tail = ',"request_id":' .. requests[i + 4] .. tail
+              tail = ',"request_id":' .. request_id .. tail
             end
             local age = text[cost] or remember(cost)
             for j = i + 5, last, 2 do

@@ -13,9 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from seckill.web.door.limits import Limits
-from seckill.web.door.tokens import BadToken, BuyerTokens
-
 from seckill.errors import PostgresAway, RedisAway
 from seckill.formats.outcomes import Outcome
 from seckill.lane.clicks import Place
@@ -25,10 +22,12 @@ from seckill.web.door.answers import State, shown_answer
 from seckill.web.door.clicks import AnotherBody, Clicks, NotTaken, Order, Unknown
 from seckill.web.door.counts import Counts
 from seckill.web.door.http import Problem, Receive, Response, Scope, Send
+from seckill.web.door.limits import Limits
 from seckill.web.door.mirror import Mirror
 from seckill.web.door.orders import Orders
 from seckill.web.door.showcase import Phase, shown_showcase
 from seckill.web.door.tickets import Forged, Ticket, Tickets
+from seckill.web.door.tokens import BadToken, BuyerTokens
 
 log = logging.getLogger(__name__)
 
@@ -92,11 +91,12 @@ class Door:
             raise Problem(404, "there is nothing at this address; see /docs")
         if method not in handler[0]:
             raise Problem(405, f"use {' or '.join(handler[0])} here")
-        self._limit(self.limits.of_address(_peer(scope), headers), "this address")
+        caller = self.limits.callers.caller(_peer(scope), http.all_of(scope, b"x-forwarded-for"))
+        self._limit(self.limits.of_address(caller), "this address")
         if name == "requests":
-            return await self._request(headers, receive, _peer(scope))
+            return await self._request(headers, receive, caller)
         if name == "tickets":
-            return await self._ticket(rest, headers, _peer(scope))
+            return await self._ticket(rest, headers, caller)
         if name == "activities":
             return await self._activity(rest)
         return await self._my_orders(headers)
@@ -122,7 +122,7 @@ class Door:
     # A click
 
     async def _request(
-        self, headers: Mapping[bytes, bytes], receive: Receive, peer: str
+        self, headers: Mapping[bytes, bytes], receive: Receive, caller: str
     ) -> Response:
         at_ms = time.time_ns() // 1_000_000
         user_id = self._user(headers)
@@ -160,7 +160,7 @@ class Door:
                 422, "this Idempotency-Key was used for another order a moment ago"
             ) from None
         self.counts.taken(time.monotonic() - began)
-        return await self._answered(ticket, wait_s, peer, status=202)
+        return await self._answered(ticket, wait_s, caller, status=202)
 
     async def _shed(self, order: Order) -> Response | None:
         """The answer to a certain loser, who never reaches Kafka; None if it must be decided."""
@@ -211,26 +211,28 @@ class Door:
 
     # Its answer
 
-    async def _ticket(self, text: str, headers: Mapping[bytes, bytes], peer: str) -> Response:
+    async def _ticket(self, text: str, headers: Mapping[bytes, bytes], caller: str) -> Response:
         try:
             ticket = self.tickets.read(text)
         except Forged as forged:
             raise Problem(404, str(forged)) from None
         if ticket.source != self.clicks.source:
             raise Problem(410, "the sale of this ticket has ended: its topic was made again")
-        return await self._answered(ticket, asking.wait_of(headers), peer, status=200)
+        return await self._answered(ticket, asking.wait_of(headers), caller, status=200)
 
-    async def _answered(self, ticket: Ticket, wait_s: float, peer: str, *, status: int) -> Response:
+    async def _answered(
+        self, ticket: Ticket, wait_s: float, caller: str, *, status: int
+    ) -> Response:
         """The answer within `wait_s`: `status` while it waits, 200 when it is final."""
         if wait_s and not self.stopping:
-            if not self.limits.enter(ticket.user_id, peer):
+            if not self.limits.enter(ticket.user_id, caller):
                 self.counts.crowded += 1
                 answer = self.mirror.ahead(ticket)
             else:
                 try:
                     answer = await self.mirror.wait(ticket, wait_s)
                 finally:
-                    self.limits.leave(ticket.user_id, peer)
+                    self.limits.leave(ticket.user_id, caller)
         elif status == 200:
             answer = await self.mirror.ask(ticket)
         else:

@@ -81,6 +81,11 @@ def headers_of(scope: Scope) -> Mapping[bytes, bytes]:
     return dict(scope["headers"])
 
 
+def all_of(scope: Scope, name: bytes) -> str:
+    """All headers of this name, joined with commas."""
+    return b",".join(value for key, value in scope["headers"] if key == name).decode("latin-1")
+
+
 async def body_of(receive: Receive, headers: Mapping[bytes, bytes]) -> bytes:
     """The complete body. Raises Problem: 413, 408."""
     length = headers.get(b"content-length", b"0")

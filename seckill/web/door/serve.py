@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import uvicorn
 import uvloop
-from seckill.web.door.limits import Limits
 
 from seckill.broker.outbox import Outbox, open_outbox
 from seckill.broker.source import Source, open_source
@@ -30,6 +29,7 @@ from seckill.telemetry.heartbeats import Heart, Kind
 from seckill.web.door.app import Door
 from seckill.web.door.clicks import Clicks
 from seckill.web.door.keys import Keys
+from seckill.web.door.limits import Limits
 from seckill.web.door.mirror import Mirror
 from seckill.web.door.orders import Orders
 from seckill.web.door.protocol import IDLE_S, LimitedProtocol
