@@ -187,9 +187,8 @@ class Door(KafkaSection):
     ticket_secret: TicketSecrets = Field(
         None,
         repr=False,
-        description="secret that signs tickets, 16 characters or more, the same for all doors; "
-        "needed. To replace it, KID:SECRET,KID:SECRET (kid 0 to 255): the first signs, all "
-        "are read. A secret alone has kid 0",
+        description="secret that signs tickets, 16 characters or more, the same for all doors; or "
+        "KID:SECRET,KID:SECRET (kid 0 to 255): the first signs, all are read",
     )
     buyer_keys: BuyerSecrets = Field(
         None,

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import random
 import time
 from typing import Any
 
@@ -225,3 +226,45 @@ def test_what_is_remembered_is_bounded_and_the_unused_goes_first(
     # What is refused is not remembered.
     refusal(make(sub="0"), tokens)
     assert len(tokens._known) == 2
+
+
+ODD: list[Any] = [None, True, 0, -1, 1.5, "", "x", "1", "1001", "\ud800", "9" * 400, [], {}, [[]]]
+ODD += [
+    ["sale"],
+    {"a": 1},
+    10**30,
+    float("inf"),
+    float("nan"),
+    2**63,
+    NOW + 9e3,
+    "none",
+    HS256,
+    EDDSA,
+]
+
+
+def test_odd_headers_and_claims_are_refusals_and_no_bugs() -> None:
+    rng, tokens, taken = random.Random(7), BuyerTokens(KEYS, "sale"), 0
+    for _ in range(4_000):
+        header: dict[str, Any] = {"alg": HS256, "kid": "new", "typ": "JWT"}
+        claims = {"sub": "1001", "exp": int(NOW) + 3600, "aud": "sale"}
+        for part, names in (
+            (header, ("alg", "kid", "typ", "crit", "b64", "jwk", "zip")),
+            (claims, ("sub", "exp", "aud", "iss", "nbf", "iat", "jti")),
+        ):
+            for _ in range(rng.choice((0, 0, 1, 2))):
+                part[rng.choice(names)] = rng.choice(ODD)
+        token = _join(header, claims, SECRET, HS256)
+        for _ in range(rng.choice((0, 0, 0, 1))):
+            at = rng.randrange(len(token))
+            token = token[:at] + rng.choice("aZ9-_.=+/ \n") + token[at + 1 :]
+        try:
+            user_id = tokens.verify(token, NOW)
+        except BadToken:
+            continue
+        taken += 1
+        assert str(user_id) == claims["sub"]
+        assert (header["alg"], header["kid"]) == (HS256, "new")
+        assert claims["aud"] in ("sale", ["sale"])
+        assert float(claims["exp"]) > NOW
+    assert 300 < taken < 3_000
