@@ -123,8 +123,9 @@ def stage(found: Waiting) -> None:
         )
         cursor.execute(
             'INSERT INTO waiting SELECT source, partition, "offset", item_id, min(activity_id),'
-            " min(user_id), min(quantity), min(request_id), coalesce(min(digest) <> max(digest), "
-            "false)  OR (min(activity_id), min(user_id), min(quantity))"
+            " min(user_id), min(quantity), min(request_id),"
+            " coalesce(min(digest) <> max(digest), false)"
+            " OR (min(activity_id), min(user_id), min(quantity))"
             " <> (max(activity_id), max(user_id), max(quantity))"
             ' FROM listed GROUP BY source, partition, "offset", item_id'
         )
