@@ -12,7 +12,6 @@ from django.http import HttpRequest
 from django.utils.datastructures import MultiValueDict
 from ninja.parser import Parser
 from pydantic import BeforeValidator, Field, WithJsonSchema
-from pydantic.config import JsonDict
 
 from seckill.formats.outcomes import MAX_ID, MAX_UNITS
 
@@ -64,11 +63,26 @@ def documented(least: int, most: int) -> WithJsonSchema:
     return WithJsonSchema({"type": "integer", "minimum": least, "maximum": most})
 
 
+def _mapping(least: int) -> WithJsonSchema:
+    """The documentation of units by item: pydantic cannot describe keys that are numbers."""
+    return WithJsonSchema(
+        {
+            "type": "object",
+            "minProperties": 1,
+            "maxProperties": MAX_ITEMS_A_CALL,
+            "propertyNames": {"pattern": up_to(MAX_ID)},
+            "additionalProperties": {"type": "integer", "minimum": least, "maximum": MAX_UNITS},
+        }
+    )
+
+
 Id = Annotated[
     int, Field(strict=True, ge=1, le=MAX_ID), BeforeValidator(whole), documented(1, MAX_ID)
 ]
 # An id as text: in keys of JSON objects, query parameters and paths.
-_ID = WithJsonSchema({"type": "string", "pattern": up_to(MAX_ID), "examples": ["1"]})
+_ID = WithJsonSchema(
+    {"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_ID, "examples": [1]}
+)
 TextId = Annotated[int, BeforeValidator(decimal), Field(ge=1, le=MAX_ID), _ID]
 OptionalTextId = Annotated[int | None, BeforeValidator(decimal), Field(ge=1, le=MAX_ID), _ID]
 Units = Annotated[
@@ -77,11 +91,9 @@ Units = Annotated[
 MoreUnits = Annotated[
     int, Field(strict=True, ge=1, le=MAX_UNITS), BeforeValidator(whole), documented(1, MAX_UNITS)
 ]
-# The documentation of a mapping of items: pydantic cannot describe keys that are numbers.
-_ITEMS: JsonDict = {"propertyNames": {"pattern": up_to(MAX_ID)}}
-_SOME = Field(min_length=1, max_length=MAX_ITEMS_A_CALL, json_schema_extra=_ITEMS)
-Stock = Annotated[dict[TextId, Units], _SOME]
-MoreStock = Annotated[dict[TextId, MoreUnits], _SOME]
+_SOME = Field(min_length=1, max_length=MAX_ITEMS_A_CALL)
+Stock = Annotated[dict[TextId, Units], _SOME, _mapping(0)]
+MoreStock = Annotated[dict[TextId, MoreUnits], _SOME, _mapping(1)]
 # A text that PostgreSQL can store.
 NO_NUL = r"^[^\x00]*$"
 

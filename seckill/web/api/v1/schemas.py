@@ -7,7 +7,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 from seckill.audit.verdict import LastAudit
 from seckill.control.checks import MAX_NAME, MAX_TIMEOUT_MS
-from seckill.formats.outcomes import MAX_REQUEST_ID, MAX_UNITS
+from seckill.formats.outcomes import MAX_ID, MAX_REQUEST_ID, MAX_UNITS
 from seckill.lane.status import ActivityStatus, LaneStatus
 from seckill.models import Activity, Item, Record, StockChange
 from seckill.telemetry.heartbeats import Worker
@@ -50,9 +50,13 @@ Limit = Annotated[
     int,
     BeforeValidator(decimal),
     Field(ge=1, le=MAX_PAGE, description="The most rows in the page."),
-    WithJsonSchema({"type": "string", "pattern": up_to(MAX_PAGE), "examples": ["50"]}),
+    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "examples": [50]}),
 ]
-Cursor = Annotated[OptionalTextId, Field(description="`next` of the previous page.")]
+Cursor = Annotated[
+    OptionalTextId,
+    Field(description="`next` of the previous page."),
+    WithJsonSchema({"type": "string", "pattern": up_to(MAX_ID), "examples": ["1"]}),
+]
 RequestId = Annotated[
     str | None,
     Field(min_length=1, max_length=MAX_REQUEST_ID, pattern=NO_NUL),
@@ -273,7 +277,7 @@ class WorkerOut(BaseModel):
 
     kind: str = Field(examples=["consumer"])
     id: str = Field(examples=["host:4711"])
-    alive: bool
+    alive: bool = Field(examples=[True])
     started_at: datetime | None
     heartbeat_at: datetime | None
     progress_at: datetime | None = Field(description="When it last made progress.")
