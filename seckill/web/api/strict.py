@@ -6,6 +6,7 @@ parameter of `finish_activity` must not finish the default activity instead.
 
 import json
 import re
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from django.http import HttpRequest
@@ -19,6 +20,7 @@ from seckill.formats.outcomes import MAX_ID, MAX_UNITS
 MAX_ITEMS_A_CALL = 1_000
 # How many characters of a wrong name or number an answer repeats.
 SHOWN = 60
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d", re.ASCII)
 _DECIMAL = re.compile(r"[1-9][0-9]{0,18}\Z", re.ASCII)
 
 
@@ -56,6 +58,21 @@ def decimal(value: object) -> object:
 def whole(value: object) -> object:
     """A JSON number without a fraction as an integer (1.0 is 1); other values pass unchanged."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def moment_text(value: object) -> object:
+    """A time must be written as RFC 3339 has it: no number of seconds. Raises ValueError."""
+    if isinstance(value, str) and not _MOMENT.match(value):
+        raise ValueError("a time with its time zone, for example 2026-11-11T20:00Z")
+    return value
+
+
+def moment_utc(value: datetime | None) -> datetime | None:
+    """The same moment in UTC. Raises ValueError for one in the first or last possible year."""
+    try:
+        return None if value is None else value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a time that can be told in UTC") from None
 
 
 def documented(least: int, most: int) -> WithJsonSchema:

@@ -9,7 +9,7 @@ from seckill.audit.verdict import LastAudit
 from seckill.control.checks import MAX_NAME, MAX_TIMEOUT_MS
 from seckill.formats.outcomes import MAX_ID, MAX_REQUEST_ID, MAX_UNITS
 from seckill.lane.status import ActivityStatus, LaneStatus
-from seckill.models import Activity, Item, Record, StockChange
+from seckill.models import Activity, Item, StockChange
 from seckill.telemetry.heartbeats import Worker
 from seckill.telemetry.history import Sample
 from seckill.web.api.schemas import ActivityOut, LaneOut, moment
@@ -57,6 +57,7 @@ Cursor = Annotated[
     Field(description="`next` of the previous page."),
     WithJsonSchema({"type": "string", "pattern": up_to(MAX_ID), "examples": ["1"]}),
 ]
+ActivityFilter = Annotated[OptionalTextId, Field(description="Only of this activity.")]
 RequestId = Annotated[
     str | None,
     Field(min_length=1, max_length=MAX_REQUEST_ID, pattern=NO_NUL),
@@ -211,65 +212,30 @@ class JournalOut(BaseModel):
         return cls(journal_id=row.pk, **{name: getattr(row, name) for name in names})
 
 
-class OrderOut(BaseModel):
-    """One stored order line, and the Kafka message that it comes from."""
+class Page(BaseModel):
+    """A page of a list."""
 
-    order_id: int = Field(examples=[1])
-    user_id: int = Field(examples=[564])
-    activity_id: int = Field(examples=[1])
-    item_id: int = Field(examples=[1001])
-    quantity: int = Field(examples=[2])
-    request_id: str | None = Field(examples=[None])
-    decided_at: datetime
-    cost_ms: int = Field(description="From the buyer's request to its decision.", examples=[12])
-    version: int = Field(description="The activity's version at the decision.", examples=[4])
-    source: str = Field(examples=["0f9a2c51-6f0e-4b8e-9d0c-3a54f1f2a111"])
-    partition: int = Field(examples=[0])
-    offset: int = Field(examples=[1234])
-
-    @classmethod
-    def of(cls, row: Record) -> "OrderOut":
-        """The response for a row."""
-        return cls(
-            order_id=row.pk,
-            decided_at=row.ts,
-            source=str(row.source),
-            **{
-                name: getattr(row, name)
-                for name in cls.model_fields
-                if name not in ("order_id", "decided_at", "source")
-            },
-        )
-
-
-class _Page(BaseModel):
     next: str | None = Field(
         description="The cursor of the next page; null on the last one.", examples=[None]
     )
 
 
-class ActivityPage(_Page):
+class ActivityPage(Page):
     """Activities by id."""
 
     activities: list[ActivityRow]
 
 
-class ItemPage(_Page):
+class ItemPage(Page):
     """Items by id."""
 
     items: list[ItemOut]
 
 
-class JournalPage(_Page):
+class JournalPage(Page):
     """Acts, the newest first."""
 
     journal: list[JournalOut]
-
-
-class OrderPage(_Page):
-    """Order lines, the newest first."""
-
-    orders: list[OrderOut]
 
 
 class WorkerOut(BaseModel):
