@@ -121,6 +121,7 @@ def _complete(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
         parameter.pop("examples", None)
     for content in operation.get("requestBody", {}).get("content", {}).values():
         content["example"] = example(content["schema"], schemas)
+        _optional(content["schema"], schemas)
     is_act = any(parameter["name"] == "Idempotency-Key" for parameter in operation["parameters"])
     operation["responses"] = dict(sorted(operation["responses"].items()))
     for status, response in operation["responses"].items():
@@ -136,6 +137,14 @@ def _complete(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
             response["headers"] = _RETRY_AFTER
         content["example"] = problems.body(int(status), detail, **_MORE.get(int(status), {}))
         response["content"][problems.MEDIA_TYPE] = content
+
+
+def _optional(schema: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """Take the defaults out of a body's members: generators would make the sender give them."""
+    for part in schema.get("anyOf", [schema]):
+        name = part.get("$ref", "").rpartition("/")[2]
+        for member in schemas.get(name, {}).get("properties", {}).values():
+            member.pop("default", None)
 
 
 def example(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:

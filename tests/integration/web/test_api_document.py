@@ -80,3 +80,12 @@ def test_each_refusal_says_what_it_means_to_the_caller(document: Any) -> None:
             )
             assert response["description"].endswith("."), (label, status)
             assert ("Retry-After" in response.get("headers", {})) == (status in ("429", "503"))
+
+
+def test_what_a_sender_may_leave_out_has_no_default(document: Any) -> None:
+    # Generators for TypeScript would make each such member one that must be sent.
+    for name in ("CreateBody", "SetBody", "ActBody", "ResultsBody"):
+        schema = document["components"]["schemas"][name]
+        optional = set(schema["properties"]) - set(schema.get("required", []))
+        assert optional
+        assert not [part for part in optional if "default" in schema["properties"][part]]
