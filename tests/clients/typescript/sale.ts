@@ -9,9 +9,10 @@ const client = createClient<paths>({ baseUrl, headers: { "X-API-Key": key } });
 
 const made = await client.POST("/v1/activities", {
   params: { header: { "Idempotency-Key": "night-1" } },
-  body: { name: "Night", user_limit: 2 },
+  body: { name: "Night", user_limit: 2, stock: { "1001": 1 } },
 });
 assert(made.data, JSON.stringify(made.error));
+assert.deepEqual(made.data.new, { name: "Night", user_limit: 2, "1001": 1 });
 const path = { activity_id: made.data.activity_id };
 
 const act = await client.POST("/v1/activities/{activity_id}/set_stock", {

@@ -189,6 +189,20 @@ class TestActivities:
         assert ask("POST", "/v1/activities", {}).status_code == 409
         assert ask("GET", "/v1/activities/77").status_code == 404
 
+    def test_made_with_stock_it_is_on_sale(self, ask: Ask, redis_client: "redis.Redis") -> None:
+        body = {"name": "Night", "user_limit": 2, "stock": {"1001": 5}, "note": "at once"}
+        made = ask("POST", "/v1/activities", body, Idempotency_Key="k-1")
+        assert (made.status_code, made["ETag"]) == (201, f'"{made.json()["version"]}"')
+        assert made.json()["new"] == {"name": "Night", "user_limit": 2, "1001": 5}
+        again = ask("POST", "/v1/activities", body, Idempotency_Key="k-1")
+        assert (again.json(), again["Idempotency-Replayed"]) == (made.json(), "true")
+        assert ask("GET", ONE).json()["live"]["stock"] == {"1001": 5}
+        assert StockChange.objects.get().note == "at once"
+        wrong = ask("POST", "/v1/activities", {"stock": {"1001": -1}})
+        assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (422, "stock.1001")
+        assert ask("POST", "/v1/activities", {"stock": {}}).status_code == 422
+        assert Activity.objects.count() == 1
+
     @pytest.mark.parametrize(
         ("body", "field"),
         [

@@ -123,10 +123,16 @@ class CreateBody(BaseModel):
     """A new activity. Without an id it gets the next free one."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"name": "Singles' day"}]}
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"name": "Singles' day", "stock": {"1001": 10, "1002": 5}, "user_limit": 2}
+            ]
+        },
     )
     activity_id: Id | None = Field(None)
     name: Name = Field("")
+    stock: Stock | None = Field(None, description="Units on sale from the start, by item.")
     opens_at: AwareDatetime | None = Field(None)
     closes_at: AwareDatetime | None = Field(None)
     user_limit: UserLimit | None = Field(None)
