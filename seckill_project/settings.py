@@ -183,7 +183,10 @@ UNFOLD = {
             "href": lambda request: static("seckill/icon.svg"),
         }
     ],
-    "SCRIPTS": [lambda request: static("seckill/keyboard.js")],
+    "SCRIPTS": [
+        lambda request: static("seckill/keyboard.js"),
+        lambda request: static("seckill/times.js"),
+    ],
     "LOGIN": {"form": "seckill.web.shared.login.LoginForm"},
     "SHOW_VIEW_ON_SITE": False,
     "SIDEBAR": {

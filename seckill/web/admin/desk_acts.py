@@ -155,26 +155,35 @@ def _limit(activity_id: int, status: Status, values: dict[str, Any]) -> Question
 
 @dataclass(frozen=True)
 class Deed:
-    """An act of the desk: its button, when it is offered, its form if it has one, its question."""
+    """An act of the desk: its button, when it is offered, its form if it has one, its question.
+
+    What is rare or dangerous is not `at_hand`: it is in the menu.
+    """
 
     text: Any
     question: Callable[[int, Status, dict[str, Any]], Question]
     offered: Callable[[Status], bool]
     form: type[forms.Form] | None = None
+    at_hand: bool = False
     kind: str = "default"
 
 
 DEEDS = {
-    "add": Deed(gettext_lazy("Add units"), _more, bool, MoreForm, "primary"),
+    "resume": Deed(gettext_lazy("Resume"), _resume, lambda s: bool(s and s.paused), at_hand=True),
+    "reopen": Deed(
+        gettext_lazy("Reopen"), _reopen, lambda s: bool(s and s.over == "finished"), at_hand=True
+    ),
+    "add": Deed(gettext_lazy("Add units"), _more, bool, MoreForm, at_hand=True),
+    "pause": Deed(
+        gettext_lazy("Pause"),
+        _pause,
+        lambda s: bool(s and not s.over and not s.paused),
+        at_hand=True,
+    ),
     "stock": Deed(gettext_lazy("Set stock"), stock_question, bool, UnitsForm),
-    "pause": Deed(gettext_lazy("Pause"), _pause, lambda s: bool(s and not s.over and not s.paused)),
-    "resume": Deed(gettext_lazy("Resume"), _resume, lambda s: bool(s and s.paused), kind="primary"),
     "window": Deed(gettext_lazy("Window"), _window, bool, WindowForm),
     "limit": Deed(gettext_lazy("Limit per user"), _limit, bool, LimitForm),
     "sync": Deed(gettext_lazy("Sync from the database"), _sync, lambda s: True),
-    "reopen": Deed(
-        gettext_lazy("Reopen"), _reopen, lambda s: bool(s and s.over == "finished"), kind="primary"
-    ),
     "finish": Deed(
         gettext_lazy("Finish"), _finish, lambda s: bool(s and s.over != "finished"), kind="danger"
     ),
@@ -188,6 +197,7 @@ def buttons(activity_id: int) -> list[dict[str, Any]]:
             "name": name,
             "text": deed.text,
             "kind": deed.kind,
+            "at_hand": deed.at_hand,
             "url": reverse(f"admin:seckill_activity_act_{name}", args=[activity_id]),
         }
         for name, deed in DEEDS.items()
@@ -197,6 +207,11 @@ def buttons(activity_id: int) -> list[dict[str, Any]]:
 def offered(status: Status) -> list[str]:
     """The acts that make sense now."""
     return [name for name, deed in DEEDS.items() if deed.offered(status)]
+
+
+def primary(status: Status) -> str:
+    """The one act that is most likely wanted now; "" if none is."""
+    return next((name for name in offered(status) if DEEDS[name].at_hand and name != "pause"), "")
 
 
 def page(name: str, request: HttpRequest, activity_id: int, *, admin: ModelAdmin) -> HttpResponse:
