@@ -33,8 +33,9 @@ function joined(values, points) {
 
 // A value between two gaps makes no line: it is shown as a point.
 function alone(plot, series) {
-  const has = (i) => plot.data[series][i] !== null && plot.data[series][i] !== undefined;
-  return plot.data[series].map((_, i) => i).filter((i) => has(i) && plot.data[series][i - 1] === null && plot.data[series][i + 1] === null);
+  const values = plot.data[series];
+  const gap = (i) => i < 0 || i >= values.length || values[i] === null;
+  return [...values.keys()].filter((i) => !gap(i) && values[i] !== undefined && gap(i - 1) && gap(i + 1));
 }
 
 class Chart {
