@@ -90,7 +90,7 @@ class Chart {
         { ...axis, size: 28, space: 80, values: (_, splits) => splits.map((s) => clock.format(s * 1000)) },
         { ...axis, size: 52, space: 32, values: (_, splits) => splits.map((n) => short.format(n)) },
       ],
-      series: [{ label: this.when, value: (_, s) => (s === null ? "" : times.line(s * 1000)) }, ...lines.map((line, k) => this.series(line, k))],
+      series: [{ label: this.when, value: (_, s) => (s === null ? "–" : times.line(s * 1000)) }, ...lines.map((line, k) => this.series(line, k))],
       bands: this.stacked ? lines.slice(1).map((_, k) => ({ series: [k + 2, k + 1] })) : [],
       cursor: { drag: { x: false, y: false }, points: { size: 6 } },
       legend: {
@@ -133,8 +133,10 @@ export class Charts {
     this.latency = new Chart("chart-latency", texts.when);
     this.lag = new Chart("chart-lag", texts.when);
     // Another theme has other colours.
+    this.drawn = null;
     new MutationObserver(() => {
       for (const chart of [this.left, this.rates, this.latency, this.lag]) chart.forget();
+      if (this.drawn) this.draw(...this.drawn);
     }).observe(document.documentElement, { attributeFilter: ["class"] });
   }
 
@@ -142,13 +144,16 @@ export class Charts {
   itemLook(id) {
     if (!this.items.includes(id)) this.items.push(id);
     const place = this.items.indexOf(id);
+    const name = `--series-${place % ITEM_COLORS}`;
     return {
-      color: css(`--series-${place % ITEM_COLORS}`),
+      name,
+      color: css(name),
       dash: DASHES[Math.floor(place / ITEM_COLORS) % DASHES.length],
     };
   }
 
   draw(points, nowMs, windowS) {
+    this.drawn = [points, nowMs, windowS];
     const [from, to] = windowS ? recent(points, nowMs, windowS) : wholeSale(points, nowMs);
     const ids = [...new Set(points.flatMap((point) => Object.keys(point.left)))];
     ids.sort((a, b) => Number(a) - Number(b));

@@ -42,7 +42,7 @@ export function items(content, charts) {
       const name = make("th", "", { scope: "row" });
       const swatch = make("span", "", { class: "desk-line", "aria-hidden": "true" });
       const look = charts.itemLook(item.id);
-      swatch.style.borderColor = look.color;
+      swatch.style.borderColor = `var(${look.name})`;
       swatch.style.borderTopStyle = look.dash.length === 0 ? "solid" : look.dash[0] > 4 ? "dashed" : "dotted";
       name.append(swatch, `\u00a0${item.id}${item.name ? ` · ${item.name}` : ""}`);
       row.append(name);
