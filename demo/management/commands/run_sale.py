@@ -5,15 +5,18 @@ import os
 import secrets
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from demo.alone import SaleRuns, alone
 from demo.sale import Plan, Sale, logs_folder
 from demo.view import Addresses, print_result, view_for
 from devstack.crew import Crew, worker_environment
 from devstack.endpoints import DevstackError
+from devstack.preflight import check_folder, check_platform, check_user
 from devstack.process import own_process
 from devstack.stack import Stack
 from loadgen.plan import make_load
@@ -42,7 +45,9 @@ class Command(BaseCommand):
         "Start the embedded services, put stock on sale, start consumers, log worker and control "
         "API, send a load, audit and show the result. Then keep serving until Ctrl-C, which stops "
         "everything that was started. With --demo it ends after the audit, with exit code 0 only "
-        "if the audit is clean."
+        "if the audit is clean. Exit codes: 0 ended, 1 the audit is not clean, or a sale runs here "
+        "already and nothing was changed, 2 wrong command line or configuration, 3 a service or a "
+        "worker could not be started, 130 second signal."
     )
     requires_system_checks: list[str] = []
 
@@ -92,21 +97,37 @@ class Command(BaseCommand):
             make_load(load(Client), profile, plan.profile, requests=plan.requests, seed=plan.seed)
         except ConfigError as wrong:
             raise CommandError(f"--profile: {wrong}", returncode=exit_codes.USAGE) from None
+        folder = devstack_folder(os.environ)
         port = _free_port(options["port"], load(ControlApi).port)
         try:
-            with readable_errors(), Shutdown() as shutdown:
+            check_platform()
+            check_user()
+            check_folder(folder)
+            with (
+                readable_errors(),
+                alone(folder, f"http://127.0.0.1:{port}/admin/"),
+                Shutdown() as shutdown,
+            ):
                 if options["stop_with_parent"]:
                     shutdown.watch_parent()
-                code = self._run(plan, port, console, shutdown, demo=options["demo"])
+                code = self._run(plan, folder, port, console, shutdown, demo=options["demo"])
+        except SaleRuns as runs:
+            raise CommandError(str(runs), returncode=exit_codes.FAILED) from None
         except DevstackError as wrong:
             raise CommandError(str(wrong), returncode=exit_codes.UNREACHABLE) from None
         if code:
             sys.exit(code)
 
     def _run(
-        self, plan: Plan, port: int, console: Console, shutdown: Shutdown, *, demo: bool
+        self,
+        plan: Plan,
+        folder: Path,
+        port: int,
+        console: Console,
+        shutdown: Shutdown,
+        *,
+        demo: bool,
     ) -> int:
-        folder = devstack_folder(os.environ)
         stack = Stack(folder)
         endpoints = stack.up(console.say, owner_pid=os.getpid())
         environment = worker_environment(endpoints.as_env())
