@@ -21,7 +21,8 @@ from seckill.errors import TablesMissing
 from seckill.formats.outcomes import DEFAULT_ACTIVITY, MAX_ID
 from seckill.lane.client import connect
 from seckill.lane.keys import Lane
-from seckill.management.arguments import add_connection_flags, readable_errors, use_database
+from seckill.management.arguments import add_connection_flags, use_database
+from seckill.management.failures import NO_TABLES, readable_errors
 from seckill.postgres.through_django import postgres_errors
 from seckill.process import exit_codes
 from seckill.process.printable import given, printable
@@ -78,9 +79,6 @@ def database_errors() -> Iterator[None]:
             yield
     except TablesMissing:
         raise CommandError(NO_TABLES, returncode=exit_codes.USAGE) from None
-
-
-NO_TABLES = "PostgreSQL has no tables of this project, or older ones: run manage.py migrate"
 
 
 @contextmanager

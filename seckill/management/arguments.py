@@ -1,23 +1,13 @@
-"""For all commands: flags from configuration sections, and readable errors."""
+"""For all commands: flags from configuration sections, and of addresses."""
 
 import argparse
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 from django.db import connections
 
 from seckill.config.addresses import django_database
-from seckill.config.layers import ConfigError
 from seckill.config.sections import ENV_PREFIX, Section
-from seckill.errors import ServiceAway
-from seckill.monitoring.fitness import Unfit
-from seckill.process import exit_codes
-
-# The parameter with the address of each service.
-ADDRESSES = {"Kafka": "BROKERS", "Redis": "REDIS_URL", "PostgreSQL": "PG_DSN"}
 
 
 def add_section_flags(parser: CommandParser, section: type[Section]) -> None:
@@ -78,23 +68,3 @@ def use_database(dsn: str) -> None:
     """Make Django's models use the database of this command's flags. Call before any query."""
     connections["default"].close()
     connections["default"].settings_dict.update(django_database(dsn))
-
-
-@contextmanager
-def readable_errors() -> Iterator[None]:
-    """An error that a user can fix becomes one line on stderr and an exit code, no traceback."""
-    # Its own lines about each attempt would bury ours.
-    logging.getLogger("kafka").setLevel(logging.CRITICAL)
-    try:
-        yield
-    except ConfigError as wrong:
-        raise CommandError(str(wrong), returncode=exit_codes.USAGE) from None
-    except Unfit as unfit:
-        raise CommandError(str(unfit), returncode=exit_codes.USAGE) from None
-    except ServiceAway as away:
-        act = (
-            f"Bring it back, or correct its address ({ENV_PREFIX}{ADDRESSES[away.service]}; "
-            "manage.py devstack status shows the embedded services)"
-        )
-        text = f"{str(away).rstrip('.')}. {act}"
-        raise CommandError(text, returncode=exit_codes.UNREACHABLE) from None

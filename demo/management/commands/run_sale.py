@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from demo.alone import SaleRuns, alone
 from demo.sale import Plan, Sale, logs_folder
@@ -26,7 +26,8 @@ from seckill.config.layers import BASE_DIR, ConfigError, devstack_folder, load
 from seckill.config.sections import ENV_PREFIX, Client, ControlApi, Server, parse_stock
 from seckill.errors import ServiceAway
 from seckill.lane.client import connect
-from seckill.management.arguments import positive, readable_errors, use_database
+from seckill.management import base
+from seckill.management.arguments import positive, use_database
 from seckill.models import ApiKey
 from seckill.process import exit_codes
 from seckill.process.console import Console
@@ -38,17 +39,24 @@ ADMIN = "admin"
 KEY_NAME = "make run"
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     """Set up, play, show, serve."""
 
     help = (
         "Start the embedded services, put stock on sale, start consumers, log worker and control "
         "API, send a load, audit and show the result. Then keep serving until Ctrl-C, which stops "
         "everything that was started. With --demo it ends after the audit, with exit code 0 only "
-        "if the audit is clean. Exit codes: 0 ended, 1 the audit is not clean, or a sale runs here "
-        "already and nothing was changed, 2 wrong command line or configuration, 3 a service or a "
-        "worker could not be started, 130 second signal."
+        "if the audit is clean."
     )
+    examples = (
+        "--demo",
+        "--stock 1001:500 --requests 5000 --seed 7",
+    )
+    codes = {
+        exit_codes.OK: "ended; with --demo: the audit is clean",
+        exit_codes.FAILED: "not proved clean, or a sale runs here already and nothing was changed",
+        exit_codes.UNREACHABLE: "a service or a worker could not be started",
+    }
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -104,7 +112,6 @@ class Command(BaseCommand):
             check_user()
             check_folder(folder)
             with (
-                readable_errors(),
                 alone(folder, f"http://127.0.0.1:{port}/admin/"),
                 Shutdown() as shutdown,
             ):

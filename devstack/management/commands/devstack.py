@@ -3,15 +3,16 @@
 import os
 import shlex
 import time
-from argparse import RawDescriptionHelpFormatter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from devstack.endpoints import NAMES, DevstackError
 from devstack.preflight import check_platform
 from seckill.config.layers import devstack_folder
+from seckill.management import base
+from seckill.process import exit_codes
 
 if TYPE_CHECKING:
     from devstack.stack import Stack
@@ -21,22 +22,22 @@ A real Kafka, Valkey and PostgreSQL for this checkout, from Python wheels.
 
   up      start services that do not answer; returns when all answer
   down    stop all; keeps the data (unless --remove-data)
-  status  check each service by a real request; exit code 0 if all are up, else 1
+  status  check each service by a real request
   env     print the addresses as shell exports: eval "$(manage.py devstack env)"
 """
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     """The embedded services from the shell."""
 
     help = HELP
+    examples = (
+        "up --kafka-port 9092",
+        'env                   # eval "$(manage.py devstack env)" exports the addresses',
+        "down --remove-data",
+    )
+    codes = {exit_codes.FAILED: "could not be done (the line says why); status: not all are up"}
     requires_system_checks = []
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        """Keep the help's line breaks."""
-        return super().create_parser(
-            prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, **kwargs
-        )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Actions and their options."""
@@ -67,10 +68,11 @@ class Command(BaseCommand):
             stack = Stack(options["folder"] or devstack_folder(os.environ))
             getattr(self, f"_{options['action']}")(stack, options)
         except DevstackError as wrong:
-            raise CommandError(str(wrong), returncode=1) from None
+            raise CommandError(str(wrong), returncode=exit_codes.FAILED) from None
         except KeyboardInterrupt:
             raise CommandError(
-                "called off; what this call had begun is stopped.", returncode=130
+                "called off; what this call had begun is stopped.",
+                returncode=exit_codes.SECOND_SIGNAL,
             ) from None
 
     def _say(self, text: str) -> None:
@@ -98,7 +100,7 @@ class Command(BaseCommand):
                 f"{each.name:<9} {each.state:<14} {address:<16} {pid:<12} {each.detail}".rstrip()
             )
         if any(each.state != "up" for each in found):
-            raise SystemExit(1)
+            raise SystemExit(exit_codes.FAILED)
 
     def _env(self, stack: "Stack", options: dict[str, Any]) -> None:
         endpoints = stack.endpoints()

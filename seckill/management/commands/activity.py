@@ -22,7 +22,8 @@ from seckill.management.acts import (
     refusals,
     shell_actor,
 )
-from seckill.management.arguments import add_connection_flags, readable_errors
+from seckill.management.arguments import add_connection_flags
+from seckill.management.failures import readable_errors
 from seckill.models import Activity
 from seckill.monitoring.status_table import state_text
 from seckill.process import exit_codes

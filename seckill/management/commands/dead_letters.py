@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db.models import Q
 from django.db.models.functions import Now
 
@@ -29,8 +29,9 @@ from seckill.dead_letters.replay import Replay, one_at_a_time
 from seckill.errors import Refused
 from seckill.lane.client import connect
 from seckill.lane.keys import Lane
+from seckill.management import base
 from seckill.management.acts import database_errors, refusals, shell_actor
-from seckill.management.arguments import readable_errors, use_database
+from seckill.management.arguments import use_database
 from seckill.models import DeadRecord
 from seckill.process import exit_codes
 from seckill.process.console import Console
@@ -53,16 +54,21 @@ def _records_of(origin: str) -> Iterator[Letter]:
     return read_records(origin) if origin.count(":") == 2 else iter(())
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     """Look, or plan and do."""
 
     help = (
         "Parked messages and records: INVALID requests (topic <topic>.dead), and entries of the "
         "list that could not be stored (table seckill_deadrecord), because PostgreSQL refused "
-        "them, they were not records, or they were decided on a Redis that did not lead. Exit "
-        "codes: 0 done, 1 refused or not found, 2 wrong command line or configuration, 3 a service "
-        "could not be reached."
+        "them, they were not records, or they were decided on a Redis that did not lead."
     )
+    examples = (
+        "list --json",
+        "show ORIGIN             # as list prints it: SOURCE:PARTITION:OFFSET",
+        "replay --requests       # the plan; --yes does it",
+        'dismiss --unreadable --note "left by a test"',
+    )
+    codes = {**base.AWAY, exit_codes.FAILED: "refused, or not found"}
 
     def add_arguments(self, parser: CommandParser) -> None:
         """The four verbs, and addresses."""
@@ -107,23 +113,22 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Exit code as in the help."""
-        with readable_errors():
-            names = ("redis_url", "pg_dsn", "brokers", "topic")
-            self.section = load(Server, {name: options[name] for name in names})
-            use_database(self.section.pg_dsn)
-            self.client = connect(self.section.redis_url)
-            self.lane = Lane()
-            verbs = {
-                "list": self._list,
-                "show": self._show,
-                "replay": self._replay,
-                "dismiss": self._dismiss,
-            }
-            try:
-                with database_errors(), refusals():
-                    verbs[options["verb"]](options)
-            finally:
-                self.client.close()
+        names = ("redis_url", "pg_dsn", "brokers", "topic")
+        self.section = load(Server, {name: options[name] for name in names})
+        use_database(self.section.pg_dsn)
+        self.client = connect(self.section.redis_url)
+        self.lane = Lane()
+        verbs = {
+            "list": self._list,
+            "show": self._show,
+            "replay": self._replay,
+            "dismiss": self._dismiss,
+        }
+        try:
+            with database_errors(), refusals():
+                verbs[options["verb"]](options)
+        finally:
+            self.client.close()
 
     def _dismiss(self, options: dict[str, Any]) -> None:
         kinds = [kind for kind in ("unreadable", "overlap") if options[kind]]

@@ -8,6 +8,7 @@ from typing import Any
 
 from ninja import NinjaAPI, Swagger
 
+from seckill import __version__
 from seckill.web.api import gate, health, problems, v1
 from seckill.web.api.operations import LOOK, router
 from seckill.web.api.strict import StrictParser
@@ -51,7 +52,7 @@ class ControlApi(NinjaAPI):
 
 api = ControlApi(
     title="Flash sale control",
-    version="1.0.0",
+    version=__version__,
     description=DESCRIPTION,
     urls_namespace="control",
     # Each operation has its own. This one makes the documentation page send the CSRF token.

@@ -150,7 +150,8 @@ def test_help_names_every_parameter(manage: Manage, name: str) -> None:
     for flag in (*flags[name], "--stop-with-stdin"):
         assert flag in text
     words = " ".join(text.split())
-    assert "Exit codes: 0 stopped or drained, 2 wrong configuration, or a service that" in words
+    assert "exit codes: 0 stopped, or drained " in words
+    assert " 2 wrong command line or configuration, or a service that is not fit" in words
     assert "a second signal exits at once with 130" in words
     assert "postgres@" not in text
 
