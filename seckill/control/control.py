@@ -11,7 +11,9 @@ from typing import Any
 import redis
 from django.utils.translation import gettext as _
 
+from seckill.control import acts
 from seckill.control.act_script import ActScripts, Turn
+from seckill.control.acts import ActKind
 from seckill.control.admission import admit
 from seckill.control.checks import (
     FIELDS,
@@ -41,7 +43,6 @@ from seckill.lane.status import LaneStatus, read_lane
 from seckill.models import Activity, Item
 
 __all__ = [
-    "ACTS",
     "Act",
     "Control",
     "KeyReused",
@@ -58,19 +59,6 @@ __all__ = [
     "is_open",
     "postgres_errors",
 ]
-
-# The acts, as the journal and `control_channel` name them. create_activity does not touch Redis.
-ACTS = (
-    "set_stock",
-    "add_stock",
-    "pause",
-    "resume",
-    "finish_activity",
-    "reopen",
-    "configure",
-    "sync_from_db",
-    "create_activity",
-)
 
 
 class Control:
@@ -136,17 +124,25 @@ class Control:
                     raise Refused(_("somebody else has just put it on sale"), "value")
             keys = self._lane.activity(activity_id)
             answer = self._scripts.run(
-                "set_stock", turn, [keys.stock, keys.loaded, keys.stats], _pairs(wanted)
+                acts.SET_STOCK.script,
+                turn,
+                [keys.stock, keys.loaded, keys.stats],
+                _pairs(wanted),
             )
             version, *rest = (int(number) for number in answer)
             lefts, loadeds = rest[0::3], rest[2::3]
             allocate(activity_id, dict(zip(wanted, loadeds, strict=True)))
-            self._hold(activity_id, finished=False)
+            self._keep(activity_id, finished=False)
             return version, _by_item(wanted, lefts), _by_item(wanted, list(wanted.values()))
 
         new = {str(item): units for item, units in stock.items()}
         return self._journal.write(
-            "set_stock", activity_id, new, change, expected_version=expected_version, make=True
+            acts.SET_STOCK,
+            activity_id,
+            new,
+            change,
+            expected_version=expected_version,
+            make=True,
         )
 
     def add_stock(
@@ -161,31 +157,33 @@ class Control:
 
         def change(turn: Turn) -> Done:
             keys = self._lane.activity(activity_id)
-            answer = self._scripts.run("add_stock", turn, [keys.stock, keys.loaded], _pairs(stock))
+            answer = self._scripts.run(
+                acts.ADD_STOCK.script, turn, [keys.stock, keys.loaded], _pairs(stock)
+            )
             version, *rest = (int(number) for number in answer)
             allocate(activity_id, dict(zip(stock, rest[2::3], strict=True)))
             return version, _by_item(stock, rest[0::3]), _by_item(stock, rest[1::3])
 
         new = {str(item): f"+{units}" for item, units in stock.items()}
         return self._journal.write(
-            "add_stock", activity_id, new, change, expected_version=expected_version
+            acts.ADD_STOCK, activity_id, new, change, expected_version=expected_version
         )
 
     def pause(self, activity_id: int, *, expected_version: int | None = None) -> Act:
         """Pause the activity: every request is answered NOT_OPEN until `resume`."""
-        return self._pause("pause", activity_id, expected_version)
+        return self._pause(acts.PAUSE, activity_id, expected_version)
 
     def resume(self, activity_id: int, *, expected_version: int | None = None) -> Act:
         """Resume a paused activity."""
-        return self._pause("resume", activity_id, expected_version)
+        return self._pause(acts.RESUME, activity_id, expected_version)
 
-    def _pause(self, act: str, activity_id: int, expected_version: int | None) -> Act:
+    def _pause(self, act: ActKind, activity_id: int, expected_version: int | None) -> Act:
         check_activity(activity_id)
-        paused = act == "pause"
+        paused = act is acts.PAUSE
 
         def change(turn: Turn) -> Done:
-            version, before = self._scripts.run("pause", turn, [], [act])
-            self._hold(activity_id, paused=paused)
+            version, before = self._scripts.run(act.script, turn, [], [act.name])
+            self._keep(activity_id, paused=paused)
             return int(version), {"paused": bool(before)}, {"paused": paused}
 
         return self._journal.write(
@@ -197,12 +195,12 @@ class Control:
         check_activity(activity_id)
 
         def change(turn: Turn) -> Done:
-            version, before = self._scripts.run("finish", turn, [])
-            self._hold(activity_id, finished=True)
+            version, before = self._scripts.run(acts.FINISH.script, turn, [])
+            self._keep(activity_id, finished=True)
             return int(version), {"over": before.decode() or None}, {"over": "finished"}
 
         return self._journal.write(
-            "finish_activity",
+            acts.FINISH,
             activity_id,
             {"over": "finished"},
             change,
@@ -215,12 +213,12 @@ class Control:
 
         def change(turn: Turn) -> Done:
             stock_key = self._lane.activity(activity_id).stock
-            version, before, now = self._scripts.run("reopen", turn, [stock_key])
-            self._hold(activity_id, finished=False)
+            version, before, now = self._scripts.run(acts.REOPEN.script, turn, [stock_key])
+            self._keep(activity_id, finished=False)
             return int(version), {"over": before.decode() or None}, {"over": now.decode() or None}
 
         return self._journal.write(
-            "reopen", activity_id, {"over": None}, change, expected_version=expected_version
+            acts.REOPEN, activity_id, {"over": None}, change, expected_version=expected_version
         )
 
     def configure_fields(
@@ -252,7 +250,7 @@ class Control:
             return version, old, new
 
         return self._journal.write(
-            "configure",
+            acts.CONFIGURE,
             activity_id,
             shown_fields(fields),
             change,
@@ -286,7 +284,7 @@ class Control:
         """Bring Redis in line with the database: left = allocation - sold, never below 0."""
         check_activity(activity_id)
         return self._journal.write(
-            "sync_from_db",
+            acts.SYNC,
             activity_id,
             {},
             self._loader.sync,
@@ -328,9 +326,9 @@ class Control:
                 lines.append(f"activity {activity_id}: kept as loaded: {refused}")
         return lines
 
-    def _hold(self, activity_id: int, **held: bool) -> None:
+    def _keep(self, activity_id: int, **kept: bool) -> None:
         """Write what must outlive a loss of Redis to the activity's row."""
-        Activity.objects.filter(pk=activity_id).update(**held)
+        Activity.objects.filter(pk=activity_id).update(**kept)
 
 
 def _pairs(stock: Mapping[int, int]) -> list[str | int]:

@@ -23,6 +23,7 @@ from django.db import (
 from django.utils.translation import gettext as _
 
 from seckill.control.act_script import ActScripts, Seen, Turn, moved
+from seckill.control.acts import ACTS, BY_ITEM, CONFIGURE, CREATE, ActKind
 from seckill.errors import NoSuchActivity, RedisAway, Refused, VersionMoved
 from seckill.formats.outcomes import MAX_ID
 from seckill.lane.status import ActivityStatus
@@ -96,7 +97,7 @@ class Journal:
 
     def write(
         self,
-        act: str,
+        act: ActKind,
         activity_id: int,
         wanted: Mapping[str, Any],
         change: Callable[[Turn], Done],
@@ -153,7 +154,7 @@ class Journal:
         Raises Refused if the activity exists, PostgresAway.
         """
         with postgres_errors():
-            entry, _repeated = self._begin("create_activity", activity_id or 0, {})
+            entry, _repeated = self._begin(CREATE, activity_id or 0, {})
             if entry.state == StockChange.State.APPLIED:
                 return _act_of(entry, repeated=True)
             with self._told(entry), transaction.atomic():
@@ -176,12 +177,16 @@ class Journal:
         return _act_of(entry)
 
     def _begin(
-        self, act: str, activity_id: int, wanted: Mapping[str, Any]
+        self, act: ActKind, activity_id: int, wanted: Mapping[str, Any]
     ) -> tuple[StockChange, bool]:
         """The row of this act, and whether an earlier call has begun it."""
         once = self._once
         row = StockChange(
-            actor=self._actor, act=act, activity_id=activity_id, new=dict(wanted), note=self._note
+            actor=self._actor,
+            act=act.name,
+            activity_id=activity_id,
+            new=dict(wanted),
+            note=self._note,
         )
         if once is None:
             row.save()
@@ -336,15 +341,14 @@ def _act_of(entry: StockChange, *, repeated: bool = False) -> Act:
 
 def follow(activity_id: int, act: str, wanted: Mapping[str, Any], status: ActivityStatus) -> None:
     """Update the tables to what an act has done in Redis."""
-    if act in ("set_stock", "add_stock"):
+    kind = ACTS.get(act)
+    if kind is not None and kind.fields is BY_ITEM:
         allocate(
             activity_id,
             {n: status.items[n].loaded for n in map(int, wanted) if n in status.items},
         )
-    fields: dict[str, Any] = {"finished": status.over == "finished"}
-    if act in ("pause", "resume"):
-        fields["paused"] = act == "pause"
-    if act == "configure":
+    fields: dict[str, Any] = {"finished": status.over == "finished", "paused": status.paused}
+    if kind is CONFIGURE:
         fields.update(row_fields(wanted))
     Activity.objects.filter(pk=activity_id).update(**fields)
 
