@@ -9,6 +9,16 @@ from django.db import connections
 from seckill.config.addresses import django_database
 from seckill.config.sections import ENV_PREFIX, Section
 
+# Flags of addresses: the form of the value, and the meaning.
+ADDRESS_FLAGS = {
+    "redis_url": ("URL", "Redis or Valkey"),
+    "pg_dsn": ("DSN", "PostgreSQL"),
+    "brokers": ("HOST:PORT,...", "Kafka"),
+    "topic": ("NAME", "topic of the requests"),
+}
+STORE_FLAGS = ("redis_url", "pg_dsn")
+KAFKA_FLAGS = ("brokers", "topic")
+
 
 def add_section_flags(parser: CommandParser, section: type[Section]) -> None:
     """A flag for each parameter of a section; an absent flag leaves the lower layers in effect."""
@@ -38,13 +48,22 @@ def section_flags(options: dict[str, Any], section: type[Section]) -> dict[str, 
     return {name: options.get(name) for name in section.model_fields}
 
 
-def add_connection_flags(parser: CommandParser) -> None:
-    """--redis-url and --pg-dsn, for commands without a section of their own."""
+def add_address_flags(parser: CommandParser, *names: str) -> None:
+    """Flags of section `server` that say where the services are, for commands that need no other.
+
+    The values come from `section_flags(options, Server)`: what a command has no flag for is absent.
+    """
     group = parser.add_argument_group(
         "addresses", "By default from the environment or config.yaml."
     )
-    group.add_argument("--redis-url", metavar="URL", help="Redis or Valkey")
-    group.add_argument("--pg-dsn", metavar="DSN", help="PostgreSQL")
+    for name in names:
+        metavar, meaning = ADDRESS_FLAGS[name]
+        group.add_argument(f"--{name.replace('_', '-')}", metavar=metavar, help=meaning)
+
+
+def add_connection_flags(parser: CommandParser) -> None:
+    """--redis-url and --pg-dsn, for commands without a section of their own."""
+    add_address_flags(parser, *STORE_FLAGS)
 
 
 def add_supervision_flag(parser: CommandParser) -> None:
@@ -68,3 +87,14 @@ def use_database(dsn: str) -> None:
     """Make Django's models use the database of this command's flags. Call before any query."""
     connections["default"].close()
     connections["default"].settings_dict.update(django_database(dsn))
+
+
+def seconds(text: str) -> float:
+    """A time from the command line, in seconds."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0.1 <= number <= 86_400:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time in seconds, 0.1 to 86400")
+    return number

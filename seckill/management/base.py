@@ -4,7 +4,6 @@ A command says what it does (`help`), shows how (`examples`) and lists its exit 
 """
 
 import json
-from argparse import ArgumentParser
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, NoReturn
 
@@ -108,8 +107,8 @@ def add_verbs(parser: CommandParser, dest: str, **how: Any) -> Any:
     return parser.add_subparsers(dest=dest, required=True, parser_class=Parser, **how)
 
 
-def add_json_flag(parser: ArgumentParser) -> None:
-    """--json, for programs: docs/commands.md has the keys."""
+def add_json_flag(parser: Any) -> None:
+    """--json, for programs: docs/commands.md has the keys. A parser, or a group of flags."""
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object (docs/commands.md has its keys)"
     )

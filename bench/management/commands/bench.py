@@ -1,6 +1,5 @@
 """`manage.py bench`: measures this machine, stage by stage."""
 
-import json
 import logging
 import os
 import signal
@@ -28,6 +27,7 @@ from seckill.lane.client import connect
 from seckill.management import base
 from seckill.management.arguments import positive, use_database
 from seckill.process import exit_codes
+from seckill.process.columns import Fitted
 from seckill.process.console import Console
 
 SCENARIOS: dict[str, Callable[[Rig], list[Figure]]] = {
@@ -127,9 +127,8 @@ class Command(base.Command):
             except DevstackError as wrong:
                 raise CommandError(str(wrong), returncode=exit_codes.UNREACHABLE) from None
         if options["json"]:
-            told = {"machine": about, "figures": [figure.as_json() for figure in figures]}
-            json.dump(told, sys.stdout, indent=1)
-            self.stdout.write("")
+            told = [figure.as_json() for figure in figures]
+            self.print_json({"schema": 1, "machine": about, "figures": told})
             return
         for table in tables(figures, about):
-            console.print(table)
+            console.print(Fitted(table, "cores in use, notes", "goal", "spread"))

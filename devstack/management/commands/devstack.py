@@ -3,12 +3,13 @@
 import os
 import shlex
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from devstack.endpoints import NAMES, DevstackError
+from devstack.endpoints import HOST, NAMES, DevstackError
 from devstack.preflight import check_platform
 from seckill.config.layers import devstack_folder
 from seckill.management import base
@@ -34,6 +35,7 @@ class Command(base.Command):
     examples = (
         "up --kafka-port 9092",
         'env                   # eval "$(manage.py devstack env)" exports the addresses',
+        "status --json",
         "down --remove-data",
     )
     codes = {exit_codes.FAILED: "could not be done (the line says why); status: not all are up"}
@@ -41,7 +43,7 @@ class Command(base.Command):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Actions and their options."""
-        parser.add_argument("action", choices=("up", "down", "status", "env"))
+        parser.add_argument("action", choices=("up", "down", "status", "env"), help="see above")
         parser.add_argument(
             "--folder",
             type=Path,
@@ -53,6 +55,7 @@ class Command(base.Command):
             up.add_argument(
                 f"--{name}-port", type=int, metavar="PORT", help=f"{name}'s port (default: free)"
             )
+        base.add_json_flag(parser.add_argument_group("status"))
         down = parser.add_argument_group("down")
         down.add_argument(
             "--remove-data", action="store_true", help="also remove the folder with all data"
@@ -93,7 +96,10 @@ class Command(base.Command):
 
     def _status(self, stack: "Stack", options: dict[str, Any]) -> None:
         found = stack.status()
-        for each in found:
+        if options["json"]:
+            services = [{"host": HOST, **asdict(each)} for each in found]
+            self.print_json({"schema": 1, "folder": str(stack.folder), "services": services})
+        for each in () if options["json"] else found:
             address = f"127.0.0.1:{each.port}" if each.port else "-"
             pid = f"pid {each.pid}" if each.pid else "-"
             self._say(

@@ -55,7 +55,9 @@ class Command(base.Command):
 
     help = (
         "Send purchase requests to Kafka in an open loop: the rate does not drop for a slow "
-        "system. Without a profile each of user_count users comes once, in shuffled order."
+        "system. Without a profile each of user_count users comes once, in shuffled order. --delay "
+        "lowers the rate: at most 1000/delay requests/s are sent. With a profile, --rate scales "
+        "its curve to this highest rate."
     )
     examples = (
         "--rate 20000 --user-count 200000",
@@ -71,10 +73,6 @@ class Command(base.Command):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Section `client`, and the flags of one run."""
-        parser.epilog = (
-            "--delay lowers the rate: at most 1000/delay requests/s are sent. With a profile, "
-            "--rate scales the profile's curve to this highest rate."
-        )
         parser.add_argument(
             "--profile", metavar="NAME", help="a profile from --list-profiles, or a YAML file"
         )

@@ -1,6 +1,5 @@
 """`manage.py audit`: prove the invariants, or name the first culprit."""
 
-import argparse
 import sys
 import time
 from collections.abc import Iterator
@@ -24,7 +23,14 @@ from seckill.lane.client import connect
 from seckill.lane.keys import Lane
 from seckill.management import base
 from seckill.management.acts import shell_actor
-from seckill.management.arguments import use_database
+from seckill.management.arguments import (
+    KAFKA_FLAGS,
+    STORE_FLAGS,
+    add_address_flags,
+    seconds,
+    section_flags,
+    use_database,
+)
 from seckill.process import exit_codes
 from seckill.process.console import Console
 from seckill.process.printable import json_text
@@ -34,17 +40,6 @@ from seckill.process.shutdown import Shutdown
 WATCH_S = 5.0
 # Seconds between two updates of the progress on a terminal.
 PROGRESS_S = 0.2
-
-
-def seconds(text: str) -> float:
-    """A time from the command line."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not 0.1 <= number <= 86_400:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time in seconds, 0.1 to 86400")
-    return number
 
 
 class Command(base.Command):
@@ -83,13 +78,7 @@ class Command(base.Command):
             metavar="SECONDS",
             help=f"repeat the audit, one line each (default: every {WATCH_S:.0f} s)",
         )
-        group = parser.add_argument_group(
-            "addresses", "By default from the environment or config.yaml."
-        )
-        group.add_argument("--redis-url", metavar="URL", help="Redis or Valkey")
-        group.add_argument("--pg-dsn", metavar="DSN", help="PostgreSQL")
-        group.add_argument("--brokers", metavar="HOST:PORT,...", help="Kafka, for --kafka")
-        group.add_argument("--topic", metavar="NAME", help="topic of the requests, for --kafka")
+        add_address_flags(parser, *STORE_FLAGS, *KAFKA_FLAGS)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Exit code as in the help."""
@@ -98,8 +87,7 @@ class Command(base.Command):
                 "--kafka reads the whole topic each time: use it without --watch",
                 returncode=exit_codes.USAGE,
             )
-        names = ("redis_url", "pg_dsn", "brokers", "topic")
-        section = load(Server, {name: options[name] for name in names})
+        section = load(Server, section_flags(options, Server))
         use_database(section.pg_dsn)
         self.json = options["json"]
         self.console = Console(soft_wrap=True, highlight=False)

@@ -22,13 +22,16 @@ from seckill.lane.status import read_lane
 from seckill.management import base
 from seckill.management.acts import database_errors, shell_actor
 from seckill.management.arguments import (
-    add_section_flags,
+    KAFKA_FLAGS,
+    STORE_FLAGS,
+    add_address_flags,
     section_flags,
     use_database,
 )
 from seckill.management.commands.audit import print_report
 from seckill.postgres.through_django import snapshot
 from seckill.process import exit_codes
+from seckill.process.columns import Fitted
 from seckill.process.console import Console
 from seckill.process.printable import json_text
 from seckill.recovery.plan import Plan, make_plan, postgres_state
@@ -110,7 +113,7 @@ class Command(base.Command):
             help="if more is sold than allocated, raise the allocation; the journal records it",
         )
         parser.add_argument("--json", action="store_true", help="print a JSON object (schema 1)")
-        add_section_flags(parser, Server)
+        add_address_flags(parser, *STORE_FLAGS, *KAFKA_FLAGS)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Exit code as in the help."""
@@ -241,7 +244,7 @@ def print_plan(plan: Plan, topic: Topic, console: Console) -> None:
                 CHANGES if differs else "",
             ),
         )
-    console.print(table)
+    console.print(Fitted(table, "allocation", "sold"))
     if len(rows) > ROWS:
         console.print(f"  and {len(rows) - ROWS} more items (--json has all)")
     table = Table("partition", "position in Redis", "position after", "to be decided", "")
@@ -256,7 +259,7 @@ def print_plan(plan: Plan, topic: Topic, console: Console) -> None:
             else f"{max(0, topic.ends.get(place.partition, 0) - place.position):,}",
             CHANGES if differs else "",
         )
-    console.print(table)
+    console.print(Fitted(table, "to be decided"))
     for activity in plan.activities:
         state = activity.state
         words = [state.get("over") or "on sale", *(["paused"] if "paused" in state else [])]

@@ -16,7 +16,13 @@ from seckill.lane.client import connect
 from seckill.lane.keys import Lane
 from seckill.management import base
 from seckill.management.acts import activity_number, database_errors
-from seckill.management.arguments import add_connection_flags, use_database
+from seckill.management.arguments import (
+    KAFKA_FLAGS,
+    STORE_FLAGS,
+    add_address_flags,
+    section_flags,
+    use_database,
+)
 from seckill.process import exit_codes
 from seckill.report.data import MESSAGES, collect
 from seckill.report.page import render
@@ -54,15 +60,12 @@ class Command(base.Command):
             help="the most messages to read from the topic for fairness (default: %(default)s)",
         )  # fmt: skip
         parser.add_argument("--no-audit", action="store_true", help="leave the audit out")
-        parser.add_argument("--topic", metavar="NAME", help="Kafka topic of the requests")
-        parser.add_argument("--brokers", metavar="LIST", help="Kafka brokers")
-        add_connection_flags(parser)
+        add_address_flags(parser, *STORE_FLAGS, *KAFKA_FLAGS)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Exit code as in the help."""
         logging.getLogger("kafka").setLevel(logging.CRITICAL)
-        names = ("topic", "brokers", "redis_url", "pg_dsn")
-        server = load(Server, {name: options[name] for name in names})
+        server = load(Server, section_flags(options, Server))
         use_database(server.pg_dsn)
         try:
             with database_errors(), connect(server.redis_url) as client:

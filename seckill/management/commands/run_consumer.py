@@ -54,7 +54,7 @@ class Command(base.Command):
     codes = {
         **base.WORKER,
         exit_codes.FAILED: "--stock was refused, and nothing was changed",
-        exit_codes.NOT_DRAINED: "not everything was decided within --drain-limit",
+        exit_codes.NOT_IN_TIME: "not everything was decided within --drain-limit",
     }
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -124,7 +124,7 @@ class Command(base.Command):
                     raise CommandError(
                         f"not everything was decided within {limit_s:g} s (--drain-limit): the "
                         "rest waits in Kafka, nothing is lost",
-                        returncode=exit_codes.NOT_DRAINED,
+                        returncode=exit_codes.NOT_IN_TIME,
                     )
             except Refused as refused:
                 raise CommandError(
