@@ -1,13 +1,14 @@
 """For all commands: flags from configuration sections, and of addresses."""
 
 import argparse
+from collections.abc import Callable
 from typing import Any
 
 from django.core.management.base import CommandParser
 from django.db import connections
 
 from seckill.config.addresses import django_database
-from seckill.config.sections import ENV_PREFIX, Section
+from seckill.config.sections import ENV_PREFIX, UNITS, Section, flag_of
 
 # Flags of addresses: the form of the value, and the meaning.
 ADDRESS_FLAGS = {
@@ -29,7 +30,7 @@ def add_section_flags(parser: CommandParser, section: type[Section]) -> None:
         f"A flag overrides the environment ({ENV_PREFIX}NAME), which overrides the file.",
     )
     for name, field in section.model_fields.items():
-        flag = "--" + name.replace("_", "-")
+        flag = flag_of(name)
         meaning = field.description or next(
             (m.description for m in field.metadata if getattr(m, "description", None)), ""
         )
@@ -40,7 +41,21 @@ def add_section_flags(parser: CommandParser, section: type[Section]) -> None:
             action: Any = argparse.BooleanOptionalAction
             group.add_argument(flag, action=action, default=None, help=meaning.replace("%", "%%"))
         else:
-            group.add_argument(flag, default=None, metavar="VALUE", help=meaning.replace("%", "%%"))
+            group.add_argument(
+                flag, dest=name, default=None, metavar=UNITS.get(name, "VALUE").upper(),
+                help=meaning.replace("%", "%%"),
+            )  # fmt: skip
+            add_alias(group, "--" + name.replace("_", "-"), name)
+
+
+def add_alias(
+    group: argparse._ActionsContainer, flag: str, dest: str, kind: Callable[[str], Any] = str
+) -> None:
+    """An earlier name of a flag: it works, and help does not show it."""
+    if flag not in group._option_string_actions:
+        group.add_argument(
+            flag, dest=dest, type=kind, default=argparse.SUPPRESS, help=argparse.SUPPRESS
+        )
 
 
 def section_flags(options: dict[str, Any], section: type[Section]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ WORKER = {
     exit_codes.OK: "stopped, or drained",
     exit_codes.USAGE: "wrong command line or configuration, or a service that is not fit for a "
     "sale (version, policy or missing right)",
-    exit_codes.UNREACHABLE: "a service could not be reached within --connect-timeout",
+    exit_codes.UNREACHABLE: "a service could not be reached within --connect-timeout-s",
 }
 
 

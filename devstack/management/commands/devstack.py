@@ -13,6 +13,7 @@ from devstack.endpoints import HOST, NAMES, DevstackError
 from devstack.preflight import check_platform
 from seckill.config.layers import devstack_folder
 from seckill.management import base
+from seckill.management.arguments import add_alias
 from seckill.process import exit_codes
 
 if TYPE_CHECKING:
@@ -50,7 +51,11 @@ class Command(base.Command):
             help="folder of data, logs, ports and passwords (default: .devstack in the project)",
         )
         up = parser.add_argument_group("up")
-        up.add_argument("--wait", type=float, default=90, help="seconds for a start (default: 90)")
+        up.add_argument(
+            "--wait-s", dest="wait", type=float, default=90.0, metavar="S",
+            help="seconds for a start (default: %(default)s)",
+        )  # fmt: skip
+        add_alias(up, "--wait", "wait", float)
         for name in NAMES:
             up.add_argument(
                 f"--{name}-port", type=int, metavar="PORT", help=f"{name}'s port (default: free)"

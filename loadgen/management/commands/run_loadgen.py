@@ -179,7 +179,7 @@ class Command(base.Command):
                 console.print(line, markup=False, highlight=False, soft_wrap=True)
 
         def open_it() -> Producer | None:
-            # One attempt must not take longer than --connect-timeout.
+            # One attempt must not take longer than --connect-timeout-s.
             attempt_s = min(CONNECT_S, max(client.connect_timeout, 1.0))
             with Topics(client, bootstrap_timeout_s=attempt_s) as topics:
                 if topics.ensure(client.topic, partitions):

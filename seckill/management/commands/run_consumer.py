@@ -20,6 +20,7 @@ from seckill.lane.keys import Lane
 from seckill.management import base
 from seckill.management.acts import activity_number, database_errors
 from seckill.management.arguments import (
+    add_alias,
     add_section_flags,
     add_supervision_flag,
     section_flags,
@@ -48,13 +49,13 @@ class Command(base.Command):
     )
     examples = (
         "--stock 1001:100,1002:50 --consumers 2",
-        "--drain --drain-limit 60",
+        "--drain --drain-limit-s 60",
         "--metrics-port 9101 --log-format json",
     )
     codes = {
         **base.WORKER,
         exit_codes.FAILED: "--stock was refused, and nothing was changed",
-        exit_codes.NOT_IN_TIME: "not everything was decided within --drain-limit",
+        exit_codes.NOT_IN_TIME: "not everything was decided within --drain-limit-s",
     }
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -63,12 +64,14 @@ class Command(base.Command):
             "--drain", action="store_true", help="end when everything in the topic is decided"
         )
         parser.add_argument(
-            "--drain-limit",
+            "--drain-limit-s",
+            dest="drain_limit",
             type=_seconds,
             metavar="SECONDS",
             help="with --drain: end after this time at the latest, with exit code 4 and the reason "
             "(default: no limit)",
         )
+        add_alias(parser, "--drain-limit", "drain_limit", _seconds)
         parser.add_argument(
             "--reset",
             action="store_true",
@@ -122,7 +125,7 @@ class Command(base.Command):
                 limit_s = options["drain_limit"]
                 if not group.run(drain=options["drain"], drain_limit_s=limit_s):
                     raise CommandError(
-                        f"not everything was decided within {limit_s:g} s (--drain-limit): the "
+                        f"not everything was decided within {limit_s:g} s (--drain-limit-s): the "
                         "rest waits in Kafka, nothing is lost",
                         returncode=exit_codes.NOT_IN_TIME,
                     )

@@ -10,7 +10,7 @@ import redis
 
 from devstack.endpoints import Endpoints
 from devstack.stack import Stack
-from seckill.config.sections import LogWorker, Section, Server
+from seckill.config.sections import LogWorker, Section, Server, flag_of
 from seckill.process.exit_codes import UNREACHABLE, USAGE
 from tests.conftest import Manage, wait_until
 from tests.faults.buyers import MALFORMED_EACH
@@ -142,7 +142,7 @@ def test_help_names_every_parameter(manage: Manage, name: str) -> None:
     assert code == 0
     section: type[Section] = Server if name == "run_consumer" else LogWorker
     for parameter in section.model_fields:
-        assert f"--{parameter.replace('_', '-')} " in text.replace(",", " ")
+        assert f"{flag_of(parameter)} " in text.replace(",", " ")
     flags = {
         "run_consumer": ("--drain", "--reset", "--activity-id"),
         "run_log_worker": ("--drain",),
@@ -224,7 +224,7 @@ def test_a_service_that_cannot_be_reached(sale: Sale) -> None:
         assert last.startswith(f"CommandError: {said}")
         assert len(set(command.lines)) <= 2
         if first != last:
-            assert re.fullmatch(rf"{said}.* Trying for \d s more \(--connect-timeout\)", first)
+            assert re.fullmatch(rf"{said}.* Trying for \d s more \(--connect-timeout-s\)", first)
 
 
 def test_a_service_that_comes_up_later(sale: Sale) -> None:

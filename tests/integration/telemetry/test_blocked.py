@@ -129,7 +129,7 @@ def test_a_drain_waits_and_ends_at_its_limit(
     assert limited.returncode == NOT_IN_TIME, said
     waits = f"partition 0: 100 blocked by an open transaction of {SHOWN}, since 20"
     assert waits in said
-    assert "not everything was decided within 20 s (--drain-limit)" in said
+    assert "not everything was decided within 20 s (--drain-limit-s)" in said
     assert "Traceback" not in said
     assert read_lane(redis_client, LANE).decided <= 50
 
