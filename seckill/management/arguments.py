@@ -29,6 +29,7 @@ def add_section_flags(parser: CommandParser, section: type[Section]) -> None:
         f"parameters of section `{section.name}`",
         f"A flag overrides the environment ({ENV_PREFIX}NAME), which overrides the file.",
     )
+    shapes = section.model_json_schema()["properties"]
     for name, field in section.model_fields.items():
         flag = flag_of(name)
         meaning = field.description or next(
@@ -42,10 +43,18 @@ def add_section_flags(parser: CommandParser, section: type[Section]) -> None:
             group.add_argument(flag, action=action, default=None, help=meaning.replace("%", "%%"))
         else:
             group.add_argument(
-                flag, dest=name, default=None, metavar=UNITS.get(name, "VALUE").upper(),
+                flag, dest=name, default=None, metavar=_form(name, shapes[name]),
                 help=meaning.replace("%", "%%"),
             )  # fmt: skip
             add_alias(group, "--" + name.replace("_", "-"), name)
+
+
+def _form(name: str, shape: dict[str, Any]) -> str:
+    """What stands for a flag's value in the help: its choices, its unit, or a word."""
+    for each in (shape, *shape.get("anyOf", ())):
+        if "enum" in each:
+            return "{" + ",".join(each["enum"]) + "}"
+    return UNITS.get(name, "VALUE").upper()
 
 
 def add_alias(

@@ -59,9 +59,9 @@ def test_drain_decides_and_stores_a_backlog(sale: Sale, kafka_client: str) -> No
     lane = sale.look()
     activity = lane.activities[1]
     assert last.startswith("[status] activity 1: left 1001:")
-    assert f"1002:0 | on sale | success {activity.success:,} | timeout 0" in last
+    assert f"1002:0 | on sale | accepted {activity.success:,} | expired 0" in last
     assert f"(sold_out {activity.failures:,}, invalid {20_000 // MALFORMED_EACH})" in last
-    assert "total 20,000" in last
+    assert "decided 20,000" in last
     assert f"lag 0 | waiting for PostgreSQL {lane.waiting:,} | consumers 0" in last
     log_worker = sale.log_worker("--drain", "--batch-size", "3000")
     assert log_worker.ended() == 0
@@ -76,7 +76,7 @@ def test_drain_decides_and_stores_a_backlog(sale: Sale, kafka_client: str) -> No
 def test_status_lines_come_each_interval(sale: Sale) -> None:
     sale.backlog(1_000)
     consumer, log_worker = sale.consumer(), sale.log_worker()
-    consumer.wait_for(r"\[status\].*\| total 1,000 \| .*/s \| lag 0 \| .* \| consumers 1$")
+    consumer.wait_for(r"\[status\].*\| decided 1,000 \| .*/s \| lag 0 \| .* \| consumers 1$")
     log_worker.wait_for(r"^\[log worker\] waiting 0 \| stored [1-9]")
     for command in (consumer, log_worker):
         enough = len(command.lines) + 3

@@ -70,6 +70,20 @@ def test_a_command_has_no_flag_that_it_does_not_use() -> None:
     assert {"--apply", "--from-kafka", "--accept-oversell", "--brokers"} <= ours
 
 
+def test_choices_and_units_are_named() -> None:
+    text = " ".join(parser_of("run_consumer").format_help().split())
+    assert "--kafka-client {kafka-python,confluent-kafka}" in text
+    assert "--sasl-mechanism {PLAIN,SCRAM-SHA-256,SCRAM-SHA-512}" in text
+    assert "--timeout-ms MS" in text
+    assert "--connect-timeout-s S" in text
+    # Earlier names work, and are not shown.
+    assert "--timeout " not in text
+    assert parser_of("run_consumer").parse_args(["--timeout", "7"]).timeout == "7"
+    assert parser_of("run_consumer").parse_args(["--timeout-ms", "8"]).timeout == "8"
+    assert parser_of("run_consumer").parse_args(["--drain-limit", "9"]).drain_limit == 9.0
+    assert parser_of("run_consumer").parse_args([]).timeout is None
+
+
 def test_an_abbreviation_is_refused_for_django_s_commands_too() -> None:
     parser = Utility(["manage.py"]).fetch_command("migrate").create_parser("manage.py", "migrate")
     assert parser.allow_abbrev is False
