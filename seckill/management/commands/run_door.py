@@ -7,19 +7,15 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from seckill.config.layers import load
 from seckill.config.sections import Door as Section
 from seckill.errors import RedisAway
 from seckill.lane.client import connect, ping
 from seckill.lane.keys import Lane
-from seckill.management.arguments import (
-    add_section_flags,
-    add_supervision_flag,
-    readable_errors,
-    section_flags,
-)
+from seckill.management import base
+from seckill.management.arguments import add_section_flags, add_supervision_flag, section_flags
 from seckill.monitoring.metrics import serve_metrics
 from seckill.process import exit_codes
 from seckill.process.logs import configure_logging, speaker
@@ -31,7 +27,7 @@ from seckill.web.door.serve import FEW_FILES, raise_file_limit, serve
 from seckill.web.server import PortTaken, address_of, listen
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     """Parse, build, run."""
 
     _say: Callable[[str], None]
@@ -52,7 +48,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Take the port, check the keys, serve."""
-        with readable_errors(), Shutdown() as shutdown:
+        with Shutdown() as shutdown:
             if options["stop_with_stdin"]:
                 shutdown.watch_stdin()
             section = load(Section, section_flags(options, Section))
