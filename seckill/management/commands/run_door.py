@@ -37,9 +37,14 @@ class Command(base.Command):
         "all in-sync replicas; GET /v1/tickets/{ticket} says what became of it. Runs until SIGTERM "
         "or Ctrl-C: then those who wait are told so at once, what was taken is flushed for 5 s, "
         "and it exits 0; a second signal exits at once with 130. While Kafka or Redis is away it "
-        "keeps running. Exit codes: 0 stopped, 2 wrong configuration or port already taken, 3 "
-        "Kafka not reached at the start."
+        "keeps running."
     )
+    examples = ("--port 8001 --processes 2",)
+    codes = {
+        exit_codes.OK: "stopped",
+        exit_codes.USAGE: "wrong configuration, a missing secret, or port already taken",
+        exit_codes.UNREACHABLE: "Kafka was not reached at the start",
+    }
 
     def add_arguments(self, parser: CommandParser) -> None:
         """The parameters of section `door`."""
