@@ -214,7 +214,7 @@ def look_at_topic(server: Server, *, with_ends: bool) -> Topic:
             return Topic(source, partitions, ends)
     except BrokerAway as away:
         return Topic(
-            missing=f"{away}. It has the state of the partitions: bring it back, then run it again"
+            missing=f"{away}. It has the state of the partitions: mend that, then run it again"
         )
 
 
