@@ -33,6 +33,7 @@ from seckill.process import exit_codes
 from seckill.process.logs import configure_logging, speaker
 from seckill.process.shutdown import Shutdown
 from seckill.web.server import PortTaken, address_of, listen, serve
+from seckill.web.static_files import use_hashed_files
 
 DEFAULT_THREADS = 8
 
@@ -91,6 +92,7 @@ class Command(base.Command):
             with contextlib.closing(bound), metrics:
                 self._look_at_services(section)
                 self._warn(bound)
+                use_hashed_files(settings.COLLECTED_ROOT)
                 application = get_wsgi_application()
                 # Django has just configured logging again from its settings.
                 configure_logging(section.log_format)
