@@ -20,7 +20,7 @@ from seckill.lane.client import connect
 from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
 from seckill.management import base
-from seckill.management.acts import database_errors, shell_actor
+from seckill.management.acts import shell_actor
 from seckill.management.arguments import (
     KAFKA_FLAGS,
     STORE_FLAGS,
@@ -127,7 +127,7 @@ class Command(base.Command):
                 f"refused, nothing was changed: {topic.missing}",
                 returncode=exit_codes.UNREACHABLE,
             )
-        with connect(server.redis_url) as client, database_errors():
+        with connect(server.redis_url) as client:
             if topic.source is None or not options["apply"]:
                 with snapshot():
                     plan = make_plan(client, lane, topic.source, topic.partitions)
