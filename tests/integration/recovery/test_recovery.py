@@ -423,7 +423,7 @@ class TestWithoutKafkasWord:
         assert [command.returncode for command in commands] == [0, exit_codes.UNREACHABLE]
         for said in (plan, refused):
             assert "Kafka is away" in said
-            assert "bring it back, then run it again" in said
+            assert "mend that, then run it again" in said
         assert "lacks partitions" in plan
         assert "nothing was changed" in refused
         assert everything(shop.client) == before
