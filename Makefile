@@ -18,8 +18,8 @@ help:            ## this list
 setup:           ## virtual environment with the locked dependencies
 	@$(PYTHON) devstack/bootstrap.py
 
-run: setup       ## services, a whole sale, result, audit; serves until Ctrl-C
-	@$(PY) manage.py run_sale --stop-with-parent
+run: setup       ## services, a whole sale, result, audit; serves until Ctrl-C. SANDBOX=1: one to fuzz
+	@$(PY) manage.py run_sale --stop-with-parent $(if $(SANDBOX),--sandbox)
 
 demo: setup      ## the same, and ends: exit code 0 only if the audit is clean
 	@$(PY) manage.py run_sale --demo --stop-with-parent

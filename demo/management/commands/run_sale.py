@@ -10,6 +10,7 @@ from typing import Any
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from demo import sandbox
 from demo.sale import Plan, Sale, logs_folder
 from demo.view import Addresses, print_result, view_for
 from devstack.crew import Crew, worker_environment
@@ -45,6 +46,7 @@ class Command(BaseCommand):
         "if the audit is clean."
     )
     requires_system_checks: list[str] = []
+    _sandbox = False
 
     def add_arguments(self, parser: CommandParser) -> None:
         """What to play."""
@@ -67,6 +69,12 @@ class Command(BaseCommand):
             "--port", type=int, help="port of API and admin (default: 3000, or a free one)"
         )
         parser.add_argument(
+            "--sandbox",
+            action="store_true",
+            help="a small sale on services of its own, without a rate limit, and removed at the "
+            "end: for contract fuzzers",
+        )
+        parser.add_argument(
             "--stop-with-parent",
             action="store_true",
             help="stop when the parent process is gone, however it ended (for make)",
@@ -76,6 +84,10 @@ class Command(BaseCommand):
         """Do everything; a user's mistake is one line."""
         console = Console(soft_wrap=True, highlight=False)
         logging.getLogger("kafka").setLevel(logging.CRITICAL)
+        if options["sandbox"]:
+            self._sandbox = True
+            sandbox.enter(os.environ)
+            options["requests"] = options["requests"] or sandbox.REQUESTS
         try:
             plan = Plan(
                 stock={int(k): int(v) for k, v in dict(parse_stock(options["stock"])).items()},  # type: ignore[call-overload]
@@ -100,6 +112,8 @@ class Command(BaseCommand):
                 code = self._run(plan, port, console, shutdown, demo=options["demo"])
         except DevstackError as wrong:
             raise CommandError(str(wrong), returncode=exit_codes.UNREACHABLE) from None
+        if self._sandbox:
+            sandbox.leave()
         if code:
             sys.exit(code)
 
@@ -149,6 +163,8 @@ class Command(BaseCommand):
                 proved = result.audit.clean and not result.stuck
                 return exit_codes.OK if proved else exit_codes.FAILED
             addresses.print(console)
+            if self._sandbox:
+                console.print(sandbox.advice(port, addresses.api_key), markup=False)
             console.print(f"The workers write to {crew.folder}. Ctrl-C stops everything.")
             sale.keep_alive()
             console.print("stopping")
