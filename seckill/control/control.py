@@ -32,11 +32,10 @@ from seckill.control.journal import (
     Once,
     SomebodyElse,
     UnderWay,
-    allocate,
     postgres_errors,
-    shown_fields,
 )
 from seckill.control.loading import Loader
+from seckill.control.tables import allocate, shown_fields
 from seckill.errors import NoSuchActivity, PostgresAway, RedisAway, Refused, VersionMoved
 from seckill.lane.keys import Lane
 from seckill.lane.status import LaneStatus, read_lane

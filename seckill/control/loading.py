@@ -16,7 +16,8 @@ from django.utils.translation import gettext as _
 from seckill.control import acts, buyers
 from seckill.control.act_script import ActScripts, Turn, moved, not_loaded
 from seckill.control.admission import refuse_if_postgres_is_older
-from seckill.control.journal import Done, milliseconds
+from seckill.control.journal import Done
+from seckill.control.tables import milliseconds
 from seckill.errors import Refused
 from seckill.lane.client import run_script
 from seckill.lane.keys import Lane

@@ -22,7 +22,8 @@ from seckill.audit.verdict import write_report
 from seckill.broker.reader import TopicReader
 from seckill.control import buyers
 from seckill.control.act_script import ActScripts
-from seckill.control.journal import Journal, follow_redis
+from seckill.control.journal import Journal
+from seckill.control.tables import follow_redis
 from seckill.dead_letters import records as dead_records
 from seckill.dead_letters.from_redis import adopt
 from seckill.dead_letters.records import Dead

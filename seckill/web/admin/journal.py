@@ -71,19 +71,17 @@ class StockChangeAdmin(CsvExport, ReadOnlyAdmin):
     rows_name = _("acts")
     export_name = "journal"
     export_columns = (
-        *(
-            "id",
-            "at",
-            "actor",
-            "act",
-            "activity_id",
-            "old",
-            "new",
-            "version",
-            "state",
-            "detail",
-            "note",
-        ),
+        "id",
+        "at",
+        "actor",
+        "act",
+        "activity_id",
+        "old",
+        "new",
+        "version",
+        "state",
+        "detail",
+        "note",
     )
     list_display = (
         "id",

@@ -12,7 +12,7 @@ from seckill.config.layers import BASE_DIR
 from seckill.control import acts
 from seckill.control.acts import ACTS, BY_ITEM, RULES, ActKind, act_text
 from seckill.control.checks import FIELDS
-from seckill.control.journal import shown_fields
+from seckill.control.tables import shown_fields
 from seckill.web.admin import sentences
 from seckill.web.admin.desk_acts import DEEDS
 from seckill.web.api import api
