@@ -96,6 +96,23 @@ def test_every_alert_is_tested() -> None:
             assert rule["alert"] in text
 
 
+def test_the_example_of_who_is_told_knows_our_alerts_and_holds_no_secret() -> None:
+    text = (DEPLOY / "alertmanager/alertmanager.yml").read_text()
+    told = yaml.safe_load(text)
+    rules = yaml.safe_load((DEPLOY / "prometheus/alerts.yml").read_text())
+    alerts = {
+        rule["alert"] for group in rules["groups"] for rule in group["rules"] if "alert" in rule
+    }
+    named = set(re.findall(r"Seckill\w+", text))
+    assert named
+    assert named <= alerts
+    ways = {way for receiver in told["receivers"] for way in receiver if way != "name"}
+    assert ways == {"email_configs", "slack_configs", "webhook_configs"}
+    secrets = [name for name in told["global"] if "password" in name or "api_url" in name]
+    assert secrets
+    assert all(name.endswith("_file") for name in secrets)
+
+
 def test_panels_have_a_place_and_a_meaning() -> None:
     places = set()
     for panel in panels():
