@@ -64,6 +64,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "seckill.web.shared.probes.Probes",
+    "seckill.web.api.paths.Problems",
     # Whatever is answered, static files too. Django masks its tokens and pads, against BREACH.
     "django.middleware.gzip.GZipMiddleware",
     "django.middleware.security.SecurityMiddleware",

@@ -5,7 +5,8 @@ from typing import Any
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from seckill.models import StockChange, act_text
+from seckill.control.acts import act_text
+from seckill.models import StockChange
 from seckill.web.admin.sentences import changes_text
 from seckill.web.admin.times import moment
 
