@@ -99,4 +99,4 @@ lock: setup      ## rebuild requirements.lock from requirements.txt
 
 clean:           ## remove the virtual environment, the services and their data
 	@if [ -x $(PY) ]; then $(PY) manage.py devstack down --remove-data; fi
-	@rm -rf .venv .mypy_cache .ruff_cache .hypothesis
+	@rm -rf .venv .mypy_cache .ruff_cache .hypothesis staticfiles

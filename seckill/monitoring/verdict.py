@@ -19,8 +19,9 @@ from seckill.telemetry.history import FRESH_MS, Sample
 
 # History that a verdict needs, ms. An older state "has held for more than" this.
 NEEDED_MS = 120_000
-# A consumer beats about once a second. After so many ms of silence it is frozen, gone or cut off.
-SILENT_MS = 2_000
+# A consumer beats about once a second. After so many ms of silence, although requests wait and none
+# is decided, it is frozen, gone or cut off; after so many it is so even if others go on.
+SILENT_MS, PARTLY_MS = 1_700, 2_500
 # Ms without a decision although requests wait: of consumers that say why they hold, and of others.
 # Others may look at the marker of a transaction, which counts as waiting for two looks at Kafka.
 HOLDING_MS, STUCK_MS = 1_000, 4_000
@@ -112,7 +113,7 @@ def judge(
         if activity_id in (None, number)
     ]
     consumers = [worker for worker in workers if worker.kind == Kind.CONSUMER]
-    silent = [w for w in consumers if SILENT_MS <= w.silent_ms < TAKEN_OVER_MS]
+    silent = [w for w in consumers if PARTLY_MS <= w.silent_ms < TAKEN_OVER_MS]
     base = Verdict(
         state=State.NO_SALE,
         level="info",

@@ -9,7 +9,7 @@ from typing import Any
 
 from seckill.audit.verdict import LastAudit
 from seckill.lane.status import Histogram, LaneStatus
-from seckill.monitoring.verdict import SILENT_MS, State, Verdict
+from seckill.monitoring.verdict import PARTLY_MS, State, Verdict
 from seckill.telemetry.heartbeats import Kind, Worker
 from seckill.telemetry.history import FRESH_MS, Sample
 
@@ -59,7 +59,7 @@ def newest_blocked(look: Look) -> tuple[int, str]:
 def health_of(worker: Worker, look: Look, lag: dict[int, int] | None) -> str:
     """ "alive", "stuck" (it has work but makes no progress) or "silent"."""
     work = {Kind.CONSUMER: sum((lag or {}).values()), Kind.LOG_WORKER: look.lane.waiting}
-    if not worker.alive or (work.get(worker.kind) and worker.silent_ms > SILENT_MS):
+    if not worker.alive or (work.get(worker.kind) and worker.silent_ms > PARTLY_MS):
         return "silent"
     idle_ms = look.now_ms - worker.progress_ms
     return "stuck" if work.get(worker.kind) and idle_ms > STUCK_MS else "alive"

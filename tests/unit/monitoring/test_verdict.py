@@ -103,14 +103,14 @@ TABLE = {
     "one of two is frozen, and the other has nothing to do": (
         lane(50),
         [*steady(2500, 50), past(1500, 50, 40), past(500, 50, 80)],
-        [consumer(2100), consumer(200, number=2)],
-        "Partly stopped for 2 s: 1 of 2 consumers give no sign, 80 wait in Kafka",
+        [consumer(2600), consumer(200, number=2)],
+        "Partly stopped for 3 s: 1 of 2 consumers give no sign, 80 wait in Kafka",
     ),
     "one of two is frozen, and the other decides": (
         lane(60),
         [*steady(2500, 50), past(1500, 53, 40), past(500, 59, 80)],
-        [consumer(2100), consumer(200, number=2)],
-        "Partly stopped for 2 s: 1 of 2 consumers give no sign, 79 wait in Kafka",
+        [consumer(2600), consumer(200, number=2)],
+        "Partly stopped for 3 s: 1 of 2 consumers give no sign, 79 wait in Kafka",
     ),
     "frozen with the parent that writes the history": (
         lane(50),
