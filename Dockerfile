@@ -17,6 +17,9 @@ RUN python -m venv --without-pip /venv \
         hypothesis sortedcontainers schemathesis hypothesis-graphql graphql-core \
         anyio click harfile platformdirs semver jsonschema-rs pyrate-limiter tomli-w werkzeug markupsafe \
         playwright greenlet polib \
+        openapi-python-client annotated-doc h11 httpcore httpx jinja2 ruamel-yaml shellingham six typer \
+        openapi-spec-validator openapi-schema-validator jsonschema jsonschema-path jsonschema-specifications \
+        lazy-object-proxy pathable referencing rfc3339-validator rpds-py \
         cosmic-ray aiohttp aiohappyeyeballs aiosignal frozenlist multidict propcache yarl anybadge attrs \
         decorator exit-codes gitpython gitdb smmap parso sqlalchemy stevedore toml yattag \
         ruff import-linter grimp mypy ast-serialize librt mypy-extensions pathspec \

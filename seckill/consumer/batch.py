@@ -190,17 +190,18 @@ def _any(
             index = activities.get(activity)
             if index is None:
                 index = activities[activity] = len(activities) + 1
-            request_id = _to_json(request.request_id).decode() if request.request_id else ""
+            members = ""
+            if request.request_id:
+                members = f',"request_id":{_to_json(request.request_id).decode()}'
             if traces and offset in traces:
-                # The script pastes this into the record unchanged.
-                request_id = f'{request_id or "null"},"trace":"{traces[offset]}"'
+                members += f',"trace":"{traces[offset]}"'
             items = request.items
             flat += (
                 len(items),
                 index,
                 str(request.user_id),
                 request.request_initiation_time,
-                request_id,
+                members,
             )
             for item, quantity in items.items():
                 flat += (str(item), quantity)

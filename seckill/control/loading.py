@@ -13,10 +13,11 @@ import redis
 from django.db.models import Max
 from django.utils.translation import gettext as _
 
-from seckill.control import buyers
+from seckill.control import acts, buyers
 from seckill.control.act_script import ActScripts, Turn, moved, not_loaded
 from seckill.control.admission import refuse_if_postgres_is_older
-from seckill.control.journal import Done, milliseconds
+from seckill.control.journal import Done
+from seckill.control.tables import milliseconds
 from seckill.errors import Refused
 from seckill.lane.client import run_script
 from seckill.lane.keys import Lane
@@ -83,7 +84,9 @@ class Loader:
         if version == 0:
             version = self.load_state(activity, lane)
         keys = self._lane.activity(activity_id)
-        answer = self._scripts.run("sync", turn.at(version), [keys.stock, keys.loaded], counted)
+        answer = self._scripts.run(
+            acts.SYNC.script, turn.at(version), [keys.stock, keys.loaded], counted
+        )
         version, *rest = (int(number) for number in answer)
         old = {str(item): left for item, left in zip(items, rest[0::3], strict=True)}
         new = {str(item): left for item, left in zip(items, rest[1::3], strict=True)}
@@ -98,7 +101,7 @@ class Loader:
         self._stage(lane)
         state = [
             part
-            for name, value in {**state_of(activity), **held_state(activity)}.items()
+            for name, value in {**state_of(activity), **kept_state(activity)}.items()
             if value is not None
             for part in (name, value)
         ]
@@ -180,7 +183,7 @@ class Loader:
             for part in (name, "" if value is None else str(value))
         ]
         answer = self._scripts.run(
-            "configure",
+            acts.CONFIGURE.script,
             turn,
             [keys.buyers, self._lane.positions, keys.new_buyers],
             [counted, token, *pairs],
@@ -205,7 +208,7 @@ def state_of(activity: Activity) -> dict[str, int | None]:
     }
 
 
-def held_state(activity: Activity) -> dict[str, Any]:
+def kept_state(activity: Activity) -> dict[str, Any]:
     """What operators have set that must outlive Redis: finished, paused."""
     return {
         "over": "finished" if activity.finished else None,

@@ -44,7 +44,7 @@ class Kind(StrEnum):
     REFUSED = "refused"
     # An entry of the list that is not a record: another program writes there.
     UNREADABLE = "unreadable"
-    # Decided on a Redis while another one led the lane. Its buyer may have got a yes.
+    # Decided on a Redis that did not lead the lane. Its buyer may have got a yes.
     OVERLAP = "overlap"
 
 

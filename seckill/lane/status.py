@@ -126,8 +126,8 @@ class Fence:
 
 @dataclass(frozen=True)
 class LaneStatus:
-    """A lane in Redis. `waiting` records are still to be stored in PostgreSQL. `dead` records were
-    refused by it and are kept apart; a log worker reported their number.
+    """A lane in Redis. `waiting` records are still to be stored in PostgreSQL. `dead` counts
+    the dead records that need a person, as a log worker reported.
 
     `generation` counts rebuilds after a loss. `recovered` counts offsets that were decided before
     a loss and whose outcome is lost.

@@ -16,7 +16,8 @@
 -- ARGV[6]  JSON members that every record of this partition carries: "source":"...","partition":0
 -- ARGV[7]  msgpack: the offsets from..to-1 in one flat array. Each entry begins with a number n:
 --            0 < n < 1000  a request of n items: index into ARGV[12...], user (text), time in ms,
---                          request id (JSON text or ""), then n times item (text), quantity
+--                          more members of its records, then n times item (text), quantity. The
+--                          members are JSON, each after a comma: request_id, trace; "" for none
 --            n == 0        an INVALID body
 --            n < 0         -n offsets that hold no request (compacted, lost to retention, skipped)
 --            n > 1000      n - 1000 requests that are in ARGV[8], as counts
@@ -296,9 +297,7 @@ while i <= size do
               outcome = ACCEPTED
               local place = offset
               if offset >= PLAIN_NUMBER then place = string.format('%.0f', offset) end
-              local tail = activity.tail
-              local request_id = requests[i + 4]
-              if request_id ~= '' then tail = ',"request_id":' .. request_id .. tail end
+              local tail = requests[i + 4] .. activity.tail
               local age = text[cost] or remember(cost)
               for j = i + 5, last, 2 do
                 local item, quantity = requests[j], requests[j + 1]

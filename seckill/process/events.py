@@ -25,7 +25,7 @@ EVENTS = {
     "fenced": "Redis is older than what was decided: the lane is fenced",
     "not-leading": "this consumer's Redis does not lead the lane: nothing is decided there",
     "leading": "a Redis leads the lane from now on, in a new term",
-    "overlap": "records of a Redis that does not lead are kept apart and not stored",
+    "overlap": "records of a Redis that does not lead become dead records",
     "ids-skipped": "the id sequence was behind the stored rows; storing goes on after them",
     "not-compared": "Redis could not be compared with PostgreSQL now; the sale goes on",
     "cannot-unpack": "this Kafka client cannot unpack a batch; the other client takes over",

@@ -18,11 +18,12 @@ import redis
 from django.db import connection, transaction
 
 from seckill.audit.audit import Report, audit
-from seckill.audit.verdict import write_last_audit
+from seckill.audit.verdict import write_report
 from seckill.broker.reader import TopicReader
 from seckill.control import buyers
 from seckill.control.act_script import ActScripts
-from seckill.control.journal import Journal, follow_redis
+from seckill.control.journal import Journal
+from seckill.control.tables import follow_redis
 from seckill.dead_letters import records as dead_records
 from seckill.dead_letters.from_redis import adopt
 from seckill.dead_letters.records import Dead
@@ -96,8 +97,7 @@ def recover(
     for note in plan.notes:
         say(f"note: {note}")
     report = audit(client, lane)
-    finding = report.findings[0].explanation if report.findings else ""
-    write_last_audit(client, report.clean, report.checks, finding, ACT, lane)
+    write_report(client, report, ACT, lane)
     lifted = report.clean and lift(client, lane, token)
     if lifted:
         say("audit clean: the fence is lifted, the sale goes on")

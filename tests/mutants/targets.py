@@ -84,6 +84,7 @@ _PYTHON: dict[str, tuple[str, ...]] = {
     "control/act_script": (_ACT_SCRIPTS, *_ALL_ACTS),
     "control/control": _ALL_ACTS,
     "control/journal": ("tests/unit/postgres/test_journal_errors.py", *_ALL_ACTS),
+    "control/tables": _ALL_ACTS,
     "control/loading": (
         _LOADING, _CONTROL, f"{_ACTS}::TestAfterALossOfRedis", f"{_ACTS}::TestFields"
     ),

@@ -14,7 +14,7 @@ from django.db import DatabaseError
 from seckill.audit.audit import CannotCheck, Report, audit
 from seckill.audit.kafka import KafkaAudit, KafkaReport, Progress
 from seckill.audit.printed import print_kafka_report, print_report
-from seckill.audit.verdict import write_last_audit
+from seckill.audit.verdict import write_last_audit, write_report
 from seckill.audit.watch import Watch, watch_line
 from seckill.broker.reader import CannotRead, TopicReader
 from seckill.config.layers import load
@@ -179,21 +179,19 @@ class Command(BaseCommand):
 
     def _keep(self, report: Report, how: str) -> None:
         """Keep the verdict for desk and metrics, or report why not: Redis may be full."""
-        finding = ""
-        if report.findings:
-            first = report.findings[0]
-            finding = f"{first.invariant}: {first.culprit}: {first.explanation}"
-        self._write(report.clean, report.checks, finding, how)
+        with self._kept():
+            write_report(self.client, report, f"{shell_actor()} ({how})", self.lane)
 
-    def _write(self, clean: bool | None, checks: int, finding: str, how: str) -> None:
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
         try:
-            by = f"{shell_actor()} ({how})"
-            write_last_audit(self.client, clean, checks, finding, by, self.lane)
+            yield
         except (RedisAway, redis.RedisError) as away:
             self.stderr.write(f"the verdict could not be kept for the desk: {away}")
 
     def _could_not(self, reason: str) -> None:
-        self._write(None, 0, reason, "audit")
+        with self._kept():
+            write_last_audit(self.client, None, 0, reason, f"{shell_actor()} (audit)", self.lane)
         if self.json:
             self.stdout.write(json_text({"schema": 1, "clean": None, "reason": reason}))
         raise CommandError(f"could not check: {reason}", returncode=exit_codes.USAGE)

@@ -226,13 +226,13 @@ def print_plan(plan: Plan, topic: Topic, console: Console) -> None:
         now = "nothing" if item.left_now is None else f"{item.left_now:,}"
         differs = (item.left_now, item.loaded_now) != (item.left, item.loaded)
         table.add_row(
-            *(str(activity.activity_id), str(item.item_id), f"{item.loaded:,}"),
-            *(
-                f"{item.sold:,}",
-                now,
-                f"{item.left:,}",
-                CHANGES if differs else "",
-            ),
+            str(activity.activity_id),
+            str(item.item_id),
+            f"{item.loaded:,}",
+            f"{item.sold:,}",
+            now,
+            f"{item.left:,}",
+            CHANGES if differs else "",
         )
     console.print(table)
     if len(rows) > ROWS:
@@ -243,7 +243,9 @@ def print_plan(plan: Plan, topic: Topic, console: Console) -> None:
         now = "none" if place.position_now is None else f"{place.position_now:,}"
         differs = place.position_now != place.position
         table.add_row(
-            *(str(place.partition), now, f"{place.position:,}"),
+            str(place.partition),
+            now,
+            f"{place.position:,}",
             "?"
             if topic.missing
             else f"{max(0, topic.ends.get(place.partition, 0) - place.position):,}",

@@ -52,11 +52,30 @@ class DeadRecordAdmin(CsvExport, ReadOnlyAdmin):
     rows_name = _("dead records")
     export_name = "dead-records"
     export_columns = (
-        *("id", "at", "kind", "reason", "source", "partition", "offset", "item_id"),
-        *("activity_id", "user_id", "quantity", "dismissed_at", "dismissed_by", "note"),
+        "id",
+        "at",
+        "kind",
+        "reason",
+        "source",
+        "partition",
+        "offset",
+        "item_id",
+        "activity_id",
+        "user_id",
+        "quantity",
+        "dismissed_at",
+        "dismissed_by",
+        "note",
     )
     list_display = (
-        *("id", "when", "kind_name", "reason", "origin", "user_id", "item_id", "quantity"),
+        "id",
+        "when",
+        "kind_name",
+        "reason",
+        "origin",
+        "user_id",
+        "item_id",
+        "quantity",
         "state_label",
     )
     list_filter = (ActivityFilter, KindFilter, DeadStateFilter)

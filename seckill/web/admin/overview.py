@@ -4,7 +4,8 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from seckill.models import Activity, StockChange, act_text
+from seckill.control.acts import act_text
+from seckill.models import Activity, StockChange
 from seckill.web.admin.base import clock
 from seckill.web.admin.live import STATES, attach, look, state_of
 from seckill.web.admin.sentences import changes_text

@@ -10,10 +10,11 @@ from typing import Any
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from seckill.control.acts import act_text
 from seckill.control.control import Act
 from seckill.errors import ServiceAway
 from seckill.lane.status import ActivityStatus
-from seckill.models import Item, StockChange, act_text
+from seckill.models import Item, StockChange
 from seckill.web.admin.base import clock
 
 # How many acts a page names that were done since the operator looked.
@@ -239,12 +240,13 @@ def count(units: int) -> str:
 def changes_text(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """What an act changed, on one line."""
     return ", ".join(
-        f"{_field(name)}: {_value(name, old.get(name))} → {_value(name, value)}"
+        f"{field_text(name)}: {_value(name, old.get(name))} → {_value(name, value)}"
         for name, value in new.items()
     ) or _("no change")
 
 
-def _field(name: str) -> str:
+def field_text(name: str) -> str:
+    """What a value in the journal is called for people."""
     names = {
         "over": _("over"),
         "paused": _("paused"),

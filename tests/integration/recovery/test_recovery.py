@@ -15,6 +15,7 @@ from django.db import connection, connections
 
 from devstack.endpoints import Endpoints
 from seckill.audit.audit import audit
+from seckill.audit.verdict import read_last_audit
 from seckill.consumer.engine import Status
 from seckill.control.control import Refused
 from seckill.formats.outcomes import Outcome
@@ -340,6 +341,9 @@ def test_an_unclean_audit_keeps_the_fence(shop: LostShop) -> None:
     done = recover(shop.client, LANE, SOURCE, [0, 1], "test", shop.said.append)
     assert not done.lifted
     assert not done.report.clean
+    verdict, first = read_last_audit(shop.client, LANE), done.report.findings[0]
+    assert verdict is not None
+    assert verdict.finding == f"{first.invariant}: {first.culprit}: {first.explanation}"[:500]
     assert read_lane(shop.client, LANE).fence is not None
 
 

@@ -106,7 +106,7 @@ def test_finish_asks_first(operator: Client, control: Control, redis_client: "re
     assert read_lane(redis_client, Lane()).activities[1].over is None
     confirm(operator, page)
     assert read_lane(redis_client, Lane()).activities[1].over == "finished"
-    assert "It is over already: finished" in text(operator.get(page))
+    assert "It is already over: finished" in text(operator.get(page))
     Activity.objects.create(pk=2)
     refused = operator.post(ACTIVITIES + "2/finish/", {"confirmed": "yes"}, follow=True)
     assert "not loaded" in messages(refused)
