@@ -199,8 +199,8 @@ def test_calls_of_the_api(first_sale: tuple[Shell, str]) -> None:
 
 def test_workers(first_sale: tuple[Shell, str]) -> None:
     shell, _ = first_sale
-    for command, words in SERVING.items():
-        _serves(shell, command, words)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(lambda each: _serves(shell, *each), SERVING.items()))
 
 
 def test_looks(first_sale: tuple[Shell, str]) -> None:
