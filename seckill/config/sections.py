@@ -29,6 +29,14 @@ from seckill.formats.outcomes import MAX_ID, MAX_UNITS
 
 # The prefix of our environment variables.
 ENV_PREFIX = "SECKILL_"
+# The unit of each timeout. The names in the file are those of the original program.
+UNITS = {"timeout": "ms", "session_timeout": "ms", "connect_timeout": "s"}
+
+
+def flag_of(parameter: str) -> str:
+    """The flag of a parameter. That of a timeout ends with its unit."""
+    unit = UNITS.get(parameter)
+    return "--" + parameter.replace("_", "-") + (f"-{unit}" if unit else "")
 
 
 def parse_stock(value: object) -> object:

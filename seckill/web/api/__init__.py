@@ -5,6 +5,7 @@ Owns how the parts are put together. `seckill.control.control` talks to Redis an
 
 from ninja import Swagger
 
+from seckill import __version__
 from seckill.web.api import gate, health, problems, v1
 from seckill.web.api.document import DESCRIPTION, ControlApi
 from seckill.web.api.operations import LOOK, router
@@ -12,7 +13,7 @@ from seckill.web.api.strict import StrictParser
 
 api = ControlApi(
     title="Flash sale control",
-    version="1.0.0",
+    version=__version__,
     description=DESCRIPTION,
     urls_namespace="control",
     servers=[{"url": "/", "description": "The server that this document comes from."}],

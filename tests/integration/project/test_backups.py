@@ -167,7 +167,7 @@ def test_append_only_files_of_before_come_back(kept: Kept) -> None:
     kept.sell()
     *restored, plan, apply, audit = script(PAGE, "Restore the append-only files").splitlines()
     kept.must("\n".join(restored))
-    code, said = kept.shell.run("manage.py run_consumer --drain --drain-limit 3")
+    code, said = kept.shell.run("manage.py run_consumer --drain --drain-limit-s 3")
     assert code == 4, said
     assert re.search("REWOUND|FENCED", said), said
     kept.must("\n".join((plan, apply, audit)))
