@@ -79,13 +79,13 @@ def test_rules_and_panels_ask_for_what_is_served() -> None:
 
 
 def test_every_alert_says_what_it_means_and_where_to_read_on() -> None:
-    page = (BASE_DIR / "docs/operations.md").read_text()
+    page = (BASE_DIR / "docs/runbooks/during.md").read_text()
     sections = {line.removeprefix("### ") for line in page.splitlines() if line.startswith("### ")}
     alerts = {rule["alert"]: rule for rule in rules() if "alert" in rule}
     assert {name for name in sections if name.startswith("Seckill")} == set(alerts)
     for name, rule in alerts.items():
         assert rule["labels"]["severity"] in ("warning", "critical")
-        assert rule["annotations"]["runbook_url"] == f"docs/operations.md#{name.lower()}"
+        assert rule["annotations"]["runbook_url"] == f"docs/runbooks/during.md#{name.lower()}"
         assert {"summary", "meaning"} < set(rule["annotations"])
 
 
