@@ -229,7 +229,7 @@ def a_report(**changes: Any) -> Report:
 def test_the_names_in_the_json_are_a_contract() -> None:
     document = json.loads(a_report().as_json())
     assert list(document) == [
-        *("profile", "seed", "topic", "planned", "sent", "delivered", "failed"),
+        *("schema", "profile", "seed", "topic", "planned", "sent", "delivered", "failed"),
         *("unacknowledged", "seconds", "intended_rate", "achieved_rate", "lateness_p99_ms"),
         *("lateness_max_ms", "late", "blocked_seconds", "kinds", "stopped", "last_error"),
         "processes",

@@ -102,10 +102,10 @@ def test_a_token_ends() -> None:
     assert refusal(make(exp=int(NOW) - 60)) == "the token has expired"
     assert refusal(make(nbf=int(NOW) + 3600)) == "the token is not valid yet"
     # One that is remembered ends too, and is forgotten.
-    tokens, token = BuyerTokens(KEYS), make(exp=int(NOW) + 100)
+    tokens, token = BuyerTokens(KEYS), make(exp=int(NOW) + 10_000)
     assert tokens.verify(token, NOW) == 1001
-    assert tokens.verify(token, int(NOW) + 100 + LEEWAY_S - 0.1) == 1001
-    assert refusal(token, tokens, int(NOW) + 100 + LEEWAY_S) == "the token has expired"
+    assert tokens.verify(token, int(NOW) + 10_000 + LEEWAY_S - 0.1) == 1001
+    assert refusal(token, tokens, int(NOW) + 10_000 + LEEWAY_S) == "the token has expired"
     assert not tokens._known
 
 
