@@ -23,8 +23,9 @@ from devstack.stack import Stack
 from loadgen.plan import make_load
 from loadgen.profile_file import read_profile
 from seckill.broker.topics import Topics
+from seckill.config.kinds import parse_stock
 from seckill.config.layers import BASE_DIR, ConfigError, devstack_folder, load
-from seckill.config.sections import ENV_PREFIX, Client, ControlApi, Server, parse_stock
+from seckill.config.sections import ENV_PREFIX, Client, ControlApi, Server
 from seckill.errors import ServiceAway
 from seckill.lane.client import connect
 from seckill.management import base
