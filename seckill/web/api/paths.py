@@ -23,6 +23,10 @@ DETAILS = {
 }
 
 
+# Headers that belong to the body which is replaced.
+OF_ITS_BODY = ("Content-Length", "Content-Encoding", "ETag")
+
+
 def is_api(path: str) -> bool:
     """Whether a path is the API's or lies below one of it."""
     return path.lstrip("/").partition("/")[0] in _FIRST_PARTS
@@ -51,6 +55,6 @@ class Problems:
         )
         ours = problem(status, detail)
         for name, value in answer.items():
-            if name not in ours and name != "Content-Length":
+            if name not in ours and name not in OF_ITS_BODY:
                 ours[name] = value
         return ours

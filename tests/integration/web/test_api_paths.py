@@ -1,5 +1,6 @@
 """Every path below the API answers problem+json: what does not exist, wrong methods, bugs."""
 
+import gzip
 from typing import Any
 
 import pytest
@@ -45,6 +46,13 @@ def test_a_wrong_method_is_405_and_names_the_right_ones(
     answer = http.generic(method, path, headers={"X-API-Key": key})
     assert allowed in said(answer, 405)["detail"]
     assert sorted(answer["Allow"].split(", ")) == sorted(allowed.split(", "))
+
+
+def test_a_problem_is_not_called_compressed_like_the_page_that_it_replaces(http: Client) -> None:
+    answer = http.get("/v1/none", headers={"Accept": "text/html", "Accept-Encoding": "gzip"})
+    if answer.get("Content-Encoding") == "gzip":
+        answer.content = gzip.decompress(answer.content)
+    said(answer, 404)
 
 
 def test_a_host_that_is_not_ours_is_400(http: Client, key: str) -> None:
