@@ -68,6 +68,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "seckill.web.shared.language.LanguageOfPeople",
+    "seckill.web.shared.zone.ZoneOfPeople",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -183,7 +184,10 @@ UNFOLD = {
             "href": lambda request: static("seckill/icon.svg"),
         }
     ],
-    "SCRIPTS": [lambda request: static("seckill/keyboard.js")],
+    "SCRIPTS": [
+        lambda request: static("seckill/keyboard.js"),
+        lambda request: static("seckill/zone.js"),
+    ],
     "LOGIN": {"form": "seckill.web.shared.login.LoginForm"},
     "SHOW_VIEW_ON_SITE": False,
     "SIDEBAR": {

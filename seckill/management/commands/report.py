@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import translation
 
 from seckill.config.layers import load
 from seckill.config.sections import Server
@@ -16,9 +18,11 @@ from seckill.lane.client import connect
 from seckill.lane.keys import Lane
 from seckill.management.acts import activity_number, database_errors
 from seckill.management.arguments import add_connection_flags, readable_errors, use_database
+from seckill.models import Activity
 from seckill.process import exit_codes
 from seckill.report.data import MESSAGES, collect
-from seckill.report.page import render
+from seckill.report.page import Frame, render
+from seckill.web.admin.desk_texts import outcome_text
 
 
 class Command(BaseCommand):
@@ -46,6 +50,10 @@ class Command(BaseCommand):
             help="the most messages to read from the topic for fairness (default: %(default)s)",
         )  # fmt: skip
         parser.add_argument("--no-audit", action="store_true", help="leave the audit out")
+        parser.add_argument(
+            "--language", choices=[code for code, _name in settings.LANGUAGES], default="en",
+            help="language of the report (default: %(default)s)",
+        )  # fmt: skip
         parser.add_argument("--topic", metavar="NAME", help="Kafka topic of the requests")
         parser.add_argument("--brokers", metavar="LIST", help="Kafka brokers")
         add_connection_flags(parser)
@@ -67,7 +75,11 @@ class Command(BaseCommand):
                         messages=max(0, options["messages"]),
                         with_audit=not options["no_audit"],
                     )
-                options["output"].write_text(render(report), encoding="utf-8")
+                    name = Activity.objects.filter(pk=options["activity_id"]).values_list("name")
+                    frame = Frame("".join(*name.first() or ("",)), outcome_text)
+                with translation.override(options["language"]):
+                    page = render(report, frame)
+                options["output"].write_text(page, encoding="utf-8")
             except NoSuchActivity as reason:
                 raise CommandError(str(reason), returncode=exit_codes.FAILED) from None
             except OSError as wrong:
