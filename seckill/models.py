@@ -201,27 +201,7 @@ class StockChange(models.Model):
         ]
 
     def __str__(self) -> str:
-        return gettext("%(act)s of activity %(id)s by %(who)s") % {
-            "act": act_text(self.act),
-            "id": self.activity_id,
-            "who": self.actor,
-        }
-
-
-def act_text(act: str) -> str:
-    """An act's name for people."""
-    names = {
-        "set_stock": gettext("Set stock"),
-        "add_stock": gettext("Add units"),
-        "pause": gettext("Pause"),
-        "resume": gettext("Resume"),
-        "finish_activity": gettext("Finish"),
-        "reopen": gettext("Reopen"),
-        "configure": gettext("Change rules"),
-        "sync_from_db": gettext("Sync from the database"),
-        "create_activity": gettext("Create an activity"),
-    }
-    return names.get(act, act)
+        return gettext("journal entry %(id)s") % {"id": self.pk}
 
 
 class Lane(models.Model):
@@ -282,6 +262,7 @@ class DeadRecord(models.Model):
     activity_id = models.BigIntegerField(_("activity"), null=True)
     user_id = models.BigIntegerField(_("user"), null=True)
     quantity = models.BigIntegerField(_("quantity"), null=True)
+    request_id = models.TextField(_("request id"), null=True)
     at = models.DateTimeField(_("when"))
     # When somebody settled it by hand. It raises no alarm any more, but still counts as sold.
     dismissed_at = models.DateTimeField(_("dismissed"), null=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import redis
 
+from seckill.audit.audit import Report
 from seckill.lane.client import redis_errors
 from seckill.lane.keys import Lane
 
@@ -28,6 +29,15 @@ class LastAudit:
     finding: str
     # Who ran it.
     by: str
+
+
+def write_report(client: "redis.Redis", report: Report, by: str, lane: Lane) -> None:
+    """Replace the last verdict by this audit's. Raises RedisAway; the last verdict stays then."""
+    finding = ""
+    if report.findings:
+        first = report.findings[0]
+        finding = f"{first.invariant}: {first.culprit}: {first.explanation}"
+    write_last_audit(client, report.clean, report.checks, finding, by, lane)
 
 
 def write_last_audit(

@@ -254,17 +254,17 @@ class Consumer:
     def _look_when_due(self) -> None:
         """If the lane was rebuilt, go to its positions: some offsets must be decided again."""
         now = time.monotonic()
-        if self._in_flight or not self._intake.held or now - self._looked_at < LOOK_S:
+        if self._in_flight or not self._intake.placed or now - self._looked_at < LOOK_S:
             return
         self._looked_at = now
         try:
-            look = self.engine.look(self.source, list(self._intake.held))
+            look = self.engine.look(self.source, list(self._intake.placed))
         except RedisAway as away:
             log.debug("no look at the lane: %s", away, extra=event("redis-away"))
             return
         generation = look.claim.generation
         for partition, position in look.positions.items():
-            if generation > self._intake.held[partition].generation:
+            if generation > self._intake.placed[partition].generation:
                 self._moved(partition, -1 if position is None else position, generation)
 
     def _take(self, replies: list[Reply]) -> str | None:
@@ -290,9 +290,9 @@ class Consumer:
         self.dead_letters.park(batch)
         if reply.status is Status.DECIDED:
             self.decided += batch.requests - reply.outcomes.count(b".")
-        held = self._intake.held.get(batch.partition)
-        if held is not None and batch.source == self.source:
-            held.decided = max(held.decided, batch.end)
+        placed = self._intake.placed.get(batch.partition)
+        if placed is not None and batch.source == self.source:
+            placed.decided = max(placed.decided, batch.end)
 
     def _moved(self, partition: int, position: int, generation: int) -> bool:
         """The lane was rebuilt: go to its position. False if it has none (-1) and nothing moved.
@@ -310,9 +310,9 @@ class Consumer:
             self._ready = [batch for batch in self._ready if batch.partition != partition]
             self._intake.go_to(partition, position, generation)
             return True
-        held = self._intake.held.get(partition)
-        if held is not None:
-            held.generation = generation
+        placed = self._intake.placed.get(partition)
+        if placed is not None:
+            placed.generation = generation
         for batch in self._ready:
             if batch.partition == partition:
                 batch.generation = generation
@@ -327,12 +327,12 @@ class Consumer:
         positions = {
             partition: position
             for partition, position in self._positions().items()
-            if self._intake.held[partition].committed < 0
+            if self._intake.placed[partition].committed < 0
         }
         if positions and not self.client.commit_and_wait(positions, FIRST_COMMIT_S):
             log.debug("the first commit had no answer", extra=event("commit-unanswered"))
         for partition, position in positions.items():
-            self._intake.held[partition].committed = position.offset
+            self._intake.placed[partition].committed = position.offset
 
     def _commit_when_due(self) -> None:
         now = time.monotonic()
@@ -348,7 +348,7 @@ class Consumer:
         self.client.commit(positions)
         self._committed_at = now
         for partition, position in positions.items():
-            self._intake.held[partition].committed = position.offset
+            self._intake.placed[partition].committed = position.offset
 
     def _commit_last(self) -> None:
         positions = self._to_commit()
@@ -364,12 +364,12 @@ class Consumer:
         return {
             partition: position
             for partition, position in self._positions().items()
-            if position.offset > self._intake.held[partition].committed
+            if position.offset > self._intake.placed[partition].committed
         }
 
     def _positions(self) -> dict[int, Position]:
         term = self.engine.claim.term
         return {
-            partition: Position(held.decided, held.generation, self.source, term)
-            for partition, held in self._intake.held.items()
+            partition: Position(placed.decided, placed.generation, self.source, term)
+            for partition, placed in self._intake.placed.items()
         }

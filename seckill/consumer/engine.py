@@ -194,28 +194,21 @@ class Engine:
         Raises RedisAway if an answer is missing. Then nothing is known, and all calls must be
         submitted again.
         """
-        batches, self._in_flight = self._in_flight, []
-        answers: list[object] = []
-        try:
-            for _ in batches:
-                try:
-                    answers.append(self._connection.read_response())
-                except redis.ResponseError as refused:
-                    answers.append(refused)
-        except (redis.ConnectionError, redis.TimeoutError, OSError) as lost:
-            self._lose(lost)
-        if any(isinstance(answer, redis.exceptions.NoScriptError) for answer in answers):
-            self._register()
+        batches = self._in_flight
+        while True:
+            answers = self._answers()
+            if any(isinstance(answer, redis.exceptions.NoScriptError) for answer in answers):
+                self._register()
+            else:
+                replies = [
+                    self._reply(batch, answer)
+                    for batch, answer in zip(batches, answers, strict=True)
+                ]
+                if all(reply.status is not Status.UNSEEN for reply in replies):
+                    return replies
+                # Another lane than the one that was admitted: the guard looks at it first.
+                self._connected = False
             self.submit(batches)
-            return self.collect()
-        replies = [
-            self._reply(batch, answer) for batch, answer in zip(batches, answers, strict=True)
-        ]
-        if any(reply.status is Status.UNSEEN for reply in replies):
-            self._connected = False
-            self.submit(batches)
-            return self.collect()
-        return replies
 
     def decide(self, batches: Sequence[Batch]) -> list[Reply]:
         """Submit and collect."""
@@ -245,13 +238,27 @@ class Engine:
             self.close()
             raise NotLeading(self._guard.problem)
 
+    def _answers(self) -> list[object]:
+        """The answer to each submitted call, or its refusal. Nothing is in flight afterwards."""
+        batches, self._in_flight = self._in_flight, []
+        answers: list[object] = []
+        try:
+            for _ in batches:
+                try:
+                    answers.append(self._connection.read_response())
+                except redis.ResponseError as refused:
+                    answers.append(refused)
+        except (redis.ConnectionError, redis.TimeoutError, OSError) as lost:
+            self._lose(lost)
+        return answers
+
     def _command(self, batch: Batch) -> tuple[object, ...]:
         lane = self.lane
         keys = [lane.list, lane.activities, lane.positions, lane.stats, lane.state]
         keys += [lane.board(batch.source, batch.partition, number) for number in batch.boards]
         for activity in batch.activities:
             names = lane.activity(activity)
-            keys += [names.state, names.stock, names.stats, names.buyers]
+            keys += [names.state, names.stock, names.stats, names.buyers, names.clicks]
         return (
             "EVALSHA",
             self._script.sha,

@@ -76,7 +76,7 @@ class Guard:
             self._keeper.let_go()
             return claim
         try:
-            claim = self._keeper.hold(run_id, claim)
+            claim = self._keeper.take(run_id, claim)
         except (LaneLost, RedisOlder) as lost:
             word = TORN if isinstance(lost, LaneLost) else REWOUND
             self._fence(word, str(lost), lane.generation)

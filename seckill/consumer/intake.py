@@ -1,6 +1,6 @@
 """From Kafka to batches: what a consumer reads, and its position in each partition.
 
-Owns the positions that this consumer holds, and the topic's id. Decides and commits nothing. A
+Owns the positions of this consumer's partitions, and the topic's id. Decides and commits nothing. A
 partition goes on at the lane's own position in Redis, whatever the commit in Kafka is: anybody can
 commit in the group's name, or reset the group. There is one exception: a commit of this lane beyond
 Redis's position. It proves that Redis went back in time, and makes the script find that out.
@@ -31,7 +31,7 @@ LONGEST_POLL_S = 0.25
 
 
 @dataclass
-class Held:
+class Placed:
     """A partition of this consumer. `next` is the offset after the last one encoded.
 
     `decided` is the offset after the last one answered. `generation` is the lane's when the
@@ -46,7 +46,7 @@ class Held:
 
 @dataclass
 class Intake:
-    """Reads for one consumer. `held` has the partitions that it has a position for."""
+    """Reads for one consumer. `placed` has the partitions that it has a position for."""
 
     client: broker.Consumer
     shutdown: Shutdown
@@ -56,7 +56,7 @@ class Intake:
     batch_size: int
 
     source: str = ""
-    held: dict[int, Held] = field(default_factory=dict)
+    placed: dict[int, Placed] = field(default_factory=dict)
     _stash: list[broker.Slice] = field(default_factory=list)
     _changes: int = -1
     # When a hole that retention did not make may be logged again, by partition.
@@ -65,13 +65,13 @@ class Intake:
     _unplaced: set[int] = field(default_factory=set)
 
     def poll(self, timeout_s: float, busy: Iterable[Batch]) -> list[broker.Slice]:
-        """Messages, first those that came during a hold. The partitions of `busy` stay held."""
+        """Messages, first those that came during a hold. Partitions in `busy` keep their place."""
         if self._stash:
             slices, self._stash = self._stash, []
         else:
             slices = self._poll(timeout_s)
         self._notice_assignment({batch.partition for batch in busy})
-        self._unplaced |= {part.partition for part in slices} - set(self.held)
+        self._unplaced |= {part.partition for part in slices} - set(self.placed)
         # What is dropped here is read again when its partition has a position.
         return [part for part in slices if part.partition not in self._unplaced]
 
@@ -113,20 +113,20 @@ class Intake:
         self._stash.clear()
         _, partitions = self.client.assignments()
         # Nothing else is kept: an offset of the old topic must not be committed for the new one.
-        self.held = {partition: Held(0, 0) for partition in partitions}
+        self.placed = {partition: Placed(0, 0) for partition in partitions}
         self._unplaced = set(partitions)
 
     def go_to(self, partition: int, position: int, generation: int) -> None:
         """Read on from there, in this generation of the lane."""
         self._stash = [part for part in self._stash if part.partition != partition]
-        self.held[partition] = Held(position, position, generation)
+        self.placed[partition] = Placed(position, position, generation)
         self._unplaced.add(partition)
 
     def encode(self, part: broker.Slice, known: Mapping[int, Known]) -> list[Batch]:
         """The batches of a slice, each of at most `batch_size` messages."""
-        held = self.held[part.partition]
+        placed = self.placed[part.partition]
         # An earlier offset is a redelivery.
-        start = min(held.next, part.offsets[0])
+        start = min(placed.next, part.offsets[0])
         if part.offsets[-1] - start >= len(part.offsets):
             self._tell_holes(part.partition, start, part.offsets)
         batches = []
@@ -138,13 +138,13 @@ class Intake:
                 start,
                 part.offsets[low:high],
                 part.values[low:high],
-                generation=held.generation,
+                generation=placed.generation,
                 known=known,
                 traces=part.traces,
             )
             start = batch.end
             batches.append(batch)
-        held.next = start
+        placed.next = start
         return batches
 
     def _tell_holes(self, partition: int, start: int, offsets: Sequence[int]) -> None:
@@ -190,15 +190,15 @@ class Intake:
     def _notice_assignment(self, busy: set[int]) -> None:
         """After a rebalance read all again: the clients silently go on at the group's commit.
 
-        A partition in `busy` stays held: everything before its `next` has been sent.
+        A partition in `busy` keeps its place: everything before its `next` has been sent.
         """
         changes, partitions = self.client.assignments()
         if changes == self._changes:
             return
         self._changes = changes
         log.info("assigned partitions: %s", sorted(partitions) or "none", extra=event("assigned"))
-        for partition in set(self.held) - busy:
-            del self.held[partition]
+        for partition in set(self.placed) - busy:
+            del self.placed[partition]
         self._stash.clear()
         self._unplaced = set(partitions)
         try:
@@ -216,21 +216,21 @@ class Intake:
         for partition in sorted(self._unplaced):
             try:
                 self.source = self.source or self._current_source()
-                held = self.held.get(partition) or self._found(partition)
+                placed = self.placed.get(partition) or self._found(partition)
             except ServiceAway as away:
                 return f"the position of partition {partition} is not known yet: {away}"
             try:
-                self.client.seek(partition, held.next)
+                self.client.seek(partition, placed.next)
             except BrokerAway as away:
                 # It was just reassigned, or the client has not begun to read it.
                 log.debug("partition %d: %s", partition, away, extra=event("library"))
                 continue
-            self.held[partition] = held
+            self.placed[partition] = placed
             self._unplaced.discard(partition)
             self._stash = [part for part in self._stash if part.partition != partition]
         return ""
 
-    def _found(self, partition: int) -> Held:
+    def _found(self, partition: int) -> Placed:
         """The lane's position in a partition. Raises BrokerAway, RedisAway."""
         committed = self.client.committed(partition)
         look = self.find_positions(self.source, [partition])
@@ -238,14 +238,14 @@ class Intake:
         generation = look.claim.generation
         if committed is None or committed.source != self.source:
             # Another program's commit is overwritten at once, for tools that look at the group.
-            return Held(begin, begin, generation)
+            return Placed(begin, begin, generation)
         if committed.generation == generation:
             # Beyond Redis's position: the script shall find out that Redis went back.
             begin = max(begin, committed.offset)
         # Before it: the consumer that decided the rest may have been killed before its dead letters
         # were sent.
         begin = min(begin, committed.offset)
-        return Held(begin, begin, generation, committed=committed.offset)
+        return Placed(begin, begin, generation, committed=committed.offset)
 
     def _current_source(self) -> str:
         """The topic's id; the last known one if there is no topic now. Raises BrokerAway."""

@@ -43,20 +43,20 @@ class LeaseKeeper:
         self._connection: psycopg.Connection | None = None
         # One renewal at a time: by the guard for a new connection, or by the thread.
         self._turn = threading.Lock()
-        self._held: tuple[str, Claim] | None = None
+        self._leading: tuple[str, Claim] | None = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._told_at = 0.0
         self.problem = ""
 
-    def hold(self, run_id: str, claim: Claim) -> Claim:
+    def take(self, run_id: str, claim: Claim) -> Claim:
         """Make this Redis the leader, and keep a lease on it. Returns its claim from now on.
 
         Raises NotLeading and the like: nothing may be decided. If PostgreSQL is away, this is
         logged, but it is no reason to stop.
         """
         with self._turn:
-            self._held, self.problem = (run_id, claim), ""
+            self._leading, self.problem = (run_id, claim), ""
             self._start()
             try:
                 return self._renew(run_id, claim, compares=True)
@@ -68,22 +68,22 @@ class LeaseKeeper:
                 raise
 
     def let_go(self) -> None:
-        """The lease ends until `hold` is called again: there is no lane that it could be about."""
+        """The lease ends until `take` is called again: there is no lane that it could be about."""
         with self._turn:
             self._give_up()
-            self._held, self.problem = None, ""
+            self._leading, self.problem = None, ""
 
     def run_once(self) -> None:
         """One renewal. Its result is in `problem`."""
         with self._turn:
-            if self._held is None:
+            if self._leading is None:
                 return
             try:
-                self._renew(*self._held)
+                self._renew(*self._leading)
                 self.problem = ""
             except PostgresAway as away:
                 self._tell(away)
-                self.problem = self._ask_kafka(self._held[1])
+                self.problem = self._ask_kafka(self._leading[1])
             except RedisAway as refused:
                 if not self.problem:
                     log.error("%s", refused, extra=event("not-leading"))
@@ -100,7 +100,7 @@ class LeaseKeeper:
 
     def _give_up(self) -> None:
         connection = self._connection
-        if connection is None or self._held is None:
+        if connection is None or self._leading is None:
             return
         try:
             with postgres_errors(), connection.transaction():
@@ -131,7 +131,7 @@ class LeaseKeeper:
             raise
         if leading != claim:
             self._claimed(leading)
-            self._held = (run_id, leading)
+            self._leading = (run_id, leading)
         self._told_at = 0.0
         return leading
 

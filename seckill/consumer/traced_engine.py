@@ -37,8 +37,7 @@ class TracedEngine(Engine):
         except RedisAway as away:
             self._fail(away)
             raise
-        # If Redis did not know the script, the second attempt has ended the spans already.
-        for (batch, script), reply in zip(self._spans, replies if self._spans else (), strict=True):
+        for (batch, script), reply in zip(self._spans, replies, strict=True):
             script.set_attribute("seckill.status", reply.status.name)
             script.end()
             batch.end()

@@ -11,7 +11,9 @@ from typing import Any
 import redis
 from django.utils.translation import gettext as _
 
+from seckill.control import acts
 from seckill.control.act_script import ActScripts, Turn
+from seckill.control.acts import ActKind
 from seckill.control.admission import admit
 from seckill.control.checks import (
     FIELDS,
@@ -30,18 +32,16 @@ from seckill.control.journal import (
     Once,
     SomebodyElse,
     UnderWay,
-    allocate,
     postgres_errors,
-    shown_fields,
 )
 from seckill.control.loading import Loader
+from seckill.control.tables import allocate, shown_fields
 from seckill.errors import NoSuchActivity, PostgresAway, RedisAway, Refused, VersionMoved
 from seckill.lane.keys import Lane
 from seckill.lane.status import LaneStatus, read_lane
 from seckill.models import Activity, Item
 
 __all__ = [
-    "ACTS",
     "Act",
     "Control",
     "KeyReused",
@@ -58,19 +58,6 @@ __all__ = [
     "is_open",
     "postgres_errors",
 ]
-
-# The acts, as the journal and `control_channel` name them. create_activity does not touch Redis.
-ACTS = (
-    "set_stock",
-    "add_stock",
-    "pause",
-    "resume",
-    "finish_activity",
-    "reopen",
-    "configure",
-    "sync_from_db",
-    "create_activity",
-)
 
 
 class Control:
@@ -134,19 +121,16 @@ class Control:
                 wanted = {item: units for item, units in wanted.items() if item not in loaded}
                 if not wanted:
                     raise Refused(_("somebody else has just put it on sale"), "value")
-            keys = self._lane.activity(activity_id)
-            answer = self._scripts.run(
-                "set_stock", turn, [keys.stock, keys.loaded, keys.stats], _pairs(wanted)
-            )
-            version, *rest = (int(number) for number in answer)
-            lefts, loadeds = rest[0::3], rest[2::3]
-            allocate(activity_id, dict(zip(wanted, loadeds, strict=True)))
-            self._hold(activity_id, finished=False)
-            return version, _by_item(wanted, lefts), _by_item(wanted, list(wanted.values()))
+            return self._put_on_sale(turn, wanted)
 
         new = {str(item): units for item, units in stock.items()}
         return self._journal.write(
-            "set_stock", activity_id, new, change, expected_version=expected_version, make=True
+            acts.SET_STOCK,
+            activity_id,
+            new,
+            change,
+            expected_version=expected_version,
+            make=True,
         )
 
     def add_stock(
@@ -161,31 +145,33 @@ class Control:
 
         def change(turn: Turn) -> Done:
             keys = self._lane.activity(activity_id)
-            answer = self._scripts.run("add_stock", turn, [keys.stock, keys.loaded], _pairs(stock))
+            answer = self._scripts.run(
+                acts.ADD_STOCK.script, turn, [keys.stock, keys.loaded], _pairs(stock)
+            )
             version, *rest = (int(number) for number in answer)
             allocate(activity_id, dict(zip(stock, rest[2::3], strict=True)))
             return version, _by_item(stock, rest[0::3]), _by_item(stock, rest[1::3])
 
         new = {str(item): f"+{units}" for item, units in stock.items()}
         return self._journal.write(
-            "add_stock", activity_id, new, change, expected_version=expected_version
+            acts.ADD_STOCK, activity_id, new, change, expected_version=expected_version
         )
 
     def pause(self, activity_id: int, *, expected_version: int | None = None) -> Act:
         """Pause the activity: every request is answered NOT_OPEN until `resume`."""
-        return self._pause("pause", activity_id, expected_version)
+        return self._pause(acts.PAUSE, activity_id, expected_version)
 
     def resume(self, activity_id: int, *, expected_version: int | None = None) -> Act:
         """Resume a paused activity."""
-        return self._pause("resume", activity_id, expected_version)
+        return self._pause(acts.RESUME, activity_id, expected_version)
 
-    def _pause(self, act: str, activity_id: int, expected_version: int | None) -> Act:
+    def _pause(self, act: ActKind, activity_id: int, expected_version: int | None) -> Act:
         check_activity(activity_id)
-        paused = act == "pause"
+        paused = act is acts.PAUSE
 
         def change(turn: Turn) -> Done:
-            version, before = self._scripts.run("pause", turn, [], [act])
-            self._hold(activity_id, paused=paused)
+            version, before = self._scripts.run(act.script, turn, [], [act.name])
+            self._keep(activity_id, paused=paused)
             return int(version), {"paused": bool(before)}, {"paused": paused}
 
         return self._journal.write(
@@ -197,12 +183,12 @@ class Control:
         check_activity(activity_id)
 
         def change(turn: Turn) -> Done:
-            version, before = self._scripts.run("finish", turn, [])
-            self._hold(activity_id, finished=True)
+            version, before = self._scripts.run(acts.FINISH.script, turn, [])
+            self._keep(activity_id, finished=True)
             return int(version), {"over": before.decode() or None}, {"over": "finished"}
 
         return self._journal.write(
-            "finish_activity",
+            acts.FINISH,
             activity_id,
             {"over": "finished"},
             change,
@@ -215,12 +201,12 @@ class Control:
 
         def change(turn: Turn) -> Done:
             stock_key = self._lane.activity(activity_id).stock
-            version, before, now = self._scripts.run("reopen", turn, [stock_key])
-            self._hold(activity_id, finished=False)
+            version, before, now = self._scripts.run(acts.REOPEN.script, turn, [stock_key])
+            self._keep(activity_id, finished=False)
             return int(version), {"over": before.decode() or None}, {"over": now.decode() or None}
 
         return self._journal.write(
-            "reopen", activity_id, {"over": None}, change, expected_version=expected_version
+            acts.REOPEN, activity_id, {"over": None}, change, expected_version=expected_version
         )
 
     def configure_fields(
@@ -252,23 +238,40 @@ class Control:
             return version, old, new
 
         return self._journal.write(
-            "configure",
+            acts.CONFIGURE,
             activity_id,
             shown_fields(fields),
             change,
             expected_version=expected_version,
         )
 
-    def create(self, activity_id: int | None = None, **fields: Any) -> Act:
-        """Create an activity that is not on sale yet: fields as in `configure_fields`.
+    def create(
+        self, activity_id: int | None = None, stock: Mapping[int, int] | None = None, **fields: Any
+    ) -> Act:
+        """Create an activity: fields as in `configure_fields`. Without an id it gets the next free
+        one.
 
-        Without an id it gets the next free one. Its first `set_stock` puts it on sale.
+        With `stock` it is on sale at once, by one act: all of it is done, or nothing. Without, its
+        first `set_stock` puts it on sale.
         """
         if activity_id is not None:
             check_activity(activity_id)
         fields = checked_fields(fields)
         check_window(fields.get("opens_at"), fields.get("closes_at"))
-        return self._journal.make(activity_id, fields)
+        rules = shown_fields(fields)
+        if not stock:
+            return self._journal.make(activity_id, fields, rules, None)
+        check_stock(stock)
+
+        def change(turn: Turn) -> Done:
+            if turn.activity_id in self._loader.status().activities:
+                # In Redis alone: PostgreSQL came back older.
+                raise Refused(_("activity %(id)s exists already") % {"id": turn.activity_id})
+            version, _old, new = self._put_on_sale(self._loader.load_rest(turn), stock)
+            return version, {}, {**rules, **new}
+
+        wanted = {**rules, **{str(item): units for item, units in stock.items()}}
+        return self._journal.make(activity_id, fields, wanted, change)
 
     def configure(self, activity: Activity, *, expected_version: int | None = None) -> Act | None:
         """Create an activity, or change it to match a whole row from a form. None: no change."""
@@ -286,7 +289,7 @@ class Control:
         """Bring Redis in line with the database: left = allocation - sold, never below 0."""
         check_activity(activity_id)
         return self._journal.write(
-            "sync_from_db",
+            acts.SYNC,
             activity_id,
             {},
             self._loader.sync,
@@ -328,9 +331,21 @@ class Control:
                 lines.append(f"activity {activity_id}: kept as loaded: {refused}")
         return lines
 
-    def _hold(self, activity_id: int, **held: bool) -> None:
+    def _put_on_sale(self, turn: Turn, stock: Mapping[int, int]) -> Done:
+        """Set the units of items in an activity that is loaded."""
+        keys = self._lane.activity(turn.activity_id)
+        answer = self._scripts.run(
+            acts.SET_STOCK.script, turn, [keys.stock, keys.loaded, keys.stats], _pairs(stock)
+        )
+        version, *rest = (int(number) for number in answer)
+        lefts, loadeds = rest[0::3], rest[2::3]
+        allocate(turn.activity_id, dict(zip(stock, loadeds, strict=True)))
+        self._keep(turn.activity_id, finished=False)
+        return version, _by_item(stock, lefts), _by_item(stock, list(stock.values()))
+
+    def _keep(self, activity_id: int, **kept: bool) -> None:
         """Write what must outlive a loss of Redis to the activity's row."""
-        Activity.objects.filter(pk=activity_id).update(**held)
+        Activity.objects.filter(pk=activity_id).update(**kept)
 
 
 def _pairs(stock: Mapping[int, int]) -> list[str | int]:

@@ -10,7 +10,6 @@ last journal row that it carried out, so the next act on that activity finds out
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from django.db import (
@@ -23,10 +22,12 @@ from django.db import (
 from django.utils.translation import gettext as _
 
 from seckill.control.act_script import ActScripts, Seen, Turn, moved
+from seckill.control.acts import CREATE, ActKind
+from seckill.control.tables import follow, follow_redis
 from seckill.errors import NoSuchActivity, RedisAway, Refused, VersionMoved
 from seckill.formats.outcomes import MAX_ID
 from seckill.lane.status import ActivityStatus
-from seckill.models import Activity, Item, StockChange
+from seckill.models import Activity, StockChange
 from seckill.postgres.through_django import postgres_errors
 from seckill.postgres.witness import is_lost, mark
 
@@ -98,7 +99,7 @@ class Journal:
 
     def write(
         self,
-        act: str,
+        act: ActKind,
         activity_id: int,
         wanted: Mapping[str, Any],
         change: Callable[[Turn], Done],
@@ -124,66 +125,91 @@ class Journal:
             made = make and Activity.objects.get_or_create(pk=activity_id)[1]
             with self._told(entry, made=made):
                 self._admit()
-            with self._told(entry, made=made), transaction.atomic():
-                self._lock(entry, wait=not repeated)
-                for attempt in range(1, ATTEMPTS + 1):
-                    seen = self._scripts.look(activity_id)
-                    self._settle(activity_id, seen)
-                    entry.refresh_from_db()
-                    if entry.state == StockChange.State.APPLIED:
-                        return _act_of(entry, repeated=True)
-                    if entry.state == StockChange.State.FAILED:
-                        raise UnderWay(_("the first call with this key was refused; try again"))
-                    if expected_version not in (None, seen.version):
-                        raise moved(activity_id, expected_version or 0, seen.version)
-                    turn = Turn(activity_id, self._actor, seen.version, mark(entry.pk, entry.at))
-                    try:
-                        entry.version, entry.old, entry.new = change(turn)
-                        break
-                    except VersionMoved:
-                        # A late script ran, whose sender has given up. It may be our own: look
-                        # again.
-                        if attempt == ATTEMPTS:
-                            raise
-                entry.state, entry.detail = StockChange.State.APPLIED, ""
-                entry.save()
+            return self._carry_out(entry, repeated, change, expected_version, made=made)
+
+    def _carry_out(
+        self,
+        entry: StockChange,
+        repeated: bool,
+        change: Callable[[Turn], Done],
+        expected_version: int | None = None,
+        *,
+        made: bool,
+    ) -> Act:
+        """Do the act of a row in its turn, and complete the row."""
+        activity_id = entry.activity_id
+        with self._told(entry, made=made), transaction.atomic():
+            self._lock(entry, wait=not repeated)
+            for attempt in range(1, ATTEMPTS + 1):
+                seen = self._scripts.look(activity_id)
+                self._settle(activity_id, seen)
+                entry.refresh_from_db()
+                if entry.state == StockChange.State.APPLIED:
+                    return _act_of(entry, repeated=True)
+                if entry.state == StockChange.State.FAILED:
+                    raise UnderWay(_("the first call with this key was refused; try again"))
+                if expected_version not in (None, seen.version):
+                    raise moved(activity_id, expected_version or 0, seen.version)
+                turn = Turn(activity_id, self._actor, seen.version, mark(entry.pk, entry.at))
+                try:
+                    entry.version, entry.old, entry.new = change(turn)
+                    break
+                except VersionMoved:
+                    # A late script ran, whose sender has given up. It may be our own: look again.
+                    if attempt == ATTEMPTS:
+                        raise
+            entry.state, entry.detail = StockChange.State.APPLIED, ""
+            entry.save()
         return _act_of(entry)
 
-    def make(self, activity_id: int | None, fields: Mapping[str, Any]) -> Act:
+    def make(
+        self,
+        activity_id: int | None,
+        fields: Mapping[str, Any],
+        wanted: Mapping[str, Any],
+        change: Callable[[Turn], Done] | None,
+    ) -> Act:
         """Create an activity's row and its journal row. Without an id it gets the next free one.
 
-        Raises Refused if the activity exists, PostgresAway.
+        `change` puts it on sale in the same act; the row holds `wanted` until then, and the
+        activity goes again if that is refused. While its result is unknown the activity is there:
+        a repeat with the same key ends it. Raises Refused if it exists, RedisAway, PostgresAway.
         """
         with postgres_errors():
-            entry, _repeated = self._begin("create_activity", activity_id or 0, {})
+            entry, repeated = self._begin(CREATE, activity_id or 0, {})
             if entry.state == StockChange.State.APPLIED:
                 return _act_of(entry, repeated=True)
+            if change is not None:
+                with self._told(entry):
+                    self._admit()
             with self._told(entry), transaction.atomic():
                 with connection.cursor() as cursor:
                     cursor.execute("SELECT pg_advisory_xact_lock(%s)", [MAKING])
                 entry.refresh_from_db()
                 if entry.state == StockChange.State.APPLIED:
                     return _act_of(entry, repeated=True)
-                last = Activity.objects.order_by("-id").values_list("id", flat=True).first()
-                number = activity_id or (last or 0) + 1
-                if number > MAX_ID:
-                    raise Refused(_("the highest number is taken; choose a free one"))
-                if Activity.objects.filter(pk=number).exists():
-                    raise Refused(_("activity %(id)s exists already") % {"id": number})
-                row = Activity.objects.create(pk=number, **fields)
-                entry.activity_id, entry.version = row.pk, 0
-                entry.old, entry.new = {}, shown_fields(fields)
-                entry.state = StockChange.State.APPLIED
+                # A row with content is that of a call which has made the activity already.
+                if not entry.new:
+                    entry.activity_id = _new_activity(activity_id, fields)
+                    entry.old, entry.new = {}, dict(wanted)
+                if change is None:
+                    entry.version, entry.state = 0, StockChange.State.APPLIED
                 entry.save()
-        return _act_of(entry)
+            if change is None:
+                return _act_of(entry)
+            return self._carry_out(entry, repeated, change, made=True)
 
     def _begin(
-        self, act: str, activity_id: int, wanted: Mapping[str, Any]
+        self, act: ActKind, activity_id: int, wanted: Mapping[str, Any]
     ) -> tuple[StockChange, bool]:
         """The row of this act, and whether an earlier call has begun it."""
         once = self._once
         row = StockChange(
-            actor=self._actor, act=act, activity_id=activity_id, new=dict(wanted), note=self._note
+            actor=self._actor,
+            act=act.name,
+            activity_id=activity_id,
+            new=dict(wanted),
+            note=self._note,
         )
         if once is None:
             row.save()
@@ -296,6 +322,17 @@ class Journal:
             return True
 
 
+def _new_activity(activity_id: int | None, fields: Mapping[str, Any]) -> int:
+    """The number of a new row; the caller holds the lock. Raises Refused if the number is taken."""
+    last = Activity.objects.order_by("-id").values_list("id", flat=True).first()
+    number = activity_id or (last or 0) + 1
+    if number > MAX_ID:
+        raise Refused(_("the highest number is taken; choose a free one"))
+    if Activity.objects.filter(pk=number).exists():
+        raise Refused(_("activity %(id)s exists already") % {"id": number})
+    return int(Activity.objects.create(pk=number, **fields).pk)
+
+
 def _begun(named: str) -> StockChange | None:
     """The row that Redis names, if its end is not known. Earlier versions left a number alone."""
     number = named.partition(":")[0]
@@ -334,73 +371,3 @@ def _act_of(entry: StockChange, *, repeated: bool = False) -> Act:
         entry.pk,
         repeated,
     )
-
-
-def follow(activity_id: int, act: str, wanted: Mapping[str, Any], status: ActivityStatus) -> None:
-    """Update the tables to what an act has done in Redis."""
-    if act in ("set_stock", "add_stock"):
-        allocate(
-            activity_id,
-            {n: status.items[n].loaded for n in map(int, wanted) if n in status.items},
-        )
-    fields: dict[str, Any] = {"finished": status.over == "finished"}
-    if act in ("pause", "resume"):
-        fields["paused"] = act == "pause"
-    if act == "configure":
-        fields.update(row_fields(wanted))
-    Activity.objects.filter(pk=activity_id).update(**fields)
-
-
-def follow_redis(activity_id: int, now: ActivityStatus) -> None:
-    """Make the tables say what Redis has: an older PostgreSQL has lost acts of operators too."""
-    row, _made = Activity.objects.get_or_create(pk=activity_id)
-    row.paused, row.finished = now.paused, now.over == "finished"
-    row.opens_at, row.closes_at = moment(now.opens_at_ms), moment(now.closes_at_ms)
-    row.user_limit, row.timeout_ms = now.user_limit, now.timeout_ms
-    row.save()
-    for item in now.items.values():
-        Item.objects.update_or_create(
-            activity_id=activity_id, item_id=item.item_id, defaults={"allocation": item.loaded}
-        )
-
-
-def allocate(activity_id: int, loaded: Mapping[int, int]) -> None:
-    """Write the units ever put on sale to the items' rows."""
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            "INSERT INTO seckill_item (activity_id, item_id, allocation) VALUES (%s, %s, %s)"
-            " ON CONFLICT (activity_id, item_id)"
-            " DO UPDATE SET allocation = EXCLUDED.allocation",
-            [(activity_id, item, units) for item, units in sorted(loaded.items())],
-        )
-
-
-def shown_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of an activity's row in the form of the journal: times in ms."""
-    return {
-        "timeout" if name == "timeout_ms" else name: milliseconds(value)
-        if isinstance(value, datetime)
-        else value
-        for name, value in fields.items()
-    }
-
-
-def row_fields(shown: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse of `shown_fields`."""
-    fields: dict[str, Any] = {}
-    for name, value in shown.items():
-        if name in ("opens_at", "closes_at"):
-            fields[name] = moment(value)
-        else:
-            fields["timeout_ms" if name == "timeout" else name] = value
-    return fields
-
-
-def milliseconds(at: datetime | None) -> int | None:
-    """A time in ms, as Redis stores it."""
-    return None if at is None else round(at.timestamp() * 1000)
-
-
-def moment(at_ms: int | None) -> datetime | None:
-    """The inverse of `milliseconds`."""
-    return None if at_ms is None else datetime.fromtimestamp(at_ms / 1000, UTC)

@@ -13,10 +13,11 @@ import redis
 from django.db.models import Max
 from django.utils.translation import gettext as _
 
-from seckill.control import buyers
+from seckill.control import acts, staging
 from seckill.control.act_script import ActScripts, Turn, moved, not_loaded
 from seckill.control.admission import refuse_if_postgres_is_older
-from seckill.control.journal import Done, milliseconds
+from seckill.control.journal import Done
+from seckill.control.tables import milliseconds
 from seckill.errors import Refused
 from seckill.lane.client import run_script
 from seckill.lane.keys import Lane
@@ -83,14 +84,17 @@ class Loader:
         if version == 0:
             version = self.load_state(activity, lane)
         keys = self._lane.activity(activity_id)
-        answer = self._scripts.run("sync", turn.at(version), [keys.stock, keys.loaded], counted)
+        answer = self._scripts.run(
+            acts.SYNC.script, turn.at(version), [keys.stock, keys.loaded], counted
+        )
         version, *rest = (int(number) for number in answer)
         old = {str(item): left for item, left in zip(items, rest[0::3], strict=True)}
         new = {str(item): left for item, left in zip(items, rest[1::3], strict=True)}
         return version, old, new
 
     def load_state(self, activity: Activity, lane: LaneStatus) -> int:
-        """Load state and buyers of an unregistered activity: no requests for it are decided yet.
+        """Load state, buyers and clicks of an unregistered activity: no requests for it are decided
+        yet.
 
         Returns its version. Raises VersionMoved if somebody else has loaded it in the meantime.
         """
@@ -98,22 +102,23 @@ class Loader:
         self._stage(lane)
         state = [
             part
-            for name, value in {**state_of(activity), **held_state(activity)}.items()
+            for name, value in {**state_of(activity), **kept_state(activity)}.items()
             if value is not None
             for part in (name, value)
         ]
         last = StockChange.objects.filter(activity_id=activity.pk).aggregate(Max("version"))
         totals = sold.totals(activity.pk, positions)
-        token = buyers.NONE
+        token = staging.NONE
         if activity.user_limit is not None:
             token = self._stage_buyers(activity.pk, positions)
+        clicks = staging.stage_clicks(self._redis, keys.new_clicks, activity.pk, positions)
         names = [keys.state, keys.stats, keys.buyers, self._lane.stats, self._lane.activities]
         version = int(
             run_script(
                 self._redis,
                 "load_state",
-                [*names, keys.new_buyers, self._lane.state],
-                [*totals, last["version__max"] or 0, activity.pk, token, *state],
+                [*names, keys.new_buyers, self._lane.state, keys.clicks, keys.new_clicks],
+                [*totals, last["version__max"] or 0, activity.pk, token, clicks, *state],
             )
         )
         if version == LATE:
@@ -170,7 +175,7 @@ class Loader:
         turn: Turn,
         fields: Mapping[str, int | None],
         counted: str,
-        token: str = buyers.NONE,
+        token: str = staging.NONE,
     ) -> tuple[int, dict[str, int]]:
         """`counted` says what happens to the buyers: see the script."""
         keys = self._lane.activity(turn.activity_id)
@@ -180,7 +185,7 @@ class Loader:
             for part in (name, "" if value is None else str(value))
         ]
         answer = self._scripts.run(
-            "configure",
+            acts.CONFIGURE.script,
             turn,
             [keys.buyers, self._lane.positions, keys.new_buyers],
             [counted, token, *pairs],
@@ -192,7 +197,8 @@ class Loader:
     def _stage_buyers(self, activity_id: int, positions: Mapping[str, int]) -> str:
         """Stage the buyers before the positions; returns the token. Call `_stage` first."""
         key = self._lane.activity(activity_id).new_buyers
-        return buyers.stage(self._redis, key, sold.units_by_user(activity_id, positions))
+        units = sold.units_by_user(activity_id, positions)
+        return staging.stage(self._redis, key, units.items())
 
 
 def state_of(activity: Activity) -> dict[str, int | None]:
@@ -205,7 +211,7 @@ def state_of(activity: Activity) -> dict[str, int | None]:
     }
 
 
-def held_state(activity: Activity) -> dict[str, Any]:
+def kept_state(activity: Activity) -> dict[str, Any]:
     """What operators have set that must outlive Redis: finished, paused."""
     return {
         "over": "finished" if activity.finished else None,

@@ -3,8 +3,8 @@
 Owns the SQL of the log worker and its one connection. A record that was stored before is known by
 its identity, and is counted only once. A batch is copied straight into the table. Only if
 PostgreSQL finds one of its records there already, the new ones are selected through a temporary
-table, and the others are compared by content. What PostgreSQL refuses is kept apart in the same
-transaction, so nothing is stored before everything older is stored or kept.
+table, and the others are compared by content. What PostgreSQL refuses becomes a dead record in the
+same transaction, so nothing is stored before everything older is stored or kept.
 Always: the transaction locks the lane's row, and stores only what a Redis of the lane's generation
 and term has decided. So a batch that was read before a recovery never arrives after it.
 """

@@ -7,7 +7,7 @@ With each batch the worker reads the claim of Redis: identity, generation, term.
 if PostgreSQL knows another lane, a later generation or a later term (see
 `seckill.log_worker.storage`). While PostgreSQL stores a batch, a thread reads and parses the next
 one. That changes nothing; the result is discarded unless the current batch is stored and trimmed.
-Never: a lost record. A record that cannot be read or stored is kept apart with its reason.
+Never: a lost record. What cannot be read or stored becomes a dead record with its reason.
 """
 
 import logging
@@ -58,6 +58,8 @@ class _Batch:
     records: list[WireRecord]
     # (index in `entries`, reason)
     dead: list[tuple[int, str]] = field(default_factory=list)
+    # Whether the list holds more after these.
+    more: bool = False
 
 
 @dataclass
@@ -84,8 +86,10 @@ class LogWorker:
     _ahead: "Future[_Batch] | None" = None
     # Batches trimmed from the list, as of this worker's last trim.
     _trims: int = -1
-    # Length of a list that is not the lane's, when its entries were kept apart.
+    # Length of a list that is not the lane's, when its entries became dead records.
     _named: int = 0
+    # Whether the last batch left more in the list.
+    _more: bool = False
 
     def run(self, *, drain: bool = False) -> None:
         """Turns until a stop is requested or, with `drain`, until the list is empty."""
@@ -113,7 +117,7 @@ class LogWorker:
             self.beat(self, "")
             if drain and handled == 0:
                 break
-            if handled < self.batch_size and not (drain and handled):
+            if not self._more and not (drain and handled):
                 self.shutdown.wait(self.interval_s)
         self.say(self.status_line())
 
@@ -123,10 +127,11 @@ class LogWorker:
         Raises RedisAway or PostgresAway. Then nothing is lost, and the next turn starts again.
         """
         batch = self._next()
+        self._more = batch.more
         if not batch.entries:
             return 0
         ahead = None
-        if len(batch.entries) == self.batch_size:
+        if batch.more:
             ahead = self._reader.submit(self._read, len(batch.entries))
         try:
             result = self._store(batch)
@@ -134,6 +139,7 @@ class LogWorker:
             self._take_the_lane(refused)
             # Read again, in the term that the lane has now.
             batch, ahead = self._read(0), None
+            self._more = batch.more
             if not batch.entries:
                 return 0
             result = self._store(batch)
@@ -166,13 +172,18 @@ class LogWorker:
         )
 
     def _read(self, skip: int) -> _Batch:
-        """The batch before the last `skip` entries of the list. Raises RedisAway."""
+        """The batch before the last `skip` entries of the list. Raises RedisAway.
+
+        It ends with a whole request: a loss of Redis between two batches must not leave half of an
+        order. So it can have up to MAX_ITEMS - 1 entries less than `batch_size`.
+        """
         # No MULTI, which a full Redis refuses. The claim and the number of trims are read first and
         # last: if they are equal nobody has trimmed in between, and nothing else changes the tail.
         pipe = self.client.pipeline(transaction=False)
         while True:
             pipe.hmget(self.lane.state, *CLAIM_FIELDS, "trims")
-            pipe.lrange(self.lane.list, -self.batch_size - skip, -1 - skip)
+            # One more than fits tells whether the last request goes on.
+            pipe.lrange(self.lane.list, -self.batch_size - 1 - skip, -1 - skip)
             pipe.hgetall(self.lane.stored)
             pipe.hmget(self.lane.state, *CLAIM_FIELDS, "trims")
             with redis_errors():
@@ -181,6 +192,9 @@ class LogWorker:
                 break
         *claim, trims = before
         tail.reverse()
+        more = len(tail) > self.batch_size
+        if more:
+            del tail[_end_of_a_request(tail) :]
         batch = _Batch(
             claim_of(claim),
             int(trims or 0),
@@ -188,6 +202,7 @@ class LogWorker:
             tail,
             tail,
             [],
+            more=more,
         )
         try:
             batch.records = [parse(raw) for raw in tail]
@@ -232,7 +247,7 @@ class LogWorker:
         if taken and reasons:
             self.parked += len(reasons)
             log.error(
-                "%d entries cannot be stored and are kept apart in PostgreSQL: manage.py "
+                "%d entries cannot be stored and are dead records in PostgreSQL: manage.py "
                 "dead_letters list; the first reason: %s",
                 len(reasons),
                 reasons[0],
@@ -253,7 +268,7 @@ class LogWorker:
         """After a start of Redis, or before its first term: lead the lane unless others do.
 
         Raises NotLeading if somebody decides on another Redis. Then what this Redis has decided
-        since is kept apart and never stored.
+        since becomes dead records and is never stored.
         """
         with redis_errors():
             run_id = self.client.info("server")["run_id"]
@@ -298,6 +313,28 @@ class LogWorker:
             self._told_at = time.monotonic()
 
 
+def _end_of_a_request(entries: list[bytes]) -> int:
+    """How many of the entries are stored in one batch; the last one belongs to the next.
+
+    All but that one; fewer if that one belongs to the same request as those before it, unless the
+    request began with the first entry.
+    """
+    following = _place(entries[-1])
+    end = len(entries) - 1
+    while end > 0 and following is not None and _place(entries[end - 1]) == following:
+        end -= 1
+    return end or len(entries) - 1
+
+
+def _place(raw: bytes) -> tuple[str, int, int] | None:
+    """The message of a record; None if it is not a record."""
+    try:
+        record = parse(raw)
+    except Poison:
+        return None
+    return record.source, record.partition, record.offset
+
+
 def _sift(batch: _Batch) -> None:
     """Parse a batch in which some entries are not records."""
     batch.texts = []
@@ -311,4 +348,4 @@ def _sift(batch: _Batch) -> None:
 
 
 def _overlap(raw: bytes) -> Dead:
-    return Dead(Kind.OVERLAP, raw, "decided on a Redis while another one led the lane", "overlap")
+    return Dead(Kind.OVERLAP, raw, "decided on a Redis that did not lead the lane", "overlap")

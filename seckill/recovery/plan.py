@@ -13,7 +13,7 @@ import redis
 from django.db import connection, transaction
 from django.db.models import Max
 
-from seckill.control.loading import held_state, state_of
+from seckill.control.loading import kept_state, state_of
 from seckill.formats.outcomes import Outcome
 from seckill.lane.keys import Lane, position_field
 from seckill.lane.status import LaneStatus, read_lane
@@ -205,10 +205,11 @@ def _activity(
             )
         )
     row = Activity.objects.filter(pk=activity_id).first() or Activity(pk=activity_id)
-    held = {**state_of(row), **held_state(row)}
+    held = {**state_of(row), **kept_state(row)}
     if not any(item.left for item in items):
         held["over"] = held["over"] or SOLD_OUT
     state = {name: str(value) for name, value in held.items() if value is not None}
+    state["clicks"] = "1"
     last = StockChange.objects.filter(activity_id=activity_id).aggregate(last=Max("version"))
     state["version"] = str(max(last["last"] or 0, now.version if now else 0) + 1)
     requests, total, records = sold.totals(activity_id, {})

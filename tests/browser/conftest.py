@@ -36,7 +36,7 @@ document.addEventListener("securitypolicyviolation", (event) =>
   window.refused.push(`${event.violatedDirective} ${event.blockedURI} ${event.sample}`));
 """
 # axe-core, for these tests alone: https://github.com/dequelabs/axe-core, MPL 2.0.
-AXE = Path(__file__).parent / "vendor" / "axe.min.js"
+AXE = Path(__file__).parent / "vendor" / "axe-core-4.14.1" / "axe.min.js"
 LOOK = """
 ;axe.run(document, { resultTypes: ["violations"] }).then((found) =>
   found.violations.filter((one) => ["serious", "critical"].includes(one.impact))

@@ -38,7 +38,7 @@ _LUA: dict[str, tuple[str, ...]] = {
     "include/numbers": (_NUMBERS, _FIRST_LOAD, f"{_I}lua/test_script.py"),
     "include/rights": (_RIGHTS,),
     "include/act": (*_EVERY_ACT, f"{_LATE}::TestFencedLane", _NUMBERS, _ACT_EDGES),
-    "include/buyers": (_LOADING, f"{_CONTROL}::TestConfigure", _RECOVERY),
+    "include/staged": (_LOADING, f"{_CONTROL}::TestConfigure", _RECOVERY),
     "add_stock": (f"{_ACTS}::TestAddStock", _ACT_EDGES, *_EVERY_ACT),
     "set_stock": (f"{_CONTROL}::TestSetStock", _ACT_EDGES, *_EVERY_ACT, f"{_CONTROL}::TestLoad"),
     "sync": (f"{_CONTROL}::TestSync", *_EVERY_ACT),
@@ -50,7 +50,7 @@ _LUA: dict[str, tuple[str, ...]] = {
         f"{_CONTROL}::TestLoad", _LOADING, f"{_ACTS}::TestAfterALossOfRedis",
         f"{_CONTROL}::TestSetStock", _FIRST_LOAD, _RIGHTS, _RECOVERY,
     ),
-    "stage_buyers": (_LANE, _LOADING, f"{_CONTROL}::TestConfigure", _RIGHTS),
+    "stage_hash": (_LANE, _LOADING, f"{_CONTROL}::TestConfigure", _RIGHTS),
     "trim_batch": (_LANE, _WORKER, _RIGHTS, f"{_OLDER}::test_storing_stops_and_says_so"),
     "check_rights": (f"{_GROUND}::TestRights", f"{_I}monitoring/test_fitness.py"),
     "claim_lane": (_LANE, _RIGHTS, f"{_LATE}::TestLease", _MASTERS),
@@ -84,6 +84,7 @@ _PYTHON: dict[str, tuple[str, ...]] = {
     "control/act_script": (_ACT_SCRIPTS, *_ALL_ACTS),
     "control/control": _ALL_ACTS,
     "control/journal": ("tests/unit/postgres/test_journal_errors.py", *_ALL_ACTS),
+    "control/tables": _ALL_ACTS,
     "control/loading": (
         _LOADING, _CONTROL, f"{_ACTS}::TestAfterALossOfRedis", f"{_ACTS}::TestFields"
     ),

@@ -160,8 +160,13 @@ class Oracle:
             if asked.wanted and asked.undone and asked.evicted:
                 for item, quantity in asked.wanted.items():
                     units[item] += quantity
+        taken = {(row.partition, row.offset) for row in self.strangers}
         for row in evidence.rows:
-            if row in self.strangers:
+            place = row.partition, row.offset
+            asked = self.asked.get(place)
+            owed = asked is not None and (asked.claims or asked.promised)
+            # What was taken for accepted, and came back from the topic, is sold as well.
+            if row in self.strangers or (place in taken and not owed):
                 units[row.item] += row.quantity
         return units
 

@@ -23,7 +23,7 @@ from seckill.control.control import Refused
 from seckill.errors import ServiceAway
 from seckill.lane.status import ActivityStatus
 from seckill.models import Activity
-from seckill.web.admin import desk, desk_acts, new_activity, report_page, sentences
+from seckill.web.admin import desk, desk_acts, new_activity, overview, report_page, sentences
 from seckill.web.admin.base import UNKNOWN, SeckillAdmin, clock, link
 from seckill.web.admin.live import STATES, LiveChangeList, attach, look, state_of
 from seckill.web.shared import auth, services
@@ -179,6 +179,11 @@ class ActivityAdmin(SeckillAdmin):
                 "<int:activity_id>/desk/data/",
                 partial(desk.data, admin=self),
                 name="seckill_activity_desk_data",
+            ),
+            path(
+                "desk/data/",
+                partial(overview.data, admin=self),
+                name="seckill_activity_overview_data",
             ),
             *(
                 address(f"<int:activity_id>/{name}/", partial(desk_acts.page, name), f"act_{name}")

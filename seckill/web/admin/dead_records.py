@@ -60,12 +60,32 @@ class DeadRecordAdmin(CsvExport, ReadOnlyAdmin):
     rows_name = _("dead records")
     export_name = "dead-records"
     export_columns = (
-        *("id", "at", "kind", "reason", "source", "partition", "offset", "item_id"),
-        *("activity_id", "user_id", "quantity", "dismissed_at", "dismissed_by", "note"),
+        "id",
+        "at",
+        "kind",
+        "reason",
+        "source",
+        "partition",
+        "offset",
+        "item_id",
+        "activity_id",
+        "user_id",
+        "quantity",
+        "dismissed_at",
+        "dismissed_by",
+        "note",
     )
     list_display = (
-        *("id", "when", "kind_name", "state_label", "reason", "origin"),
-        *("user", "activity", "item", "quantity"),
+        "id",
+        "when",
+        "kind_name",
+        "state_label",
+        "reason",
+        "origin",
+        "user",
+        "activity",
+        "item",
+        "quantity",
     )
     list_filter = (ActivityFilter, KindFilter, DeadStateFilter)
     filter_parameters = ("activity", "kind", "state")

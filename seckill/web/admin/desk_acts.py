@@ -15,10 +15,13 @@ from django.contrib.admin import ModelAdmin
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from seckill.control import acts
 from seckill.control.act_script import not_loaded
+from seckill.control.acts import ActKind
 from seckill.lane.status import ActivityStatus
 from seckill.models import Activity, Item
 from seckill.web.admin import sentences, steering
@@ -155,29 +158,38 @@ def _limit(activity_id: int, status: Status, values: dict[str, Any]) -> Question
 
 @dataclass(frozen=True)
 class Deed:
-    """An act of the desk: its button, when it is offered, its form if it has one, its question."""
+    """A button of the desk: its act, when it is offered, its form if it has one, its question.
 
-    text: Any
+    What is rare or dangerous is not `at_hand`: it is in the menu. `name` is the button's text, if
+    it does only a part of its act.
+    """
+
+    act: ActKind
     question: Callable[[int, Status, dict[str, Any]], Question]
     offered: Callable[[Status], bool]
     form: type[forms.Form] | None = None
+    at_hand: bool = False
     kind: str = "default"
+    name: Promise | None = None
+
+    @property
+    def text(self) -> str:
+        """The button's text."""
+        return str(self.name or self.act.text)
 
 
 DEEDS = {
-    "add": Deed(gettext_lazy("Add units"), _more, bool, MoreForm, "primary"),
-    "stock": Deed(gettext_lazy("Set stock"), stock_question, bool, UnitsForm),
-    "pause": Deed(gettext_lazy("Pause"), _pause, lambda s: bool(s and not s.over and not s.paused)),
-    "resume": Deed(gettext_lazy("Resume"), _resume, lambda s: bool(s and s.paused), kind="primary"),
-    "window": Deed(gettext_lazy("Window"), _window, bool, WindowForm),
-    "limit": Deed(gettext_lazy("Limit per user"), _limit, bool, LimitForm),
-    "sync": Deed(gettext_lazy("Sync from the database"), _sync, lambda s: True),
-    "reopen": Deed(
-        gettext_lazy("Reopen"), _reopen, lambda s: bool(s and s.over == "finished"), kind="primary"
+    "resume": Deed(acts.RESUME, _resume, lambda s: bool(s and s.paused), at_hand=True),
+    "reopen": Deed(acts.REOPEN, _reopen, lambda s: bool(s and s.over == "finished"), at_hand=True),
+    "add": Deed(acts.ADD_STOCK, _more, bool, MoreForm, at_hand=True),
+    "pause": Deed(
+        acts.PAUSE, _pause, lambda s: bool(s and not s.over and not s.paused), at_hand=True
     ),
-    "finish": Deed(
-        gettext_lazy("Finish"), _finish, lambda s: bool(s and s.over != "finished"), kind="danger"
-    ),
+    "stock": Deed(acts.SET_STOCK, stock_question, bool, UnitsForm),
+    "window": Deed(acts.CONFIGURE, _window, bool, WindowForm, name=gettext_lazy("Window")),
+    "limit": Deed(acts.CONFIGURE, _limit, bool, LimitForm, name=gettext_lazy("Limit per user")),
+    "sync": Deed(acts.SYNC, _sync, lambda s: True),
+    "finish": Deed(acts.FINISH, _finish, lambda s: bool(s and s.over != "finished"), kind="danger"),
 }
 
 
@@ -188,6 +200,7 @@ def buttons(activity_id: int) -> list[dict[str, Any]]:
             "name": name,
             "text": deed.text,
             "kind": deed.kind,
+            "at_hand": deed.at_hand,
             "url": reverse(f"admin:seckill_activity_act_{name}", args=[activity_id]),
         }
         for name, deed in DEEDS.items()
@@ -197,6 +210,11 @@ def buttons(activity_id: int) -> list[dict[str, Any]]:
 def offered(status: Status) -> list[str]:
     """The acts that make sense now."""
     return [name for name, deed in DEEDS.items() if deed.offered(status)]
+
+
+def primary(status: Status) -> str:
+    """The one act that is most likely wanted now; "" if none is."""
+    return next((name for name in offered(status) if DEEDS[name].at_hand and name != "pause"), "")
 
 
 def page(name: str, request: HttpRequest, activity_id: int, *, admin: ModelAdmin) -> HttpResponse:
@@ -213,7 +231,7 @@ def page(name: str, request: HttpRequest, activity_id: int, *, admin: ModelAdmin
         form = _form(deed, request, activity) if deed.form else None
         if form is not None and not form.is_valid():
             return steering.page(
-                admin, request, title=str(deed.text), form=form, submit=_("Next"), back=back
+                admin, request, title=deed.text, form=form, submit=_("Next"), back=back
             )
         values = form.cleaned_data if form is not None else {}
         return steering.confirmed_act(

@@ -5,16 +5,17 @@ from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
 
-from seckill.control.control import ACTS
-from seckill.models import StockChange, act_text
+from seckill.control.acts import ACTS, act_text
+from seckill.models import StockChange
 from seckill.web.admin import act_words
 from seckill.web.admin.base import ReadOnlyAdmin, activity_link, clock, link
 from seckill.web.admin.export import CsvExport
@@ -74,19 +75,17 @@ class StockChangeAdmin(CsvExport, ReadOnlyAdmin):
     rows_name = _("acts")
     export_name = "journal"
     export_columns = (
-        *(
-            "id",
-            "at",
-            "actor",
-            "act",
-            "activity_id",
-            "old",
-            "new",
-            "version",
-            "state",
-            "detail",
-            "note",
-        ),
+        "id",
+        "at",
+        "actor",
+        "act",
+        "activity_id",
+        "old",
+        "new",
+        "version",
+        "state",
+        "detail",
+        "note",
     )
     list_display = (
         "id",
@@ -124,6 +123,18 @@ class StockChangeAdmin(CsvExport, ReadOnlyAdmin):
         """Acts of one actor."""
         term = search_term.strip()
         return (queryset.filter(actor=term) if term else queryset), False
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """The page's heading says act, activity and who. The model does not know the acts."""
+        change = context["original"]
+        context["subtitle"] = gettext("%(act)s of activity %(id)s by %(who)s") % {
+            "act": act_text(change.act),
+            "id": change.activity_id,
+            "who": change.actor,
+        }
+        return super().render_change_form(request, context, *args, **kwargs)
 
     @display(description=_("when"))
     def when(self, change: StockChange) -> str | None:

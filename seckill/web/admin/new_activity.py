@@ -1,8 +1,8 @@
-"""Add an activity on one page: rules, items and stock; then what will happen; then two acts.
+"""Add an activity on one page: rules, items and stock; then what will happen; then one act.
 
-The acts are `create` (PostgreSQL alone), and `set_stock` for all items at once, in one script. Each
-has its own row in the journal. If Redis goes away between them, the activity exists and sells
-nothing: `first_stock` finishes it, from what the journal says was wanted. Repeating that is safe.
+`create` with a stock is all or nothing: one row in the journal, one script. If Redis goes away in
+the middle of it, the result is unknown, and the activity may exist without stock: it sells nothing.
+`first_stock` finishes it, from what the journal says was wanted. Repeating that is safe.
 """
 
 from collections.abc import Mapping
@@ -18,8 +18,9 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from seckill.control.acts import CREATE, SET_STOCK
 from seckill.control.control import Control, Refused
-from seckill.errors import ServiceAway
+from seckill.errors import RedisAway, ServiceAway
 from seckill.formats.outcomes import DEFAULT_ACTIVITY, MAX_ID
 from seckill.models import Activity, Item, StockChange
 from seckill.web.admin import sentences, steering
@@ -84,22 +85,28 @@ def first_stock(admin: ModelAdmin, request: HttpRequest, activity_id: int) -> Ht
 
 
 def _make(admin: ModelAdmin, request: HttpRequest, values: dict[str, Any]) -> HttpResponse:
-    """The acts, in order. Without Redis nothing is begun if there is stock to be set."""
+    """The act, and what the user is told if it was not done, or if nobody knows."""
     control = services.control(auth.actor_of_user(request.user), _note(request))
+    items: list[ItemLine] = values["items"]
+    stock = {line.item: line.units for line in items}
+    rules = {name: values[name] for name in RULES}
     try:
-        if values["items"]:
+        if items:
             services.lane_status()
-        made = control.create(values["id"], **{name: values[name] for name in RULES})
+        made = control.create(values["id"], stock, **rules)
     except Refused as refused:
         messages.error(request, _("Nothing was saved: %(why)s") % {"why": refused})
         return HttpResponseRedirect(steering.list_of(admin))
     except ServiceAway as away:
+        if isinstance(away, RedisAway) and Activity.objects.filter(pk=values["id"]).exists():
+            return _unfinished(request, values["id"], away)
         messages.error(request, sentences.not_saved(away))
         return HttpResponseRedirect(steering.list_of(admin))
+    _name(made.activity_id, items)
     messages.success(request, sentences.done_text(made))
-    if not values["items"]:
+    if not items:
         return HttpResponseRedirect(steering.list_of(admin))
-    return _put_on_sale(admin, request, control, made.activity_id, values["items"])
+    return HttpResponseRedirect(reverse("admin:seckill_activity_desk", args=[made.activity_id]))
 
 
 def _put_on_sale(
@@ -120,25 +127,32 @@ def _put_on_sale(
             messages.info(
                 request, _("These items are on sale already: their stock was left alone.")
             )
-        for line in items:
-            if line.name:
-                Item.objects.filter(activity_id=activity_id, item_id=line.item).update(
-                    name=line.name
-                )
+        _name(activity_id, items)
     except (Refused, ServiceAway) as why:
-        messages.error(
-            request,
-            _(
-                "Activity %(id)s exists, but its stock is not set, or it is not known whether it "
-                "is: %(why)s. It sells nothing without stock. Finish it here once the cause is "
-                "gone: what is on sale already is left alone."
-            )
-            % {"id": activity_id, "why": why},
-        )
-        return HttpResponseRedirect(
-            reverse("admin:seckill_activity_first_stock", args=[activity_id])
-        )
+        return _unfinished(request, activity_id, why)
     return HttpResponseRedirect(reverse("admin:seckill_activity_desk", args=[activity_id]))
+
+
+def _unfinished(request: HttpRequest, activity_id: int, why: Exception) -> HttpResponse:
+    """Tell it, and go to the page that finishes it."""
+    messages.error(
+        request,
+        _(
+            "Activity %(id)s exists, but its stock is not set, or it is not known whether it is: "
+            "%(why)s. It sells nothing without stock. Finish it here once the cause is gone: what "
+            "is on sale already is left alone."
+        )
+        % {"id": activity_id, "why": why},
+    )
+    return HttpResponseRedirect(reverse("admin:seckill_activity_first_stock", args=[activity_id]))
+
+
+def _name(activity_id: int, items: list[ItemLine]) -> None:
+    """Names are for people alone: no act, and a blank one changes none."""
+    for line in items:
+        if line.name:
+            rows = Item.objects.filter(activity_id=activity_id, item_id=line.item)
+            rows.update(name=line.name)
 
 
 def _lines(values: Mapping[str, Any]) -> list[str]:
@@ -160,10 +174,6 @@ def _lines(values: Mapping[str, Any]) -> list[str]:
     return [
         *lines,
         *_item_lines(values["items"]),
-        _(
-            "These are two acts. If the second one fails, the activity exists without stock, sells "
-            "nothing, and can be finished."
-        ),
     ]
 
 
@@ -212,10 +222,12 @@ def _days_ahead(moment: datetime | None) -> timedelta:
 
 def _wanted(activity_id: int) -> str:
     """The stock of the last act that did not put it on sale, as the form's text."""
-    entry = StockChange.objects.filter(activity_id=activity_id, act="set_stock").first()
+    acts = (SET_STOCK.name, CREATE.name)
+    entry = StockChange.objects.filter(activity_id=activity_id, act__in=acts).first()
     if entry is None or entry.state == StockChange.State.APPLIED:
         return ""
-    return "\n".join(f"{item} {units}" for item, units in (entry.new or {}).items())
+    wanted = (entry.new or {}).items()
+    return "\n".join(f"{name} {value}" for name, value in wanted if name.isdigit())
 
 
 def _again(request: HttpRequest, fields: Mapping[str, Any]) -> dict[str, str | list[str]]:

@@ -62,8 +62,19 @@ class RecordAdmin(CsvExport, ReadOnlyAdmin):
     list_per_page = 100
     export_name = "orders"
     export_columns = (
-        *("id", "ts", "user_id", "activity_id", "item_id", "quantity", "cost_ms", "status"),
-        *("source", "partition", "offset", "request_id", "version"),
+        "id",
+        "ts",
+        "user_id",
+        "activity_id",
+        "item_id",
+        "quantity",
+        "cost_ms",
+        "status",
+        "source",
+        "partition",
+        "offset",
+        "request_id",
+        "version",
     )
     list_display = (
         "number",

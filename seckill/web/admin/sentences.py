@@ -10,10 +10,11 @@ from typing import Any
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from seckill.control.acts import act_text
 from seckill.control.control import Act
 from seckill.errors import ServiceAway
 from seckill.lane.status import ActivityStatus
-from seckill.models import Item, StockChange, act_text
+from seckill.models import Item, StockChange
 from seckill.web.admin.base import clock
 
 # How many acts a page names that were done since the operator looked.

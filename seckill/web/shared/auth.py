@@ -4,7 +4,7 @@ Owns the check of a credential and the actor's name in the journal. Knows nothin
 A missing or wrong credential is 401; a valid one without the right is 403.
 
 look   any key that is not revoked; staff with permission `seckill.view_item`
-steer  a key that may steer; staff with permission `seckill.change_item`
+steer  a key that may steer; staff with the permission that every act needs
 """
 
 from datetime import timedelta
@@ -19,10 +19,10 @@ from ninja.errors import AuthenticationError, AuthorizationError
 from ninja.security import APIKeyCookie, APIKeyHeader, HttpBearer
 from ninja.utils import check_csrf
 
+from seckill.control.acts import STEER_PERMISSION
 from seckill.models import ApiKey
 
 LOOK_PERMISSION = "seckill.view_item"
-STEER_PERMISSION = "seckill.change_item"
 # How old the stored time of a key's last use may be: one write per minute, not per request.
 LAST_USED_EVERY = timedelta(minutes=1)
 

@@ -11,7 +11,8 @@ import pytest
 import redis
 from django.db import DatabaseError, connection, transaction
 
-from seckill.control.control import ACTS, Act, Control, KeyReused, Once, SomebodyElse, UnderWay
+from seckill.control.acts import ACTS
+from seckill.control.control import Act, Control, KeyReused, Once, SomebodyElse, UnderWay
 from seckill.errors import NoSuchActivity, PostgresAway, RedisAway, Refused, VersionMoved
 from seckill.formats.outcomes import MAX_UNITS
 from seckill.lane.client import no_retry

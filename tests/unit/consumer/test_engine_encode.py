@@ -83,7 +83,7 @@ def test_a_skip_is_one_hole() -> None:
 
 
 def test_a_reply_counts_by_outcome() -> None:
-    reply = Reply(Status.DECIDED, 9, b"0.0123456788")
+    reply = Reply(Status.DECIDED, 9, b"0.01234567889")
     counted = {outcome.name: reply.count(outcome) for outcome in Outcome}
     assert counted.pop("ACCEPTED") == 2
     assert counted.pop("INVALID") == 2

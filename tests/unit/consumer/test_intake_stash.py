@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from seckill.broker import Slice
-from seckill.consumer.intake import AGAIN_S, Held, Intake
+from seckill.consumer.intake import AGAIN_S, Intake, Placed
 from seckill.errors import BrokerAway
 from seckill.process.shutdown import Shutdown
 
@@ -59,9 +59,9 @@ def intake(client: Any, shutdown: Shutdown | None = None) -> Intake:
 
 def test_a_partition_that_moves_takes_its_own_messages_along() -> None:
     it = intake(NOBODY)
-    it._stash, it.held = [some(0), some(1), some(0), some(2)], {0: Held(7, 7), 1: Held(7, 7)}
+    it._stash, it.placed = [some(0), some(1), some(0), some(2)], {0: Placed(7, 7), 1: Placed(7, 7)}
     it.go_to(0, 3, generation=2)
-    assert it.held == {0: Held(3, 3, 2), 1: Held(7, 7)}
+    assert it.placed == {0: Placed(3, 3, 2), 1: Placed(7, 7)}
     assert it._stash == [some(1), some(2)]
     assert it._unplaced == {0}
 
@@ -69,9 +69,9 @@ def test_a_partition_that_moves_takes_its_own_messages_along() -> None:
 def test_of_another_topic_all_is_read_from_the_start() -> None:
     """Nothing is decided of it yet, and nothing committed."""
     it = intake(Member())
-    it._stash, it.held = [some(0)], {0: Held(7, 7, 1, 7), 5: Held(9, 9)}
+    it._stash, it.placed = [some(0)], {0: Placed(7, 7, 1, 7), 5: Placed(9, 9)}
     it.begin_anew()
-    assert it.held == {0: Held(0, 0), 1: Held(0, 0)}
+    assert it.placed == {0: Placed(0, 0), 1: Placed(0, 0)}
     assert (it._stash, it._unplaced) == ([], {0, 1})
 
 
@@ -80,14 +80,14 @@ def test_after_a_change_no_message_passes_before_its_partition_has_its_place() -
     it = intake(member)
     assert it.poll(0, []) == []
     assert (it._unplaced, member.resumed) == ({0, 1}, 1)
-    it._unplaced, it.held = set(), {0: Held(7, 7), 1: Held(7, 7)}
+    it._unplaced, it.placed = set(), {0: Placed(7, 7), 1: Placed(7, 7)}
     assert it.poll(0, []) == [some(0), some(1)]
     assert member.resumed == 1
     # Partition 1 was taken away, and its messages still come.
     member.changes, member.partitions = 1, {0}
     it._stash = [some(1), some(0)]
     assert it.poll(0, []) == []
-    assert (it.held, it._unplaced, member.resumed) == ({}, {0, 1}, 2)
+    assert (it.placed, it._unplaced, member.resumed) == ({}, {0, 1}, 2)
 
 
 def test_a_change_that_comes_while_kafka_is_away_is_noticed_all_the_same() -> None:

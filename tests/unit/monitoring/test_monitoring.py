@@ -12,7 +12,7 @@ import yaml
 from seckill.config.layers import BASE_DIR
 from seckill.lane.status import Histogram
 from seckill.monitoring import metric_names
-from seckill.monitoring.metric_names import METRICS
+from seckill.monitoring.metric_names import METRICS, Metric
 from seckill.monitoring.metrics import BOUNDS_MS, cumulative
 from tests.unit.project.compose_file import MONITORING, WORKERS, dotenv, environment, service
 
@@ -49,6 +49,11 @@ def test_names_are_as_prometheus_wants_them() -> None:
         assert not metric.name.endswith("_total"), "prometheus_client adds it"
         for unit in ("seconds", "bytes"):
             assert (metric.unit == unit) == metric.name.endswith(unit)
+
+
+def test_no_metric_is_forgotten_in_the_list() -> None:
+    made = [value for value in vars(metric_names).values() if isinstance(value, Metric)]
+    assert made == list(METRICS)
 
 
 def test_the_page_has_every_metric_and_no_other() -> None:

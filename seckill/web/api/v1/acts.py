@@ -5,6 +5,7 @@ from typing import Annotated
 from django.http import HttpRequest, HttpResponse
 from ninja import Body, Router
 
+from seckill.control import acts
 from seckill.web.api.schemas import ActOut
 from seckill.web.api.v1.calls import (
     ACT_OPTIONS,
@@ -18,11 +19,10 @@ from seckill.web.api.v1.calls import (
 from seckill.web.api.v1.schemas import ActBody, AddBody, SetBody
 
 router = Router(tags=["acts"])
-PLACE = "/activities/{activity_id}"
 NoBody = Annotated[ActBody | None, Body()]
 
 
-@router.post(PLACE + "/set_stock", **ACT_OPTIONS, summary="Set the units left of items")
+@router.post(acts.SET_STOCK.route, **ACT_OPTIONS, summary="Set the units left of items")
 def set_stock(
     request: HttpRequest,
     response: HttpResponse,
@@ -44,7 +44,7 @@ def set_stock(
     )  # fmt: skip
 
 
-@router.post(PLACE + "/add_stock", **ACT_OPTIONS, summary="Put more units on sale")
+@router.post(acts.ADD_STOCK.route, **ACT_OPTIONS, summary="Put more units on sale")
 def add_stock(
     request: HttpRequest,
     response: HttpResponse,
@@ -65,7 +65,7 @@ def add_stock(
     )  # fmt: skip
 
 
-@router.post(PLACE + "/pause", **ACT_OPTIONS, summary="Pause a sale")
+@router.post(acts.PAUSE.route, **ACT_OPTIONS, summary="Pause a sale")
 def pause(
     request: HttpRequest,
     response: HttpResponse,
@@ -81,7 +81,7 @@ def pause(
     )  # fmt: skip
 
 
-@router.post(PLACE + "/resume", **ACT_OPTIONS, summary="Resume a paused sale")
+@router.post(acts.RESUME.route, **ACT_OPTIONS, summary="Resume a paused sale")
 def resume(
     request: HttpRequest,
     response: HttpResponse,
@@ -97,7 +97,7 @@ def resume(
     )  # fmt: skip
 
 
-@router.post(PLACE + "/finish", **ACT_OPTIONS, summary="End a sale")
+@router.post(acts.FINISH.route, **ACT_OPTIONS, summary="End a sale")
 def finish(
     request: HttpRequest,
     response: HttpResponse,
@@ -113,7 +113,7 @@ def finish(
     )  # fmt: skip
 
 
-@router.post(PLACE + "/reopen", **ACT_OPTIONS, summary="Reopen a finished sale")
+@router.post(acts.REOPEN.route, **ACT_OPTIONS, summary="Reopen a finished sale")
 def reopen(
     request: HttpRequest,
     response: HttpResponse,
@@ -129,9 +129,7 @@ def reopen(
     )  # fmt: skip
 
 
-@router.post(
-    PLACE + "/sync_from_db", **ACT_OPTIONS, summary="Bring Redis in line with the database"
-)
+@router.post(acts.SYNC.route, **ACT_OPTIONS, summary="Bring Redis in line with the database")
 def sync_from_db(
     request: HttpRequest,
     response: HttpResponse,
