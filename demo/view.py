@@ -105,8 +105,20 @@ def _line(moment: Moment, units: int) -> Text:
     return line
 
 
-def print_result(result: Result, console: Console) -> None:
-    """The table at the end, and the verdict."""
+def headline(result: Result, units: int) -> str:
+    """The sale in one sentence. It claims only what the audit has proved."""
+    asked = f"{result.decided:,} requests for {units:,} units"
+    if not result.audit.clean or result.stuck:
+        return f"{asked}: {result.units_sold:,} sold, and NOT proved: see below"
+    if result.units_sold == units:
+        return f"{asked}: exactly {units:,} sold, no one twice"
+    return f"{asked}: {result.units_sold:,} sold, {units - result.units_sold:,} left, no one twice"
+
+
+def print_result(result: Result, units: int, console: Console) -> None:
+    """The sale in one sentence, the table, and the verdict."""
+    proved = result.audit.clean and not result.stuck
+    console.print(headline(result, units), style="bold green" if proved else "bold red")
     table = Table(title="the sale", title_justify="left", show_header=False)
     table.add_column()
     table.add_column(justify="right")

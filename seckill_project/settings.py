@@ -71,6 +71,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "seckill.web.shared.language.LanguageOfPeople",
+    "seckill.web.shared.zone.ZoneOfPeople",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -191,6 +192,7 @@ UNFOLD = {
     ],
     "SCRIPTS": [
         lambda request: static("seckill/keyboard.js"),
+        lambda request: static("seckill/zone.js"),
         lambda request: static("seckill/times.js"),
     ],
     "LOGIN": {"form": "seckill.web.shared.login.LoginForm"},

@@ -58,10 +58,14 @@ class Report:
     records_dead: int = 0
     notes: list[str] = field(default_factory=list)
     took_ms: int = 0
+    # Redis at the moment of these figures, for who shows others beside them. Not in the JSON form.
+    lane: LaneStatus | None = field(default=None, repr=False, compare=False)
 
     def as_json(self) -> dict[str, Any]:
         """All of it in plain types."""
-        return {"schema": 1, **asdict(self)}
+        plain = asdict(replace(self, lane=None))
+        del plain["lane"]
+        return {"schema": 1, **plain}
 
 
 class CannotCheck(Exception):
@@ -126,6 +130,7 @@ def _look(client: "redis.Redis", lane: Lane) -> Report:
         unclicked=unclicked(client, lane, clicks),
     )
     report = _summary(before, totals)
+    report.lane = before
     for finding in all_checks(before, totals, found, steered, look_at_ground(client, before, seen)):
         report.checks += 1
         if finding is not None:

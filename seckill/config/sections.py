@@ -145,6 +145,12 @@ class LogWorker(Section):
     pg_dsn: PgDsn = DEFAULT_PG_DSN
     batch_size: int = Field(10_000, ge=1, le=100_000, description="rows per transaction, at most")
     interval: int = Field(200, ge=1, description="ms to wait after a batch that was not full")
+    audit_interval_s: float = Field(
+        60.0,
+        ge=0,
+        le=86_400,
+        description="seconds between the audits that log workers run by themselves; 0: none",
+    )
     status_interval: float = Field(60.0, gt=0, description="seconds between status lines")
     connect_timeout: ConnectTimeout = 60.0
     metrics_host: MetricsHost = "127.0.0.1"

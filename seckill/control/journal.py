@@ -40,6 +40,8 @@ MAKING = 7_351_001
 LOCK_NOT_AVAILABLE = "55P03"
 # Seconds that an act waits for its turn. Acts take milliseconds; a sync of many orders takes more.
 PATIENCE_S = 5.0
+# What a row says whose act Redis had done although the caller never heard of it.
+LOST_ANSWER = "its answer was lost; Redis had done it"
 
 
 @dataclass(frozen=True)
@@ -283,7 +285,7 @@ class Journal:
         follow(entry.activity_id, entry.act, entry.new or {}, status)
         entry.version, entry.old = seen.version, None
         entry.state = StockChange.State.APPLIED
-        entry.detail = "its answer was lost; Redis had done it"
+        entry.detail = LOST_ANSWER
         entry.save()
 
     @contextmanager

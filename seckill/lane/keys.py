@@ -71,6 +71,11 @@ class Lane:
         return f"{{{self.list}}}:audit"
 
     @property
+    def audit_turn(self) -> str:
+        """String with a TTL: the log worker that audits, or has just done so."""
+        return f"{{{self.list}}}:audit:turn"
+
+    @property
     def series(self) -> str:
         """Sorted set: samples of the lane, at most one per second, in bounded number."""
         return f"{{{self.list}}}:series"

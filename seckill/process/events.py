@@ -32,6 +32,7 @@ EVENTS = {
     "dead-letters-wait": "messages that are not requests could not be parked yet",
     "dead-letters-lost": "dead letters that Kafka never took are given up; their origins are named",
     "records-parked": "records that PostgreSQL refuses are parked",
+    "audit-violated": "the audit that a log worker runs by itself found a broken promise",
     "child-ended": "a consumer process ended; it is started again",
     "child-killed": "a consumer process did not stop in time and was killed",
     "parent-gone": "the parent process of a consumer is gone; the consumer stops",

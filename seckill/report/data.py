@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import redis
 from django.db import connection
+from django.utils.translation import gettext as _
 
 from seckill.audit.audit import CannotCheck, Report, audit
 from seckill.broker.topics import Topics
@@ -66,7 +67,8 @@ class SaleReport:
     def begin_ms(self) -> int | None:
         """When the sale began, if known."""
         first = [story.first_ms for story in self.items if story.first_ms is not None]
-        if self.moments:
+        # One moment alone is the present: nobody has written a history.
+        if len(self.moments) > 1:
             return self.moments[0].at_ms
         return min(first, default=None)
 
@@ -85,30 +87,44 @@ def collect(
     messages: int = MESSAGES,
     with_audit: bool = True,
 ) -> SaleReport:
-    """The sale as it is now. Raises NoSuchActivity, RedisAway or PostgresAway."""
+    """The sale at one moment, the audit's if it ran.
+
+    Raises NoSuchActivity, RedisAway or PostgresAway.
+    """
     status = read_lane(client, lane)
+    _loaded(status, activity_id)
+    proof, reason = None, ""
+    if with_audit:
+        try:
+            proof = audit(client, lane)
+        except CannotCheck as cannot:
+            reason = str(cannot)
+        else:
+            # All figures are of the audit's moment: what sells meanwhile is in none of them.
+            status = proof.lane or status
+    activity = _loaded(status, activity_id)
+    now_ms = status.now_ms
+    before = [sample for sample in read_series(client, lane) if sample.at_ms < now_ms]
+    moments = sale_moments([*before, sample_of(status, None, now_ms)], activity_id, activity)
+    since_ms = moments[0].at_ms - MARGIN_MS if moments else 0
+    accepted = _accepted(client, lane, activity_id, since_ms // 1000)
+    items = [_story(item, accepted.spans.get(item.item_id)) for item in activity.items.values()]
+    report = SaleReport(
+        activity, status, without_quiet(moments), items, now_ms, proof, audit_reason=reason
+    )
+    try:
+        _judge(report, server, accepted, messages)
+    except BrokerAway as away:
+        report.fairness_reason = _("%(away)s. The order of arrival cannot be read") % {"away": away}
+    return report
+
+
+def _loaded(status: LaneStatus, activity_id: int) -> ActivityStatus:
     activity = status.activities.get(activity_id)
     if activity is None:
         known = ", ".join(map(str, status.activities)) or "none"
         raise NoSuchActivity(f"activity {activity_id} is not loaded in Redis; loaded: {known}")
-    now_ms = status.now_ms
-    moments = sale_moments(
-        [*read_series(client, lane), sample_of(status, None, now_ms)], activity_id, activity
-    )
-    since_ms = moments[0].at_ms - MARGIN_MS if moments else 0
-    accepted = _accepted(client, lane, activity_id, since_ms // 1000)
-    items = [_story(item, accepted.spans.get(item.item_id)) for item in activity.items.values()]
-    report = SaleReport(activity, status, without_quiet(moments), items, now_ms)
-    try:
-        _judge(report, server, accepted, messages)
-    except BrokerAway as away:
-        report.fairness_reason = f"{away}. The order of arrival cannot be read"
-    if with_audit:
-        try:
-            report.audit = audit(client, lane)
-        except CannotCheck as reason:
-            report.audit_reason = str(reason)
-    return report
+    return activity
 
 
 def sale_moments(samples: list[Sample], activity_id: int, activity: ActivityStatus) -> list[Sample]:
@@ -229,7 +245,7 @@ def _judge(report: SaleReport, server: Server, accepted: _Accepted, messages: in
     """Read the topic from the first winner on, and judge the winners' order. Raises BrokerAway."""
     sold_out = {story.item_id for story in report.items if story.left == 0}
     if not sold_out:
-        report.fairness_reason = "no item is sold out, so nobody had to queue"
+        report.fairness_reason = _("no item is sold out, so nobody had to queue")
         return
     with Topics(server) as topics:
         source = str(topics.source(server.topic))
@@ -241,7 +257,7 @@ def _judge(report: SaleReport, server: Server, accepted: _Accepted, messages: in
     firsts = {p: first for (origin, p), first in accepted.firsts.items() if origin == source}
     firsts = {p: first for p, first in firsts.items() if p in positions}
     if not firsts:
-        report.fairness_reason = "the topic no longer holds an accepted request of this sale"
+        report.fairness_reason = _("the topic no longer holds an accepted request of this sale")
         return
     # Before a partition's first winner nobody lost for lack of stock. The requests of a partition
     # without winners were in the queue too: as many are read as from the longest other one.

@@ -35,6 +35,13 @@ window.refused = [];
 document.addEventListener("securitypolicyviolation", (event) =>
   window.refused.push(`${event.violatedDirective} ${event.blockedURI} ${event.sample}`));
 """
+# axe-core, for these tests alone: https://github.com/dequelabs/axe-core, MPL 2.0.
+AXE = Path(__file__).parent / "vendor" / "axe-core-4.14.1" / "axe.min.js"
+LOOK = """
+;axe.run(document, { resultTypes: ["violations"] }).then((found) =>
+  found.violations.filter((one) => ["serious", "critical"].includes(one.impact))
+    .map((one) => `${one.id}: ${one.nodes[0].html.slice(0, 200)}`))
+"""
 # Playwright's thread runs an event loop, so Django takes the tests' own queries for async ones.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
 
@@ -92,6 +99,11 @@ class Visitor:
         page.locator("input[name=password]").press("Enter")
         page.wait_for_url(self.site.address + path)
         return page
+
+    def barriers(self) -> list[str]:
+        """What axe-core calls serious or worse on this page, each with the first element."""
+        told = self.page.evaluate(f"{AXE.read_text()}\n{LOOK}")
+        return [str(line) for line in told]
 
     def shot(self, name: str) -> None:
         """Keep what is seen."""
@@ -160,6 +172,7 @@ class VisitorMaker:
             has_touch=phone,
             color_scheme="dark" if dark else "light",
             locale=language,
+            timezone_id="Asia/Shanghai" if language == "zh-CN" else "UTC",
         )
         context.set_default_timeout(PATIENCE_MS)
         context.add_init_script(REFUSED)

@@ -184,7 +184,7 @@ class Command(base.Command):
             if shutdown.requested:
                 console.print("stopped in the middle of the sale")
                 return called_off
-            print_result(result, console)
+            print_result(result, sum(plan.stock.values()), console)
             picture = folder / "report.html"
             sale.draw(result, picture)
             console.print(f"The picture of the sale: {picture}")

@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
+from django.utils import translation
 
 from seckill.config.layers import load
 from seckill.config.sections import Server
@@ -23,9 +25,11 @@ from seckill.management.arguments import (
     section_flags,
     use_database,
 )
+from seckill.models import Activity
 from seckill.process import exit_codes
 from seckill.report.data import MESSAGES, collect
-from seckill.report.page import render
+from seckill.report.page import Frame, render
+from seckill.web.admin.desk_texts import outcome_text
 
 
 class Command(base.Command):
@@ -60,6 +64,10 @@ class Command(base.Command):
             help="the most messages to read from the topic for fairness (default: %(default)s)",
         )  # fmt: skip
         parser.add_argument("--no-audit", action="store_true", help="leave the audit out")
+        parser.add_argument(
+            "--language", choices=[code for code, _name in settings.LANGUAGES], default="en",
+            help="language of the report (default: %(default)s)",
+        )  # fmt: skip
         add_address_flags(parser, *STORE_FLAGS, *KAFKA_FLAGS)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -77,7 +85,11 @@ class Command(base.Command):
                     messages=max(0, options["messages"]),
                     with_audit=not options["no_audit"],
                 )
-            options["output"].write_text(render(report), encoding="utf-8")
+                name = Activity.objects.filter(pk=options["activity_id"]).values_list("name")
+                frame = Frame("".join(*name.first() or ("",)), outcome_text)
+            with translation.override(options["language"]):
+                page = render(report, frame)
+            options["output"].write_text(page, encoding="utf-8")
         except NoSuchActivity as reason:
             raise CommandError(str(reason), returncode=exit_codes.FAILED) from None
         except OSError as wrong:

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
+from seckill.audit.by_itself import AuditByItself
 from seckill.config.layers import load
 from seckill.config.sections import LogWorker as Section
 from seckill.lane.client import connect, ping
@@ -18,13 +19,14 @@ from seckill.management.arguments import (
     add_section_flags,
     add_supervision_flag,
     section_flags,
+    use_database,
 )
 from seckill.monitoring.fitness import check_postgres, check_redis
 from seckill.monitoring.metrics import serve_metrics
 from seckill.process.logs import configure_logging, speaker
 from seckill.process.shutdown import Shutdown
 from seckill.process.startup import Stopped, wait_for
-from seckill.telemetry.heartbeats import Heart, Kind
+from seckill.telemetry.heartbeats import Heart, Kind, worker_id
 from seckill.telemetry.tracing import open_tracing
 
 
@@ -81,6 +83,16 @@ class Command(base.Command):
                 self._say("stopped before it started")
                 return
             heart = Heart(settings.redis_url, lane, Kind.LOG_WORKER)
+            if not options["drain"]:
+                use_database(settings.pg_dsn)
+                ends.enter_context(
+                    AuditByItself(
+                        ends.enter_context(connect(settings.redis_url)),
+                        lane,
+                        f"{worker_id()} (by itself)",
+                        settings.audit_interval_s,
+                    )
+                )
             LogWorker(
                 client,
                 storage,

@@ -1,4 +1,4 @@
-"""Activities: their rows, and their current state in Redis. A new one is made through Control.
+"""Activities: their rows, and their current state in Redis. `new_activity` makes one.
 
 Fields that Redis has a copy of cannot be changed here. A change needs the version that the operator
 has seen; a form that lay open would overwrite what somebody else has done since.
@@ -10,10 +10,9 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import Max
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
-from django.utils.html import format_html
+from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -22,27 +21,23 @@ from unfold.views import ChangeList
 
 from seckill.control.control import Refused
 from seckill.errors import ServiceAway
-from seckill.formats.outcomes import DEFAULT_ACTIVITY
 from seckill.lane.status import ActivityStatus
 from seckill.models import Activity
-from seckill.web.admin import desk, desk_acts, overview, sentences
-from seckill.web.admin.base import LINK, UNKNOWN, SeckillAdmin, clock
+from seckill.web.admin import desk, desk_acts, new_activity, overview, report_page, sentences
+from seckill.web.admin.base import UNKNOWN, SeckillAdmin, clock, link
 from seckill.web.admin.live import STATES, LiveChangeList, attach, look, state_of
 from seckill.web.shared import auth, services
 
 
 class ActivityForm(forms.ModelForm):
-    """Window, limit and timeout of an activity."""
+    """The name of an activity: what else it has changes only by acts."""
 
-    # Why Control refused these values in this request, if it did.
+    # Why Control refused this name in this request, if it did.
     refusal: str | None = None
 
     def clean(self) -> dict[str, Any]:
-        """The values, checked against each other."""
+        """The values."""
         values = super().clean() or self.cleaned_data
-        opens, closes = values.get("opens_at"), values.get("closes_at")
-        if opens and closes and closes <= opens:
-            self.add_error("closes_at", gettext("It must close later than it opens."))
         if self.refusal:
             raise forms.ValidationError(self.refusal)
         return values
@@ -64,25 +59,28 @@ class ActivityAdmin(SeckillAdmin):
         "window",
         "user_limit",
         "version",
-        "desk_link",
+        "pages",
     )
     list_display_links = ("id", "name_")
     list_before_template = "seckill/lane.html"
     actions = None
-    actions_detail = ("to_desk",)
-    STEERED = ("opens_at", "closes_at", "user_limit", "timeout_ms")
+    actions_detail = ("to_desk", "to_report", "copy")
+    STEERED = ("opens", "closes", "user_limit", "timeout_ms")
     LIVE = ("state_text", "version", "units_left", "requests", "success", "latency")
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """The list's class."""
         return LiveChangeList
 
+    def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
+        """With the links that the user may follow."""
+        columns = tuple(super().get_list_display(request))
+        return columns if self.has_steer_permission(request) else (*columns[:-1], "pages_to_read")
+
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """The state in Redis comes first, once the activity exists."""
         live = (_("Now, in Redis"), {"fields": (self.LIVE[:3], self.LIVE[3:])})
-        fields = ("id", "name", "opens_at", "closes_at", ("user_limit", "timeout_ms"))
-        if not obj:
-            return ((_("Rules"), {"fields": fields}),)
+        fields = ("id", "name", ("opens", "closes"), ("user_limit", "timeout_ms"))
         steered = _(
             "Change window and limit on the desk, and the timeout with manage.py activity set."
         )
@@ -90,12 +88,7 @@ class ActivityAdmin(SeckillAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """The id never changes: orders name it. Rules change only together with a version."""
-        return ("id", *self.STEERED, *self.LIVE) if obj else ()
-
-    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        """The next free id."""
-        last = Activity.objects.aggregate(last=Max("pk"))["last"]
-        return {"id": last + 1 if last else DEFAULT_ACTIVITY}
+        return ("id", *self.STEERED, *self.LIVE)
 
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
@@ -116,6 +109,12 @@ class ActivityAdmin(SeckillAdmin):
         """Never: orders name it."""
         return False
 
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """A page of its own: rules and stock together."""
+        return new_activity.page(self, request)
+
     def changeform_view(
         self,
         request: HttpRequest,
@@ -125,7 +124,7 @@ class ActivityAdmin(SeckillAdmin):
     ) -> Any:
         """The form. A valid form that was sent is saved here, outside the admin's transaction,
         because the journal's row must be committed before Redis is changed."""
-        if request.method == "POST":
+        if request.method == "POST" and object_id:
             saved = self._save(request, object_id)
             if saved is not None:
                 return saved
@@ -133,45 +132,34 @@ class ActivityAdmin(SeckillAdmin):
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Called if a form became valid between `_save` and the admin's own validation."""
-        self._store(request, obj, change=change)
+        self._store(request, obj)
 
-    def _store(self, request: HttpRequest, row: Activity, *, change: bool) -> None:
-        """Save through Control, for the journal. Of an existing activity only the name changes."""
+    def _store(self, request: HttpRequest, row: Activity) -> None:
+        """Save the name through Control, for the journal."""
         control = services.control(auth.actor_of_user(request.user))
-        if not change:
-            control.configure(row)
-        elif Activity.objects.filter(pk=row.pk).exclude(name=row.name).exists():
+        if Activity.objects.filter(pk=row.pk).exclude(name=row.name).exists():
             control.configure_fields(row.pk, name=row.name)
 
-    def _save(self, request: HttpRequest, object_id: str | None) -> HttpResponse | None:
+    def _save(self, request: HttpRequest, object_id: str) -> HttpResponse | None:
         """The response after saving a form; None to show the form again."""
-        activity = super().get_object(request, object_id) if object_id else None
-        allowed = (
-            self.has_change_permission(request, activity)
-            if object_id
-            else self.has_add_permission(request)
-        )
-        if not allowed or (object_id and activity is None):
+        activity = super().get_object(request, object_id)
+        if activity is None or not self.has_change_permission(request, activity):
             return None
-        form = self.get_form(request, activity, change=activity is not None)(
+        form = self.get_form(request, activity, change=True)(
             request.POST, request.FILES, instance=activity
         )
         if not form.is_valid():
             return None
         row = form.save(commit=False)
         try:
-            self._store(request, row, change=activity is not None)
+            self._store(request, row)
         except Refused as refused:
             request.refusal = gettext("Nothing was saved: %(why)s") % {"why": refused}  # type: ignore[attr-defined]
             return None
         except ServiceAway as away:
             request.refusal = sentences.not_saved(away)  # type: ignore[attr-defined]
             return None
-        message = self.construct_change_message(request, form, [], add=activity is None)
-        if activity is None:
-            self.log_addition(request, row, message)
-            return self.response_add(request, row)
-        self.log_change(request, row, message)
+        self.log_change(request, row, self.construct_change_message(request, form, []))
         return self.response_change(request, row)
 
     def get_urls(self) -> list[URLPattern]:
@@ -184,6 +172,8 @@ class ActivityAdmin(SeckillAdmin):
         return [
             address("desk/", desk.home, "desk_home"),
             address("<int:activity_id>/desk/", desk.page, "desk"),
+            address("<int:activity_id>/first-stock/", self._first_stock, "first_stock"),
+            address("<int:activity_id>/report/", report_page.page, "report"),
             # It answers 401 itself: the desk's script cannot follow a redirect to the login page.
             path(
                 "<int:activity_id>/desk/data/",
@@ -202,16 +192,44 @@ class ActivityAdmin(SeckillAdmin):
             *super().get_urls(),
         ]
 
+    def _first_stock(
+        self, request: HttpRequest, activity_id: int, *, admin: "ActivityAdmin"
+    ) -> HttpResponse:
+        return new_activity.first_stock(admin, request, activity_id)
+
+    @action(description=_("Report"), icon="summarize")
+    def to_report(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Go to the report of this activity."""
+        return HttpResponseRedirect(reverse("admin:seckill_activity_report", args=[object_id]))
+
+    @action(description=_("Copy"), icon="content_copy", permissions=["steer"])
+    def copy(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Add an activity with the rules and items of this one."""
+        return HttpResponseRedirect(f"{reverse('admin:seckill_activity_add')}?copy={object_id}")
+
     @action(description=_("Desk"), icon="monitoring")
     def to_desk(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Go to the desk of this activity."""
         return HttpResponseRedirect(reverse("admin:seckill_activity_desk", args=[object_id]))
 
-    @display(description="")
-    def desk_link(self, activity: Activity) -> SafeString:
-        """A link to the desk."""
-        url = reverse("admin:seckill_activity_desk", args=[activity.pk])
-        return format_html('<a class="{}" href="{}">{}</a>', LINK, url, _("Desk"))
+    @display(description=_("pages"))
+    def pages(self, activity: Any) -> SafeString:
+        """Links to the desk, the report, a copy; to the first stock of what is not on sale yet."""
+        own = [activity.pk]
+        acts = [(f"{reverse('admin:seckill_activity_add')}?copy={activity.pk}", _("Copy"))]
+        if activity.live is None and not activity.unknown:
+            stock = reverse("admin:seckill_activity_first_stock", args=own)
+            acts.insert(0, (stock, _("First stock")))
+        return format_html_join(" · ", "{}", [(self.pages_to_read(activity),), *_links(acts)])
+
+    @display(description=_("pages"))
+    def pages_to_read(self, activity: Any) -> SafeString:
+        """Links to the desk and, once there is something in it, to the report."""
+        own = [activity.pk]
+        found = [(reverse("admin:seckill_activity_desk", args=own), _("Desk"))]
+        if activity.live is not None or activity.unknown:
+            found.append((reverse("admin:seckill_activity_report", args=own), _("Report")))
+        return format_html_join(" · ", "{}", _links(found))
 
     @display(description=_("name"))
     def name_(self, activity: Activity) -> str:
@@ -262,6 +280,16 @@ class ActivityAdmin(SeckillAdmin):
 
         return _live(activity, text)
 
+    @display(description=_("opens at"))
+    def opens(self, activity: Activity) -> str | None:
+        """When the window opens."""
+        return clock(activity.opens_at)
+
+    @display(description=_("closes at"))
+    def closes(self, activity: Activity) -> str | None:
+        """When the window closes."""
+        return clock(activity.closes_at)
+
     @display(description=_("window"))
     def window(self, activity: Activity) -> str:
         """From and to."""
@@ -274,3 +302,7 @@ class ActivityAdmin(SeckillAdmin):
 def _live(activity: Any, text: Any) -> str:
     live: ActivityStatus | None = getattr(activity, "live", None)
     return str(text(live)) if live else UNKNOWN
+
+
+def _links(addresses: list[tuple[str, Any]]) -> list[tuple[SafeString]]:
+    return [(link(url, str(text)),) for url, text in addresses]

@@ -1,4 +1,4 @@
-"""What the admin's pages share: read-only lists, strict look-ups, plain times.
+"""What the admin's pages share: read-only lists, strict look-ups, plain times, links in cells.
 
 Owns no page. Each page has its own file; acts are in `seckill.web.admin.steering`.
 """
@@ -6,15 +6,21 @@ Owns no page. Each page has its own file; acts are in `seckill.web.admin.steerin
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib.admin import ShowFacets
 from django.db.models import Model
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.functional import lazy
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
 
+from seckill.formats.times import moment_text, zone_text
 from seckill.web.shared import auth
 from seckill.web.shared.paginator import CappedPaginator
 
@@ -103,5 +109,42 @@ class ReadOnlyAdmin(SeckillAdmin):
 
 
 def clock(moment: datetime | None) -> str | None:
-    """A time as text, to the second, in the site's time zone."""
-    return timezone.localtime(moment).strftime("%Y-%m-%d %H:%M:%S") if moment else None
+    """A time as text, to the second, in the reader's time zone, with UTC beside it."""
+    return moment_text(moment, timezone.get_current_timezone()) if moment else None
+
+
+def _zone() -> str:
+    return zone_text(timezone.get_current_timezone(), timezone.now())
+
+
+# The reader's time zone by name, for the labels of forms.
+ZONE: Any = lazy(_zone, str)()
+
+
+def activity_link(activity_id: int | None, name: str = "") -> SafeString | str:
+    """An activity as a link to its page."""
+    if activity_id is None:
+        return UNKNOWN
+    text = f"{activity_id} · {name}" if name else str(activity_id)
+    return link(reverse("admin:seckill_activity_change", args=[activity_id]), text)
+
+
+def item_link(activity_id: int | None, item_id: int | None) -> SafeString | str:
+    """An item as a link to its row of the inventory."""
+    if item_id is None:
+        return UNKNOWN
+    query = {"activity": activity_id, "q": item_id} if activity_id is not None else {"q": item_id}
+    return link(f"{reverse('admin:seckill_item_changelist')}?{urlencode(query)}", str(item_id))
+
+
+def orders_link(term: int | str | None) -> SafeString | str:
+    """A user or a request as a link to its orders."""
+    if term is None or term == "":
+        return UNKNOWN
+    query = urlencode({"q": term})
+    return link(f"{reverse('admin:seckill_record_changelist')}?{query}", str(term))
+
+
+def link(url: str, text: str) -> SafeString:
+    """A link in a cell."""
+    return format_html('<a class="{}" href="{}">{}</a>', LINK, url, text)

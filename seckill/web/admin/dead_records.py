@@ -5,12 +5,20 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import Case, Exists, OuterRef, QuerySet, Value, When
 from django.http import HttpRequest
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
 from seckill.models import DeadRecord, Record
 from seckill.process.printable import preview
-from seckill.web.admin.base import UNKNOWN, ReadOnlyAdmin, clock
+from seckill.web.admin.base import (
+    UNKNOWN,
+    ReadOnlyAdmin,
+    activity_link,
+    clock,
+    item_link,
+    orders_link,
+)
 from seckill.web.admin.export import CsvExport
 from seckill.web.admin.filters import ActivityFilter
 from seckill.web.admin.journal import ActFilter
@@ -71,12 +79,13 @@ class DeadRecordAdmin(CsvExport, ReadOnlyAdmin):
         "id",
         "when",
         "kind_name",
+        "state_label",
         "reason",
         "origin",
-        "user_id",
-        "item_id",
+        "user",
+        "activity",
+        "item",
         "quantity",
-        "state_label",
     )
     list_filter = (ActivityFilter, KindFilter, DeadStateFilter)
     filter_parameters = ("activity", "kind", "state")
@@ -86,15 +95,18 @@ class DeadRecordAdmin(CsvExport, ReadOnlyAdmin):
             {
                 "fields": (
                     ("kind_name", "state_text", "when"),
-                    ("activity_id", "item_id", "quantity", "user_id"),
+                    ("activity", "item", "quantity", "user"),
                     "origin",
                 )
             },
         ),
         (_("Why"), {"fields": ("reason", "text")}),
-        (_("Settled by hand"), {"fields": (("dismissed_at", "dismissed_by"), "note")}),
+        (_("Settled by hand"), {"fields": (("dismissed", "dismissed_by"), "note")}),
     )
-    readonly_fields = ("kind_name", "state_text", "when", "origin", "text")
+    readonly_fields = (
+        *("kind_name", "state_text", "when", "origin", "text"),
+        *("user", "activity", "item", "dismissed"),
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DeadRecord]:
         """Adds whether a row with the same identity and content has been stored since."""
@@ -117,6 +129,26 @@ class DeadRecordAdmin(CsvExport, ReadOnlyAdmin):
     def when(self, dead: DeadRecord) -> str | None:
         """When it became a dead record."""
         return clock(dead.at)
+
+    @display(description=_("dismissed"))
+    def dismissed(self, dead: DeadRecord) -> str | None:
+        """When somebody settled it by hand."""
+        return clock(dead.dismissed_at)
+
+    @display(description=_("user"))
+    def user(self, dead: DeadRecord) -> SafeString | str:
+        """The buyer, as a link to all orders of theirs."""
+        return orders_link(dead.user_id)
+
+    @display(description=_("activity"))
+    def activity(self, dead: DeadRecord) -> SafeString | str:
+        """The activity, as a link."""
+        return activity_link(dead.activity_id)
+
+    @display(description=_("item"))
+    def item(self, dead: DeadRecord) -> SafeString | str:
+        """The item, as a link to the inventory."""
+        return item_link(dead.activity_id, dead.item_id)
 
     @display(description=_("kind"))
     def kind_name(self, dead: DeadRecord) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 from django import forms
 from django.core.validators import MinValueValidator
+from django.utils.text import format_lazy
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.widgets import (
@@ -15,6 +16,7 @@ from unfold.widgets import (
 )
 
 from seckill.formats.outcomes import DEFAULT_ACTIVITY, MAX_ID, MAX_UNITS
+from seckill.web.admin.base import ZONE
 
 
 class UnitsForm(forms.Form):
@@ -77,13 +79,13 @@ class WindowForm(forms.Form):
     """When the activity opens and closes."""
 
     opens_at = forms.SplitDateTimeField(
-        label=gettext_lazy("Opens at (UTC)"),
+        label=format_lazy("{} ({})", gettext_lazy("Opens at"), ZONE),
         required=False,
         widget=UnfoldAdminSplitDateTimeWidget,
         help_text=gettext_lazy("Empty: open from the start."),
     )
     closes_at = forms.SplitDateTimeField(
-        label=gettext_lazy("Closes at (UTC)"),
+        label=format_lazy("{} ({})", gettext_lazy("Closes at"), ZONE),
         required=False,
         widget=UnfoldAdminSplitDateTimeWidget,
         help_text=gettext_lazy("Empty: open until it is finished."),

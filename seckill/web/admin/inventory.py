@@ -23,7 +23,7 @@ from seckill.formats.outcomes import MAX_ID
 from seckill.lane.status import ItemStatus
 from seckill.models import Item
 from seckill.web.admin import desk_acts
-from seckill.web.admin.base import LINK, UNKNOWN, SeckillAdmin
+from seckill.web.admin.base import UNKNOWN, SeckillAdmin, activity_link, link
 from seckill.web.admin.export import CsvExport, lines
 from seckill.web.admin.filters import ActivityFilter
 from seckill.web.admin.live import LiveChangeList, attach, look
@@ -39,7 +39,7 @@ class ItemAdmin(CsvExport, SeckillAdmin):
     list_display = (
         "item_id",
         "name_",
-        "activity_link",
+        "activity_",
         "left",
         "sold_",
         "waiting",
@@ -47,7 +47,7 @@ class ItemAdmin(CsvExport, SeckillAdmin):
         "allocation_",
         "steer",
     )
-    list_display_links = ("item_id",)
+    list_display_links = ("item_id", "name_")
     list_filter = (ActivityFilter,)
     list_select_related = ("activity",)
     filter_parameters = ("activity",)
@@ -123,10 +123,9 @@ class ItemAdmin(CsvExport, SeckillAdmin):
         return item.name or UNKNOWN
 
     @display(description=_("activity"))
-    def activity_link(self, item: Item) -> SafeString:
+    def activity_(self, item: Item) -> SafeString | str:
         """The activity, as a link."""
-        url = reverse("admin:seckill_activity_change", args=[item.activity_id])
-        return format_html('<a class="{}" href="{}">{}</a>', LINK, url, _activity_name(item))
+        return activity_link(item.activity_id, item.activity.name)
 
     @display(description=_("left now"))
     def left(self, item: Any) -> SafeString | str:
@@ -168,10 +167,10 @@ class ItemAdmin(CsvExport, SeckillAdmin):
         """Units ever put on sale."""
         return f"{item.allocation:,}"
 
-    @display(description="")
+    @display(description=_("act"))
     def steer(self, item: Item) -> SafeString:
         """A link to the act."""
-        return format_html('<a class="{}" href="{}">{}</a>', LINK, _stock_url(item), _("Set stock"))
+        return link(_stock_url(item), str(_("Set stock")))
 
     @action(description=_("Set stock"), icon="edit", permissions=["steer"])
     def set_stock(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -200,8 +199,3 @@ class ItemAdmin(CsvExport, SeckillAdmin):
 def _stock_url(item: Item) -> str:
     address = reverse("admin:seckill_activity_act_stock", args=[item.activity_id])
     return f"{address}?item={item.item_id}"
-
-
-def _activity_name(item: Item) -> str:
-    name = item.activity.name
-    return f"{item.activity_id} · {name}" if name else str(item.activity_id)

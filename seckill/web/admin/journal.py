@@ -1,10 +1,14 @@
 """The journal: who changed what, when, from what to what. Read-only."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import DropdownFilter
@@ -12,8 +16,8 @@ from unfold.decorators import display
 
 from seckill.control.acts import ACTS, act_text
 from seckill.models import StockChange
-from seckill.web.admin import sentences
-from seckill.web.admin.base import ReadOnlyAdmin, clock
+from seckill.web.admin import act_words
+from seckill.web.admin.base import ReadOnlyAdmin, activity_link, clock, link
 from seckill.web.admin.export import CsvExport
 from seckill.web.admin.filters import (
     ActivityFilter,
@@ -85,14 +89,15 @@ class StockChangeAdmin(CsvExport, ReadOnlyAdmin):
     )
     list_display = (
         "id",
-        "when",
-        "actor",
         "act_name",
-        "activity_id",
-        "change",
-        "version",
         "state_label",
+        "activity",
+        "change",
+        "when",
+        "who",
+        "version",
     )
+    list_display_links = ("id", "act_name")
     list_filter = (
         ActivityFilter,
         ActFilter,
@@ -106,11 +111,11 @@ class StockChangeAdmin(CsvExport, ReadOnlyAdmin):
     fieldsets = (
         (
             _("Act"),
-            {"fields": (("act_name", "activity_id"), ("actor", "when"), ("state_text", "version"))},
+            {"fields": (("act_name", "activity"), ("who", "when"), ("state_text", "version"))},
         ),
-        (_("Change"), {"fields": ("old", "new", "note", "detail")}),
+        (_("Change"), {"fields": ("words", "note")}),
     )
-    readonly_fields = ("act_name", "state_text", "when")
+    readonly_fields = ("act_name", "activity", "who", "words", "state_text", "when")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[StockChange], search_term: str
@@ -136,6 +141,24 @@ class StockChangeAdmin(CsvExport, ReadOnlyAdmin):
         """When it started."""
         return clock(change.at)
 
+    @display(description=_("activity"))
+    def activity(self, change: StockChange) -> SafeString | str:
+        """The activity, as a link."""
+        return activity_link(change.activity_id or None)
+
+    @display(description=_("who"))
+    def who(self, change: StockChange) -> SafeString:
+        """Who did it, as a link to all acts of theirs."""
+        url = f"{reverse('admin:seckill_stockchange_changelist')}?{urlencode({'q': change.actor})}"
+        return link(url, change.actor)
+
+    @display(description=_("what happened"))
+    def words(self, change: StockChange) -> SafeString:
+        """All of it in sentences, one a line."""
+        return format_html_join(
+            mark_safe("<br>"), "{}", ((n,) for n in act_words.entry_lines(change))
+        )
+
     @display(description=_("act"))
     def act_name(self, change: StockChange) -> str:
         """The act in the reader's language."""
@@ -143,8 +166,8 @@ class StockChangeAdmin(CsvExport, ReadOnlyAdmin):
 
     @display(description=_("change"))
     def change(self, change: StockChange) -> str:
-        """The values before and after, on one line; only the start if it is long."""
-        text = sentences.changes_text(change.old or {}, change.new or {})
+        """What it has changed, on one line; only the start if it is long."""
+        text = act_words.act_words(change)
         return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 
     @display(

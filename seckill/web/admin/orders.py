@@ -18,7 +18,15 @@ from unfold.views import ChangeList
 
 from seckill.formats.outcomes import MAX_ID, MAX_REQUEST_ID
 from seckill.models import Record
-from seckill.web.admin.base import LINK, UNKNOWN, PlainChangeList, ReadOnlyAdmin, clock
+from seckill.web.admin.base import (
+    LINK,
+    PlainChangeList,
+    ReadOnlyAdmin,
+    activity_link,
+    clock,
+    item_link,
+    orders_link,
+)
 from seckill.web.admin.export import CsvExport
 from seckill.web.admin.filters import (
     ActivityFilter,
@@ -35,6 +43,16 @@ class OrderChangeList(PlainChangeList):
     def get_ordering(self, request: HttpRequest, queryset: Any) -> list[str]:
         """By time for an old period: going down the ids would read everything after it."""
         return ["-ts", "-id"] if self.params.get("ts_to_0") else ["-id"]
+
+    def get_results(self, request: HttpRequest) -> None:
+        """The page's rows. Each knows whether it belongs to the same request as the row above."""
+        super().get_results(request)
+        self.result_list = list(self.result_list)
+        above = None
+        for row in self.result_list:
+            message = (row.source, row.partition, row.offset)
+            row.goes_on = message == above
+            above = message
 
 
 @admin.register(Record)
@@ -59,16 +77,16 @@ class RecordAdmin(CsvExport, ReadOnlyAdmin):
         "version",
     )
     list_display = (
-        "id",
+        "number",
         "decided_at",
-        "user_id",
-        "activity_id",
-        "item_id",
+        "user",
+        "activity",
+        "item",
         "quantity",
         "latency",
         "own_id",
     )
-    list_display_links = ("id",)
+    list_display_links = ("number",)
     list_filter = (ActivityFilter, ItemFilter, LastMinutesFilter, ("ts", PeriodFilter))
     filter_parameters = ("activity", "item", "last", *period_parameters("ts"))
     search_fields = ("user_id",)
@@ -78,8 +96,8 @@ class RecordAdmin(CsvExport, ReadOnlyAdmin):
             _("Order"),
             {
                 "fields": (
-                    ("user_id", "activity_id"),
-                    ("item_id", "quantity"),
+                    ("user", "activity"),
+                    ("item", "quantity"),
                     ("decided_at", "latency"),
                     ("status", "version"),
                 )
@@ -94,7 +112,10 @@ class RecordAdmin(CsvExport, ReadOnlyAdmin):
         ),
         (_("Request"), {"fields": ("own_id", "same_request")}),
     )
-    readonly_fields = ("decided_at", "latency", "own_id", "same_request")
+    readonly_fields = (
+        *("user", "activity", "item"),
+        *("decided_at", "latency", "own_id", "same_request"),
+    )
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """The list's class."""
@@ -114,6 +135,29 @@ class RecordAdmin(CsvExport, ReadOnlyAdmin):
             found |= Q(user_id=int(term))
         return queryset.filter(found), False
 
+    @display(description=_("order"))
+    def number(self, record: Any) -> SafeString | str:
+        """The order's number, marked if it belongs to the request of the row above."""
+        if not record.goes_on:
+            return str(record.pk)
+        same = _("Same request as the row above")
+        return format_html('<span class="goes-on" title="{}">{}</span>', same, record.pk)
+
+    @display(description=_("user"))
+    def user(self, record: Record) -> SafeString | str:
+        """The buyer, as a link to all orders of theirs."""
+        return orders_link(record.user_id)
+
+    @display(description=_("activity"))
+    def activity(self, record: Record) -> SafeString | str:
+        """The activity, as a link."""
+        return activity_link(record.activity_id)
+
+    @display(description=_("item"))
+    def item(self, record: Record) -> SafeString | str:
+        """The item, as a link to the inventory."""
+        return item_link(record.activity_id, record.item_id)
+
     @display(description=_("decided at"))
     def decided_at(self, record: Record) -> str | None:
         """The time of the decision, by Redis's clock."""
@@ -125,9 +169,9 @@ class RecordAdmin(CsvExport, ReadOnlyAdmin):
         return f"{record.cost_ms:,} ms"
 
     @display(description=_("request id"))
-    def own_id(self, record: Record) -> str:
-        """The request's own id."""
-        return record.request_id or UNKNOWN
+    def own_id(self, record: Record) -> SafeString | str:
+        """The request's own id, as a link to its order lines."""
+        return orders_link(record.request_id)
 
     @display(description=_("other items of the request"))
     def same_request(self, record: Record) -> SafeString | str:

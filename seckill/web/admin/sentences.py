@@ -240,13 +240,13 @@ def count(units: int) -> str:
 def changes_text(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """What an act changed, on one line."""
     return ", ".join(
-        f"{field_text(name)}: {_value(name, old.get(name))} → {_value(name, value)}"
+        f"{field_text(name)}: {value_text(name, old.get(name))} → {value_text(name, value)}"
         for name, value in new.items()
     ) or _("no change")
 
 
 def field_text(name: str) -> str:
-    """What a value in the journal is called for people."""
+    """A field of an act, for people; an item is its number."""
     names = {
         "over": _("over"),
         "paused": _("paused"),
@@ -259,7 +259,8 @@ def field_text(name: str) -> str:
     return names.get(name, name)
 
 
-def _value(name: str, value: Any) -> str:
+def value_text(name: str, value: Any) -> str:
+    """A field's value, for people."""
     if value is None:
         return "–"
     if isinstance(value, bool):

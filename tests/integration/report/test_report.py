@@ -3,14 +3,18 @@
 import re
 from pathlib import Path
 
+import pytest
 import redis
 from confluent_kafka import Producer
 
+from seckill.audit.audit import Report, audit
 from seckill.broker.topics import Topics
 from seckill.config.sections import Server
 from seckill.consumer.engine import Engine
 from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
+from seckill.report import data
+from seckill.report.page import render
 from seckill.telemetry.history import append_sample, sample_of
 from tests.conftest import Manage
 from tests.helpers import sale
@@ -60,11 +64,37 @@ def test_the_picture_of_a_sale(
     ]  # fmt: skip
     assert "Judged from 120 of 120 messages." in page
     assert "item 1002" in page
-    assert page.count("<svg") == 5
+    assert page.count("<svg") == 10
     assert '<b class="">70</b>' not in page
     again = manage("report", "--topic", server.topic, "--output", str(file), "--messages", "60")
     assert again.wait(240) == 0
     assert "Judged from 60 of 120 messages." in file.read_text()
+
+
+def test_all_figures_are_of_one_moment(
+    redis_client: "redis.Redis", server: Server, kafka_topic: str, pg_dsn: str, db: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """What sells between the audit and the tiles is in neither."""
+    sale.put_on_sale(redis_client, {1001: 50})
+    source = sale.new_source()
+    engine = Engine(server.redis_url, LANE)
+    engine.decide([sale.batch([sale.body(1)], source=source)])
+
+    def audited(client: "redis.Redis", lane: Lane) -> Report:
+        found = audit(client, lane)
+        engine.decide([sale.batch([sale.body(n) for n in (2, 3, 4)], 1, source=source)])
+        return found
+
+    monkeypatch.setattr(data, "audit", audited)
+    report = data.collect(redis_client, server, 1, LANE)
+    engine.close()
+    assert report.audit is not None
+    assert report.audit.units_left == report.items[0].left == 49
+    assert report.activity.success == report.audit.units_sold == 1
+    page = render(report)
+    assert "left 49 + sold 1" in page
+    assert '<b class="">49</b>' in page
 
 
 def test_what_cannot_be_drawn_is_told(

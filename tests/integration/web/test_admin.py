@@ -115,7 +115,7 @@ def test_the_journal_is_read_only_and_filtered(boss: Client, control: Control) -
     control.set_stock(2, {7: 1})
     first = StockChange.objects.earliest("id")
     shown = text(boss.get(JOURNAL))
-    assert "test Set stock 2 7: 0 → 1 1 applied" in shown
+    assert "Set stock applied 2 7: 0 → 1" in shown
     assert "over: – → finished" in shown
     assert "Set stock of activity 1 by test" in text(boss.get(f"{JOURNAL}{first.pk}/change/"))
     assert len(rows(boss.get(JOURNAL + "?act=finish_activity"))) == 1

@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from seckill.models import Activity, Item, Record
 from seckill.web.shared.paginator import MAX_ROWS
-from tests.integration.web.pages import ORDERS, SOURCE, rows, seed, text
+from tests.integration.web.pages import ACTIVITIES, INVENTORY, ORDERS, SOURCE, rows, seed, text
 
 pytestmark = pytest.mark.django_db
 
@@ -157,3 +157,21 @@ def test_orders_cannot_be_changed_by_anybody(boss: Client) -> None:
 @pytest.mark.parametrize("number", ["0", "-1", "x", "99999999999999999999", "%00"])
 def test_an_order_that_is_not_there(boss: Client, number: str) -> None:
     assert boss.get(f"{ORDERS}{number}/change/").status_code == 302
+
+
+def test_lines_of_one_request_stand_together_and_ids_are_links(boss: Client) -> None:
+    seed(3)
+    seed(2, item=1002)
+    page = boss.get(ORDERS).content.decode()
+    # Offsets 1 and 2 have two lines, but seeded apart: only neighbours are one request.
+    assert "goes-on" not in page
+    Record.objects.all().delete()
+    for first in range(2):
+        for item in (1001, 1002):
+            seed(1, item=item, first=first)
+    page = boss.get(ORDERS).content.decode()
+    assert page.count("goes-on") == 2
+    assert f'href="{ACTIVITIES}1/change/"' in page
+    assert f'href="{INVENTORY}?activity=1&amp;q=1001"' in page
+    assert f'href="{ORDERS}?q=r-1"' in page
+    assert len(rows(boss.get(f"{ORDERS}?q=r-1"))) == 4

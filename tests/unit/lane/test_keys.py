@@ -15,6 +15,7 @@ def test_the_names_of_the_default_lane() -> None:
         "positions": lane.positions,
         "stats": lane.stats,
         "audit": lane.audit,
+        "audit_turn": lane.audit_turn,
         "series": lane.series,
         "workers": lane.workers,
         "beats": lane.beats,
@@ -25,6 +26,7 @@ def test_the_names_of_the_default_lane() -> None:
         "positions": "{seckill:logs}:positions",
         "stats": "{seckill:logs}:stats",
         "audit": "{seckill:logs}:audit",
+        "audit_turn": "{seckill:logs}:audit:turn",
         "series": "{seckill:logs}:series",
         "workers": "{seckill:logs}:workers",
         "beats": "{seckill:logs}:beats",
@@ -51,7 +53,7 @@ def test_a_position_is_named_by_its_source_and_partition() -> None:
 def test_all_keys_of_a_lane_hash_to_its_lists_slot(name: str) -> None:
     lane = Lane(name)
     keys = lane.activity(9223372036854775807)
-    own = (lane.activities, lane.positions, lane.stats, lane.audit)
+    own = (lane.activities, lane.positions, lane.stats, lane.audit, lane.audit_turn)
     watched = (lane.series, lane.workers, lane.beats)
     for key in (*own, *watched, *vars(keys).values()):
         # What a cluster hashes: the text between the first { and the next }.
@@ -61,12 +63,12 @@ def test_all_keys_of_a_lane_hash_to_its_lists_slot(name: str) -> None:
 def test_two_lanes_and_two_activities_share_no_key() -> None:
     def names(lane: Lane) -> set[str]:
         own = {lane.list, lane.dead, lane.activities, lane.positions, lane.stats}
-        own.add(lane.audit)
+        own |= {lane.audit, lane.audit_turn}
         own |= {lane.series, lane.workers, lane.beats}
         for activity in (1, 11):
             own |= set(vars(lane.activity(activity)).values())
         return own
 
     one, other = names(Lane("seckill:logs")), names(Lane("seckill:logs:2"))
-    assert len(one) == len(other) == 9 + 2 * 8
+    assert len(one) == len(other) == 10 + 2 * 8
     assert not one & other

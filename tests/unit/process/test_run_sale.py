@@ -1,4 +1,4 @@
-"""What `run_sale` refuses before it starts anything."""
+"""What `run_sale` refuses before it starts anything, and the sentence that it ends with."""
 
 import json
 import os
@@ -10,6 +10,9 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from demo.alone import MARK, SaleRuns, alone
+from demo.sale import Result
+from demo.view import headline
+from seckill.audit.audit import Report
 from seckill.config.layers import BASE_DIR
 from seckill.process import exit_codes
 
@@ -35,6 +38,22 @@ def test_a_mistake_is_one_line_and_starts_nothing(
         call_command("run_sale", *flags)
     assert reason in str(refused.value)
     assert refused.value.returncode in (1, exit_codes.USAGE)
+
+
+@pytest.mark.parametrize(
+    ("sold", "clean", "stuck", "end"),
+    [
+        (100_000, True, False, "exactly 100,000 sold, no one twice"),
+        (99_000, True, False, "99,000 sold, 1,000 left, no one twice"),
+        (100_000, False, False, "100,000 sold, and NOT proved: see below"),
+        (70_000, True, True, "70,000 sold, and NOT proved: see below"),
+    ],
+)
+def test_the_last_sentence_claims_what_was_proved(
+    sold: int, clean: bool, stuck: bool, end: str
+) -> None:
+    result = Result({}, 250_000, 1.0, {}, sold, sold, Report(clean=clean), stuck)
+    assert headline(result, 100_000) == f"250,000 requests for 100,000 units: {end}"
 
 
 def test_a_second_sale_in_the_same_folder_is_told_at_once_and_changes_nothing(
