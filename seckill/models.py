@@ -262,6 +262,7 @@ class DeadRecord(models.Model):
     activity_id = models.BigIntegerField(_("activity"), null=True)
     user_id = models.BigIntegerField(_("user"), null=True)
     quantity = models.BigIntegerField(_("quantity"), null=True)
+    request_id = models.TextField(_("request id"), null=True)
     at = models.DateTimeField(_("when"))
     # When somebody settled it by hand. It raises no alarm any more, but still counts as sold.
     dismissed_at = models.DateTimeField(_("dismissed"), null=True)

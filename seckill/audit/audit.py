@@ -14,7 +14,15 @@ from typing import Any
 import redis
 
 from seckill.audit.checks import Finding, Totals, all_checks
-from seckill.audit.ground import buyers_of, compared, forgotten, look_at_ground, server_of
+from seckill.audit.ground import (
+    buyers_of,
+    clicks_in_records,
+    compared,
+    forgotten,
+    look_at_ground,
+    server_of,
+    unclicked,
+)
 from seckill.audit.totals import begun_acts, count, locked_activities
 from seckill.dead_letters.reader import MANY_DEAD
 from seckill.formats.outcomes import Outcome
@@ -92,6 +100,7 @@ def _look(client: "redis.Redis", lane: Lane) -> Report:
         counts = count(before.positions)
         seen = compared(lane, before, run_id)
         buyers = buyers_of(limited, before.positions)
+        clicks = clicks_in_records(set(before.activities), before.positions)
         begun = begun_acts()
     after = read_lane(client, lane)
     # Left out: records of a partition whose first batch was decided after T, and activities that
@@ -113,6 +122,8 @@ def _look(client: "redis.Redis", lane: Lane) -> Report:
         acts=lost_acts(after, {n: a for n, a in seen.acts.items() if n not in steered}),
         buyers={activity: found.users for activity, found in buyers.items()},
         forgotten=forgotten(client, lane, buyers),
+        clicks={activity: found.number for activity, found in clicks.items()},
+        unclicked=unclicked(client, lane, clicks),
     )
     report = _summary(before, totals)
     for finding in all_checks(before, totals, found, steered, look_at_ground(client, before, seen)):

@@ -56,6 +56,8 @@ class Totals:
     acts            an operator's act that Redis does not know
     buyers          how many users have units of each activity
     forgotten       a user for whom Redis has fewer units than the records, by activity
+    clicks          how many clicks of each activity the records hold
+    unclicked       a click that Redis does not know, by activity
     """
 
     units: dict[tuple[int, int], int]
@@ -71,6 +73,8 @@ class Totals:
     acts: str = ""
     buyers: dict[int, int] = field(default_factory=dict)
     forgotten: dict[int, str] = field(default_factory=dict)
+    clicks: dict[int, int] = field(default_factory=dict)
+    unclicked: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,7 @@ def all_checks(
     yield from stock(lane, totals)
     yield from counters(lane, totals)
     yield from limits(lane, totals, steered)
+    yield from clicks(lane, totals)
     yield from inventory(lane, totals, steered)
     yield from records(totals, found, ground)
     yield from outcomes(lane)
@@ -221,6 +226,21 @@ def limits(lane: LaneStatus, totals: Totals, steered: set[int]) -> Checks:
             f"activity {activity_id}, its limit per user",
             totals.forgotten.get(activity_id)
             or f"Redis has {counted:,} buyers, the records {proved:,}: some could buy again",
+            LOOK_AT_THE_PLAN,
+        )
+
+
+def clicks(lane: LaneStatus, totals: Totals) -> Checks:
+    """Redis's clicks against the records: what it does not know could be bought again."""
+    for activity_id in lane.activities:
+        counted, proved = lane.clicks.get(activity_id, 0), totals.clicks.get(activity_id, 0)
+        yield _unless(
+            counted == proved and not totals.unclicked.get(activity_id),
+            NEVER_LOST if counted > proved else NEVER_TWICE,
+            f"activity {activity_id}, its clicks",
+            totals.unclicked.get(activity_id)
+            or f"Redis has {counted:,} clicks, the records {proved:,}: a repeated click could buy "
+            "again, or be told that it has bought",
             LOOK_AT_THE_PLAN,
         )
 

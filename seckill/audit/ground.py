@@ -14,6 +14,7 @@ from seckill.audit.checks import Ground
 from seckill.dead_letters import records as dead_records
 from seckill.dead_letters.records import Kind
 from seckill.errors import PostgresAway, RedisAway
+from seckill.lane.clicks import click_field, look_up
 from seckill.lane.client import redis_errors
 from seckill.lane.keys import Lane
 from seckill.lane.status import LaneStatus
@@ -21,14 +22,23 @@ from seckill.postgres import lease, sold
 from seckill.postgres.claims import claim_of_lane
 from seckill.postgres.lease import LaneRow, PostgresOlder
 from seckill.postgres.witness import Steered, last_rows, lost_entries, lost_rows, steered
+from seckill.process.printable import preview
 
-# Buyers per activity whose units are compared one by one.
+# Buyers, and clicks, per activity that are compared one by one.
 SAMPLE = 1_000
 BUYERS = """
 SELECT activity_id, count(*), (array_agg(user_id ORDER BY user_id %% 7919))[1:%s],
     (array_agg(units ORDER BY user_id %% 7919))[1:%s]
 FROM (SELECT activity_id, user_id, sum(quantity)::bigint AS units FROM ({accepted}) AS accepted
       WHERE activity_id = ANY(%s) GROUP BY activity_id, user_id) AS bought GROUP BY activity_id
+"""
+
+
+CLICKS = """
+SELECT activity_id, count(*),
+    (array_agg(user_id || ' ' || request_id ORDER BY user_id %% 7919))[1:%s]
+FROM (SELECT DISTINCT activity_id, user_id, request_id FROM ({accepted}) AS accepted
+      WHERE activity_id = ANY(%s) AND request_id <> '') AS clicked GROUP BY activity_id
 """
 
 
@@ -53,6 +63,14 @@ class Buyers:
 
     users: int
     sample: dict[int, int]
+
+
+@dataclass(frozen=True)
+class Clicks:
+    """How many accepted requests have an id, and a sample of them: (user, request id)."""
+
+    number: int
+    sample: list[tuple[int, str]]
 
 
 def compared(lane: Lane, before: LaneStatus, run_id: str) -> Compared:
@@ -150,6 +168,41 @@ def forgotten(client: "redis.Redis", lane: Lane, buyers: Mapping[int, Buyers]) -
                 found[activity] = (
                     f"user {user} has bought {units} units, Redis knows {int(has or 0)}: more "
                     "could be bought than the limit allows"
+                )
+                break
+    return found
+
+
+def clicks_in_records(activities: set[int], positions: Mapping[str, int]) -> dict[int, Clicks]:
+    """The clicks of these activities before the positions. Call `sold.stage` first."""
+    if not activities:
+        return {}
+    accepted, arguments = sold.accepted_sql(positions)
+    with connection.cursor() as cursor:
+        cursor.execute(CLICKS.format(accepted=accepted), [SAMPLE, *arguments, list(activities)])
+        return {
+            activity: Clicks(number, [_click(text) for text in some])
+            for activity, number, some in cursor.fetchall()
+        }
+
+
+def _click(text: str) -> tuple[int, str]:
+    user, _, request_id = text.partition(" ")
+    return int(user), request_id
+
+
+def unclicked(client: "redis.Redis", lane: Lane, clicks: Mapping[int, Clicks]) -> dict[int, str]:
+    """By activity, a click of the records that Redis does not know. Raises RedisAway."""
+    found = {}
+    for activity, some in clicks.items():
+        fields = [click_field(*click) for click in some.sample]
+        for (user, request_id), place in zip(
+            some.sample, look_up(client, lane, activity, fields), strict=True
+        ):
+            if place is None:
+                found[activity] = (
+                    f"user {user} has an order with request id {preview(request_id.encode(), 80)}, "
+                    "Redis does not know the click: if it is repeated, it buys again"
                 )
                 break
     return found

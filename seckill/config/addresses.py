@@ -34,6 +34,24 @@ def check_networks(text: str) -> str:
     return text
 
 
+def origins(text: str) -> frozenset[str]:
+    """Origins of browsers from a comma-separated list. ValueError if one is not an origin."""
+    found = frozenset(word.strip() for word in text.split(",") if word.strip())
+    for origin in found:
+        if not re.fullmatch(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?", origin):
+            raise ValueError(
+                "must be origins as browsers send them, lower case and without a path; write "
+                "https://shop.example.com,https://www.example.com"
+            )
+    return found
+
+
+def check_origins(text: str) -> str:
+    """The list unchanged. ValueError if one of its words is not an origin."""
+    origins(text)
+    return text
+
+
 def check_url(url: str) -> str:
     """The address unchanged. ValueError if user and password do not end where they should."""
     parts = urlsplit(url)

@@ -23,7 +23,7 @@ The first layer that has a value wins:
 2. the environment: `{ENV_PREFIX}STATUS_INTERVAL=5`
 3. the section in `config.yaml`, or in the file that `{ENV_PREFIX}CONFIG` names
 4. for {" and ".join(f"`{name}`" for name in STORES)} in the sections
-   {" and ".join(f"`{section.name}`" for section in AS_THE_SERVER)}: their value in section
+   {", ".join(f"`{section.name}`" for section in AS_THE_SERVER)}: their value in section
    `{Server.name}`
 5. the addresses of the embedded services, if they have been started in this checkout
 6. the default
@@ -68,7 +68,7 @@ def _section(section: type[Section]) -> str:
 
 def _default(shape: dict[str, Any]) -> str:
     value = shape.get("default")
-    if value is None:
+    if value in (None, ""):
         return "none"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"

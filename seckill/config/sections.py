@@ -1,31 +1,29 @@
 """The sections of the configuration: names, types, limits and defaults of every parameter."""
 
-from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    ValidationInfo,
-    field_validator,
-)
-from pydantic_settings import (
-    BaseSettings,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from seckill.config.addresses import (
-    check_brokers,
-    check_dsn,
-    check_networks,
-    check_redis_url,
-    check_url,
-    is_address,
+from seckill.config.kinds import (
+    Brokers,
+    Burst,
+    BuyerSecrets,
+    ConnectTimeout,
+    LogFormat,
+    MetricsHost,
+    MetricsPort,
+    Networks,
+    Origins,
+    OtlpEndpoint,
+    PgDsn,
+    Rate,
+    RedisUrl,
+    Stock,
+    TicketSecrets,
+    Topic,
+    Waiting,
 )
-from seckill.formats.outcomes import MAX_ID, MAX_UNITS
 
 # The prefix of our environment variables.
 ENV_PREFIX = "SECKILL_"
@@ -38,80 +36,6 @@ def flag_of(parameter: str) -> str:
     unit = UNITS.get(parameter)
     return "--" + parameter.replace("_", "-") + (f"-{unit}" if unit else "")
 
-
-def parse_stock(value: object) -> object:
-    """`1001:10,1002:5`, or a mapping, as {item: units}. Raises ValueError."""
-    if isinstance(value, str):
-        pairs = [pair.strip() for pair in value.split(",") if pair.strip()]
-        stock: dict[str, str] = {}
-        for pair in pairs:
-            item, colon, units = pair.partition(":")
-            if not colon or not item.strip().isdigit() or not units.strip().isdigit():
-                shown = "it" if is_address(value) else repr(pair)
-                raise ValueError(f"{shown} is not ITEM:UNITS; write 1001:10,1002:5")
-            if item.strip() in stock:
-                raise ValueError(f"item {item.strip()} is named twice")
-            stock[item.strip()] = units.strip()
-        return stock
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise ValueError("write items and units: 1001:10,1002:5, or a mapping in YAML")
-
-
-ItemId = Annotated[int, Field(ge=1, le=MAX_ID)]
-Units = Annotated[int, Field(ge=0, le=MAX_UNITS)]
-Stock = Annotated[dict[ItemId, Units], NoDecode, BeforeValidator(parse_stock)]
-Brokers = Annotated[
-    str,
-    BeforeValidator(lambda v: ",".join(map(str, v)) if isinstance(v, list) else v),
-    AfterValidator(check_brokers),
-    Field(description="Kafka brokers, host:port with commas"),
-]
-Topic = Annotated[
-    str,
-    Field(pattern=r"^[a-zA-Z0-9._-]{1,200}$", description="Kafka topic of the requests"),
-]
-RedisUrl = Annotated[
-    str,
-    Field(
-        pattern=r"^(redis|rediss|unix)://",
-        repr=False,
-        description="Redis or Valkey, redis://[user:password@]host:port/db",
-    ),
-    AfterValidator(check_redis_url),
-]
-PgDsn = Annotated[
-    str,
-    Field(
-        pattern=r"^postgres(ql)?://",
-        repr=False,
-        description="PostgreSQL, postgresql://user:password@host:port/database",
-    ),
-    AfterValidator(check_dsn),
-]
-ConnectTimeout = Annotated[
-    float,
-    Field(ge=0, description="seconds to wait for services at start before giving up (exit code 3)"),
-]
-
-MetricsHost = Annotated[
-    str, Field(min_length=1, description="address that /metrics listens on, for Prometheus alone")
-]
-MetricsPort = Annotated[int, Field(ge=0, le=65535, description="port of /metrics; 0: not served")]
-
-OtlpEndpoint = Annotated[
-    str | None,
-    Field(
-        pattern=r"^https?://",
-        repr=False,
-        description="OTLP/HTTP collector that traces go to, http://host:4318; absent: no traces",
-    ),
-    AfterValidator(lambda url: url if url is None else check_url(url)),
-]
-LogFormat = Annotated[
-    Literal["text", "json"],
-    Field(description="format of log lines: text, or json with one object per line"),
-]
 
 DEFAULT_BROKERS = "localhost:9092"
 DEFAULT_TOPIC = "seckill_requests"
@@ -252,13 +176,78 @@ class ControlApi(Section):
     connections_per_address: int = Field(
         64, ge=0, le=100_000, description="connections per address; 0: no limit"
     )
-    proxy_networks: Annotated[str, AfterValidator(check_networks)] = Field(
+    proxy_networks: Networks = Field(
         "127.0.0.0/8,::1",
         description="networks of proxies in front, with commas: their connections are not counted",
     )
 
 
-SECTIONS: tuple[type[Section], ...] = (Server, Client, LogWorker, ControlApi)
+class Door(KafkaSection):
+    """`door`: the buyers' door. Limits hold in each of its processes."""
+
+    name: ClassVar[str] = "door"
+    kafka_client: Literal["kafka-python", "confluent-kafka"] = Field(
+        "confluent-kafka", description="Kafka client library"
+    )
+    redis_url: RedisUrl = DEFAULT_REDIS_URL
+    pg_dsn: PgDsn = DEFAULT_PG_DSN
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(3001, ge=0, le=65535, description="port to listen on; 0 picks a free one")
+    processes: int = Field(1, ge=1, le=64, description="door processes on this port")
+    ticket_secret: TicketSecrets = Field(
+        None,
+        repr=False,
+        description="secret that signs tickets, 16 characters or more, the same for all doors; or "
+        "KID:SECRET,KID:SECRET (kid 0 to 255): the first signs, all are read",
+    )
+    buyer_keys: BuyerSecrets = Field(
+        None,
+        repr=False,
+        description="HS256 secrets of buyer tokens, KID:SECRET with commas, 32 bytes or more each; "
+        "taken as text, not decoded",
+    )
+    buyer_jwks_file: str | None = Field(
+        None,
+        description="JWKS file with more keys of buyer tokens, read at start: public Ed25519 keys "
+        "(OKP) and HS256 secrets (oct)",
+    )
+    buyer_audience: str | None = Field(
+        None,
+        min_length=1,
+        description="aud that buyer tokens must have; absent: they must have none",
+    )
+    buyer_issuer: str | None = Field(
+        None, min_length=1, description="iss that buyer tokens must have; absent: any"
+    )
+    cors_origins: Origins = Field(
+        "", description="origins of pages that may call the door from a browser, with commas"
+    )
+    proxy_networks: Networks = Field(
+        "127.0.0.0/8,::1",
+        description="networks of proxies in front, with commas: their X-Forwarded-For is believed, "
+        "and they are not limited themselves",
+    )
+    user_rate: Rate = Field(5.0, description="calls per second of one user; 0: no limit")
+    user_burst: Burst = Field(20, description="calls of one user that may come in one burst")
+    address_rate: Rate = Field(
+        200.0, description="calls per second of one address (IPv6: one /64 network); 0: no limit"
+    )
+    address_burst: Burst = Field(
+        1000, description="calls of one address that may come in one burst"
+    )
+    waiting_per_user: Waiting = Field(
+        8, description="calls of one user that may wait for an answer; 0: no limit"
+    )
+    waiting_per_address: Waiting = Field(
+        2000, description="calls of one address that may wait for an answer; 0: no limit"
+    )
+    metrics_host: MetricsHost = "127.0.0.1"
+    metrics_port: MetricsPort = 0
+    log_format: LogFormat = "text"
+    otlp_endpoint: OtlpEndpoint = None
+
+
+SECTIONS: tuple[type[Section], ...] = (Server, Client, LogWorker, ControlApi, Door)
 # Sections that use section server's stores if they name none, as in the original system.
-AS_THE_SERVER: tuple[type[Section], ...] = (LogWorker, ControlApi)
+AS_THE_SERVER: tuple[type[Section], ...] = (LogWorker, ControlApi, Door)
 STORES = ("redis_url", "pg_dsn")

@@ -124,7 +124,7 @@ class _Packing:
     `activities` maps ids to their indexes. `lost` has the times of certain losers by activity.
     """
 
-    flat: list[int | str] = field(default_factory=list)
+    flat: list[int | str | tuple[str, str]] = field(default_factory=list)
     activities: dict[int, int] = field(default_factory=dict)
     lost: dict[int, list[int]] = field(default_factory=dict)
     invalid: list[Invalid] = field(default_factory=list)
@@ -136,7 +136,7 @@ def _plain(requests: Sequence[Request], told: Known | None) -> _Packing:
         times = [request.request_initiation_time for request in requests]
         return _Packing([COUNTED + len(requests)], {DEFAULT_ACTIVITY: 1}, {DEFAULT_ACTIVITY: times})
     gone = told.gone if told is not None else NOTHING_GONE
-    flat: list[int | str] = []
+    flat: list[int | str | tuple[str, str]] = []
     times = []
     counted = 0
     for request in requests:
@@ -190,18 +190,16 @@ def _any(
             index = activities.get(activity)
             if index is None:
                 index = activities[activity] = len(activities) + 1
-            members = ""
-            if request.request_id:
-                members = f',"request_id":{_to_json(request.request_id).decode()}'
-            if traces and offset in traces:
-                members += f',"trace":"{traces[offset]}"'
+            id_text = _to_json(request.request_id).decode() if request.request_id else ""
+            traced = traces and offset in traces
+            request_id = (id_text, traces[offset]) if traced else id_text
             items = request.items
             flat += (
                 len(items),
                 index,
                 str(request.user_id),
                 request.request_initiation_time,
-                members,
+                request_id,
             )
             for item, quantity in items.items():
                 flat += (str(item), quantity)

@@ -258,7 +258,7 @@ class Engine:
         keys += [lane.board(batch.source, batch.partition, number) for number in batch.boards]
         for activity in batch.activities:
             names = lane.activity(activity)
-            keys += [names.state, names.stock, names.stats, names.buyers]
+            keys += [names.state, names.stock, names.stats, names.buyers, names.clicks]
         return (
             "EVALSHA",
             self._script.sha,

@@ -13,7 +13,7 @@ import redis
 from django.db.models import Max
 from django.utils.translation import gettext as _
 
-from seckill.control import acts, buyers
+from seckill.control import acts, staging
 from seckill.control.act_script import ActScripts, Turn, moved, not_loaded
 from seckill.control.admission import refuse_if_postgres_is_older
 from seckill.control.journal import Done
@@ -93,7 +93,8 @@ class Loader:
         return version, old, new
 
     def load_state(self, activity: Activity, lane: LaneStatus) -> int:
-        """Load state and buyers of an unregistered activity: no requests for it are decided yet.
+        """Load state, buyers and clicks of an unregistered activity: no requests for it are decided
+        yet.
 
         Returns its version. Raises VersionMoved if somebody else has loaded it in the meantime.
         """
@@ -107,16 +108,17 @@ class Loader:
         ]
         last = StockChange.objects.filter(activity_id=activity.pk).aggregate(Max("version"))
         totals = sold.totals(activity.pk, positions)
-        token = buyers.NONE
+        token = staging.NONE
         if activity.user_limit is not None:
             token = self._stage_buyers(activity.pk, positions)
+        clicks = staging.stage_clicks(self._redis, keys.new_clicks, activity.pk, positions)
         names = [keys.state, keys.stats, keys.buyers, self._lane.stats, self._lane.activities]
         version = int(
             run_script(
                 self._redis,
                 "load_state",
-                [*names, keys.new_buyers, self._lane.state],
-                [*totals, last["version__max"] or 0, activity.pk, token, *state],
+                [*names, keys.new_buyers, self._lane.state, keys.clicks, keys.new_clicks],
+                [*totals, last["version__max"] or 0, activity.pk, token, clicks, *state],
             )
         )
         if version == LATE:
@@ -173,7 +175,7 @@ class Loader:
         turn: Turn,
         fields: Mapping[str, int | None],
         counted: str,
-        token: str = buyers.NONE,
+        token: str = staging.NONE,
     ) -> tuple[int, dict[str, int]]:
         """`counted` says what happens to the buyers: see the script."""
         keys = self._lane.activity(turn.activity_id)
@@ -195,7 +197,8 @@ class Loader:
     def _stage_buyers(self, activity_id: int, positions: Mapping[str, int]) -> str:
         """Stage the buyers before the positions; returns the token. Call `_stage` first."""
         key = self._lane.activity(activity_id).new_buyers
-        return buyers.stage(self._redis, key, sold.units_by_user(activity_id, positions))
+        units = sold.units_by_user(activity_id, positions)
+        return staging.stage(self._redis, key, units.items())
 
 
 def state_of(activity: Activity) -> dict[str, int | None]:

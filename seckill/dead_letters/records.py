@@ -17,9 +17,10 @@ from seckill.postgres.lease import Claim, Cursor
 
 INSERT = """
 INSERT INTO seckill_deadrecord (place, kind, reason, raw, source, partition, "offset", item_id,
-    activity_id, user_id, quantity, at)
+    activity_id, user_id, quantity, request_id, at)
 SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::bytea[], %s::uuid[], %s::int[],
-    %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]) AS dead, clock_timestamp()
+    %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[]) AS dead,
+    clock_timestamp()
 ON CONFLICT (place) DO NOTHING
 """
 # A row with the same identity and content settles a dead record.
@@ -101,7 +102,7 @@ def keep(cursor: Cursor, dead: Sequence[Dead]) -> None:
         reason = entry.reason.replace("\0", "")[:LONGEST_REASON]
         if record is None:
             rows.append(
-                (f"{entry.place}:{digest}", str(entry.kind), reason, entry.raw, *[None] * 7)
+                (f"{entry.place}:{digest}", str(entry.kind), reason, entry.raw, *[None] * 8)
             )
             continue
         name = f"{record.source}:{record.partition}:{record.offset}:{record.item_id}"
@@ -109,10 +110,19 @@ def keep(cursor: Cursor, dead: Sequence[Dead]) -> None:
             (
                 *(f"{name}:{digest}", str(entry.kind), reason, entry.raw),
                 *(record.source, record.partition, record.offset, record.item_id),
-                *(record.activity_id, record.user_id, record.quantity),
+                *(
+                    record.activity_id,
+                    record.user_id,
+                    record.quantity,
+                    _storable(record.request_id),
+                ),
             )
         )
     cursor.execute(INSERT, [list(column) for column in zip(*rows, strict=True)])
+
+
+def _storable(request_id: str | None) -> str | None:
+    return None if request_id is None else request_id.replace("\0", "")
 
 
 def count(cursor: Cursor) -> dict[Kind, int]:

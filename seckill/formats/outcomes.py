@@ -45,3 +45,5 @@ class Outcome(IntEnum):
     UNKNOWN_ITEM = -6
     NO_SUCH_ACTIVITY = -7
     INVALID = -8
+    # The same user's request with the same id was accepted before: this one is not a second order.
+    REPEATED = -9

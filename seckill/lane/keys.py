@@ -11,8 +11,8 @@ DEFAULT_LIST = "seckill:logs"
 CONTROL_CHANNEL = "control_channel"
 # Offsets in one string of the board, one byte each.
 BOARD_STRING = 65_536
-# The one field of the buyers' hash that is not a buyer: see lua/include/buyers.lua.
-BUYERS_MARK = b""
+# The one field of buyers and clicks that is neither: see lua/include/staged.lua.
+MARK = b""
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,12 @@ class ActivityKeys:
     loaded: str
     stats: str
     buyers: str
-    # Written by a recount of buyers, until a script takes it over: see `seckill.control.buyers`.
+    # Written by a recount of buyers, until a script takes it over: see `seckill.control.staging`.
     new_buyers: str
+    # Hash: `click` -> source:partition:offset of the accepted request.
+    clicks: str
+    # As `new_buyers`.
+    new_clicks: str
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,8 @@ class Lane:
             stats=f"{prefix}:stats",
             buyers=f"{prefix}:buyers",
             new_buyers=f"{prefix}:buyers:new",
+            clicks=f"{prefix}:clicks",
+            new_clicks=f"{prefix}:clicks:new",
         )
 
 

@@ -91,6 +91,8 @@ class ActivityStatus:
     latency: Histogram
     total_latency: Histogram
     paused: bool = False
+    # Whether all of its clicks are in Redis. False if it was loaded by a version without clicks.
+    remembers_clicks: bool = False
     # The journal's row of the last act: see `seckill.witness.mark`.
     journal: str = ""
 
@@ -154,6 +156,8 @@ class LaneStatus:
     stored: dict[str, int] = field(default_factory=dict)
     # {activity: buyers counted}, for activities with a limit per user.
     buyers: dict[int, int] = field(default_factory=dict)
+    # {activity: accepted requests with an id}, for activities that remember them.
+    clicks: dict[int, int] = field(default_factory=dict)
 
     @property
     def decided(self) -> int:
@@ -176,6 +180,7 @@ def read_lane(client: "redis.Redis", lane: Lane) -> LaneStatus:
                 ("LLEN", lane.list),
                 ("TIME",),
                 *(("HLEN", lane.activity(number).buyers) for number in known),
+                *(("HLEN", lane.activity(number).clicks) for number in known),
                 *(
                     ("HGETALL", key)
                     for key in (lane.positions, lane.stats, lane.state, lane.stored)
@@ -185,7 +190,11 @@ def read_lane(client: "redis.Redis", lane: Lane) -> LaneStatus:
             members, waiting, (seconds, micros), *rest = answers
             if sorted(int(member) for member in members) == known:
                 break
-    buyers, rest = rest[: len(known)], rest[len(known) :]
+    buyers, clicks, rest = (
+        rest[: len(known)],
+        rest[len(known) : 2 * len(known)],
+        rest[2 * len(known) :],
+    )
     positions, stats, state, stored, *hashes = [pairs(flat) for flat in rest]
     lane_stats = _numbers(stats)
     words = {_text(key): _text(value) for key, value in state.items()}
@@ -215,6 +224,11 @@ def read_lane(client: "redis.Redis", lane: Lane) -> LaneStatus:
             activity_id: max(0, users - 1)
             for activity_id, users in zip(known, buyers, strict=True)
             if activities[activity_id].user_limit is not None
+        },
+        clicks={
+            activity_id: max(0, fields - 1)
+            for activity_id, fields in zip(known, clicks, strict=True)
+            if activities[activity_id].remembers_clicks
         },
     )
 
@@ -259,6 +273,7 @@ def _activity(
         user_limit=number("user_limit"),
         timeout_ms=number("timeout"),
         paused="paused" in words,
+        remembers_clicks="clicks" in words,
         items={
             int(item): ItemStatus(int(item), units, ever.get(item, 0))
             for item, units in sorted(left.items(), key=lambda pair: int(pair[0]))

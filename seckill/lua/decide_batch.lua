@@ -6,8 +6,8 @@
 -- KEYS[3]  hash  positions, source:partition -> next offset to decide
 -- KEYS[4]  hash  lane stats
 -- KEYS[5]  hash  lane: identity, generation, clock, and the fence while there is one
--- KEYS[6...]     strings of the board, one for each number in ARGV[11]; then four hashes for each
---                activity in ARGV[12...]: state, stock, stats, buyers
+-- KEYS[6...]     strings of the board, one for each number in ARGV[11]; then five hashes for each
+--                activity in ARGV[12...]: state, stock, stats, buyers, clicks
 -- ARGV[1]  field of this partition in the positions
 -- ARGV[2]  from: the position that the consumer holds; all before it was decided in this lane
 -- ARGV[3]  to: the position after this batch
@@ -16,8 +16,8 @@
 -- ARGV[6]  JSON members that every record of this partition carries: "source":"...","partition":0
 -- ARGV[7]  msgpack: the offsets from..to-1 in one flat array. Each entry begins with a number n:
 --            0 < n < 1000  a request of n items: index into ARGV[12...], user (text), time in ms,
---                          more members of its records, then n times item (text), quantity. The
---                          members are JSON, each after a comma: request_id, trace; "" for none
+--                          request id (JSON text or ""), then n times item (text), quantity. If
+--                          it is traced, {request id, traceparent} stands in the id's place
 --            n == 0        an INVALID body
 --            n < 0         -n offsets that hold no request (compacted, lost to retention, skipped)
 --            n > 1000      n - 1000 requests that are in ARGV[8], as counts
@@ -43,7 +43,10 @@
 --          UNSEEN -7: Redis holds a lane now, but held none when the consumer was admitted
 -- outcomes one byte for each request that is not in ARGV[8]: the outcome's digit, "." if it was
 --          decided before: ACCEPTED 1 is "0"; OVER -1, SOLD_OUT -2, EXPIRED -3, LIMIT -4,
---          NOT_OPEN -5, UNKNOWN_ITEM -6, NO_SUCH_ACTIVITY -7, INVALID -8 are "1" to "8"
+--          NOT_OPEN -5, UNKNOWN_ITEM -6, NO_SUCH_ACTIVITY -7, INVALID -8, REPEATED -9 are "1" to "9"
+-- A request id makes a request a click. The clicks of an activity name each accepted one, and where
+-- it was decided. A request that would be accepted is REPEATED if its user's click is there: no stock
+-- moves. Refused clicks are not remembered: the buyer may try again with the same id.
 -- The board has the same byte for each decided offset. "L" is a counted loser whose outcome only
 -- the counters of its activity know. An offset without a request has no byte.
 -- Time never goes back: opening, closing and records use the highest time that the lane has seen. A
@@ -60,15 +63,15 @@ local from, to, known_generation = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumbe
 local default_timeout, origin = tonumber(ARGV[5]), ARGV[6]
 local packed_requests, packed_losers = ARGV[7], ARGV[8]
 local known_identity, consumer_clock, board_numbers = ARGV[9], tonumber(ARGV[10]), ARGV[11]
-local FIRST_BOARD_KEY, KEYS_AN_ACTIVITY, FIRST_ACTIVITY_ID = 6, 4, 12
+local FIRST_BOARD_KEY, KEYS_AN_ACTIVITY, FIRST_ACTIVITY_ID = 6, 5, 12
 
 local DECIDED, DUPLICATE, REWOUND, NOT_LOADED = 1, 2, -1, -2
 local MOVED, STALE, FENCED, CLOCK, UNSEEN = -3, -4, -5, -6, -7
 local ACCEPTED, OVER, SOLD_OUT, EXPIRED, LIMIT = 1, -1, -2, -3, -4
-local NOT_OPEN, UNKNOWN_ITEM, NO_SUCH_ACTIVITY, INVALID = -5, -6, -7, -8
+local NOT_OPEN, UNKNOWN_ITEM, NO_SUCH_ACTIVITY, INVALID, REPEATED = -5, -6, -7, -8, -9
 local DIGIT = {
   [ACCEPTED] = '0', [OVER] = '1', [SOLD_OUT] = '2', [EXPIRED] = '3', [LIMIT] = '4',
-  [NOT_OPEN] = '5', [UNKNOWN_ITEM] = '6', [NO_SUCH_ACTIVITY] = '7', [INVALID] = '8',
+  [NOT_OPEN] = '5', [UNKNOWN_ITEM] = '6', [NO_SUCH_ACTIVITY] = '7', [INVALID] = '8', [REPEATED] = '9',
 }
 -- Lua's unpack puts its values on a stack that is limited to about 8,000.
 local CHUNK = 4000
@@ -81,8 +84,9 @@ local BOARD_STRING = 65536
 local CLOCK_BOUND = 60000
 -- Ms between two writes of the highest time.
 local CLOCK_STEP = 1000
--- The word of a fence when a part of the lane is missing, and the buyers' field that shows a loss.
-local TORN, BUYERS_MARK = 'TORN', ''
+-- The word of a fence when a part of the lane is missing, and the field of buyers and clicks that
+-- shows a loss.
+local TORN, MARK = 'TORN', ''
 
 -- An entry above this is COUNTED plus a number of requests that are counted in ARGV[8].
 local COUNTED = 1000
@@ -160,7 +164,7 @@ local function read_activity(index)
   local first = first_activity_key + (index - 1) * KEYS_AN_ACTIVITY
   local activity = {
     id = id, state_key = KEYS[first], stock_key = KEYS[first + 1],
-    stats_key = KEYS[first + 2], buyers_key = KEYS[first + 3],
+    stats_key = KEYS[first + 2], buyers_key = KEYS[first + 3], clicks_key = KEYS[first + 4],
     counts = {}, costs = {}, units = 0, records = 0, expired_with_stock = 0,
   }
   if redis.call('SISMEMBER', activities_key, id) == 0 then
@@ -168,7 +172,7 @@ local function read_activity(index)
     return activity
   end
   local state = redis.call('HMGET', activity.state_key,
-    'version', 'over', 'opens_at', 'closes_at', 'user_limit', 'timeout', 'paused')
+    'version', 'over', 'opens_at', 'closes_at', 'user_limit', 'timeout', 'paused', 'clicks')
   local stock = redis.call('HGETALL', activity.stock_key)
   if not state[1] or #stock == 0 then
     return nil, 'the ' .. (state[1] and 'stock' or 'state') .. ' of activity ' .. id .. ' is missing'
@@ -178,8 +182,11 @@ local function read_activity(index)
   activity.closed = state[7] ~= false
     or (opens_at ~= nil and now < opens_at) or (closes_at ~= nil and now >= closes_at)
   activity.user_limit = tonumber(state[5] or nil)
-  if activity.user_limit and redis.call('HEXISTS', activity.buyers_key, BUYERS_MARK) == 0 then
+  if activity.user_limit and redis.call('HEXISTS', activity.buyers_key, MARK) == 0 then
     return nil, 'the buyers of activity ' .. id .. ' are missing, and it has a limit per user'
+  end
+  if state[8] and redis.call('HEXISTS', activity.clicks_key, MARK) == 0 then
+    return nil, 'the clicks of activity ' .. id .. ' are missing: a repeated one would buy again'
   end
   local timeout = tonumber(state[6] or nil) or default_timeout
   activity.timeout = timeout > 0 and timeout or math.huge
@@ -192,6 +199,7 @@ local function read_activity(index)
   activity.left, activity.total, activity.head = left, total, {}
   activity.changed = {}
   activity.bought, activity.bought_changed = {}, {}
+  activity.clicked = {}
   return activity
 end
 
@@ -203,6 +211,11 @@ local function units_bought(activity, user)
     activity.bought[user] = units
   end
   return units
+end
+
+-- Whether this click of this user was accepted before, in this batch or earlier.
+local function is_repeated(activity, click)
+  return activity.clicked[click] or redis.call('HEXISTS', activity.clicks_key, click) == 1
 end
 
 -- Count requests that have the same outcome and the same age.
@@ -287,42 +300,52 @@ while i <= size do
             wanted = wanted + quantity
             if units < quantity then enough = false end
           end
+          local user_limit, request_id, trace, click = activity.user_limit, requests[i + 4], nil, nil
+          if type(request_id) == 'table' then request_id, trace = unpack(request_id, 1, 2) end
           if not outcome then
-            local user_limit = activity.user_limit
+            if request_id ~= '' then click = user .. ':' .. request_id end
             if user_limit and units_bought(activity, user) + wanted > user_limit then
               outcome = LIMIT
             elseif not enough then
               outcome = SOLD_OUT
-            else
-              outcome = ACCEPTED
-              local place = offset
-              if offset >= PLAIN_NUMBER then place = string.format('%.0f', offset) end
-              local tail = requests[i + 4] .. activity.tail
-              local age = text[cost] or remember(cost)
-              for j = i + 5, last, 2 do
-                local item, quantity = requests[j], requests[j + 1]
-                left[item] = left[item] - quantity
-                activity.changed[item] = true
-                recorded = recorded + 1
-                local head = activity.head[item]
-                if not head then
-                  head = ',"activity_id":' .. activity.id .. ',"item_id":' .. item .. ',"quantity":'
-                  activity.head[item] = head
-                end
-                records[recorded] = '{"user_id":' .. user .. head
-                  .. (text[quantity] or remember(quantity))
-                  .. ',"cost_ms":' .. age .. record_middle .. place .. tail
+            elseif click and is_repeated(activity, click) then
+              outcome = REPEATED
+            end
+          end
+          if not outcome then
+            outcome = ACCEPTED
+            local place = offset
+            if offset >= PLAIN_NUMBER then place = string.format('%.0f', offset) end
+            local tail = activity.tail
+            if trace then tail = ',"trace":"' .. trace .. '"' .. tail end
+            if click then
+              activity.clicked[click] = position_field .. ':' .. place
+              tail = ',"request_id":' .. request_id .. tail
+            end
+            local age = text[cost] or remember(cost)
+            for j = i + 5, last, 2 do
+              local item, quantity = requests[j], requests[j + 1]
+              left[item] = left[item] - quantity
+              activity.changed[item] = true
+              recorded = recorded + 1
+              local head = activity.head[item]
+              if not head then
+                head = ',"activity_id":' .. activity.id .. ',"item_id":' .. item .. ',"quantity":'
+                activity.head[item] = head
               end
-              activity.records = activity.records + n
-              activity.units = activity.units + wanted
-              activity.total = activity.total - wanted
-              if activity.total == 0 then
-                activity.over, activity.sold_out = 'sold_out', true
-              end
-              if user_limit then
-                activity.bought[user] = activity.bought[user] + wanted
-                activity.bought_changed[user] = true
-              end
+              records[recorded] = '{"user_id":' .. user .. head
+                .. (text[quantity] or remember(quantity))
+                .. ',"cost_ms":' .. age .. record_middle .. place .. tail
+            end
+            activity.records = activity.records + n
+            activity.units = activity.units + wanted
+            activity.total = activity.total - wanted
+            if activity.total == 0 then
+              activity.over, activity.sold_out = 'sold_out', true
+            end
+            if user_limit then
+              activity.bought[user] = activity.bought[user] + wanted
+              activity.bought_changed[user] = true
             end
           end
         end
@@ -450,6 +473,7 @@ for index, activity in pairs(activities) do
     totals[index] = pairs_of
     if next(activity.changed) then needs('HSET', activity.stock_key, 'f', 'v') end
     if next(activity.bought_changed) then needs('HSET', activity.buyers_key, 'f', 'v') end
+    if next(activity.clicked) then needs('HSET', activity.clicks_key, 'f', 'v') end
     if activity.sold_out then needs('HSET', activity.state_key, 'f', 'v') end
   end
 end
@@ -478,7 +502,8 @@ local function write_hash(key, changed, values)
   local args, size_of = {}, 0
   for field in pairs(changed) do
     local value = values[field]
-    args[size_of + 1], args[size_of + 2] = field, text[value] or remember(value)
+    if type(value) == 'number' then value = text[value] or remember(value) end
+    args[size_of + 1], args[size_of + 2] = field, value
     size_of = size_of + 2
     if size_of == CHUNK then
       redis.call('HSET', key, unpack(args, 1, size_of))
@@ -517,6 +542,7 @@ for index = 1, #ARGV - FIRST_ACTIVITY_ID + 1 do
     redis.call('HSET', activity.stats_key, unpack(totals[index]))
     write_hash(activity.stock_key, activity.changed, activity.left)
     write_hash(activity.buyers_key, activity.bought_changed, activity.bought)
+    write_hash(activity.clicks_key, activity.clicked, activity.clicked)
     if activity.sold_out then
       redis.call('HSET', activity.state_key, 'over', 'sold_out')
     end

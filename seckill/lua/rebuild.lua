@@ -3,27 +3,28 @@
 --
 -- KEYS[1] set activities   KEYS[2] hash positions   KEYS[3] hash lane stats   KEYS[4] hash lane
 -- KEYS[5] hash stored
--- KEYS[6...] six for each activity: hashes state, stock, loaded, stats, buyers, and the new buyers
+-- KEYS[6...] eight for each activity: hashes state, stock, loaded, stats, buyers, new buyers, clicks,
+--            new clicks
 -- ARGV[1] token of the fence that the lane must have
 -- ARGV[2] msgpack: {positions, recovered, activities, lane, stored}.
 --         Positions: field, offset...
 --         Each activity: {id, version when planned, state, stock, loaded, stats, token of the new
---         buyers or ""}; each of the four hashes as field, value...
+--         buyers or "", token of the new clicks}; each of the four hashes as field, value...
 --         Lane: field, value... of identity, generation, term. Stored: field, offset...
 --
--- State, stock, loaded, buyers and stored are replaced. The named fields of stats and positions are
+-- State, stock, loaded, buyers, clicks and stored are replaced. The named fields of stats and positions are
 -- set, and so is `recovered`. The generation is a new one, so every consumer asks where to go on.
 -- Returns 1, or without any change: -1 the lane has another fence or none; -2 somebody has changed
--- an activity, or recounted its buyers, since the plan was made.
+-- an activity, or recounted its buyers or clicks, since the plan was made.
 -- Safe to repeat.
 
 -- include numbers
 -- include rights
--- include buyers
+-- include staged
 local activities_key, positions_key, lane_stats_key, lane_key, stored_key = unpack(KEYS, 1, 5)
 local fence_token, plan = ARGV[1], cmsgpack.unpack(ARGV[2])
 local positions, recovered, activities, lane, stored = unpack(plan, 1, 5)
-local FIRST_ACTIVITY_KEY, KEYS_AN_ACTIVITY, CHUNK = 6, 6, 4000
+local FIRST_ACTIVITY_KEY, KEYS_AN_ACTIVITY, CHUNK = 6, 8, 4000
 
 if redis.call('HGET', lane_key, 'fence_token') ~= fence_token then
   return -1
@@ -37,19 +38,22 @@ local registered = {}
 for index, activity in ipairs(activities) do
   local first = FIRST_ACTIVITY_KEY + (index - 1) * KEYS_AN_ACTIVITY
   local state_key, new_buyers_key, token = KEYS[first], KEYS[first + 5], activity[7]
+  local new_clicks_key, clicks_token = KEYS[first + 7], activity[8]
   registered[index] = redis.call('SISMEMBER', activities_key, activity[1]) == 1
   local version = registered[index] and redis.call('HGET', state_key, 'version') or '0'
   if version ~= activity[2] then
     return -2
   end
-  if token ~= '' and not buyers_are_of(new_buyers_key, token) then
+  if (token ~= '' and not is_staged(new_buyers_key, token))
+      or not is_staged(new_clicks_key, clicks_token) then
     return -2
   end
-  for place = first, first + 5 do
+  for place = first, first + 7 do
     missing = missing_right('HSET', KEYS[place], 'f', 'v') or missing_right('UNLINK', KEYS[place])
     if missing then return missing end
   end
   missing = missing_right('RENAME', new_buyers_key, KEYS[first + 4])
+    or missing_right('RENAME', new_clicks_key, KEYS[first + 6])
   if missing then return missing end
 end
 
@@ -63,6 +67,7 @@ for index, activity in ipairs(activities) do
   local first = FIRST_ACTIVITY_KEY + (index - 1) * KEYS_AN_ACTIVITY
   local state_key, stock_key, loaded_key = KEYS[first], KEYS[first + 1], KEYS[first + 2]
   local stats_key, buyers_key, new_buyers_key = KEYS[first + 3], KEYS[first + 4], KEYS[first + 5]
+  local clicks_key, new_clicks_key = KEYS[first + 6], KEYS[first + 7]
   redis.call('UNLINK', state_key, stock_key, loaded_key, buyers_key)
   if not registered[index] then
     -- Left over from before the loss: the plan does not contain it.
@@ -75,6 +80,7 @@ for index, activity in ipairs(activities) do
   if activity[7] ~= '' then
     take_in_buyers(new_buyers_key, buyers_key, {})
   end
+  take_in(new_clicks_key, clicks_key)
   redis.call('SADD', activities_key, activity[1])
 end
 write_hash(positions_key, positions)

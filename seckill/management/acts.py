@@ -17,14 +17,11 @@ from pydantic import TypeAdapter, ValidationError
 from seckill.config.layers import load
 from seckill.config.sections import ControlApi, Stock
 from seckill.control.control import Act, Control, Once, Refused
-from seckill.errors import TablesMissing
 from seckill.formats.outcomes import DEFAULT_ACTIVITY, MAX_ID
 from seckill.lane.client import connect
 from seckill.lane.keys import Lane
 from seckill.management import base
 from seckill.management.arguments import add_connection_flags, use_database
-from seckill.management.failures import NO_TABLES
-from seckill.postgres.through_django import postgres_errors
 from seckill.process import exit_codes
 from seckill.process.printable import given, printable
 from seckill.web.api.schemas import ActOut
@@ -68,16 +65,6 @@ def addresses(options: dict[str, Any]) -> ControlApi:
     section = load(ControlApi, {"redis_url": options["redis_url"], "pg_dsn": options["pg_dsn"]})
     use_database(section.pg_dsn)
     return section
-
-
-@contextmanager
-def database_errors() -> Iterator[None]:
-    """PostgreSQL's errors that a user can fix, as PostgresAway or as one line."""
-    try:
-        with postgres_errors():
-            yield
-    except TablesMissing:
-        raise CommandError(NO_TABLES, returncode=exit_codes.USAGE) from None
 
 
 @contextmanager

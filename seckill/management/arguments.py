@@ -36,7 +36,7 @@ def add_section_flags(parser: CommandParser, section: type[Section]) -> None:
             (m.description for m in field.metadata if getattr(m, "description", None)), ""
         )
         default = field.get_default(call_default_factory=True, validated_data={})
-        if field.repr and default not in (None, {}):
+        if field.repr and default not in (None, {}, ""):
             meaning = f"{meaning} (default: {default})"
         if field.annotation is bool:
             action: Any = argparse.BooleanOptionalAction

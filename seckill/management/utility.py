@@ -56,7 +56,7 @@ class Utility(ManagementUtility):
             return "\n".join(sorted(found))
         ours = sorted(name for name, app in found.items() if _is_ours(str(app)))
         lines = [f"Flash sale {__version__}", ""]
-        lines += [f"  {name:<18}{_purpose(self.fetch_command(name))}" for name in ours]
+        lines += [f"  {name:<20}{_purpose(self.fetch_command(name))}" for name in ours]
         lines += ["", "Of Django and its libraries:"]
         others = sorted(set(found) - set(ours))
         lines += [f"  {' '.join(others[n : n + 6])}" for n in range(0, len(others), 6)]

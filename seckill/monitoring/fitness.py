@@ -92,10 +92,11 @@ def _needs(lane: Lane) -> list[list[str]]:
     board = lane.board("source", 0, 0)
     hashes = [lane.positions, lane.stats, lane.state, lane.stored, lane.audit, lane.workers]
     hashes += [keys.state, keys.stock, keys.loaded, keys.stats, keys.buyers, keys.new_buyers]
+    hashes += [keys.clicks, keys.new_clicks]
     needs = [[c, key, "f", "v"] for key in hashes for c in ("HSET",)]
     needs += [[c, key, "f"] for key in hashes for c in ("HGET", "HMGET", "HDEL", "HEXISTS")]
     needs += [[c, key] for key in hashes for c in ("HGETALL", "HVALS", "HLEN", "EXISTS", "UNLINK")]
-    needs += [["RENAME", keys.new_buyers, keys.buyers]]
+    needs += [["RENAME", keys.new_buyers, keys.buyers], ["RENAME", keys.new_clicks, keys.clicks]]
     needs += [["SADD", lane.activities, "1"], ["SISMEMBER", lane.activities, "1"]]
     needs += [["SMEMBERS", lane.activities], ["LPUSH", lane.list, "v"], ["LLEN", lane.list]]
     needs += [["LRANGE", lane.list, "0", "1"], ["LINDEX", lane.list, "0"]]

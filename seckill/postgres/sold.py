@@ -6,7 +6,7 @@ still in the list, or was trimmed meanwhile and is in PostgreSQL, as a row or as
 records are accepted orders: their units are never given back.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -22,10 +22,16 @@ from seckill.lane.record_list import scan
 
 # Examples of wrong records that are kept. The rest is only counted.
 EXAMPLES = 10
+# Rows fetched at once.
+FETCHED = 10_000
 # Memory for sums over all records (100 bytes each) before PostgreSQL uses its disk.
 WORK_MEMORY = "128MB"
 
-COLUMNS = 'source, partition, "offset", item_id, activity_id, user_id, quantity'
+COLUMNS = 'source, partition, "offset", item_id, activity_id, user_id, quantity, request_id'
+
+
+# What COPY would take for the end of a value, or for an escape. PostgreSQL stores no NUL.
+_ESCAPED = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r", "\0": None})
 
 
 @dataclass
@@ -76,9 +82,14 @@ def _rows(chunk: Iterable[bytes], limits: Mapping[tuple[UUID, int], int], found:
             rows.append(
                 f"{record.source}\t{record.partition}\t{record.offset}\t{record.item_id}"
                 f"\t{record.activity_id}\t{record.user_id}\t{record.quantity}"
-                f"\t{hash(record)}\n"
+                f"\t{_text(record.request_id)}\t{hash(record)}\n"
             )
     return "".join(rows).encode()
+
+
+def _text(value: str | None) -> str:
+    """A text, or nothing, as COPY reads it."""
+    return r"\N" if value is None else value.translate(_ESCAPED)
 
 
 def stage(found: Waiting) -> None:
@@ -96,7 +107,7 @@ def stage(found: Waiting) -> None:
             cursor.execute(
                 f"CREATE TEMPORARY TABLE IF NOT EXISTS {table} (source uuid, partition int,"
                 ' "offset" bigint, item_id bigint, activity_id bigint, user_id bigint,'
-                f" quantity bigint, {more}) ON COMMIT DROP"
+                f" quantity bigint, request_id text, {more}) ON COMMIT DROP"
             )
             cursor.execute(f"TRUNCATE {table}")
         with cursor.copy("COPY listed FROM STDIN") as copy:
@@ -112,7 +123,8 @@ def stage(found: Waiting) -> None:
         )
         cursor.execute(
             'INSERT INTO waiting SELECT source, partition, "offset", item_id, min(activity_id),'
-            " min(user_id), min(quantity), coalesce(min(digest) <> max(digest), false)"
+            " min(user_id), min(quantity), min(request_id),"
+            " coalesce(min(digest) <> max(digest), false)"
             " OR (min(activity_id), min(user_id), min(quantity))"
             " <> (max(activity_id), max(user_id), max(quantity))"
             ' FROM listed GROUP BY source, partition, "offset", item_id'
@@ -195,3 +207,32 @@ def units_by_user(activity_id: int, positions: Mapping[str, int]) -> dict[int, i
             [*arguments, activity_id],
         )
         return dict(cursor.fetchall())
+
+
+@dataclass(frozen=True)
+class Click:
+    """The accepted request with this id, of this user, and where it was decided."""
+
+    user_id: int
+    request_id: str
+    source: str
+    partition: int
+    offset: int
+
+
+def clicks_of(activity_id: int, positions: Mapping[str, int]) -> Iterator[Click]:
+    """The clicks of an activity accepted before T, each once. Call `stage` first, in one
+    transaction, and read them to the end within it.
+    """
+    accepted, arguments = accepted_sql(positions)
+    with connection.chunked_cursor() as cursor:
+        cursor.execute(
+            "SELECT DISTINCT ON (user_id, request_id)"
+            ' user_id, request_id, source::text, partition, "offset"'
+            f" FROM ({accepted}) AS accepted WHERE activity_id = %s AND request_id <> ''"
+            ' ORDER BY user_id, request_id, source, partition, "offset"',
+            [*arguments, activity_id],
+        )
+        while rows := cursor.fetchmany(FETCHED):
+            for row in rows:
+                yield Click(*row)

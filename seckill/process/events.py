@@ -43,6 +43,11 @@ EVENTS = {
     "web-503": "a page or an API call was answered 503: a service is away",
     "connections-refused": "one address holds too many connections; some were refused or closed",
     "not-counted": "API calls pass without the rate limit: Redis is away",
+    "door-bug": "a fault in the buyers' door; the buyer is told to ask again",
+    "door-no-answers": "a door cannot read the board; requests are taken, buyers wait",
+    "door-ended": "one of several door processes ended; it is started again",
+    "door-topic": "a door could not ask which topic this is; it asks again",
+    "door-flush": "the last requests of a door were not acknowledged in time",
     "library": "a message of a Kafka library",
 }
 

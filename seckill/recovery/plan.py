@@ -209,6 +209,7 @@ def _activity(
     if not any(item.left for item in items):
         held["over"] = held["over"] or SOLD_OUT
     state = {name: str(value) for name, value in held.items() if value is not None}
+    state["clicks"] = "1"
     last = StockChange.objects.filter(activity_id=activity_id).aggregate(last=Max("version"))
     state["version"] = str(max(last["last"] or 0, now.version if now else 0) + 1)
     requests, total, records = sold.totals(activity_id, {})

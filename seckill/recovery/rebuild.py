@@ -20,7 +20,7 @@ from django.db import connection, transaction
 from seckill.audit.audit import Report, audit
 from seckill.audit.verdict import write_report
 from seckill.broker.reader import TopicReader
-from seckill.control import buyers
+from seckill.control import staging
 from seckill.control.act_script import ActScripts
 from seckill.control.journal import Journal
 from seckill.control.tables import follow_redis
@@ -203,21 +203,21 @@ def _plan(
 
 
 def rebuild(client: "redis.Redis", lane: Lane, plan: Plan, claim: Claim, token: FenceToken) -> None:
-    """Bring the lane to the plan: the board first, then the rest in one script.
+    """Bring the lane to the plan: the board first, and then the rest in one script.
 
     Raises RedisAway or Refused.
     """
-    _rebuild_board(client, lane, plan)
+    clicks = _rebuild_pieces(client, lane, plan)
     keys = [lane.activities, lane.positions, lane.stats, lane.state, lane.stored]
     activities = []
     for activity in plan.activities:
         names = lane.activity(activity.activity_id)
-        staged = buyers.NONE
+        staged = staging.NONE
         if activity.buyers is not None:
-            staged = buyers.stage(client, names.new_buyers, activity.buyers)
+            staged = staging.stage(client, names.new_buyers, activity.buyers.items())
         keys += [names.state, names.stock, names.loaded, names.stats]
-        keys += [names.buyers, names.new_buyers]
-        activities.append([*_packed(activity), staged])
+        keys += [names.buyers, names.new_buyers, names.clicks, names.new_clicks]
+        activities.append([*_packed(activity), staged, clicks[activity.activity_id]])
     positions = [part for p in plan.partitions for part in (p.field_name, str(p.position))]
     about = {"identity": claim.identity, "generation": claim.generation, "term": claim.term}
     packed = msgspec.msgpack.encode(
@@ -227,8 +227,11 @@ def rebuild(client: "redis.Redis", lane: Lane, plan: Plan, claim: Claim, token: 
         raise Refused("another act or recovery is running at the same time; run this again")
 
 
-def _rebuild_board(client: "redis.Redis", lane: Lane, plan: Plan) -> None:
-    """Rebuild the board piece by piece: nobody else writes to it while the lane is fenced."""
+def _rebuild_pieces(client: "redis.Redis", lane: Lane, plan: Plan) -> dict[int, str]:
+    """Rebuild the board piece by piece: nobody else writes to it while the lane is fenced.
+
+    Stage the clicks of each activity; returns the token of each.
+    """
     with transaction.atomic():
         sold.stage(sold.waiting(client, lane, {}))
         for place in plan.partitions:
@@ -240,6 +243,10 @@ def _rebuild_board(client: "redis.Redis", lane: Lane, plan: Plan) -> None:
                 place.position,
                 restore.recorded(place.source, place.partition),
             )
+        return {
+            number: staging.stage_clicks(client, lane.activity(number).new_clicks, number, {})
+            for number in (activity.activity_id for activity in plan.activities)
+        }
 
 
 def _flat(pairs: Mapping[str, object]) -> list[str]:

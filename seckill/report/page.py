@@ -19,6 +19,7 @@ LINES = 7
 COLOUR = {
     Outcome.ACCEPTED: 2, Outcome.SOLD_OUT: 1, Outcome.OVER: 7, Outcome.EXPIRED: 3,
     Outcome.LIMIT: 5, Outcome.NOT_OPEN: 4, Outcome.UNKNOWN_ITEM: 6,
+    Outcome.REPEATED: 0,
 }  # fmt: skip
 
 STYLE = """

@@ -40,6 +40,7 @@ class Kind(StrEnum):
     CONSUMER = "consumer"
     PARENT = "consumer parent"
     LOG_WORKER = "log_worker"
+    DOOR = "door"
 
 
 @dataclass(frozen=True)

@@ -23,14 +23,18 @@ GRACE_S = 10.0
 # Largest request in bytes. Django has its own, lower limit for forms and bodies.
 MAX_BODY_BYTES = 10 * 1024 * 1024
 MAX_CONNECTIONS = 500
+# Connections that wait to be accepted.
+BACKLOG = 2048
 
 
 class PortTaken(Exception):
     """The address is taken or not allowed. The message is for a person."""
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A bound socket. Raises PortTaken."""
+def listen(host: str, port: int, *, shared: bool = False, ready: bool = True) -> socket.socket:
+    """A bound socket that listens if `ready`; `shared` with other sockets of this user. Raises
+    PortTaken.
+    """
     try:
         family, kind, protocol, _name, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -40,10 +44,13 @@ def listen(host: str, port: int) -> socket.socket:
         raise PortTaken(f"{host!r} is not an address of this machine: {wrong}") from None
     # As servers do: connections of the last run in TIME_WAIT must not prevent the start.
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         bound.bind(address)
         # If both sockets allow address reuse, only listen() fails for a port that is taken.
-        bound.listen()
+        if ready:
+            bound.listen(BACKLOG)
     except OSError as wrong:
         bound.close()
         raise PortTaken(f"cannot listen on {host}:{port}: {wrong.strerror}") from None

@@ -16,8 +16,9 @@ import redis
 from seckill.consumer.batch import NOTHING_KNOWN, Batch, Known, encode, skip
 from seckill.consumer.engine import OUTCOME_OF_DIGIT, Engine, Status
 from seckill.formats.outcomes import MAX_ID, Outcome
+from seckill.lane.clicks import click_field
 from seckill.lane.fence import RECOVERING, fence, lift, new_token
-from seckill.lane.keys import BUYERS_MARK, Lane, position_field
+from seckill.lane.keys import MARK, Lane, position_field
 from seckill.lane.status import read_lane
 from tests.helpers.figures import histogram
 from tests.helpers.model import FOREVER, Model, ModelSale, Place, Wish
@@ -171,8 +172,11 @@ class Lockstep:
             pipe.getrange(Lane().board(*place, 0), first, -1)
         for activity in limited:
             pipe.hgetall(Lane().activity(activity).buyers)
+        for activity in model.sales:
+            pipe.hkeys(Lane().activity(activity).clicks)
         newest, oldest, *more = pipe.execute()
-        boards, buyers = more[: len(PLACES)], more[len(PLACES) :]
+        boards, more = more[: len(PLACES)], more[len(PLACES) :]
+        buyers, clicks = more[: len(limited)], more[len(limited) :]
         for (place, first), found in zip(self._boarded.items(), boards, strict=True):
             assert found == bytes(self.board[place][first:])
             self._boarded[place] = len(self.board[place])
@@ -196,9 +200,11 @@ class Lockstep:
             assert status.expired_with_stock == since["expired_with_stock"]
             assert status.total_latency.buckets == histogram(sale.costs).buckets
         for activity, bought in zip(limited, buyers, strict=True):
-            assert bought.pop(BUYERS_MARK) == b"1"
+            assert bought.pop(MARK) == b"1"
             counted_buyers = {int(user): int(units) for user, units in bought.items()}
             assert counted_buyers == dict(+model.sales[activity].buyers)
+        for sale, fields in zip(model.sales.values(), clicks, strict=True):
+            assert set(fields) - {MARK} == {click_field(*c).encode() for c in sale.clicks}
 
     def some(self, number: int) -> tuple[int, ModelSale]:
         """One of the activities that are loaded."""

@@ -41,6 +41,8 @@ class ModelSale:
     timeout: float | None = None
     version: int = 0
     buyers: Counter[int] = field(default_factory=Counter)
+    # (user, request id) of the accepted requests that have an id.
+    clicks: set[tuple[int, str]] = field(default_factory=set)
     counters: Counter[Any] = field(default_factory=Counter)
     costs: list[int] = field(default_factory=list)
 
@@ -95,6 +97,8 @@ class Model:
         if outcome is Outcome.EXPIRED and not sale.over and any(sale.stock.values()):
             sale.counters["expired_with_stock"] += 1
         if outcome is Outcome.ACCEPTED:
+            if wish.request_id:
+                sale.clicks.add((wish.user, wish.request_id))
             for item, units in wish.items.items():
                 sale.stock[item] -= units
                 sale.buyers[wish.user] += units
@@ -124,4 +128,6 @@ class Model:
             return Outcome.LIMIT
         if any(sale.stock[item] < units for item, units in wish.items.items()):
             return Outcome.SOLD_OUT
+        if wish.request_id and (wish.user, wish.request_id) in sale.clicks:
+            return Outcome.REPEATED
         return Outcome.ACCEPTED

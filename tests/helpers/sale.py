@@ -13,12 +13,12 @@ import redis
 from django.db import connection, transaction
 
 from seckill.consumer.batch import Batch, encode
-from seckill.control import buyers
+from seckill.control import staging
 from seckill.dead_letters import records as dead_records
 from seckill.dead_letters.records import Dead, Kind
 from seckill.lane import scripts
 from seckill.lane.client import run_script
-from seckill.lane.keys import BUYERS_MARK, CONTROL_CHANNEL, Lane, rate_bucket
+from seckill.lane.keys import CONTROL_CHANNEL, MARK, Lane, rate_bucket
 
 SOURCE = "0f9a2c51-6f0e-4b8e-9d0c-3a54f1f2a111"
 
@@ -81,15 +81,16 @@ def put_on_sale(
     keys = lane.activity(activity)
     if not client.sismember(lane.activities, str(activity)):
         pairs = [part for pair in state.items() for part in pair]
-        token = buyers.stage(client, keys.new_buyers, {}) if "user_limit" in state else ""
+        token = staging.stage(client, keys.new_buyers, []) if "user_limit" in state else ""
+        clicks = staging.stage(client, keys.new_clicks, [])
         run_script(
             client,
             "load_state",
             [
                 *(keys.state, keys.stats, keys.buyers, lane.stats, lane.activities),
-                *(keys.new_buyers, lane.state),
+                *(keys.new_buyers, lane.state, keys.clicks, keys.new_clicks),
             ],
-            [0, 0, 0, 0, activity, token, *pairs],
+            [0, 0, 0, 0, activity, token, clicks, *pairs],
         )
     run_script(
         client,
@@ -123,7 +124,7 @@ def keep_dead(raw: bytes, reason: str = "refused", kind: Kind = Kind.REFUSED) ->
 def buyers_of(client: "redis.Redis", activity: int = 1) -> dict[int, int]:
     """{user: units}, as Redis counts them for a limit."""
     found: dict[bytes, bytes] = client.hgetall(Lane().activity(activity).buyers)  # type: ignore[assignment]
-    return {int(user): int(units) for user, units in found.items() if user != BUYERS_MARK}
+    return {int(user): int(units) for user, units in found.items() if user != MARK}
 
 
 def holds_no_sale(client: "redis.Redis") -> bool:

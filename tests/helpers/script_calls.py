@@ -23,7 +23,13 @@ TURN = [1, CONTROL_CHANNEL, "olga", "", 0]
 
 
 PLAN = msgspec.msgpack.encode(
-    [["s:0", "1"], "0", [["1", "1", ["version", "2"], ["7", 1], ["7", 1], ["1", 0], TOKEN]], [], []]
+    [
+        ["s:0", "1"],
+        "0",
+        [["1", "1", ["version", "2"], ["7", 1], ["7", 1], ["1", 0], TOKEN, TOKEN]],
+        [],
+        [],
+    ]
 )
 
 
@@ -58,12 +64,12 @@ CALLS = [
         "load_state", "hset unlink rename",
         [
             *(KEYS.state, KEYS.stats, KEYS.buyers, LANE.stats, LANE.activities),
-            *(KEYS.new_buyers, LANE.state),
+            *(KEYS.new_buyers, LANE.state, KEYS.clicks, KEYS.new_clicks),
         ],
-        [1, 1, 1, 0, 1, TOKEN, "timeout", 5],
+        [1, 1, 1, 0, 1, TOKEN, TOKEN, "timeout", 5],
         (LANE.activities, LANE.state),
     ),
-    Call("stage_buyers", "hset unlink", [KEYS.new_buyers], [TOKEN, "1", 7, 2]),
+    Call("stage_hash", "hset unlink", [KEYS.new_buyers], [TOKEN, "1", 7, 2]),
     Call("trim_batch", "hset ltrim", [LANE.list, LANE.state, LANE.stored],
          [1, "record", "record", "0", "3", "s:0", 1]),
     Call("replay_dead", "lpush", [LANE.list, LANE.state], ["again"], (LANE.state,)),
@@ -75,6 +81,7 @@ CALLS = [
         [
             *(LANE.activities, LANE.positions, LANE.stats, LANE.state, LANE.stored),
             *(KEYS.state, KEYS.stock, KEYS.loaded, KEYS.stats, KEYS.buyers, KEYS.new_buyers),
+            *(KEYS.clicks, KEYS.new_clicks),
         ],
         [TOKEN, PLAN],
     ),

@@ -11,6 +11,7 @@ from typing import Any
 from django.core.management import call_command
 from django.core.management.base import CommandError, CommandParser
 
+from demo import sandbox
 from demo.alone import SaleRuns, alone
 from demo.sale import Plan, Sale, logs_folder
 from demo.view import Addresses, print_result, view_for
@@ -22,8 +23,9 @@ from devstack.stack import Stack
 from loadgen.plan import make_load
 from loadgen.profile_file import read_profile
 from seckill.broker.topics import Topics
+from seckill.config.kinds import parse_stock
 from seckill.config.layers import BASE_DIR, ConfigError, devstack_folder, load
-from seckill.config.sections import ENV_PREFIX, Client, ControlApi, Server, parse_stock
+from seckill.config.sections import ENV_PREFIX, Client, ControlApi, Server
 from seckill.errors import ServiceAway
 from seckill.lane.client import connect
 from seckill.management import base
@@ -58,6 +60,7 @@ class Command(base.Command):
         exit_codes.UNREACHABLE: "a service or a worker could not be started",
     }
     requires_system_checks: list[str] = []
+    _sandbox = False
 
     def add_arguments(self, parser: CommandParser) -> None:
         """What to play."""
@@ -80,6 +83,12 @@ class Command(base.Command):
             "--port", type=int, help="port of API and admin (default: 3000, or a free one)"
         )
         parser.add_argument(
+            "--sandbox",
+            action="store_true",
+            help="a small sale on services of its own, without a rate limit, and removed at the "
+            "end: for contract fuzzers",
+        )
+        parser.add_argument(
             "--stop-with-parent",
             action="store_true",
             help="stop when the parent process is gone, however it ended (for make)",
@@ -89,6 +98,10 @@ class Command(base.Command):
         """Do everything; a user's mistake is one line."""
         console = Console(soft_wrap=True, highlight=False)
         logging.getLogger("kafka").setLevel(logging.CRITICAL)
+        if options["sandbox"]:
+            self._sandbox = True
+            sandbox.enter(os.environ)
+            options["requests"] = options["requests"] or sandbox.REQUESTS
         try:
             plan = Plan(
                 stock={int(k): int(v) for k, v in dict(parse_stock(options["stock"])).items()},  # type: ignore[call-overload]
@@ -122,6 +135,8 @@ class Command(base.Command):
             raise CommandError(str(runs), returncode=exit_codes.FAILED) from None
         except DevstackError as wrong:
             raise CommandError(str(wrong), returncode=exit_codes.UNREACHABLE) from None
+        if self._sandbox:
+            sandbox.leave()
         if code:
             sys.exit(code)
 
@@ -177,6 +192,8 @@ class Command(base.Command):
                 proved = result.audit.clean and not result.stuck
                 return exit_codes.OK if proved else exit_codes.FAILED
             addresses.print(console)
+            if self._sandbox:
+                console.print(sandbox.advice(port, addresses.api_key), markup=False)
             console.print(f"The workers write to {crew.folder}. Ctrl-C stops everything.")
             sale.keep_alive()
             console.print("stopping")

@@ -28,6 +28,14 @@ A real Kafka, Valkey and PostgreSQL for this checkout, from Python wheels.
   env     print the addresses as shell exports: eval "$(manage.py devstack env)"
 """
 
+# The flags of each action.
+FLAGS = {
+    "up": ("wait_s", *(f"{name}_port" for name in NAMES)),
+    "status": ("json",),
+    "down": ("remove_data",),
+}
+WAIT_S = 90.0
+
 
 class Command(base.Command):
     """The embedded services from the shell."""
@@ -52,10 +60,10 @@ class Command(base.Command):
         )
         up = parser.add_argument_group("up")
         up.add_argument(
-            "--wait-s", dest="wait", type=float, default=90.0, metavar="S",
-            help="seconds for a start (default: %(default)s)",
+            "--wait-s", type=float, metavar="S",
+            help=f"seconds for a start (default: {WAIT_S:g})",
         )  # fmt: skip
-        add_alias(up, "--wait", "wait", float)
+        add_alias(up, "--wait", "wait_s", float)
         for name in NAMES:
             up.add_argument(
                 f"--{name}-port", type=int, metavar="PORT", help=f"{name}'s port (default: free)"
@@ -68,6 +76,7 @@ class Command(base.Command):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Do one action; an error that a user can fix is one message, not a traceback."""
+        self._refuse_flags_of_others(options)
         try:
             check_platform()
             # Imported here, because it needs modules that an unsupported system does not have.
@@ -83,6 +92,16 @@ class Command(base.Command):
                 returncode=exit_codes.SECOND_SIGNAL,
             ) from None
 
+    @staticmethod
+    def _refuse_flags_of_others(options: dict[str, Any]) -> None:
+        for action, flags in FLAGS.items():
+            given = [flag for flag in flags if options[flag] not in (None, False)]
+            if given and action != options["action"]:
+                flag = given[0].replace("_", "-")
+                raise CommandError(
+                    f"--{flag} belongs to devstack {action}", returncode=exit_codes.USAGE
+                )
+
     def _say(self, text: str) -> None:
         self.stdout.write(text)
         self.stdout.flush()
@@ -90,7 +109,7 @@ class Command(base.Command):
     def _up(self, stack: "Stack", options: dict[str, Any]) -> None:
         began = time.monotonic()
         fixed = {name: port for name in NAMES if (port := options[f"{name}_port"])}
-        stack.up(self._say, wait_s=options["wait"], ports=fixed)
+        stack.up(self._say, wait_s=options["wait_s"] or WAIT_S, ports=fixed)
         self._say(f"all services answer, after {time.monotonic() - began:.1f} s")
 
     def _down(self, stack: "Stack", options: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from seckill.config.sections import ENV_PREFIX
 from seckill.management import base
-from seckill.management.acts import addresses, database_errors
+from seckill.management.acts import addresses
 from seckill.management.arguments import add_connection_flags
 from seckill.process import exit_codes
 from seckill.web.shared.accounts import Unusable, make_admin
@@ -40,8 +40,7 @@ class Command(base.Command):
         given = os.environ.get(PASSWORD_VARIABLE) or None
         addresses(options)
         try:
-            with database_errors():
-                password = make_admin(options["username"], given)
+            password = make_admin(options["username"], given)
         except Unusable as wrong:
             raise CommandError(str(wrong), returncode=exit_codes.FAILED) from None
         shown = f"the one in {PASSWORD_VARIABLE}" if given else password

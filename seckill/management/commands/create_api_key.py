@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from seckill.management import base
-from seckill.management.acts import addresses, database_errors
+from seckill.management.acts import addresses
 from seckill.management.arguments import add_connection_flags
 from seckill.process import exit_codes
 from seckill.web.shared.accounts import Unusable, make_api_key
@@ -36,8 +36,7 @@ class Command(base.Command):
         """Create it, print it."""
         addresses(options)
         try:
-            with database_errors():
-                key = make_api_key(options["name"], can_steer=not options["look_only"])
+            key = make_api_key(options["name"], can_steer=not options["look_only"])
         except Unusable as wrong:
             raise CommandError(str(wrong), returncode=exit_codes.FAILED) from None
         right = "look" if options["look_only"] else "look and steer"

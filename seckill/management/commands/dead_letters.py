@@ -30,7 +30,7 @@ from seckill.errors import Refused
 from seckill.lane.client import connect
 from seckill.lane.keys import Lane
 from seckill.management import base
-from seckill.management.acts import database_errors, refusals, shell_actor
+from seckill.management.acts import refusals, shell_actor
 from seckill.management.arguments import (
     KAFKA_FLAGS,
     STORE_FLAGS,
@@ -138,7 +138,7 @@ class Command(base.Command):
             "dismiss": self._dismiss,
         }
         try:
-            with database_errors(), refusals():
+            with refusals():
                 verbs[options["verb"]](options)
         finally:
             self.client.close()

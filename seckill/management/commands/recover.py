@@ -20,7 +20,7 @@ from seckill.lane.client import connect
 from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
 from seckill.management import base
-from seckill.management.acts import database_errors, shell_actor
+from seckill.management.acts import shell_actor
 from seckill.management.arguments import (
     KAFKA_FLAGS,
     STORE_FLAGS,
@@ -127,7 +127,7 @@ class Command(base.Command):
                 f"refused, nothing was changed: {topic.missing}",
                 returncode=exit_codes.UNREACHABLE,
             )
-        with connect(server.redis_url) as client, database_errors():
+        with connect(server.redis_url) as client:
             if topic.source is None or not options["apply"]:
                 with snapshot():
                     plan = make_plan(client, lane, topic.source, topic.partitions)
@@ -214,7 +214,7 @@ def look_at_topic(server: Server, *, with_ends: bool) -> Topic:
             return Topic(source, partitions, ends)
     except BrokerAway as away:
         return Topic(
-            missing=f"{away}. It has the state of the partitions: bring it back, then run it again"
+            missing=f"{away}. It has the state of the partitions: mend that, then run it again"
         )
 
 

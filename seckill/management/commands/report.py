@@ -15,7 +15,7 @@ from seckill.formats.outcomes import DEFAULT_ACTIVITY
 from seckill.lane.client import connect
 from seckill.lane.keys import Lane
 from seckill.management import base
-from seckill.management.acts import activity_number, database_errors
+from seckill.management.acts import activity_number
 from seckill.management.arguments import (
     KAFKA_FLAGS,
     STORE_FLAGS,
@@ -68,7 +68,7 @@ class Command(base.Command):
         server = load(Server, section_flags(options, Server))
         use_database(server.pg_dsn)
         try:
-            with database_errors(), connect(server.redis_url) as client:
+            with connect(server.redis_url) as client:
                 report = collect(
                     client,
                     server,

@@ -18,7 +18,7 @@ from seckill.formats.outcomes import DEFAULT_ACTIVITY
 from seckill.lane.client import connect, ping
 from seckill.lane.keys import Lane
 from seckill.management import base
-from seckill.management.acts import activity_number, database_errors
+from seckill.management.acts import activity_number
 from seckill.management.arguments import (
     add_alias,
     add_section_flags,
@@ -113,8 +113,7 @@ class Command(base.Command):
                 if topics.ensure(server.topic):
                     self._say(f"topic {server.topic} did not exist and was created")
                 group = ConsumerGroup(server, client, topics, shutdown, say=self._say)
-                with database_errors():
-                    self._load(group, options["activity_id"], replace=options["reset"])
+                self._load(group, options["activity_id"], replace=options["reset"])
                 if server.reset_offset:
                     for partition, count in group.skip_to_end().items():
                         self._say(f"--reset-offset: partition {partition}: {count:,} skipped")

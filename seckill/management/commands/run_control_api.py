@@ -16,11 +16,10 @@ from django.db.migrations.executor import MigrationExecutor
 from seckill.config.addresses import networks
 from seckill.config.layers import load
 from seckill.config.sections import ControlApi
-from seckill.errors import PostgresAway, RedisAway
+from seckill.errors import PostgresAway, RedisAway, TablesMissing
 from seckill.lane.client import connect, ping
 from seckill.lane.keys import Lane
 from seckill.management import base
-from seckill.management.acts import database_errors
 from seckill.management.arguments import (
     add_section_flags,
     add_supervision_flag,
@@ -29,6 +28,7 @@ from seckill.management.arguments import (
 )
 from seckill.management.failures import NO_TABLES
 from seckill.monitoring.metrics import serve_metrics
+from seckill.postgres.through_django import postgres_errors
 from seckill.process import exit_codes
 from seckill.process.logs import configure_logging, speaker
 from seckill.process.shutdown import Shutdown
@@ -113,9 +113,11 @@ class Command(base.Command):
     def _look_at_services(self, section: ControlApi) -> None:
         """Report what is away; refuse to run with missing or older tables."""
         try:
-            with database_errors():
+            with postgres_errors():
                 executor = MigrationExecutor(connection)
                 missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        except TablesMissing:
+            raise
         except PostgresAway as away:
             self._say(f"{away}. Serving anyway: answers are 503 until it is back.")
         else:

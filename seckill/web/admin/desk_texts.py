@@ -21,6 +21,7 @@ def outcome_text(name: str) -> str:
         "UNKNOWN_ITEM": _("unknown item"),
         "NO_SUCH_ACTIVITY": _("no such activity"),
         "INVALID": _("invalid"),
+        "REPEATED": _("repeated click"),
     }
     return names[name]
 

@@ -55,6 +55,11 @@ def decimal(value: object) -> object:
     return int(value)
 
 
+def whole_text(value: object) -> object:
+    """The same for a parameter, where 1.0 is 1 as in a body. Raises ValueError."""
+    return decimal(value.removesuffix(".0") if isinstance(value, str) else value)
+
+
 def whole(value: object) -> object:
     """A JSON number without a fraction as an integer (1.0 is 1); other values pass unchanged."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
@@ -96,12 +101,13 @@ def _mapping(least: int) -> WithJsonSchema:
 Id = Annotated[
     int, Field(strict=True, ge=1, le=MAX_ID), BeforeValidator(whole), documented(1, MAX_ID)
 ]
-# An id as text: in keys of JSON objects, query parameters and paths.
+# An id as text. Among the keys of an object it has one spelling, or an item could come twice.
 _ID = WithJsonSchema(
     {"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_ID, "examples": [1]}
 )
-TextId = Annotated[int, BeforeValidator(decimal), Field(ge=1, le=MAX_ID), _ID]
-OptionalTextId = Annotated[int | None, BeforeValidator(decimal), Field(ge=1, le=MAX_ID), _ID]
+KeyId = Annotated[int, BeforeValidator(decimal), Field(ge=1, le=MAX_ID), _ID]
+TextId = Annotated[int, BeforeValidator(whole_text), Field(ge=1, le=MAX_ID), _ID]
+OptionalTextId = Annotated[int | None, BeforeValidator(whole_text), Field(ge=1, le=MAX_ID), _ID]
 Units = Annotated[
     int, Field(strict=True, ge=0, le=MAX_UNITS), BeforeValidator(whole), documented(0, MAX_UNITS)
 ]
@@ -109,8 +115,8 @@ MoreUnits = Annotated[
     int, Field(strict=True, ge=1, le=MAX_UNITS), BeforeValidator(whole), documented(1, MAX_UNITS)
 ]
 _SOME = Field(min_length=1, max_length=MAX_ITEMS_A_CALL)
-Stock = Annotated[dict[TextId, Units], _SOME, _mapping(0)]
-MoreStock = Annotated[dict[TextId, MoreUnits], _SOME, _mapping(1)]
+Stock = Annotated[dict[KeyId, Units], _SOME, _mapping(0)]
+MoreStock = Annotated[dict[KeyId, MoreUnits], _SOME, _mapping(1)]
 # A text that PostgreSQL can store.
 NO_NUL = r"^[^\x00]*$"
 

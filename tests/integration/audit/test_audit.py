@@ -109,6 +109,14 @@ TAMPERINGS: dict[str, tuple[Callable[["redis.Redis"], object], str]] = {
         NEVER_OVERSOLD,
     ),
     "buyers evicted": (lambda r: (limited(r), r.delete(KEYS.buyers)), NEVER_OVERSOLD),
+    "a click without an order": (lambda r: r.hset(KEYS.clicks, '9:"x"', "s:0:1"), NEVER_LOST),
+    "a click forgotten": (
+        lambda r: sql(
+            "UPDATE seckill_record SET request_id = 'x'"
+            " WHERE id = (SELECT min(id) FROM seckill_record)"
+        ),
+        NEVER_TWICE,
+    ),
     "another lane": (lambda r: r.hset(LANE.state, "identity", new_source()), FOUNDATIONS),
     "an identity lost": (lambda r: r.hdel(LANE.state, "identity"), FOUNDATIONS),
     "an older generation in PostgreSQL": (

@@ -14,7 +14,7 @@ from devstack.endpoints import Endpoints
 from seckill.control.act_script import ActScripts, Seen, Turn
 from seckill.errors import Fenced, NoSuchActivity, RedisRefuses, Refused, VersionMoved
 from seckill.lane.client import connect, run_script
-from seckill.lane.keys import BUYERS_MARK, CONTROL_CHANNEL, Lane
+from seckill.lane.keys import CONTROL_CHANNEL, MARK, Lane
 from tests.helpers.sale import everything, put_on_sale
 from tests.helpers.script_calls import CALLS, KEYS, TOKEN, Call
 
@@ -31,7 +31,8 @@ each_making_act = pytest.mark.parametrize("act", MAKING, ids=lambda act: act.scr
 def _on_sale(redis_client: "redis.Redis") -> None:
     """An activity at version 1, with buyers that were counted."""
     put_on_sale(redis_client, {1001: 9})
-    redis_client.hset(KEYS.new_buyers, mapping={BUYERS_MARK: TOKEN, "7": 1})
+    redis_client.hset(KEYS.new_buyers, mapping={MARK: TOKEN, "7": 1})
+    redis_client.hset(KEYS.new_clicks, mapping={MARK: TOKEN})
 
 
 def run(
@@ -100,7 +101,8 @@ def test_the_row_of_an_act_stays_and_a_step_has_none(
 ) -> None:
     assert run(redis_client, act, journal=5)[0] == 2
     assert redis_client.hmget(KEYS.state, "version", "journal") == [b"2", b"5"]
-    redis_client.hset(KEYS.new_buyers, mapping={BUYERS_MARK: TOKEN, "7": 1})
+    redis_client.hset(KEYS.new_buyers, mapping={MARK: TOKEN, "7": 1})
+    redis_client.hset(KEYS.new_clicks, mapping={MARK: TOKEN})
     assert run(redis_client, act)[0] == 3
     assert redis_client.hmget(KEYS.state, "version", "journal") == [b"3", b"5"]
 
@@ -218,7 +220,8 @@ def test_a_right_that_is_missing_for_one_key(
 ) -> None:
     """Each of the hashes that it writes."""
     run(redis_client, act)
-    redis_client.hset(KEYS.new_buyers, mapping={BUYERS_MARK: TOKEN, "7": 1})
+    redis_client.hset(KEYS.new_buyers, mapping={MARK: TOKEN, "7": 1})
+    redis_client.hset(KEYS.new_clicks, mapping={MARK: TOKEN})
     written = {KEYS.state, KEYS.stock, KEYS.loaded, KEYS.stats, KEYS.buyers, KEYS.new_buyers}
     if act.script == "reopen":
         written.remove(KEYS.stock)

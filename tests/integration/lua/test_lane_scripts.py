@@ -145,7 +145,7 @@ class TestReplayDead:
 
 class TestStageBuyers:
     def stage(self, client: "redis.Redis", *args: Any) -> int:
-        answer: int = run_script(client, "stage_buyers", [NEW_BUYERS], list(args))
+        answer: int = run_script(client, "stage_hash", [NEW_BUYERS], list(args))
         return answer
 
     def test_a_count_ends_the_one_before(self, redis_client: "redis.Redis") -> None:

@@ -488,8 +488,8 @@ def test_only_the_lanes_keys_are_touched(engine: Engine, redis_client: "redis.Re
     one, two = lane.activity(1), lane.activity(2)
     assert {key.decode() for key in redis_client.scan_iter()} == {
         lane.list, lane.activities, lane.positions, lane.stats,
-        one.state, one.stock, one.loaded, one.stats, one.buyers,
-        two.state, two.stock, two.loaded, two.stats,
+        one.state, one.stock, one.loaded, one.stats, one.buyers, one.clicks,
+        two.state, two.stock, two.loaded, two.stats, two.clicks,
         lane.state, lane.board(SOURCE, 0, 0),
     }  # fmt: skip
     assert all(redis_client.ttl(key) == -1 for key in redis_client.scan_iter())

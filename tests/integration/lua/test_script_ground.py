@@ -13,7 +13,7 @@ import redis
 from devstack.endpoints import Endpoints
 from seckill.consumer.batch import encode
 from seckill.consumer.engine import Engine, Open, Status
-from seckill.control import buyers
+from seckill.control import staging
 from seckill.control.control import Control
 from seckill.errors import Fenced, RedisRefuses
 from seckill.formats.outcomes import Outcome
@@ -256,7 +256,7 @@ class TestTorn:
 
     def test_a_mark_is_kept_where_buyers_are_counted(self, redis_client: "redis.Redis") -> None:
         put_on_sale(redis_client, {1001: 20}, user_limit=1)
-        token = buyers.stage(redis_client, KEYS.new_buyers, {5: 1})
+        token = staging.stage(redis_client, KEYS.new_buyers, [(5, 1)])
         keys = [LANE.activities, LANE.state, KEYS.state, KEYS.buyers, LANE.positions]
         head = [1, CONTROL_CHANNEL, "test", "", 0]
         run_script(redis_client, "configure", [*keys, KEYS.new_buyers], [*head, "keep", token])

@@ -13,7 +13,7 @@ from seckill.consumer.engine import Engine
 from seckill.errors import RedisRefuses
 from seckill.formats.outcomes import Outcome
 from seckill.lane.client import connect, run_script
-from seckill.lane.keys import BUYERS_MARK
+from seckill.lane.keys import MARK
 from tests.helpers.sale import SOURCE, batch, body, everything, load_scripts, put_on_sale
 from tests.helpers.script_calls import CALLS, KEYS, LANE, TOKEN, Call
 
@@ -47,7 +47,8 @@ def test_a_right_that_is_missing_changes_nothing(
     redis_client: "redis.Redis", narrow: "redis.Redis", call: Call, missing: str
 ) -> None:
     put_on_sale(redis_client, {1001: 9})
-    redis_client.hset(KEYS.new_buyers, mapping={BUYERS_MARK: TOKEN, "7": 1})
+    redis_client.hset(KEYS.new_buyers, mapping={MARK: TOKEN, "7": 1})
+    redis_client.hset(KEYS.new_clicks, mapping={MARK: TOKEN})
     redis_client.lpush(LANE.list, "record")
     if call.script in ("fence", "rebuild"):
         redis_client.hset(LANE.state, mapping=FENCED)
@@ -80,10 +81,12 @@ def test_a_fence_that_may_not_be_set_is_no_answer(
 def test_a_right_that_is_missing_for_one_key_of_a_batch(
     redis_client: "redis.Redis", narrow_url: str
 ) -> None:
-    """Of each that it writes: an order of the last unit, with a limit, and an invalid body."""
+    """Of each that it writes: an order of the last unit, with a limit and an id, and an invalid
+    body.
+    """
     put_on_sale(redis_client, {1001: 1}, user_limit=1)
     engine = Engine(narrow_url, LANE)
-    sent = batch([body(1), b"no request"])
+    sent = batch([body(1, request_id="a"), b"no request"])
     _, _, count, *rest = engine._command(sent)
     keys = [str(key) for key in rest[: int(count)]]
     needs = {LANE.list: "lpush", LANE.board(SOURCE, 0, 0): "setrange"}

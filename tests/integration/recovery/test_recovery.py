@@ -89,6 +89,28 @@ def test_an_emptied_redis(shop: LostShop) -> None:
     ) == [(1, "applied", {"1001": 5, "1002": 4}), (2, "applied", {"1001": 7})]  # fmt: skip
 
 
+def test_clicks_come_back_from_rows_and_from_the_list(shop: LostShop) -> None:
+    """A buyer who asks again after the loss must not buy again."""
+    odd = 'r-"漢\t\\'
+    shop.control.set_stock(1, {1001: 10})
+    shop.buy(0, body(1, request_id="stored"), body(2, request_id=odd), body(3))
+    shop.store()
+    shop.buy(3, body(1, request_id="listed"), body(4, {1001: 99}, request_id="refused"))
+    listed = shop.client.lrange(LANE.list, 0, -1)
+    shop.client.flushall()
+    shop.client.rpush(LANE.list, *listed)  # type: ignore[misc]
+    done = shop.recover()
+    assert done.lifted
+    assert read_lane(shop.client, LANE).clicks == {1: 3}
+    repeated = [
+        body(1, request_id="stored"), body(2, request_id=odd), body(1, request_id="listed"),
+        body(4, request_id="refused"),
+    ]  # fmt: skip
+    reply = shop.buy(4, *repeated, generation=done.generation)
+    assert reply.outcomes == b"9990"
+    assert audit(shop.client, LANE).clean
+
+
 def test_an_older_redis_while_postgres_is_ahead(shop: LostShop) -> None:
     shop.control.set_stock(1, {1001: 10, 1002: 5})
     shop.buy(0, body(1), body(2))
@@ -331,6 +353,8 @@ def test_a_rebuilding_that_comes_late_finds_the_fence_of_another_one(shop: LostS
     before = everything(shop.client)
     with pytest.raises(Refused, match="at the same time"):
         rebuild(shop.client, LANE, plan, claim_of_lane(plan.lane), first)
+    # Clicks were counted, and nobody has taken them in.
+    shop.client.delete(LANE.activity(1).new_clicks)
     assert everything(shop.client) == before
 
 
@@ -399,7 +423,7 @@ class TestWithoutKafkasWord:
         assert [command.returncode for command in commands] == [0, exit_codes.UNREACHABLE]
         for said in (plan, refused):
             assert "Kafka is away" in said
-            assert "bring it back, then run it again" in said
+            assert "mend that, then run it again" in said
         assert "lacks partitions" in plan
         assert "nothing was changed" in refused
         assert everything(shop.client) == before

@@ -1,5 +1,7 @@
 """/openapi.json as generators of clients read it: valid, named, with examples that are true."""
 
+import json
+import os
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +11,10 @@ from django.test import Client
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from seckill.config.layers import BASE_DIR
+
+# What was promised so far; `NAMES=write` adds what is new.
+NAMES = BASE_DIR / "tests" / "integration" / "web" / "api_v1_names.json"
 pytestmark = pytest.mark.django_db
 
 
@@ -89,3 +95,56 @@ def test_what_a_sender_may_leave_out_has_no_default(document: Any) -> None:
         optional = set(schema["properties"]) - set(schema.get("required", []))
         assert optional
         assert not [part for part in optional if "default" in schema["properties"][part]]
+
+
+def kind(schema: Any) -> str:
+    """The type of a member, in short."""
+    if "$ref" in schema:
+        return str(schema["$ref"].rpartition("/")[2])
+    if "anyOf" in schema:
+        return " or ".join(map(kind, schema["anyOf"]))
+    if schema.get("type") == "array":
+        return f"list of {kind(schema['items'])}"
+    return str(schema.get("format", schema.get("type", "anything")))
+
+
+def names(document: Any) -> dict[str, dict[str, str]]:
+    """Each call below /v1 with its parameters and answers, and each body with its members."""
+    found = {
+        label: {
+            **{p["name"]: kind(p["schema"]) for p in operation["parameters"]},
+            "answer": kind(
+                next(iter(operation["responses"].values()))["content"]["application/json"]["schema"]
+            ),
+        }
+        for label, operation in operations(document)
+        if " /v1/" in label
+    }
+    for name, schema in document["components"]["schemas"].items():
+        found[name] = {member: kind(part) for member, part in schema["properties"].items()}
+    return found
+
+
+def obliged(document: Any) -> set[str]:
+    """What a caller must send."""
+    found = {
+        f"{label}: {p['name']}"
+        for label, operation in operations(document)
+        for p in operation["parameters"]
+        if p["required"]
+    }
+    for name, schema in document["components"]["schemas"].items():
+        if name.endswith(("Body", "In")):
+            found |= {f"{name}: {member}" for member in schema.get("required", [])}
+    return found
+
+
+def test_what_was_promised_is_still_there(document: Any) -> None:
+    today = {"names": names(document), "obliged": sorted(obliged(document))}
+    if os.environ.get("NAMES") == "write":
+        NAMES.write_text(json.dumps(today, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    promised = json.loads(NAMES.read_text(encoding="utf-8"))
+    for name, members in promised["names"].items():
+        assert members.items() <= today["names"].get(name, {}).items(), name
+    new = {place for place in today["obliged"] if place.partition(":")[0] in promised["names"]}
+    assert new <= set(promised["obliged"])

@@ -9,7 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from seckill.dead_letters.records import Kind
-from seckill.models import Record
+from seckill.models import Activity, Item, Record
 from tests.helpers import sale
 from tests.integration.web.pages import Ask, seed
 
@@ -19,9 +19,10 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def orders(redis_client: "redis.Redis") -> None:
     """Orders of users 1 to 5 on two items and in two activities, a second apart."""
-    seed(5)
-    seed(5, item=1002, first=10)
-    seed(5, activity=2, first=20)
+    for first, (activity, item) in enumerate(((1, 1001), (1, 1002), (2, 1001))):
+        Activity.objects.get_or_create(pk=activity)
+        Item.objects.create(activity_id=activity, item_id=item)
+        seed(5, activity=activity, item=item, first=10 * first)
 
 
 def users(answer: Any) -> list[int]:
@@ -60,6 +61,8 @@ def test_by_activity_item_and_time(ask: Ask, orders: None) -> None:
     assert users(ask("GET", "/v1/orders?activity_id=2")) == [5, 4, 3, 2, 1]
     assert users(ask("GET", "/v1/orders?activity_id=1&item_id=1002&user_id=4")) == [4]
     assert users(ask("GET", "/v1/orders?activity_id=2&item_id=1002")) == []
+    assert len(users(ask("GET", "/v1/orders?item_id=1001"))) == 10
+    assert users(ask("GET", "/v1/orders?item_id=1002&user_id=4")) == [4]
     third = Record.objects.get(activity_id=2, user_id=3).ts
     since, until = third.isoformat().replace("+", "%2B"), third + timedelta(seconds=1)
     assert users(ask("GET", f"/v1/orders?activity_id=2&since={since}")) == [5, 4, 3]

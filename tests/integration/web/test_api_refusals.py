@@ -108,7 +108,7 @@ def test_acts_without_a_body_refuse_a_bad_one(
         ("activity_id=0", "query.activity_id"),
         ("activity_id=", "query.activity_id"),
         ("activity_id=-1", "query.activity_id"),
-        ("activity_id=1.0", "query.activity_id"),
+        ("activity_id=1.5", "query.activity_id"),
         ("activity_id=%2B1", "query.activity_id"),
         ("activity_id=1_0", "query.activity_id"),
         ("activity_id=%00", "query.activity_id"),

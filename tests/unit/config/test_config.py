@@ -19,6 +19,7 @@ from seckill.config.sections import (
     DEFAULT_TOPIC,
     Client,
     ControlApi,
+    Door,
     LogWorker,
     Section,
     Server,
@@ -170,7 +171,7 @@ def test_a_file_that_is_named_has_to_be_there(tmp_path: Path) -> None:
     assert load(Server, {}, empty) == load(Server, {}, {**environ, "SECKILL_CONFIG": os.devnull})
 
 
-@pytest.mark.parametrize("section", [LogWorker, ControlApi])
+@pytest.mark.parametrize("section", [LogWorker, ControlApi, Door])
 def test_the_servers_stores_count_where_a_section_names_none(
     layers: Layers, section: type[Section]
 ) -> None:
@@ -260,7 +261,7 @@ def test_a_wrong_value_in_the_file(layers: Layers, file: str, key: str, allowed:
         ("cleint: {}", "unknown section 'cleint'; did you mean client?"),
         ("7: {}", "unknown section 7; known: client"),
         ("server: 5", "section server must hold `key: value` lines"),
-        ("- server", "must hold sections (server, client, log_worker, control_api)"),
+        ("- server", "must hold sections (server, client, log_worker, control_api, door)"),
         ("server: [", "line 1: "),
         ("server:\n  topic: 'a\n", "line "),
         ("server: !!python/object:os.system {}", "could not determine a constructor"),

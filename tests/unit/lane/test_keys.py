@@ -36,6 +36,8 @@ def test_the_names_of_the_default_lane() -> None:
         stats="{seckill:logs}:7:stats",
         buyers="{seckill:logs}:7:buyers",
         new_buyers="{seckill:logs}:7:buyers:new",
+        clicks="{seckill:logs}:7:clicks",
+        new_clicks="{seckill:logs}:7:clicks:new",
     )
 
 
@@ -66,5 +68,5 @@ def test_two_lanes_and_two_activities_share_no_key() -> None:
         return own
 
     one, other = names(Lane("seckill:logs")), names(Lane("seckill:logs:2"))
-    assert len(one) == len(other) == 9 + 2 * 6
+    assert len(one) == len(other) == 9 + 2 * 8
     assert not one & other

@@ -79,13 +79,13 @@ def test_rules_and_panels_ask_for_what_is_served() -> None:
 
 
 def test_every_alert_says_what_it_means_and_where_to_read_on() -> None:
-    page = (BASE_DIR / "docs/operations.md").read_text()
+    page = (BASE_DIR / "docs/runbooks/during.md").read_text()
     sections = {line.removeprefix("### ") for line in page.splitlines() if line.startswith("### ")}
     alerts = {rule["alert"]: rule for rule in rules() if "alert" in rule}
     assert {name for name in sections if name.startswith("Seckill")} == set(alerts)
     for name, rule in alerts.items():
         assert rule["labels"]["severity"] in ("warning", "critical")
-        assert rule["annotations"]["runbook_url"] == f"docs/operations.md#{name.lower()}"
+        assert rule["annotations"]["runbook_url"] == f"docs/runbooks/during.md#{name.lower()}"
         assert {"summary", "meaning"} < set(rule["annotations"])
 
 
@@ -94,6 +94,23 @@ def test_every_alert_is_tested() -> None:
     for rule in rules():
         if "alert" in rule:
             assert rule["alert"] in text
+
+
+def test_the_example_of_who_is_told_knows_our_alerts_and_holds_no_secret() -> None:
+    text = (DEPLOY / "alertmanager/alertmanager.yml").read_text()
+    told = yaml.safe_load(text)
+    rules = yaml.safe_load((DEPLOY / "prometheus/alerts.yml").read_text())
+    alerts = {
+        rule["alert"] for group in rules["groups"] for rule in group["rules"] if "alert" in rule
+    }
+    named = set(re.findall(r"Seckill\w+", text))
+    assert named
+    assert named <= alerts
+    ways = {way for receiver in told["receivers"] for way in receiver if way != "name"}
+    assert ways == {"email_configs", "slack_configs", "webhook_configs"}
+    secrets = [name for name in told["global"] if "password" in name or "api_url" in name]
+    assert secrets
+    assert all(name.endswith("_file") for name in secrets)
 
 
 def test_panels_have_a_place_and_a_meaning() -> None:

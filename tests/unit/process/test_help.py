@@ -70,6 +70,12 @@ def test_a_command_has_no_flag_that_it_does_not_use() -> None:
     assert {"--apply", "--from-kafka", "--accept-oversell", "--brokers"} <= ours
 
 
+@pytest.mark.parametrize("flags", [("up", "--remove-data"), ("down", "--wait-s", "5")])
+def test_a_flag_of_another_action_is_refused(flags: tuple[str, ...]) -> None:
+    with pytest.raises(CommandError, match="belongs to devstack"):
+        call_command("devstack", *flags)
+
+
 def test_choices_and_units_are_named() -> None:
     text = " ".join(parser_of("run_consumer").format_help().split())
     assert "--kafka-client {kafka-python,confluent-kafka}" in text

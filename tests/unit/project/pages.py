@@ -16,7 +16,8 @@ from seckill.config.layers import BASE_DIR
 FOLDERS = ("bench", "demo", "deploy", "devstack", "docs", "loadgen", "seckill", "seckill_project")
 FOLDERS += ("tests",)
 FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
-INDENTED = re.compile(r"(?<=\n\n)(?:    .*\n?)+")
+# Blank lines within a block are the block's.
+INDENTED = re.compile(r"(?<=\n)(?:    .*\n?|\n(?=    ))+")
 INLINE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\[[^\]]*\]\(([^()\s]+)\)")
 HEADING = re.compile(r"^#{1,6} +(.+?) *$", re.MULTILINE)

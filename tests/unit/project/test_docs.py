@@ -18,7 +18,7 @@ from tests.unit.project.pages import (
     wrong_targets,
 )
 
-PAGES = sorted([*BASE_DIR.glob("*.md"), *(BASE_DIR / "docs").glob("*.md")])
+PAGES = sorted([*BASE_DIR.glob("*.md"), *(BASE_DIR / "docs").rglob("*.md")])
 HERE = BASE_DIR / "docs" / "a page.md"
 
 
@@ -56,7 +56,7 @@ def test_every_page_that_the_code_names_is_there() -> None:
         for folder in FOLDERS
         for file in (BASE_DIR / folder).rglob("*.*")
         if file.suffix in (".py", ".lua", ".yml", ".html", ".toml")
-        for link in re.findall(r"\bdocs/[\w-]+\.md(?:#[\w-]+)?", file.read_text(encoding="utf-8"))
+        for link in re.findall(r"\bdocs/[\w/-]+\.md(?:#[\w-]+)?", file.read_text(encoding="utf-8"))
     }
     assert len(named) > 20
     for file, page, anchor in sorted(named):
@@ -117,10 +117,6 @@ class TestTheChecksCanFail:
         ) == [*("make none", "make nought")]
 
     def test_code_is_found_in_backticks_and_in_blocks(self) -> None:
-        assert code("a `b c` d\n\n    e f\n\n```sh\ng\n```\n") == [
-            "b c",
-            "```sh",
-            "g",
-            "```",
-            "e f",
+        assert code("a `b c` d\n# h\n    e f\n\n    i\n\n```sh\ng\n```\n") == [
+            *("b c", "```sh", "g", "```", "e f", "", "i")
         ]

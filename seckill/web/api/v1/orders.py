@@ -22,7 +22,7 @@ from pydantic import (
 from seckill.control.control import NoSuchActivity
 from seckill.errors import Poison
 from seckill.formats.record import WireRecord, parse
-from seckill.models import DeadRecord, Record
+from seckill.models import DeadRecord, Item, Record
 from seckill.web.api.operations import LOOK
 from seckill.web.api.problems import Problem
 from seckill.web.api.strict import OptionalTextId, TextId, moment_text, moment_utc
@@ -122,6 +122,10 @@ def list_orders(
     if state == PARKED:
         return _parked(wanted, since, until, before, limit)
     rows = Record.objects.filter(**wanted)
+    if item_id is not None and activity_id is None:
+        # The index has the activity first.
+        sold_in = Item.objects.filter(item_id=item_id).values_list("activity_id", flat=True)
+        rows = rows.filter(activity_id__in=list(sold_in))
     if since is not None:
         rows = rows.filter(ts__gte=since)
     if until is not None:

@@ -19,10 +19,10 @@ from seckill.web.api.strict import (
     MoreStock,
     OptionalTextId,
     Stock,
-    decimal,
     documented,
     up_to,
     whole,
+    whole_text,
 )
 
 # Versions in JSON stay exact in every language.
@@ -48,7 +48,7 @@ TimeoutMs = Annotated[
 ]
 Limit = Annotated[
     int,
-    BeforeValidator(decimal),
+    BeforeValidator(whole_text),
     Field(ge=1, le=MAX_PAGE, description="The most rows in the page."),
     WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "examples": [50]}),
 ]

@@ -1,0 +1,56 @@
+"""Hashes counted from the records, on their way into Redis: buyers, and clicks.
+
+One count writes them to a key of its own, beside the hash of the sale. The script that needs them
+then takes them in as a whole, and refuses those of any other count. So no batch of requests sees
+half of them, and a late or repeated call cannot add to them.
+"""
+
+import secrets
+from collections.abc import Iterable, Mapping
+from itertools import islice
+
+import redis
+
+from seckill.lane.clicks import click_field, place_value
+from seckill.lane.client import run_script
+from seckill.postgres import sold
+
+# Fields in one call. Each is two values, and Lua's unpack takes about 8,000 at most.
+CHUNK = 2_000
+# The token that means: take nothing in.
+NONE = ""
+
+
+def stage(client: "redis.Redis", key: str, fields: Iterable[tuple[str | int, str | int]]) -> str:
+    """Write the fields and their values to the key. Returns the token that names this count.
+
+    If another count begins before the script runs, the script refuses this token. Raises RedisAway.
+    """
+    token = secrets.token_hex(8)
+    if not run_script(client, "stage_hash", [key], [token, "1"]):
+        return token
+    rest = iter(fields)
+    while pairs := [part for pair in islice(rest, CHUNK) for part in pair]:
+        if not run_script(client, "stage_hash", [key], [token, "0", *pairs]):
+            break
+    return token
+
+
+def stage_clicks(
+    client: "redis.Redis", key: str, activity_id: int, positions: Mapping[str, int]
+) -> str:
+    """Stage the activity's clicks before the positions; returns the token.
+
+    Call `sold.stage` first, in the same transaction. Raises RedisAway.
+    """
+    return stage(
+        client,
+        key,
+        (
+            (
+                click_field(click.user_id, click.request_id),
+                place_value(click.source, click.partition, click.offset),
+            )
+            for click in sold.clicks_of(activity_id, positions)
+        ),
+    )

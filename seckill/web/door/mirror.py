@@ -1,0 +1,333 @@
+"""The lane as a door sees it: one read a tick answers everybody who asks.
+
+Owns the door's one connection to Redis. A tick reads positions, state and stock of the activities
+that buyers asked for, then the bytes of the requests that were decided since, then their clicks. So
+a thousand waiting buyers cost Redis what one costs. It keeps nothing but the last look: a Redis
+that went back, or another one, is believed at once, and never mixed with what was seen before.
+"""
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import count
+from typing import Any
+
+import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from seckill.errors import RedisAway, RedisRefuses
+from seckill.lane.clicks import Place, click_field, place_of
+from seckill.lane.client import judged
+from seckill.lane.keys import BOARD_STRING, Lane, position_field
+from seckill.process.events import event
+from seckill.web.door.answers import ACCEPTED, Answer, decided, waiting
+from seckill.web.door.showcase import Showcase, showcase_of
+from seckill.web.door.tickets import Ticket
+
+log = logging.getLogger(__name__)
+
+# Seconds between two looks while somebody waits, and while nobody does.
+TICK_S, IDLE_S = 0.01, 0.2
+# Seconds for an answer of Redis. After that the connection counts as lost.
+TIMEOUT_S = 2.0
+# Seconds that an activity is looked at after somebody has asked for it.
+INTEREST_S = 5.0
+# Activities that are looked at.
+MOST_ACTIVITIES = 1_000
+# Seconds between two log lines about a Redis that is away.
+TELL_AGAIN_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The lane at one moment. `at` is this process's monotonic clock; positions by partition."""
+
+    at: float = -1e9
+    loaded: bool = False
+    fenced: str = ""
+    positions: Mapping[int, int] = field(default_factory=dict)
+    stored: Mapping[int, int] = field(default_factory=dict)
+    activities: Mapping[int, Showcase | None] = field(default_factory=dict)
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since this look."""
+        return time.monotonic() - self.at
+
+
+@dataclass(eq=False, slots=True)
+class _Ask:
+    ticket: Ticket
+    future: "asyncio.Future[Answer]"
+
+
+@dataclass(eq=False, slots=True)
+class _ClickAsk:
+    activity_id: int
+    field_name: str
+    future: "asyncio.Future[Place | None]"
+
+
+class Mirror:
+    """Answers for one source. Everything runs on one event loop."""
+
+    def __init__(self, redis_url: str, lane: Lane, source: str, partitions: int) -> None:
+        self.look = Look()
+        self.source, self.partitions = source, partitions
+        self._lane = lane
+        self._redis = redis.asyncio.Redis.from_url(
+            redis_url,
+            socket_timeout=TIMEOUT_S,
+            socket_connect_timeout=TIMEOUT_S,
+            retry=Retry(NoBackoff(), 0),
+            single_connection_client=True,
+        )
+        self._order = count()
+        # Those who wait for a decision, by partition, the lowest offset first.
+        self._waiting: dict[int, list[tuple[int, int, _Ask]]] = defaultdict(list)
+        # Those who take the answer of the next look, whatever it is.
+        self._asking: list[_Ask] = []
+        self._clicks: list[_ClickAsk] = []
+        self._interest: dict[int, float] = {}
+        self._wake = asyncio.Event()
+        self._looked: asyncio.Future[None] | None = None
+        self._told_at = -TELL_AGAIN_S
+        self.away = ""
+
+    def delayed(self) -> bool:
+        """Whether nothing can be decided now, as far as this door knows."""
+        return bool(self.away or self.look.fenced)
+
+    async def ask(self, ticket: Ticket) -> Answer:
+        """The answer as of the next look."""
+        ask = _Ask(ticket, asyncio.get_running_loop().create_future())
+        self._asking.append(ask)
+        self._wake.set()
+        return await ask.future
+
+    async def wait(self, ticket: Ticket, seconds: float) -> Answer:
+        """The answer as soon as it is decided, or what is known after so many seconds."""
+        ask = _Ask(ticket, asyncio.get_running_loop().create_future())
+        heappush(self._waiting[ticket.partition], (ticket.offset, next(self._order), ask))
+        self._wake.set()
+        try:
+            async with asyncio.timeout(seconds):
+                return await ask.future
+        except TimeoutError:
+            return self.ahead(ticket)
+
+    def ahead(self, ticket: Ticket) -> Answer:
+        """What is known now of a request that is not decided."""
+        position = self.look.positions.get(ticket.partition)
+        ahead = None if position is None else max(0, ticket.offset - position)
+        return waiting(ahead, delayed=self.delayed())
+
+    async def clicked(self, activity_id: int, user_id: int, click: str) -> Place | None:
+        """Where this click was accepted, as of the next look. Raises RedisAway."""
+        ask = _ClickAsk(
+            activity_id, click_field(user_id, click), asyncio.get_running_loop().create_future()
+        )
+        self._clicks.append(ask)
+        self._wake.set()
+        return await ask.future
+
+    async def showcase(self, activity_id: int, within_s: float) -> Showcase | None:
+        """An activity as it was at most so long ago; None: not on sale. Raises RedisAway."""
+        new = activity_id not in self._interest
+        if new and len(self._interest) >= MOST_ACTIVITIES:
+            raise RedisAway("too many activities are asked for")
+        self._interest[activity_id] = time.monotonic()
+        if not new and activity_id in self.look.activities and self.look.age_s < within_s:
+            return self.look.activities[activity_id]
+        while True:
+            self._wake.set()
+            if self._looked is None:
+                self._looked = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._looked)
+            if self.away:
+                raise RedisAway(self.away)
+            if activity_id in self.look.activities:
+                return self.look.activities[activity_id]
+
+    def release_all(self) -> None:
+        """Answer everybody who waits with what is known: the door stops."""
+        for asks in self._waiting.values():
+            for _offset, _order, ask in asks:
+                if not ask.future.done():
+                    ask.future.set_result(self.ahead(ask.ticket))
+        self._waiting.clear()
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        try:
+            while True:
+                await self._turn()
+                busy = any(self._waiting.values()) or self._asking or self._clicks
+                if busy:
+                    await asyncio.sleep(TICK_S)
+                    continue
+                self._wake.clear()
+                try:
+                    async with asyncio.timeout(IDLE_S):
+                        await self._wake.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            await self._redis.aclose()
+
+    async def _turn(self) -> None:
+        asking, self._asking = self._asking, []
+        clicks, self._clicks = self._clicks, []
+        looked, self._looked = self._looked, None
+        try:
+            self.look = await self._read()
+            self.away = ""
+            ready = [ask for ask in asking if self._is_decided(ask)] + self._pop_decided()
+            await self._answer(ready, clicks)
+        except (redis.RedisError, OSError) as error:
+            meaning = judged(error)
+            if not isinstance(meaning, RedisAway | RedisRefuses):
+                raise
+            self._lose(str(meaning), clicks)
+        for ask in asking:
+            if not ask.future.done():
+                ask.future.set_result(self.ahead(ask.ticket))
+        if looked is not None:
+            looked.set_result(None)
+
+    def _lose(self, why: str, clicks: Sequence[_ClickAsk]) -> None:
+        self.away = why
+        now = time.monotonic()
+        if now - self._told_at > TELL_AGAIN_S:
+            self._told_at = now
+            log.warning(
+                "no answers can be read: %s. Requests are taken, buyers wait", why,
+                extra=event("door-no-answers"),
+            )  # fmt: skip
+        for ask in clicks:
+            if not ask.future.done():
+                ask.future.set_exception(RedisAway(why))
+
+    async def _read(self) -> Look:
+        lane, at = self._lane, time.monotonic()
+        self._interest = {n: t for n, t in self._interest.items() if at - t < INTEREST_S}
+        wanted = list(self._interest)
+        fields = [position_field(self.source, n) for n in range(self.partitions)]
+        pipe = self._redis.pipeline(transaction=True)
+        pipe.hget(lane.state, "fenced")
+        pipe.hmget(lane.positions, fields)
+        pipe.hmget(lane.stored, fields)
+        pipe.exists(lane.activities)
+        pipe.time()
+        for number in wanted:
+            keys = lane.activity(number)
+            pipe.sismember(lane.activities, str(number))
+            pipe.hgetall(keys.state)
+            pipe.hgetall(keys.stock)
+            pipe.hgetall(keys.loaded)
+        fenced, positions, stored, loaded, (seconds, micros), *rest = await pipe.execute()
+        now_ms = int(seconds) * 1000 + int(micros) // 1000
+        return Look(
+            at=at,
+            loaded=bool(loaded),
+            fenced=fenced.decode() if fenced else "",
+            positions=_numbers(positions),
+            stored=_numbers(stored),
+            activities={
+                number: showcase_of(number, now_ms, *rest[4 * i + 1 : 4 * i + 4])
+                if rest[4 * i]
+                else None
+                for i, number in enumerate(wanted)
+            },
+        )
+
+    def _is_decided(self, ask: _Ask) -> bool:
+        return ask.ticket.offset < self.look.positions.get(ask.ticket.partition, 0)
+
+    def _pop_decided(self) -> list[_Ask]:
+        ready = []
+        for partition, asks in self._waiting.items():
+            position = self.look.positions.get(partition, 0)
+            while asks and asks[0][0] < position:
+                ask = heappop(asks)[2]
+                if not ask.future.done():
+                    ready.append(ask)
+        return ready
+
+    async def _answer(self, ready: Sequence[_Ask], clicks: Sequence[_ClickAsk]) -> None:
+        """Read the bytes of what is decided, then the clicks of what was not accepted."""
+        try:
+            codes = await self._bytes(ready)
+            lost = [ask for ask, byte in zip(ready, codes, strict=True) if byte != ACCEPTED]
+            found = await self._look_up(
+                [
+                    (a.ticket.activity_id, click_field(a.ticket.user_id, a.ticket.click))
+                    for a in lost
+                ]
+                + [(ask.activity_id, ask.field_name) for ask in clicks]
+            )
+        except (redis.RedisError, OSError):
+            for ask in ready:
+                # Not answered: they wait for the next look.
+                entry = (ask.ticket.offset, next(self._order), ask)
+                heappush(self._waiting[ask.ticket.partition], entry)
+            raise
+        twins = dict(zip(lost, found, strict=False))
+        for ask, byte in zip(ready, codes, strict=True):
+            place = twins.get(ask)
+            if not ask.future.done():
+                stored = self._is_stored(ask.ticket, place)
+                ask.future.set_result(decided(byte, place, stored=stored))
+        for click, place in zip(clicks, found[len(lost) :], strict=True):
+            if not click.future.done():
+                click.future.set_result(place)
+
+    async def _bytes(self, ready: Sequence[_Ask]) -> list[int]:
+        """The board's byte of each: one range for each string of the board."""
+        spans: dict[tuple[int, int], list[int]] = {}
+        for ask in ready:
+            number, at = divmod(ask.ticket.offset, BOARD_STRING)
+            span = spans.setdefault((ask.ticket.partition, number), [at, at])
+            span[0], span[1] = min(span[0], at), max(span[1], at)
+        if not spans:
+            return []
+        pipe = self._redis.pipeline(transaction=False)
+        for (partition, number), (first, last) in spans.items():
+            pipe.getrange(self._lane.board(self.source, partition, number), first, last)
+        texts = dict(zip(spans, await pipe.execute(), strict=True))
+        codes = []
+        for ask in ready:
+            number, at = divmod(ask.ticket.offset, BOARD_STRING)
+            place = ask.ticket.partition, number
+            text: bytes = texts[place]
+            at -= spans[place][0]
+            codes.append(text[at] if at < len(text) else 0)
+        return codes
+
+    async def _look_up(self, asked: Sequence[tuple[int, str]]) -> list[Place | None]:
+        by_activity: dict[int, list[str]] = defaultdict(list)
+        for activity_id, field_name in asked:
+            by_activity[activity_id].append(field_name)
+        if not by_activity:
+            return []
+        pipe = self._redis.pipeline(transaction=False)
+        for activity_id, fields in by_activity.items():
+            pipe.hmget(self._lane.activity(activity_id).clicks, fields)
+        answers = dict(zip(by_activity, map(iter, await pipe.execute()), strict=True))
+        return [place_of(next(answers[activity_id])) for activity_id, _ in asked]
+
+    def _is_stored(self, ticket: Ticket, place: Place | None) -> bool:
+        if place is None:
+            return ticket.offset < self.look.stored.get(ticket.partition, 0)
+        return place.source == self.source and place.offset < self.look.stored.get(
+            place.partition, 0
+        )
+
+
+def _numbers(values: Sequence[Any]) -> dict[int, int]:
+    return {n: int(value) for n, value in enumerate(values) if value is not None}

@@ -1,0 +1,72 @@
+"""Limits on slow and oversized requests, which uvicorn's parser does not have.
+
+A request's headers must be complete HEADERS_S after its first byte, or after the connection, and
+have at most MAX_HEADERS bytes. Whoever is slower or longer is cut off.
+"""
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEADERS_S = 10.0
+MAX_HEADERS = 16 * 1024
+# Seconds that a connection stays open between two requests: longer than proxies keep theirs.
+IDLE_S = 75
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """A connection of a buyer."""
+
+    _deadline: asyncio.TimerHandle | None = None
+    _unread = 0
+    _in_headers = True
+
+    def connection_made(self, transport: Any) -> None:
+        """See asyncio."""
+        super().connection_made(transport)
+        self._begin()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio."""
+        self._end()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio."""
+        if self._in_headers:
+            self._unread += len(data)
+            if self._unread > MAX_HEADERS + 4096:
+                self.transport.abort()
+                return
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        """See httptools."""
+        self._begin()
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """See httptools."""
+        self._end()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """See httptools."""
+        super().on_message_complete()
+        self._in_headers, self._unread = True, 0
+
+    def _begin(self) -> None:
+        self._end()
+        self._in_headers, self._unread = True, 0
+        self._deadline = self.loop.call_later(HEADERS_S, self._cut_off)
+
+    def _end(self) -> None:
+        self._in_headers = False
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _cut_off(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.abort()

@@ -1,0 +1,211 @@
+"""Runs one door process on uvicorn: our socket, our signals, our stop.
+
+Order of a stop: no new clicks; those who wait are told "waiting" at once; answers in flight are
+sent; what was handed to Kafka is flushed; the process ends.
+"""
+
+import asyncio
+import contextlib
+import logging
+import math
+import resource
+import socket
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import uvicorn
+import uvloop
+
+from seckill.broker.outbox import Outbox, open_outbox
+from seckill.broker.source import Source, open_source
+from seckill.config.sections import Door as Section
+from seckill.errors import BrokerAway
+from seckill.lane.keys import Lane
+from seckill.process.events import event
+from seckill.process.shutdown import Shutdown
+from seckill.process.startup import wait_for
+from seckill.telemetry.heartbeats import Heart, Kind
+from seckill.web.door.app import Door
+from seckill.web.door.clicks import Clicks
+from seckill.web.door.keys import Keys
+from seckill.web.door.limits import Limits
+from seckill.web.door.mirror import Mirror
+from seckill.web.door.orders import Orders
+from seckill.web.door.protocol import IDLE_S, LimitedProtocol
+from seckill.web.door.tickets import short_source
+
+log = logging.getLogger(__name__)
+
+# Seconds between two checks for a stop, between two looks at the topic, and for the last answers.
+LOOK_S, TOPIC_S, GRACE_S = 0.1, 5.0, 5.0
+# Open files below this number leave no room for a crowd.
+FEW_FILES = 4096
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handlers: `Shutdown` has ours."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """See uvicorn."""
+        yield
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """The connections of a door to Kafka, and the topic's id."""
+
+    reader: Source
+    source: str
+    outbox: Outbox
+
+
+def raise_file_limit() -> int:
+    """Allow as many open files as the system lets this process have; returns how many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def serve(
+    section: Section,
+    lane: Lane,
+    keys: Keys,
+    bound: socket.socket,
+    shutdown: Shutdown,
+    say: Callable[[str], None],
+) -> None:
+    """Serve until a stop is requested. If the topic is made again, everything is opened anew.
+
+    Raises BrokerAway if Kafka does not answer at the start.
+    """
+    limit_s = section.connect_timeout
+    while not shutdown.requested:
+        opened = wait_for(lambda: _open(section), limit_s, shutdown, say)
+        limit_s = math.inf
+        heart = Heart(section.redis_url, lane, Kind.DOOR)
+        try:
+            uvloop.run(_serve(section, lane, keys, bound, shutdown, opened, heart))
+        finally:
+            left = opened.outbox.flush(GRACE_S)
+            if left:
+                say(f"{left:,} requests were not acknowledged: Kafka may or may not have them")
+            opened.outbox.close()
+            opened.reader.close()
+            heart.close()
+        if not shutdown.requested:
+            say(f"topic {section.topic} was made again: this door opens anew")
+
+
+def _open(section: Section) -> _Opened:
+    reader = open_source(section)
+    try:
+        source = reader.source(section.topic)
+        if source is None:
+            raise BrokerAway(f"there is no topic {section.topic}; run_consumer makes it")
+        return _Opened(reader, source, open_outbox(section, section.topic))
+    except BrokerAway:
+        reader.close()
+        raise
+
+
+async def _serve(
+    section: Section,
+    lane: Lane,
+    keys: Keys,
+    bound: socket.socket,
+    shutdown: Shutdown,
+    opened: _Opened,
+    heart: Heart,
+) -> None:
+    source, outbox = opened.source, opened.outbox
+    mirror = Mirror(section.redis_url, lane, source, outbox.partitions)
+    door = Door(
+        tokens=keys.tokens,
+        tickets=keys.tickets,
+        limits=Limits.of(section),
+        clicks=Clicks(outbox, short_source(source)),
+        mirror=mirror,
+        orders=Orders(section.pg_dsn),
+        origins=frozenset(filter(None, (o.strip() for o in section.cors_origins.split(",")))),
+    )
+    config = uvicorn.Config(
+        door,
+        loop="none",
+        http=LimitedProtocol,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=IDLE_S,
+        timeout_graceful_shutdown=int(GRACE_S),
+        proxy_headers=False,
+        backlog=2048,
+    )
+    server = _Server(config)
+    threads = ThreadPoolExecutor(1, "door")
+    loop = asyncio.get_running_loop()
+    work = [
+        asyncio.create_task(task, name=name)
+        for name, task in (
+            ("mirror", mirror.run()),
+            ("clicks", door.clicks.run()),
+            ("heart", _beat(door, heart, loop, threads)),
+            ("topic", _watch_topic(section, opened, loop, threads)),
+            ("stop", _wait_for_stop(shutdown)),
+        )
+    ]
+    serving = asyncio.create_task(server.serve(sockets=[bound.dup()]), name="http")
+    try:
+        done, _ = await asyncio.wait([*work, serving], return_when=asyncio.FIRST_COMPLETED)
+        door.stopping = True
+        mirror.release_all()
+        server.should_exit = True
+        await serving
+        for task in done:
+            # A bug in one of them ends the process loudly.
+            task.result()
+    finally:
+        for task in work:
+            task.cancel()
+        await asyncio.gather(*work, return_exceptions=True)
+        await door.orders.close()
+        threads.shutdown()
+
+
+async def _wait_for_stop(shutdown: Shutdown) -> None:
+    while not shutdown.requested:
+        await asyncio.sleep(LOOK_S)
+
+
+async def _beat(
+    door: Door, heart: Heart, loop: asyncio.AbstractEventLoop, threads: ThreadPoolExecutor
+) -> None:
+    while True:
+        counts = door.heartbeat()
+        detail = door.mirror.away
+        await loop.run_in_executor(
+            threads,
+            lambda: heart.beat(door.counts.done, detail, **counts),  # noqa: B023
+        )
+        await asyncio.sleep(1.0)
+
+
+async def _watch_topic(
+    section: Section,
+    opened: _Opened,
+    loop: asyncio.AbstractEventLoop,
+    threads: ThreadPoolExecutor,
+) -> None:
+    """Return when the topic is another one."""
+    while True:
+        await asyncio.sleep(TOPIC_S)
+        try:
+            found = await loop.run_in_executor(threads, opened.reader.source, section.topic)
+        except BrokerAway as away:
+            log.debug("the topic's id: %s", away, extra=event("door-topic"))
+            continue
+        if found is not None and found != opened.source:
+            return

@@ -1,0 +1,109 @@
+"""An activity as everybody may see it: state, window, and whether there is much left of an item."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+# Below this share of what was put on sale, few are left.
+FEW = 0.1
+
+
+class Phase(StrEnum):
+    """Where the sale stands."""
+
+    SOON = "soon"
+    OPEN = "open"
+    PAUSED = "paused"
+    SOLD_OUT = "sold_out"
+    OVER = "over"
+
+
+class Left(StrEnum):
+    """How much is left of an item. The exact number is the shop's business."""
+
+    MANY = "many"
+    FEW = "few"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Showcase:
+    """One activity at one moment. `version` and `epoch` move whenever units come back."""
+
+    activity_id: int
+    phase: Phase
+    opens_at_ms: int | None
+    closes_at_ms: int | None
+    now_ms: int
+    version: int
+    epoch: int
+    items: Mapping[int, Left]
+
+    @property
+    def sells_nothing(self) -> bool:
+        """Whether every request is certain to be refused until an act, or a return of units."""
+        return self.phase in (Phase.SOLD_OUT, Phase.OVER)
+
+
+def showcase_of(
+    activity_id: int,
+    now_ms: int,
+    state: Mapping[bytes, bytes],
+    stock: Mapping[bytes, bytes],
+    loaded: Mapping[bytes, bytes],
+) -> Showcase:
+    """From the hashes of an activity: see docs/formats.md."""
+    opens_at, closes_at = _number(state, b"opens_at"), _number(state, b"closes_at")
+    over = state.get(b"over", b"")
+    if over == b"sold_out":
+        phase = Phase.SOLD_OUT
+    elif over or (closes_at is not None and now_ms >= closes_at):
+        phase = Phase.OVER
+    elif b"paused" in state:
+        phase = Phase.PAUSED
+    elif opens_at is not None and now_ms < opens_at:
+        phase = Phase.SOON
+    else:
+        phase = Phase.OPEN
+    return Showcase(
+        activity_id,
+        phase,
+        opens_at,
+        closes_at,
+        now_ms,
+        _number(state, b"version") or 0,
+        _number(state, b"epoch") or 0,
+        {
+            int(item): _left(int(units), int(loaded.get(item, units)))
+            for item, units in sorted(stock.items(), key=lambda pair: int(pair[0]))
+        },
+    )
+
+
+def _left(units: int, loaded: int) -> Left:
+    if units <= 0:
+        return Left.GONE
+    return Left.FEW if units < loaded * FEW else Left.MANY
+
+
+def _number(state: Mapping[bytes, bytes], name: bytes) -> int | None:
+    return int(state[name]) if state.get(name) else None
+
+
+def shown_showcase(seen: Showcase, name: str, items: Mapping[int, str]) -> dict[str, Any]:
+    """An activity in JSON, with its names."""
+    return {
+        "id": seen.activity_id,
+        "name": name,
+        "state": seen.phase,
+        "opens_at": seen.opens_at_ms,
+        "closes_at": seen.closes_at_ms,
+        "now": seen.now_ms,
+        "epoch": seen.epoch,
+        "version": seen.version,
+        "items": [
+            {"id": str(item), "name": items.get(item, ""), "left": left}
+            for item, left in seen.items.items()
+        ],
+    }

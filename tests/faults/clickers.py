@@ -1,0 +1,159 @@
+"""Buyers who click over HTTP through several doors, and remember what they were told.
+
+Owns the oracle of the door: the answers that clients got, against the rows. A click that is not
+known to be taken is sent again with the same key, as a page does; a share of the clicks are twins,
+sent through two doors at the same time.
+"""
+
+import http.client
+import json
+import random
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from seckill.models import Record
+from seckill.web.door.tickets import click_of
+from tests.helpers.door import token_of
+
+# Seconds for a client's own call, and until it gives a click up.
+CALL_S, GIVE_UP_S = 40.0, 120.0
+ACCEPTED, REFUSED = "accepted", "refused"
+
+
+@dataclass(frozen=True)
+class Click:
+    """A buyer's click. A twin goes through two doors."""
+
+    user: int
+    key: str
+    twin: bool
+
+    @property
+    def request_id(self) -> str:
+        """As in Kafka and in the rows."""
+        return click_of(self.user, self.key)
+
+
+@dataclass
+class Heard:
+    """What buyers were told: final answers by click. `statuses` counts all answers."""
+
+    answers: dict[Click, list[str]] = field(default_factory=lambda: defaultdict(list))
+    statuses: Counter[int] = field(default_factory=Counter)
+    lines_lost: int = 0
+    gave_up: list[Click] = field(default_factory=list)
+
+
+class Clickers:
+    """Threads of buyers. `doors` are ports; they may change while they click."""
+
+    def __init__(self, doors: list[int], clicks: int, rng: random.Random, item: int = 1002) -> None:
+        self.doors, self.heard, self._item = doors, Heard(), item
+        self._lock = threading.Lock()
+        self._todo = [
+            Click(user, f"key-{user:08d}", rng.random() < 0.2) for user in range(1, clicks + 1)
+        ]
+        rng.shuffle(self._todo)
+        self.total = len(self._todo)
+        self._threads = [threading.Thread(target=self._buy, args=(n,)) for n in range(24)]
+
+    @property
+    def left(self) -> int:
+        """Clicks that nobody has begun."""
+        return len(self._todo)
+
+    def __enter__(self) -> "Clickers":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for thread in self._threads:
+            thread.join(GIVE_UP_S * 4)
+            assert not thread.is_alive()
+
+    def _buy(self, number: int) -> None:
+        while True:
+            with self._lock:
+                if not self._todo:
+                    return
+                click = self._todo.pop()
+            if click.twin:
+                other = threading.Thread(target=self._until_told, args=(click, number + 1))
+                other.start()
+                self._until_told(click, number)
+                other.join()
+            else:
+                self._until_told(click, number)
+
+    def _until_told(self, click: Click, door: int) -> None:
+        """Click, and ask, until there is a final answer."""
+        deadline = time.monotonic() + GIVE_UP_S
+        ticket = ""
+        while time.monotonic() < deadline:
+            port = self.doors[door % len(self.doors)]
+            door += 1
+            try:
+                status, content = self._ticket(port, ticket) if ticket else self._post(port, click)
+            except (OSError, http.client.HTTPException):
+                self.heard.lines_lost += 1
+                time.sleep(0.05)
+                continue
+            with self._lock:
+                self.heard.statuses[status] += 1
+            state = content.get("state", "")
+            if state in (ACCEPTED, REFUSED):
+                with self._lock:
+                    self.heard.answers[click].append(state)
+                return
+            ticket = "" if state == "void" else content.get("ticket", ticket)
+            if status in (429, 503):
+                time.sleep(0.2)
+        with self._lock:
+            self.heard.gave_up.append(click)
+
+    def _post(self, port: int, click: Click) -> tuple[int, dict[str, str]]:
+        body = json.dumps({"activity_id": 1, "items": {str(self._item): 1}})
+        headers = {
+            "Authorization": f"Bearer {token_of(click.user)}",
+            "Idempotency-Key": click.key,
+            "Content-Type": "application/json",
+            "Prefer": "wait=10",
+        }
+        return _call(port, "POST", "/v1/requests", body, headers)
+
+    def _ticket(self, port: int, ticket: str) -> tuple[int, dict[str, str]]:
+        return _call(port, "GET", f"/v1/tickets/{ticket}", None, {"Prefer": "wait=10"})
+
+
+def _call(
+    port: int, method: str, path: str, body: str | None, headers: dict[str, str]
+) -> tuple[int, dict[str, str]]:
+    line = http.client.HTTPConnection("127.0.0.1", port, timeout=CALL_S)
+    try:
+        line.request(method, path, body, headers)
+        answer = line.getresponse()
+        text = answer.read()
+    finally:
+        line.close()
+    return answer.status, json.loads(text) if text else {}
+
+
+def wrong_answers(heard: Heard, rows: Sequence[Record] | None = None) -> list[str]:
+    """What buyers were told against the rows. Call once everything is stored."""
+    known = Counter(
+        (row.user_id, row.request_id) for row in (rows or Record.objects.filter(item_id=1002))
+    )
+    wrong = []
+    for click, answers in heard.answers.items():
+        stored = known[click.user, click.request_id]
+        if stored > 1:
+            wrong.append(f"{click} has {stored} rows")
+        if ACCEPTED in answers and not stored:
+            wrong.append(f"yes, and no row: {click}")
+        if REFUSED in answers and stored:
+            wrong.append(f"no, and a row: {click}: {answers}")
+    return wrong

@@ -1,0 +1,101 @@
+"""A running buyers' door, and a buyer: clicks over HTTP, and what is answered."""
+
+import http.client
+import json
+import re
+import subprocess
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+import jwt
+
+from tests.helpers.commands import Ended
+
+SECRET = "a secret of the tests: 32 characters"
+KEYS = f"test:{SECRET}"
+
+
+def token_of(user: int, **claims: Any) -> str:
+    """A buyer's token."""
+    content = {"sub": str(user), "exp": int(time.time()) + 3600, **claims}
+    return jwt.encode(content, SECRET, algorithm="HS256", headers={"kid": "test"})
+
+
+@dataclass
+class Told:
+    """An answer of the door."""
+
+    status: int
+    headers: dict[str, str]
+    content: dict[str, Any] = field(default_factory=dict)
+
+
+class RunningDoor:
+    """`manage.py run_door` as a process."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self.process = process
+        self.said: list[str] = []
+        assert process.stdout is not None
+        for line in process.stdout:
+            self.said.append(line)
+            found = re.search(r"http://127\.0\.0\.1:(\d+)/v1/requests", line)
+            if found:
+                self.port = int(found[1])
+                return
+        raise AssertionError("".join(self.said))
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Told:
+        """One call on a connection of its own."""
+        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            line.request(method, path, body, headers or {})
+            answer = line.getresponse()
+            text = answer.read()
+        finally:
+            line.close()
+        names = {name.lower(): value for name, value in answer.getheaders()}
+        return Told(answer.status, names, json.loads(text) if text else {})
+
+    def click(
+        self,
+        user: int = 1,
+        items: dict[int, int] | None = None,
+        *,
+        key: str | None = None,
+        activity: int = 1,
+        wait: int = 0,
+        **headers: str,
+    ) -> Told:
+        """A click as a page sends it."""
+        order = {
+            "activity_id": activity,
+            "items": {str(i): n for i, n in (items or {1001: 1}).items()},
+        }
+        sent = {
+            "Authorization": f"Bearer {token_of(user)}",
+            "Idempotency-Key": key or uuid.uuid4().hex,
+            "Content-Type": "application/json",
+            **({"Prefer": f"wait={wait}"} if wait else {}),
+            **headers,
+        }
+        return self.ask("POST", "/v1/requests", json.dumps(order), sent)
+
+    def answer(self, ticket: str, wait: int = 0) -> Told:
+        """What became of a click."""
+        return self.ask(
+            "GET", f"/v1/tickets/{ticket}", None, {"Prefer": f"wait={wait}"} if wait else {}
+        )
+
+    def stop(self) -> Ended:
+        """Ask for the end, and await it."""
+        self.process.terminate()
+        return Ended(self.process)
