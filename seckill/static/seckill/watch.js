@@ -91,7 +91,8 @@ export class Watch {
       put("say", `${title}. ${text}`);
     }
     const line = byId("verdict");
-    Object.assign(line.dataset, { state: "unknown", level: "danger" });
+    // No state: that it is live again is said then, and the verdict is not said over it.
+    Object.assign(line.dataset, { state: "", level: "danger" });
     put("verdict-text", title);
     this.complain({ level: "danger", title, text, ...more });
   }
