@@ -109,7 +109,8 @@ def render(report: SaleReport, frame: Frame | None = None) -> str:
         _queues(report), _items(report), _fairness(report), _lost(report), _audit(report, frame),
     )  # fmt: skip
     icon = '<link rel="icon" href="data:,">' if frame.back else ""
-    back = f'<p><a href="{escape(frame.back, quote=True)}">← {_("Desk")}</a></p>'
+    desk = _("Desk")
+    back = f'<p><a href="{escape(frame.back, quote=True)}">← {desk}</a></p>'
     footer = _(
         "Made at %(at)s from Redis, PostgreSQL and Kafka; all figures are of this moment. A sale "
         "is what happened since its statistics were last reset to zero."
@@ -131,9 +132,10 @@ def _when(report: SaleReport) -> str:
     state = _("still running") if report.running else over.get(report.activity.over or "", "")
     begin = report.begin_ms
     if begin is None:
-        return f"{_('no request yet')} · {state}"
+        return _("no request yet") + f" · {state}"
     began = _("began at %(at)s") % {"at": _moment(begin)}
-    return f"{began} · {state} · {_('version')} {report.activity.version}"
+    version = _("version")
+    return f"{began} · {state} · {version} {report.activity.version}"
 
 
 def _cards(report: SaleReport, frame: Frame) -> str:
@@ -212,7 +214,7 @@ def _outcomes(report: SaleReport, frame: Frame) -> str:
     counts = outcomes(report)
     total = sum(counts.values())
     if not total:
-        return _section(_("Outcomes"), f"<p>{_('No request was decided yet.')}</p>")
+        return _section(_("Outcomes"), "<p>" + _("No request was decided yet.") + "</p>")
     rows = [
         (frame.outcome_text(name), number(n), f"{100 * n / total:.2f} %")
         for name, n in counts.items()
@@ -376,9 +378,11 @@ def _audit(report: SaleReport, frame: Frame) -> str:
         NEVER_DROPPED: _("never a silent drop"),
         FOUNDATIONS: _("the foundations hold"),
     }
+    # xgettext finds no text within an f-string.
+    bad, good = _("VIOLATED"), _("holds")
     rows = [
-        (names[name], f'<span class="bad">{_("VIOLATED")}</span>' if name in broken
-         else f'<span class="good">{_("holds")}</span>')
+        (names[name], f'<span class="bad">{bad}</span>' if name in broken
+         else f'<span class="good">{good}</span>')
         for name in INVARIANTS
     ]  # fmt: skip
     table = _table((_("promise"), ""), rows, raw=True)
