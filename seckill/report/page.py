@@ -131,7 +131,8 @@ def _when(report: SaleReport) -> str:
     state = _("still running") if report.running else over.get(report.activity.over or "", "")
     begin = report.begin_ms
     if begin is None:
-        return f"{_('no request yet')} · {state}"
+        nothing = _("no request yet")
+        return f"{nothing} · {state}"
     began = _("began at %(at)s") % {"at": _moment(begin)}
     return f"{began} · {state} · {_('version')} {report.activity.version}"
 
@@ -212,7 +213,8 @@ def _outcomes(report: SaleReport, frame: Frame) -> str:
     counts = outcomes(report)
     total = sum(counts.values())
     if not total:
-        return _section(_("Outcomes"), f"<p>{_('No request was decided yet.')}</p>")
+        nothing = _("No request was decided yet.")
+        return _section(_("Outcomes"), f"<p>{nothing}</p>")
     rows = [
         (frame.outcome_text(name), number(n), f"{100 * n / total:.2f} %")
         for name, n in counts.items()
@@ -376,11 +378,16 @@ def _audit(report: SaleReport, frame: Frame) -> str:
         NEVER_DROPPED: _("never a silent drop"),
         FOUNDATIONS: _("the foundations hold"),
     }
+    violated, holds = _("VIOLATED"), _("holds")
     rows = [
-        (names[name], f'<span class="bad">{_("VIOLATED")}</span>' if name in broken
-         else f'<span class="good">{_("holds")}</span>')
+        (
+            names[name],
+            f'<span class="bad">{violated}</span>'
+            if name in broken
+            else f'<span class="good">{holds}</span>',
+        )
         for name in INVARIANTS
-    ]  # fmt: skip
+    ]
     table = _table((_("promise"), ""), rows, raw=True)
     findings = "".join(
         f'<p class="bad">{escape(f.invariant)}: {escape(f.culprit)}: {escape(f.explanation)}</p>'
