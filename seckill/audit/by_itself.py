@@ -16,7 +16,7 @@ from typing import Any
 
 import psycopg
 import redis
-from django.db import DatabaseError, close_old_connections, connection
+from django.db import InterfaceError, OperationalError, close_old_connections, connection
 
 from seckill.audit.audit import CannotCheck, Report, audit
 from seckill.audit.verdict import read_last_audit, write_last_audit
@@ -129,9 +129,9 @@ class AuditByItself:
             except CannotCheck:
                 # No sale is loaded: nothing to prove.
                 continue
-            except (ServiceAway, DatabaseError, redis.RedisError) as away:
+            except (ServiceAway, OperationalError, InterfaceError) as away:
                 # The verdict grows old, and says so; whoever stores tells what is away.
-                log.debug("no audit now: %s", away)
+                log.debug("no audit now: %s", away, extra=event("no-audit"))
         connection.close()
 
 

@@ -37,6 +37,7 @@ EVENTS = {
     "child-killed": "a consumer process did not stop in time and was killed",
     "parent-gone": "the parent process of a consumer is gone; the consumer stops",
     "no-heartbeat": "a heartbeat could not be written; the work goes on without it",
+    "no-audit": "a log worker could not audit now; the last verdict grows old and says so",
     "no-sample": "the history has a gap; the sale goes on",
     "no-hashes": "static files cannot be collected: browsers keep them for a minute alone",
     "no-lag": "the lag is unknown for now",

@@ -109,8 +109,7 @@ def render(report: SaleReport, frame: Frame | None = None) -> str:
         _queues(report), _items(report), _fairness(report), _lost(report), _audit(report, frame),
     )  # fmt: skip
     icon = '<link rel="icon" href="data:,">' if frame.back else ""
-    desk = _("Desk")
-    back = f'<p><a href="{escape(frame.back, quote=True)}">← {desk}</a></p>'
+    back = f'<p><a href="{escape(frame.back, quote=True)}">← {_("Desk")}</a></p>'
     footer = _(
         "Made at %(at)s from Redis, PostgreSQL and Kafka; all figures are of this moment. A sale "
         "is what happened since its statistics were last reset to zero."
@@ -132,10 +131,10 @@ def _when(report: SaleReport) -> str:
     state = _("still running") if report.running else over.get(report.activity.over or "", "")
     begin = report.begin_ms
     if begin is None:
-        return _("no request yet") + f" · {state}"
+        nothing = _("no request yet")
+        return f"{nothing} · {state}"
     began = _("began at %(at)s") % {"at": _moment(begin)}
-    version = _("version")
-    return f"{began} · {state} · {version} {report.activity.version}"
+    return f"{began} · {state} · {_('version')} {report.activity.version}"
 
 
 def _cards(report: SaleReport, frame: Frame) -> str:
@@ -214,7 +213,8 @@ def _outcomes(report: SaleReport, frame: Frame) -> str:
     counts = outcomes(report)
     total = sum(counts.values())
     if not total:
-        return _section(_("Outcomes"), "<p>" + _("No request was decided yet.") + "</p>")
+        nothing = _("No request was decided yet.")
+        return _section(_("Outcomes"), f"<p>{nothing}</p>")
     rows = [
         (frame.outcome_text(name), number(n), f"{100 * n / total:.2f} %")
         for name, n in counts.items()
@@ -378,13 +378,16 @@ def _audit(report: SaleReport, frame: Frame) -> str:
         NEVER_DROPPED: _("never a silent drop"),
         FOUNDATIONS: _("the foundations hold"),
     }
-    # xgettext finds no text within an f-string.
-    bad, good = _("VIOLATED"), _("holds")
+    violated, holds = _("VIOLATED"), _("holds")
     rows = [
-        (names[name], f'<span class="bad">{bad}</span>' if name in broken
-         else f'<span class="good">{good}</span>')
+        (
+            names[name],
+            f'<span class="bad">{violated}</span>'
+            if name in broken
+            else f'<span class="good">{holds}</span>',
+        )
         for name in INVARIANTS
-    ]  # fmt: skip
+    ]
     table = _table((_("promise"), ""), rows, raw=True)
     findings = "".join(
         f'<p class="bad">{escape(f.invariant)}: {escape(f.culprit)}: {escape(f.explanation)}</p>'
