@@ -17,6 +17,9 @@ RUN python -m venv --without-pip /venv \
         hypothesis sortedcontainers schemathesis hypothesis-graphql graphql-core \
         anyio harfile platformdirs semver jsonschema-rs pyrate-limiter tomli-w werkzeug markupsafe \
         playwright greenlet polib \
+        openapi-python-client annotated-doc httpcore httpx jinja2 ruamel-yaml shellingham six typer \
+        openapi-spec-validator openapi-schema-validator jsonschema jsonschema-path jsonschema-specifications \
+        lazy-object-proxy pathable referencing rfc3339-validator rpds-py \
         cosmic-ray aiohttp aiohappyeyeballs aiosignal frozenlist multidict propcache yarl anybadge attrs \
         decorator exit-codes gitpython gitdb smmap parso sqlalchemy stevedore toml yattag \
         ruff import-linter grimp mypy ast-serialize librt mypy-extensions pathspec \
@@ -34,7 +37,11 @@ WORKDIR /app
 COPY manage.py config.yaml ./
 COPY seckill_project seckill_project
 COPY seckill seckill
-# Compiled now: the file system is read-only later. Readable whatever the umask of the checkout was.
+# Static files are collected and code is compiled now: the file system is read-only later. Readable whatever the
+# umask of the checkout was.
+RUN DJANGO_SETTINGS_MODULE=seckill_project.settings python -c "import django; django.setup(); \
+    from django.conf import settings; from seckill.web.static_files import use_hashed_files; \
+    assert use_hashed_files(settings.COLLECTED_ROOT)"
 RUN python -m compileall -q . && chmod -R a+rX .
 USER 10001:10001
 EXPOSE 3000

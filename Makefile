@@ -11,7 +11,8 @@ SERVICE_TESTS = $(addprefix tests/integration/,lua/test_script.py lua/test_scrip
 	consumer/test_guard.py consumer/test_consumer_recovery.py audit/test_audit.py monitoring/test_metrics.py \
 	monitoring/test_fitness.py telemetry/test_workers.py process/test_commands.py)
 
-.PHONY: help setup run demo test test-browser test-services messages config-reference unit lint faults search mutants rules lock clean
+.PHONY: help setup run demo test test-browser test-services test-clients messages config-reference unit lint quick faults search \
+	mutants rules lock clean
 help:            ## this list
 	@grep -E "^[a-z-]+:.*##" Makefile | sed -E "s/:[^#]*##/\t/" | expand -t 18
 
@@ -42,8 +43,17 @@ test-services: setup ## the heart on Debian's Redis 7.0 and behind its pgbouncer
 	@$(PY) -m pytest -n $(WORKERS) --dist worksteal \
 		--redis-server /usr/bin/redis-server --pgbouncer /usr/sbin/pgbouncer $(SERVICE_TESTS)
 
+test-clients: setup ## a TypeScript client, generated from the API's document (Node 20 or later, npm)
+	@command -v node >/dev/null && command -v npm >/dev/null || \
+		{ echo "Node is missing: install Node 20 or later with npm; then make test-clients again"; exit 1; }
+	@npm ci --prefix tests/clients/typescript --no-audit --no-fund --silent
+	@$(PY) -m pytest tests/clients
+
 unit: setup      ## tests that need no service
 	@$(PY) -m pytest tests/unit
+
+quick: setup lint ## lint, the tests of what changed since main, and the script's: two minutes
+	@$(PY) -m tests.quick
 
 faults: setup    ## real processes, killed; RUNS=200 kills so often in one sale, SEED=n breaks the same again
 	@RUNS=$(RUNS) FAULT_SEED=$(SEED) $(PY) -m pytest $(if $(RUNS),tests/faults/test_random_kills.py,tests/faults)

@@ -10,8 +10,9 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "seckill_project.settings")
     try:
         from seckill.config.layers import ConfigError
+        from seckill.management.utility import run
         from seckill.process.printable import printable
-        from seckill.process.terminal import Utility, prepare
+        from seckill.process.terminal import prepare
     except ImportError as missing:
         sys.exit(
             f"manage.py: {missing}. The dependencies are not installed in this Python:\n"
@@ -19,7 +20,7 @@ def main() -> None:
         )
     prepare()
     try:
-        Utility(sys.argv).execute()
+        run(sys.argv)
     except ConfigError as wrong:
         print(f"configuration: {printable(str(wrong))}", file=sys.stderr)
         sys.exit(2)

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from demo.sale import Moment, Plan, Result
 from seckill.audit.checks import INVARIANTS
+from seckill.process.columns import Fitted
 
 # Seconds between two plain lines if there is no terminal.
 LINE_S = 2.0
@@ -124,7 +125,7 @@ def print_result(result: Result, console: Console) -> None:
         table.add_row(invariant, held)
     verdict = "[green]clean" if result.audit.clean else "[red]VIOLATED"
     table.add_row(f"audit, {result.audit.checks} checks", verdict)
-    console.print(table)
+    console.print(Fitted(table))
     console.print(
         "Latency is from the intended time of a request to its decision, including the wait.",
         style="dim",

@@ -21,6 +21,15 @@ STAMP = os.path.join(VENV, "installed")
 OLDEST = (3, 11)
 # The environment takes 0.5 GB; the first start of the services takes as much again.
 NEEDED_GB = 2
+# What pip says when it reaches nobody.
+NO_NETWORK = (
+    "connection broken by",
+    "(from versions: none)",
+    "Could not connect to",
+    "Cannot connect to proxy",
+    "Temporary failure in name resolution",
+    "Network is unreachable",
+)
 
 
 def fail(message: str) -> NoReturn:
@@ -64,9 +73,19 @@ def installed() -> bool:
         return False
 
 
+def unreachable(output: str) -> bool:
+    """Whether a step failed because it reached nobody."""
+    return any(sign in output for sign in NO_NETWORK)
+
+
 def run(*command: str) -> None:
     """Run a step; its output is shown only when it fails."""
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode != 0 and unreachable(done.stdout):
+        fail(
+            "no network or no proxy: the package index cannot be reached. Setup needs it once.\n"
+            "Behind a proxy set HTTPS_PROXY; behind a mirror name it in PIP_INDEX_URL."
+        )
     if done.returncode != 0:
         tail = "\n  ".join(done.stdout.strip().splitlines()[-12:])
         fail("`%s` failed:\n  %s" % (" ".join(command[:4]), tail))

@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import re
 import tempfile
 import threading
 import time
@@ -63,13 +64,7 @@ def kafka_jars(
             try:
                 _fetch(lock, cache, cancelled)
             except (RuntimeError, OSError) as wrong:  # requests' errors are OSErrors
-                # The innermost of requests' errors says what happened.
-                reason = getattr(wrong.args[0], "reason", wrong) if wrong.args else wrong
-                raise DevstackError(
-                    f"Kafka's jars could not be fetched: {reason}\n"
-                    "The first start needs the Maven repository; later ones do not. Behind a "
-                    "mirror, name it as `central` under [repositories] in ~/.config/jgo.conf."
-                ) from None
+                raise DevstackError(_unfetched(wrong)) from None
             say(f"kafka: jars fetched in {time.monotonic() - began:.1f} s")
     found = _verified(lock, cache)
     if len(found) != len(lock.dependencies):
@@ -93,6 +88,22 @@ def write_lock() -> None:
         # Sorted, so that the file depends only on the versions.
         lock.dependencies.sort(key=lambda each: (each.groupId, each.artifactId))
         lock.save(LOCK_FILE)
+
+
+def _unfetched(wrong: Exception) -> str:
+    """Why there are no jars, and what to do. The library tells it in five lines."""
+    import requests
+
+    lost = isinstance(wrong, requests.ConnectionError | requests.Timeout)
+    # The system's own words, or the first line.
+    words = re.search(r"\[Errno -?\d+\] [^'\")]+", str(wrong))
+    reason = words[0] if words else (str(wrong).strip().splitlines() or [type(wrong).__name__])[0]
+    return (
+        f"{'no network or no proxy: ' if lost else ''}Kafka's jars could not be fetched "
+        f"({reason[:160]}). The first start needs Maven's registry; later ones do not. Behind a "
+        "proxy set HTTPS_PROXY; behind a mirror name it as `central` under [repositories] in "
+        "~/.config/jgo.conf."
+    )
 
 
 def _context(cache: Path) -> "MavenContext":

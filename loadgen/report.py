@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from loadgen.plan import Load
+from seckill.process.columns import Fitted
 
 # If the 99th percentile of lateness is above this (ms), the generator itself was too slow.
 LATE_MS = 100.0
@@ -105,7 +106,7 @@ class Report:
 
     def as_json(self) -> str:
         """One line of JSON."""
-        return json.dumps(asdict(self))
+        return json.dumps({"schema": 1, **asdict(self)})
 
     def print_table(self, console: Console) -> None:
         """Print it as a table."""
@@ -130,7 +131,7 @@ class Report:
         for kind, count in self.kinds.items():
             if count:
                 table.add_row(f"  {kind}", f"{count:,}")
-        console.print(table)
+        console.print(Fitted(table))
         for line in self.remarks():
             console.print(line, markup=False, highlight=False, soft_wrap=True)
 

@@ -17,8 +17,15 @@ class ServiceAway(Exception):
 class BrokerAway(ServiceAway):
     """Transient: Kafka."""
 
+    def __init__(self, reason: object, says: str = "is away") -> None:
+        super().__init__("Kafka", reason, says)
+
+
+class BrokerRefuses(BrokerAway):
+    """Transient: Kafka answers but refuses, until a person fixes a right or a password."""
+
     def __init__(self, reason: object) -> None:
-        super().__init__("Kafka", reason)
+        super().__init__(reason, "refuses")
 
 
 class RedisAway(ServiceAway):

@@ -64,6 +64,9 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "seckill.web.shared.probes.Probes",
+    "seckill.web.api.paths.Problems",
+    # Whatever is answered, static files too. Django masks its tokens and pads, against BREACH.
+    "django.middleware.gzip.GZipMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -134,8 +137,13 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 
 STATIC_URL = "static/"
-# Files are served straight from the packages: nothing to collect, nothing to forget. So there is no
-# STATIC_ROOT, and whitenoise does not warn that it is missing.
+# `run_control_api` collects them here: see seckill.web.static_files. Tests and other servers get
+# them straight from the packages. So there is no STATIC_ROOT, and whitenoise does not warn of it.
+COLLECTED_ROOT = BASE_DIR / "staticfiles"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 
@@ -172,9 +180,7 @@ UNFOLD = {
     "SITE_URL": None,
     "SHOW_HISTORY": False,
     "SHOW_LANGUAGES": True,
-    # The colours, which unfold would write into each page as an inline style.
     "DASHBOARD_CALLBACK": "seckill.web.admin.overview.overview",
-    "GLOBAL_CALLBACK": "seckill.web.admin.frame.without_inline_style",
     "STYLES": [lambda request: static("seckill/theme.css")],
     "SITE_FAVICONS": [
         {
@@ -183,7 +189,10 @@ UNFOLD = {
             "href": lambda request: static("seckill/icon.svg"),
         }
     ],
-    "SCRIPTS": [lambda request: static("seckill/keyboard.js")],
+    "SCRIPTS": [
+        lambda request: static("seckill/keyboard.js"),
+        lambda request: static("seckill/times.js"),
+    ],
     "LOGIN": {"form": "seckill.web.shared.login.LoginForm"},
     "SHOW_VIEW_ON_SITE": False,
     "SIDEBAR": {

@@ -7,6 +7,7 @@ from rich.table import Table
 from seckill.audit.audit import Report
 from seckill.audit.checks import INVARIANTS
 from seckill.audit.kafka import KafkaReport
+from seckill.process.columns import Fitted
 
 # How many findings are printed; --json has all.
 SHOWN = 10
@@ -28,7 +29,7 @@ def print_report(report: Report, console: Console) -> None:
         ("records parked", f"{report.records_dead:,}"),
     ):
         table.add_row(name, value)
-    console.print(table)
+    console.print(Fitted(table))
     for note in report.notes:
         console.print(f"  note: {escape(note)}")
     for finding in report.findings[:SHOWN]:
@@ -51,7 +52,7 @@ def print_kafka_report(report: KafkaReport, console: Console) -> None:
     for look in report.partitions:
         counts = (look.position, look.requests, look.invalid, look.holes, look.gone, look.records)
         table.add_row(str(look.partition), *(f"{count:,}" for count in counts))
-    console.print(table)
+    console.print(Fitted(table))
     for note in report.notes:
         console.print(f"  note: {escape(note)}")
     if report.more_findings:

@@ -10,6 +10,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from seckill import broker
 from seckill.broker import CannotUnpack, Position, Slice
+from seckill.broker.refusals import judged
 from seckill.broker.security import confluent_options
 from seckill.broker.traces import traces_of
 from seckill.config.sections import Server
@@ -85,7 +86,7 @@ class ConfluentConsumer:
             )
             self._consumer.subscribe([server.topic], on_assign=self._on_assign)
         except KafkaException as away:
-            raise BrokerAway(away) from None
+            raise judged(away) from None
 
     def poll(self, timeout_s: float, max_messages: int) -> list[Slice]:
         """See `broker.Consumer`."""
@@ -101,7 +102,7 @@ class ConfluentConsumer:
         except KafkaException as away:
             # The library has moved past the messages before the error: they must not be lost.
             if not messages:
-                raise BrokerAway(away) from None
+                raise judged(away) from None
             log.warning("kafka: %s", away, extra=event("kafka-away"))
         if any(map(Message.error, messages)):
             messages = _without_errors(messages)
@@ -120,9 +121,9 @@ class ConfluentConsumer:
         try:
             answer = self._consumer.committed([TopicPartition(self._topic, partition)], timeout=10)
         except KafkaException as away:
-            raise BrokerAway(away) from None
+            raise judged(away) from None
         if answer[0].error is not None:
-            raise BrokerAway(answer[0].error)
+            raise judged(answer[0].error)
         found = answer[0]
         if found.offset < 0:
             return None
@@ -156,14 +157,14 @@ class ConfluentConsumer:
         try:
             self._consumer.pause(self._consumer.assignment())
         except KafkaException as away:
-            raise BrokerAway(away) from None
+            raise judged(away) from None
 
     def resume(self) -> None:
         """See `broker.Consumer`."""
         try:
             self._consumer.resume(self._consumer.assignment())
         except KafkaException as away:
-            raise BrokerAway(away) from None
+            raise judged(away) from None
 
     def oldest(self, partition: int) -> int:
         """See `broker.Consumer`."""
@@ -171,7 +172,7 @@ class ConfluentConsumer:
         try:
             found = self._consumer.get_watermark_offsets(place, ANSWER_S)
         except KafkaException as away:
-            raise BrokerAway(away) from None
+            raise judged(away) from None
         if found is None:
             raise BrokerAway(f"no answer about partition {partition}")
         return int(found[0])
@@ -181,7 +182,7 @@ class ConfluentConsumer:
         try:
             self._consumer.seek(TopicPartition(self._topic, partition, offset))
         except KafkaException as away:
-            raise BrokerAway(away) from None
+            raise judged(away) from None
 
     def close(self) -> None:
         """See `broker.Consumer`."""
@@ -227,5 +228,5 @@ def _without_errors(messages: list[Message]) -> list[Message]:
             log.warning("kafka: %s", error, extra=event("kafka-away"))
             staying = error
     if staying is not None and not kept:
-        raise BrokerAway(staying)
+        raise judged(staying)
     return kept

@@ -13,6 +13,7 @@ from kafka.structs import OffsetAndMetadata
 
 from seckill import broker
 from seckill.broker import Position, Slice
+from seckill.broker.refusals import judged, unopened
 from seckill.broker.security import kafka_python_options
 from seckill.broker.traces import traces_of
 from seckill.broker.unpack import bound
@@ -69,7 +70,7 @@ class KafkaPythonConsumer:
             self._budget = bound(self._consumer)
             self._consumer.subscribe([server.topic], listener=self._listener)
         except KafkaError as away:
-            raise BrokerAway(away) from None
+            raise unopened(server, away) from None
 
     def poll(self, timeout_s: float, max_messages: int) -> list[Slice]:
         """See `broker.Consumer`."""
@@ -78,7 +79,7 @@ class KafkaPythonConsumer:
         try:
             polled = self._consumer.poll(timeout_ms=timeout_ms, max_records=max_messages)
         except KafkaError as away:
-            raise BrokerAway(away) from None
+            raise judged(away) from None
         return [
             Slice(
                 tp.partition,
@@ -96,7 +97,7 @@ class KafkaPythonConsumer:
                 TopicPartition(self._topic, partition), metadata=True, timeout_ms=10_000
             )
         except KafkaError as away:
-            raise BrokerAway(away) from None
+            raise judged(away) from None
         if found is None or found.offset < 0:
             return None
         return Position.read(int(found.offset), found.metadata)
@@ -138,7 +139,7 @@ class KafkaPythonConsumer:
         try:
             found = self._consumer.beginning_offsets([place], timeout_ms=10_000)
         except KafkaError as away:
-            raise BrokerAway(away) from None
+            raise judged(away) from None
         return int(found[place])
 
     def seek(self, partition: int, offset: int) -> None:
@@ -147,14 +148,14 @@ class KafkaPythonConsumer:
             self._consumer.seek(TopicPartition(self._topic, partition), offset)
         except (KafkaError, ValueError) as away:
             # ValueError: the partition was just reassigned.
-            raise BrokerAway(away) from None
+            raise judged(away) from None
 
     def close(self) -> None:
         """See `broker.Consumer`."""
         try:
             self._consumer.close(autocommit=False, timeout_ms=5_000)
         except KafkaError as away:
-            raise BrokerAway(away) from None
+            raise judged(away) from None
 
     def _offsets(
         self, positions: Mapping[int, Position]

@@ -10,9 +10,9 @@ from confluent_kafka import KafkaException
 from confluent_kafka import Producer as LibraryProducer
 
 from seckill.broker import producer
+from seckill.broker.refusals import judged, reason_of, unopened
 from seckill.broker.security import confluent_options
 from seckill.config.sections import KafkaSection
-from seckill.errors import BrokerAway
 
 log = logging.getLogger(__name__)
 
@@ -55,9 +55,9 @@ class ConfluentProducer:
             self._producer = LibraryProducer(options, logger=log)
             found = self._producer.list_topics(topic, timeout=producer.CONNECT_S).topics[topic]
         except KafkaException as away:
-            raise BrokerAway(f"{settings.brokers}: {_reason(away)}") from None
+            raise unopened(settings, away) from None
         if found.error is not None:
-            raise BrokerAway(f"topic {topic}: {_reason(found.error)}")
+            raise judged(found.error, f"topic {topic}")
 
     def send(
         self,
@@ -80,7 +80,7 @@ class ConfluentProducer:
                     return
                 self._producer.poll(producer.LOOK_S)
             except KafkaException as wrong:
-                self._on_failed(_reason(wrong), done)
+                self._on_failed(reason_of(wrong), done)
                 return
 
     def room(self, timeout_s: float = 0.0) -> int:
@@ -110,7 +110,7 @@ class ConfluentProducer:
         self, error: object, message: object, done: producer.Done | None = None
     ) -> None:
         if error is not None:
-            self._on_failed(_reason(error), done)
+            self._on_failed(reason_of(error), done)
             return
         self.delivered += 1
         if done is not None:
@@ -123,10 +123,4 @@ class ConfluentProducer:
             done(reason)
 
     def _on_error(self, error: object) -> None:
-        self.last_error = _reason(error)
-
-
-def _reason(wrong: object) -> str:
-    """librdkafka's text without its code, from its error or from an exception around it."""
-    error = wrong.args[0] if isinstance(wrong, Exception) and wrong.args else wrong
-    return str(error.str()) if hasattr(error, "str") else str(error)
+        self.last_error = reason_of(error)

@@ -10,9 +10,9 @@ from kafka.errors import KafkaError
 from kafka.partitioner import StickyPartitioner
 
 from seckill.broker import producer
+from seckill.broker.refusals import judged, unopened
 from seckill.broker.security import kafka_python_options
 from seckill.config.sections import KafkaSection
-from seckill.errors import BrokerAway
 
 
 class KafkaPythonProducer:
@@ -56,12 +56,12 @@ class KafkaPythonProducer:
                 **kafka_python_options(settings),
             )
         except (KafkaError, OSError) as away:
-            raise BrokerAway(f"{settings.brokers}: {away}") from None
+            raise unopened(settings, away) from None
         try:
             self._producer.partitions_for(topic)
         except KafkaError as away:
             self._producer.close(timeout=1)
-            raise BrokerAway(f"topic {topic}: {away}") from None
+            raise judged(away, f"topic {topic}") from None
 
     def send(
         self,

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
+from seckill.broker.refusals import judged, unopened
 from seckill.broker.security import kafka_python_options
 from seckill.broker.topics import Topics
 from seckill.broker.unpack import Message, bound
@@ -45,7 +46,7 @@ class Reader:
                 **kafka_python_options(section),
             )
         except (KafkaError, OSError) as away:
-            raise BrokerAway(f"{section.brokers}: {away}") from None
+            raise unopened(section, away) from None
         self._budget = bound(self._consumer)
         self._place: TopicPartition | None = None
 
@@ -63,7 +64,7 @@ class Reader:
             polled = self._consumer.poll(timeout_ms=int(wait_s * 1000), max_records=most)
             following = self._consumer.position(self._place, timeout_ms=int(wait_s * 1000))
         except KafkaError as away:
-            raise BrokerAway(away) from None
+            raise judged(away) from None
         return polled.get(self._place, []), int(following or 0)
 
     def close(self) -> None:

@@ -12,10 +12,10 @@ from uuid import UUID
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
+from seckill.broker.refusals import judged
 from seckill.broker.security import confluent_options
 from seckill.broker.topics import Topics
 from seckill.config.sections import KafkaSection
-from seckill.errors import BrokerAway
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class ConfluentSource:
         except KafkaException as wrong:
             if wrong.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 return None
-            raise BrokerAway(wrong) from None
+            raise judged(wrong) from None
         return str(UUID(bytes=urlsafe_b64decode(f"{described.topic_id}==")))
 
     def close(self) -> None:

@@ -20,6 +20,7 @@ from kafka.protocol.consumer import IsolationLevel
 from kafka.structs import OffsetAndMetadata
 
 from seckill.broker import Position
+from seckill.broker.refusals import judged, unopened
 from seckill.broker.security import kafka_python_options
 from seckill.broker.transactions import Open, find_open
 from seckill.config.sections import KafkaSection
@@ -44,7 +45,7 @@ class Topics:
                 **kafka_python_options(section),
             )
         except (KafkaError, OSError) as away:
-            raise BrokerAway(f"{section.brokers}: {away}") from None
+            raise unopened(section, away) from None
 
     def __enter__(self) -> "Topics":
         return self
@@ -78,7 +79,7 @@ class Topics:
         except TopicAlreadyExistsError:
             made = False
         except KafkaError as away:
-            raise BrokerAway(f"topic {topic} cannot be created: {away}") from None
+            raise judged(away, f"topic {topic} cannot be created") from None
         deadline = time.monotonic() + TOPIC_READY_S
         while True:
             described = self._describe(topic)
@@ -121,7 +122,7 @@ class Topics:
         try:
             found: dict[Any, Any] = self._admin.list_group_offsets({group_id: wanted})[group_id]
         except (KafkaError, OSError) as away:
-            raise BrokerAway(away) from None
+            raise judged(away) from None
         return {
             tp.partition: Position.read(max(0, int(kept.offset)), kept.metadata)
             for tp, kept in found.items()
@@ -149,7 +150,7 @@ class Topics:
         try:
             group: dict[str, Any] = self._admin.describe_groups([group_id])[group_id]
         except (KafkaError, OSError) as away:
-            raise BrokerAway(away) from None
+            raise judged(away) from None
         if group["group_state"] != "Stable":
             return frozenset()
         return frozenset(member["member_id"] for member in group["members"])
@@ -165,7 +166,7 @@ class Topics:
         except UnknownTopicOrPartitionError:
             return
         except KafkaError as away:
-            raise BrokerAway(away) from None
+            raise judged(away) from None
         deadline = time.monotonic() + TOPIC_READY_S
         while before is not None and self.source(topic) == before:
             if time.monotonic() > deadline:
@@ -176,14 +177,14 @@ class Topics:
         try:
             described: dict[str, Any] = self._admin.describe_topics([topic])[0]
         except (KafkaError, OSError) as away:
-            raise BrokerAway(away) from None
+            raise judged(away) from None
         code = described.get("error_code", 0)
         if code == UnknownTopicOrPartitionError.errno:
             return None
         if code:
             error = for_code(code)
             if not getattr(error, "retriable", False):
-                raise BrokerAway(f"topic {topic}: {error.__name__}")
+                raise judged(error(), f"topic {topic}")
         return described
 
     def _offsets(
@@ -195,7 +196,7 @@ class Topics:
         try:
             answer = self._admin.list_partition_offsets(wanted, isolation_level=seen)
         except (KafkaError, OSError) as away:
-            raise BrokerAway(away) from None
+            raise judged(away) from None
         return {tp.partition: int(found.offset) for tp, found in answer.items()}
 
 

@@ -20,7 +20,15 @@ from pydantic_settings import EnvSettingsSource
 from seckill.config import embedded
 from seckill.config.addresses import is_address
 from seckill.config.kubernetes import without_injected
-from seckill.config.sections import AS_THE_SERVER, ENV_PREFIX, SECTIONS, STORES, Section, Server
+from seckill.config.sections import (
+    AS_THE_SERVER,
+    ENV_PREFIX,
+    SECTIONS,
+    STORES,
+    Section,
+    Server,
+    flag_of,
+)
 
 BASE_DIR = Path(__file__).resolve().parents[2]
 # Environment variables of ours that are not parameters of a section.
@@ -80,7 +88,7 @@ def load(
     stores = {k: v for k, v in file.get(Server.name, {}).items() if k in STORES}
     services = embedded.read(devstack_folder(environ))
     layers = [
-        ({f"{key}": value for key, value in flags.items()}, lambda k: f"--{k.replace('_', '-')}"),
+        ({f"{key}": value for key, value in flags.items()}, flag_of),
         (_from_environment(section, environ), lambda k: f"{ENV_PREFIX}{k.upper()}"),
         (file.get(section.name, {}), lambda k: f"{path}: {section.name}.{k}"),
         (stores if section in AS_THE_SERVER else {}, lambda k: f"{path}: {Server.name}.{k}"),

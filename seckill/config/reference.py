@@ -19,7 +19,7 @@ This page is made by `manage.py config_reference`. Do not edit it: change the de
 ## Where a value comes from
 The first layer that has a value wins:
 
-1. the flag of the command: `--status-interval 5`
+1. the flag of the command: `--status-interval 5`; a timeout has its unit: `--timeout-ms 500`
 2. the environment: `{ENV_PREFIX}STATUS_INTERVAL=5`
 3. the section in `config.yaml`, or in the file that `{ENV_PREFIX}CONFIG` names
 4. for {" and ".join(f"`{name}`" for name in STORES)} in the sections

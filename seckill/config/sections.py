@@ -27,6 +27,16 @@ from seckill.config.kinds import (
 
 # The prefix of our environment variables.
 ENV_PREFIX = "SECKILL_"
+# The unit of each timeout. The names in the file are those of the original program.
+UNITS = {"timeout": "ms", "session_timeout": "ms", "connect_timeout": "s"}
+
+
+def flag_of(parameter: str) -> str:
+    """The flag of a parameter. That of a timeout ends with its unit."""
+    unit = UNITS.get(parameter)
+    return "--" + parameter.replace("_", "-") + (f"-{unit}" if unit else "")
+
+
 DEFAULT_BROKERS = "localhost:9092"
 DEFAULT_TOPIC = "seckill_requests"
 DEFAULT_REDIS_URL = "redis://localhost:6379/0"

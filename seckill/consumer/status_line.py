@@ -19,8 +19,8 @@ def status_line(
     else:
         stock = [_stock(activity) for activity in lane.activities.values()]
     activities = list(lane.activities.values())
-    success = sum(a.success for a in activities)
-    timeouts = sum(a.timeouts for a in activities)
+    accepted = sum(a.success for a in activities)
+    expired = sum(a.timeouts for a in activities)
     reasons = {
         outcome.name.lower(): sum(a.outcomes.get(outcome, 0) for a in activities)
         for outcome in Outcome
@@ -28,17 +28,17 @@ def status_line(
     }
     reasons["invalid"] = lane.invalid
     reasons["no_such_activity"] = lane.no_such_activity
-    fail = sum(reasons.values())
+    refused = sum(reasons.values())
     named = ", ".join(f"{name} {count:,}" for name, count in reasons.items() if count)
     lag_text = "unknown (Kafka is away)" if lag is None else f"{lag:,}"
     if blocked:
         lag_text += f" ({blocked})"
     parts = [
         stock[0],
-        f"success {success:,}",
-        f"timeout {timeouts:,}",
-        f"fail {fail:,}" + (f" ({named})" if named else ""),
-        f"total {success + timeouts + fail:,}",
+        f"accepted {accepted:,}",
+        f"expired {expired:,}",
+        f"refused {refused:,}" + (f" ({named})" if named else ""),
+        f"decided {accepted + expired + refused:,}",
         f"{rate:,.0f}/s",
         f"lag {lag_text}",
         f"waiting for PostgreSQL {lane.waiting:,}",

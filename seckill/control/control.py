@@ -121,18 +121,7 @@ class Control:
                 wanted = {item: units for item, units in wanted.items() if item not in loaded}
                 if not wanted:
                     raise Refused(_("somebody else has just put it on sale"), "value")
-            keys = self._lane.activity(activity_id)
-            answer = self._scripts.run(
-                acts.SET_STOCK.script,
-                turn,
-                [keys.stock, keys.loaded, keys.stats],
-                _pairs(wanted),
-            )
-            version, *rest = (int(number) for number in answer)
-            lefts, loadeds = rest[0::3], rest[2::3]
-            allocate(activity_id, dict(zip(wanted, loadeds, strict=True)))
-            self._keep(activity_id, finished=False)
-            return version, _by_item(wanted, lefts), _by_item(wanted, list(wanted.values()))
+            return self._put_on_sale(turn, wanted)
 
         new = {str(item): units for item, units in stock.items()}
         return self._journal.write(
@@ -256,16 +245,33 @@ class Control:
             expected_version=expected_version,
         )
 
-    def create(self, activity_id: int | None = None, **fields: Any) -> Act:
-        """Create an activity that is not on sale yet: fields as in `configure_fields`.
+    def create(
+        self, activity_id: int | None = None, stock: Mapping[int, int] | None = None, **fields: Any
+    ) -> Act:
+        """Create an activity: fields as in `configure_fields`. Without an id it gets the next free
+        one.
 
-        Without an id it gets the next free one. Its first `set_stock` puts it on sale.
+        With `stock` it is on sale at once, by one act: all of it is done, or nothing. Without, its
+        first `set_stock` puts it on sale.
         """
         if activity_id is not None:
             check_activity(activity_id)
         fields = checked_fields(fields)
         check_window(fields.get("opens_at"), fields.get("closes_at"))
-        return self._journal.make(activity_id, fields)
+        rules = shown_fields(fields)
+        if not stock:
+            return self._journal.make(activity_id, fields, rules, None)
+        check_stock(stock)
+
+        def change(turn: Turn) -> Done:
+            if turn.activity_id in self._loader.status().activities:
+                # In Redis alone: PostgreSQL came back older.
+                raise Refused(_("activity %(id)s exists already") % {"id": turn.activity_id})
+            version, _old, new = self._put_on_sale(self._loader.load_rest(turn), stock)
+            return version, {}, {**rules, **new}
+
+        wanted = {**rules, **{str(item): units for item, units in stock.items()}}
+        return self._journal.make(activity_id, fields, wanted, change)
 
     def configure(self, activity: Activity, *, expected_version: int | None = None) -> Act | None:
         """Create an activity, or change it to match a whole row from a form. None: no change."""
@@ -324,6 +330,18 @@ class Control:
             except Refused as refused:
                 lines.append(f"activity {activity_id}: kept as loaded: {refused}")
         return lines
+
+    def _put_on_sale(self, turn: Turn, stock: Mapping[int, int]) -> Done:
+        """Set the units of items in an activity that is loaded."""
+        keys = self._lane.activity(turn.activity_id)
+        answer = self._scripts.run(
+            acts.SET_STOCK.script, turn, [keys.stock, keys.loaded, keys.stats], _pairs(stock)
+        )
+        version, *rest = (int(number) for number in answer)
+        lefts, loadeds = rest[0::3], rest[2::3]
+        allocate(turn.activity_id, dict(zip(stock, loadeds, strict=True)))
+        self._keep(turn.activity_id, finished=False)
+        return version, _by_item(stock, lefts), _by_item(stock, list(stock.values()))
 
     def _keep(self, activity_id: int, **kept: bool) -> None:
         """Write what must outlive a loss of Redis to the activity's row."""

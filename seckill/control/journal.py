@@ -23,7 +23,7 @@ from django.utils.translation import gettext as _
 
 from seckill.control.act_script import ActScripts, Seen, Turn, moved
 from seckill.control.acts import CREATE, ActKind
-from seckill.control.tables import follow, follow_redis, shown_fields
+from seckill.control.tables import follow, follow_redis
 from seckill.errors import NoSuchActivity, RedisAway, Refused, VersionMoved
 from seckill.formats.outcomes import MAX_ID
 from seckill.lane.status import ActivityStatus
@@ -123,58 +123,79 @@ class Journal:
             made = make and Activity.objects.get_or_create(pk=activity_id)[1]
             with self._told(entry, made=made):
                 self._admit()
-            with self._told(entry, made=made), transaction.atomic():
-                self._lock(entry, wait=not repeated)
-                for attempt in range(1, ATTEMPTS + 1):
-                    seen = self._scripts.look(activity_id)
-                    self._settle(activity_id, seen)
-                    entry.refresh_from_db()
-                    if entry.state == StockChange.State.APPLIED:
-                        return _act_of(entry, repeated=True)
-                    if entry.state == StockChange.State.FAILED:
-                        raise UnderWay(_("the first call with this key was refused; try again"))
-                    if expected_version not in (None, seen.version):
-                        raise moved(activity_id, expected_version or 0, seen.version)
-                    turn = Turn(activity_id, self._actor, seen.version, mark(entry.pk, entry.at))
-                    try:
-                        entry.version, entry.old, entry.new = change(turn)
-                        break
-                    except VersionMoved:
-                        # A late script ran, whose sender has given up. It may be our own: look
-                        # again.
-                        if attempt == ATTEMPTS:
-                            raise
-                entry.state, entry.detail = StockChange.State.APPLIED, ""
-                entry.save()
+            return self._carry_out(entry, repeated, change, expected_version, made=made)
+
+    def _carry_out(
+        self,
+        entry: StockChange,
+        repeated: bool,
+        change: Callable[[Turn], Done],
+        expected_version: int | None = None,
+        *,
+        made: bool,
+    ) -> Act:
+        """Do the act of a row in its turn, and complete the row."""
+        activity_id = entry.activity_id
+        with self._told(entry, made=made), transaction.atomic():
+            self._lock(entry, wait=not repeated)
+            for attempt in range(1, ATTEMPTS + 1):
+                seen = self._scripts.look(activity_id)
+                self._settle(activity_id, seen)
+                entry.refresh_from_db()
+                if entry.state == StockChange.State.APPLIED:
+                    return _act_of(entry, repeated=True)
+                if entry.state == StockChange.State.FAILED:
+                    raise UnderWay(_("the first call with this key was refused; try again"))
+                if expected_version not in (None, seen.version):
+                    raise moved(activity_id, expected_version or 0, seen.version)
+                turn = Turn(activity_id, self._actor, seen.version, mark(entry.pk, entry.at))
+                try:
+                    entry.version, entry.old, entry.new = change(turn)
+                    break
+                except VersionMoved:
+                    # A late script ran, whose sender has given up. It may be our own: look again.
+                    if attempt == ATTEMPTS:
+                        raise
+            entry.state, entry.detail = StockChange.State.APPLIED, ""
+            entry.save()
         return _act_of(entry)
 
-    def make(self, activity_id: int | None, fields: Mapping[str, Any]) -> Act:
+    def make(
+        self,
+        activity_id: int | None,
+        fields: Mapping[str, Any],
+        wanted: Mapping[str, Any],
+        change: Callable[[Turn], Done] | None,
+    ) -> Act:
         """Create an activity's row and its journal row. Without an id it gets the next free one.
 
-        Raises Refused if the activity exists, PostgresAway.
+        `change` puts it on sale in the same act; the row holds `wanted` until then, and the
+        activity goes again if that is refused. While its result is unknown the activity is there:
+        a repeat with the same key ends it. Raises Refused if it exists, RedisAway, PostgresAway.
         """
         with postgres_errors():
-            entry, _repeated = self._begin(CREATE, activity_id or 0, {})
+            entry, repeated = self._begin(CREATE, activity_id or 0, {})
             if entry.state == StockChange.State.APPLIED:
                 return _act_of(entry, repeated=True)
+            if change is not None:
+                with self._told(entry):
+                    self._admit()
             with self._told(entry), transaction.atomic():
                 with connection.cursor() as cursor:
                     cursor.execute("SELECT pg_advisory_xact_lock(%s)", [MAKING])
                 entry.refresh_from_db()
                 if entry.state == StockChange.State.APPLIED:
                     return _act_of(entry, repeated=True)
-                last = Activity.objects.order_by("-id").values_list("id", flat=True).first()
-                number = activity_id or (last or 0) + 1
-                if number > MAX_ID:
-                    raise Refused(_("the highest number is taken; choose a free one"))
-                if Activity.objects.filter(pk=number).exists():
-                    raise Refused(_("activity %(id)s exists already") % {"id": number})
-                row = Activity.objects.create(pk=number, **fields)
-                entry.activity_id, entry.version = row.pk, 0
-                entry.old, entry.new = {}, shown_fields(fields)
-                entry.state = StockChange.State.APPLIED
+                # A row with content is that of a call which has made the activity already.
+                if not entry.new:
+                    entry.activity_id = _new_activity(activity_id, fields)
+                    entry.old, entry.new = {}, dict(wanted)
+                if change is None:
+                    entry.version, entry.state = 0, StockChange.State.APPLIED
                 entry.save()
-        return _act_of(entry)
+            if change is None:
+                return _act_of(entry)
+            return self._carry_out(entry, repeated, change, made=True)
 
     def _begin(
         self, act: ActKind, activity_id: int, wanted: Mapping[str, Any]
@@ -297,6 +318,17 @@ class Journal:
             return self._scripts.look(entry.activity_id).journal == mark(entry.pk, entry.at)
         except RedisAway:
             return True
+
+
+def _new_activity(activity_id: int | None, fields: Mapping[str, Any]) -> int:
+    """The number of a new row; the caller holds the lock. Raises Refused if the number is taken."""
+    last = Activity.objects.order_by("-id").values_list("id", flat=True).first()
+    number = activity_id or (last or 0) + 1
+    if number > MAX_ID:
+        raise Refused(_("the highest number is taken; choose a free one"))
+    if Activity.objects.filter(pk=number).exists():
+        raise Refused(_("activity %(id)s exists already") % {"id": number})
+    return int(Activity.objects.create(pk=number, **fields).pk)
 
 
 def _begun(named: str) -> StockChange | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db import connection
 
-from seckill.control.acts import ACTS, BY_ITEM, CONFIGURE
+from seckill.control.acts import ACTS, BY_ITEM, CONFIGURE, CREATE
 from seckill.lane.status import ActivityStatus
 from seckill.models import Activity, Item
 
@@ -18,11 +18,9 @@ from seckill.models import Activity, Item
 def follow(activity_id: int, act: str, wanted: Mapping[str, Any], status: ActivityStatus) -> None:
     """Update the tables to what an act has done in Redis."""
     kind = ACTS.get(act)
-    if kind is not None and kind.fields is BY_ITEM:
-        allocate(
-            activity_id,
-            {n: status.items[n].loaded for n in map(int, wanted) if n in status.items},
-        )
+    if kind is CREATE or (kind is not None and kind.fields is BY_ITEM):
+        items = [int(name) for name in wanted if name.isdigit()]
+        allocate(activity_id, {n: status.items[n].loaded for n in items if n in status.items})
     fields: dict[str, Any] = {"finished": status.over == "finished", "paused": status.paused}
     if kind is CONFIGURE:
         fields.update(row_fields(wanted))

@@ -29,6 +29,8 @@ TRANSIENT_REPLIES = (
 # Replies that mean "not until a person fixes it": a right, a password, or a key that another
 # program has overwritten. Our own scripts say BROKEN for a value that cannot be valid.
 REFUSALS = ("NOPERM", "WRONGPASS", "NOAUTH", "WRONGTYPE", "BROKEN")
+# Words of a TLS handshake that fails until a person fixes a certificate, a CA file or the address.
+TLS_REFUSALS = ("CERTIFICATE", "UNKNOWN_CA", "WRONG_VERSION_NUMBER")
 
 
 def no_retry() -> Retry:
@@ -63,6 +65,10 @@ def judged(error: Exception) -> Exception:
     if isinstance(error, redis.AuthenticationError | redis.exceptions.NoPermissionError):
         return RedisRefuses(error)
     if isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError):
+        if "SSL" in text and any(word in text.upper() for word in TLS_REFUSALS):
+            return RedisRefuses(error)
+        if isinstance(error.__context__, FileNotFoundError) and "connecting to /" not in text:
+            return RedisRefuses(f"{text} A certificate's file, which its address names, is missing")
         return RedisAway(error)
     if is_elsewhere(error) or isinstance(error, redis.exceptions.OutOfMemoryError):
         return RedisAway(error)

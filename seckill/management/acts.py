@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from pydantic import TypeAdapter, ValidationError
 
 from seckill.config.layers import load
@@ -21,18 +21,18 @@ from seckill.errors import TablesMissing
 from seckill.formats.outcomes import DEFAULT_ACTIVITY, MAX_ID
 from seckill.lane.client import connect
 from seckill.lane.keys import Lane
-from seckill.management.arguments import add_connection_flags, readable_errors, use_database
+from seckill.management import base
+from seckill.management.arguments import add_connection_flags, use_database
+from seckill.management.failures import NO_TABLES
 from seckill.postgres.through_django import postgres_errors
 from seckill.process import exit_codes
 from seckill.process.printable import given, printable
+from seckill.web.api.schemas import ActOut
 
 if TYPE_CHECKING:
     import redis
 
-CODES = (
-    "Exit codes: 0 done, 1 refused and nothing changed, 2 wrong command line or configuration, "
-    "3 Redis or PostgreSQL could not be reached."
-)
+CODES = {**base.AWAY, exit_codes.FAILED: "refused, and nothing was changed"}
 
 
 def activity_number(text: str) -> int:
@@ -80,9 +80,6 @@ def database_errors() -> Iterator[None]:
         raise CommandError(NO_TABLES, returncode=exit_codes.USAGE) from None
 
 
-NO_TABLES = "PostgreSQL has no tables of this project, or older ones: run manage.py migrate"
-
-
 @contextmanager
 def refusals() -> Iterator[None]:
     """A refusal becomes one line and its exit code."""
@@ -110,6 +107,7 @@ def add_act_flags(parser: CommandParser) -> None:
         "same answer; for scripts that repeat after a lost answer",
     )
     parser.add_argument("--note", default="", help="the reason, for the journal")
+    base.add_json_flag(parser)
     add_connection_flags(parser)
 
 
@@ -139,8 +137,10 @@ def stock_of(options: dict[str, Any]) -> dict[int, int]:
     return stock
 
 
-class ActCommand(BaseCommand):
+class ActCommand(base.Command):
     """A command that does one act through Control and prints what it changed."""
+
+    codes = CODES
 
     def add_arguments(self, parser: CommandParser) -> None:
         """The activity, and the flags of every act."""
@@ -155,20 +155,24 @@ class ActCommand(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Connect, act, print."""
-        with readable_errors():
-            section = addresses(options)
-            client = connect(section.redis_url)
-            try:
-                with database_errors(), refusals():
-                    act = self.act(control_of(client, options), options)
-            finally:
-                client.close()
-        for line in lines(act):
-            self.stdout.write(line)
+        section = addresses(options)
+        with connect(section.redis_url) as client, refusals():
+            act = self.act(control_of(client, options), options)
+        tell(self, act, as_json=options["json"])
 
     def act(self, control: Control, options: dict[str, Any]) -> Act:
         """Do it. Raises Refused, RedisAway, PostgresAway."""
         raise NotImplementedError
+
+
+def tell(command: base.Command, act: Act, *, as_json: bool) -> None:
+    """Print what an act did: for people, or as the API answers it."""
+    if as_json:
+        done = ActOut.of(act).model_dump(mode="json")
+        command.print_json({"schema": 1, **done, "repeated": act.repeated})
+        return
+    for line in lines(act):
+        command.stdout.write(line)
 
 
 def lines(act: Act) -> list[str]:

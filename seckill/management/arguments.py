@@ -1,23 +1,24 @@
-"""For all commands: flags from configuration sections, and readable errors."""
+"""For all commands: flags from configuration sections, and of addresses."""
 
 import argparse
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 from django.db import connections
 
 from seckill.config.addresses import django_database
-from seckill.config.layers import ConfigError
-from seckill.config.sections import ENV_PREFIX, Section
-from seckill.errors import ServiceAway
-from seckill.monitoring.fitness import Unfit
-from seckill.process import exit_codes
+from seckill.config.sections import ENV_PREFIX, UNITS, Section, flag_of
 
-# The parameter with the address of each service.
-ADDRESSES = {"Kafka": "BROKERS", "Redis": "REDIS_URL", "PostgreSQL": "PG_DSN"}
+# Flags of addresses: the form of the value, and the meaning.
+ADDRESS_FLAGS = {
+    "redis_url": ("URL", "Redis or Valkey"),
+    "pg_dsn": ("DSN", "PostgreSQL"),
+    "brokers": ("HOST:PORT,...", "Kafka"),
+    "topic": ("NAME", "topic of the requests"),
+}
+STORE_FLAGS = ("redis_url", "pg_dsn")
+KAFKA_FLAGS = ("brokers", "topic")
 
 
 def add_section_flags(parser: CommandParser, section: type[Section]) -> None:
@@ -28,8 +29,9 @@ def add_section_flags(parser: CommandParser, section: type[Section]) -> None:
         f"parameters of section `{section.name}`",
         f"A flag overrides the environment ({ENV_PREFIX}NAME), which overrides the file.",
     )
+    shapes = section.model_json_schema()["properties"]
     for name, field in section.model_fields.items():
-        flag = "--" + name.replace("_", "-")
+        flag = flag_of(name)
         meaning = field.description or next(
             (m.description for m in field.metadata if getattr(m, "description", None)), ""
         )
@@ -40,7 +42,29 @@ def add_section_flags(parser: CommandParser, section: type[Section]) -> None:
             action: Any = argparse.BooleanOptionalAction
             group.add_argument(flag, action=action, default=None, help=meaning.replace("%", "%%"))
         else:
-            group.add_argument(flag, default=None, metavar="VALUE", help=meaning.replace("%", "%%"))
+            group.add_argument(
+                flag, dest=name, default=None, metavar=_form(name, shapes[name]),
+                help=meaning.replace("%", "%%"),
+            )  # fmt: skip
+            add_alias(group, "--" + name.replace("_", "-"), name)
+
+
+def _form(name: str, shape: dict[str, Any]) -> str:
+    """What stands for a flag's value in the help: its choices, its unit, or a word."""
+    for each in (shape, *shape.get("anyOf", ())):
+        if "enum" in each:
+            return "{" + ",".join(each["enum"]) + "}"
+    return UNITS.get(name, "VALUE").upper()
+
+
+def add_alias(
+    group: argparse._ActionsContainer, flag: str, dest: str, kind: Callable[[str], Any] = str
+) -> None:
+    """An earlier name of a flag: it works, and help does not show it."""
+    if flag not in group._option_string_actions:
+        group.add_argument(
+            flag, dest=dest, type=kind, default=argparse.SUPPRESS, help=argparse.SUPPRESS
+        )
 
 
 def section_flags(options: dict[str, Any], section: type[Section]) -> dict[str, Any]:
@@ -48,13 +72,22 @@ def section_flags(options: dict[str, Any], section: type[Section]) -> dict[str, 
     return {name: options.get(name) for name in section.model_fields}
 
 
-def add_connection_flags(parser: CommandParser) -> None:
-    """--redis-url and --pg-dsn, for commands without a section of their own."""
+def add_address_flags(parser: CommandParser, *names: str) -> None:
+    """Flags of section `server` that say where the services are, for commands that need no other.
+
+    The values come from `section_flags(options, Server)`: what a command has no flag for is absent.
+    """
     group = parser.add_argument_group(
         "addresses", "By default from the environment or config.yaml."
     )
-    group.add_argument("--redis-url", metavar="URL", help="Redis or Valkey")
-    group.add_argument("--pg-dsn", metavar="DSN", help="PostgreSQL")
+    for name in names:
+        metavar, meaning = ADDRESS_FLAGS[name]
+        group.add_argument(f"--{name.replace('_', '-')}", metavar=metavar, help=meaning)
+
+
+def add_connection_flags(parser: CommandParser) -> None:
+    """--redis-url and --pg-dsn, for commands without a section of their own."""
+    add_address_flags(parser, *STORE_FLAGS)
 
 
 def add_supervision_flag(parser: CommandParser) -> None:
@@ -80,21 +113,12 @@ def use_database(dsn: str) -> None:
     connections["default"].settings_dict.update(django_database(dsn))
 
 
-@contextmanager
-def readable_errors() -> Iterator[None]:
-    """An error that a user can fix becomes one line on stderr and an exit code, no traceback."""
-    # Its own lines about each attempt would bury ours.
-    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+def seconds(text: str) -> float:
+    """A time from the command line, in seconds."""
     try:
-        yield
-    except ConfigError as wrong:
-        raise CommandError(str(wrong), returncode=exit_codes.USAGE) from None
-    except Unfit as unfit:
-        raise CommandError(str(unfit), returncode=exit_codes.USAGE) from None
-    except ServiceAway as away:
-        act = (
-            f"Bring it back, or correct its address ({ENV_PREFIX}{ADDRESSES[away.service]}; "
-            "manage.py devstack status shows the embedded services)"
-        )
-        text = f"{str(away).rstrip('.')}. {act}"
-        raise CommandError(text, returncode=exit_codes.UNREACHABLE) from None
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0.1 <= number <= 86_400:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time in seconds, 0.1 to 86400")
+    return number

@@ -15,6 +15,7 @@ from seckill.control.checks import is_open
 from seckill.formats.outcomes import Outcome
 from seckill.lane.keys import Lane
 from seckill.lane.status import ActivityStatus, LaneStatus, read_lane
+from seckill.process.columns import Fitted
 from seckill.telemetry.heartbeats import LETTERS_LOST, Worker, read_workers
 from seckill.telemetry.history import Sample, fresh_sample
 
@@ -88,7 +89,7 @@ def state_text(status: ActivityStatus, now_ms: int) -> str:
     return "on sale" if is_open(status, now_ms) else "not open"
 
 
-def _activities(lane: LaneStatus, now_ms: int) -> Table:
+def _activities(lane: LaneStatus, now_ms: int) -> Fitted:
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("activity", "state", "version"):
         shown.add_column(name)
@@ -109,7 +110,7 @@ def _activities(lane: LaneStatus, now_ms: int) -> Table:
         if rest:
             left, sold = sum(i.left for i in rest), sum(i.sold for i in rest)
             shown.add_row("", "", "", f"{len(rest)} more", f"{left:,}", f"{sold:,}", *tail)
-    return shown
+    return Fitted(shown, "version", "refused", "expired", "p50 / p99", "accepted", "state")
 
 
 def _lane(now: Look, before: Look | None) -> Text:

@@ -27,12 +27,19 @@ TRANSIENT = (
 TRANSACTION_TIMEOUT = "25P04"
 # Connection errors that a person must fix first. The library has only a text for them.
 REFUSING_WORDS = (
-    "password authentication failed",
+    "authentication failed",
     "no password supplied",
     "no pg_hba.conf entry",
     "permission denied",
     "does not exist",
     "certificate verify failed",
+    # The server's certificate names another host; the server does no TLS; it wants ours.
+    "does not match host name",
+    "does not support SSL",
+    "certificate required",
+    # pgbouncer has no list of databases and users but its own.
+    "no such database",
+    "no such user",
 )
 
 

@@ -37,6 +37,7 @@ EVENTS = {
     "parent-gone": "the parent process of a consumer is gone; the consumer stops",
     "no-heartbeat": "a heartbeat could not be written; the work goes on without it",
     "no-sample": "the history has a gap; the sale goes on",
+    "no-hashes": "static files cannot be collected: browsers keep them for a minute alone",
     "no-lag": "the lag is unknown for now",
     "metrics-away": "a scrape could not read Redis",
     "web-503": "a page or an API call was answered 503: a service is away",

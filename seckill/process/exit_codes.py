@@ -7,8 +7,8 @@ FAILED = 1
 USAGE = 2
 # A service could not be reached within `connect_timeout`.
 UNREACHABLE = 3
-# run_consumer --drain: not everything was decided within --drain-limit.
-NOT_DRAINED = 4
+# What was waited for did not come within the time that the command line gives.
+NOT_IN_TIME = 4
 # From a consumer process to its parent: its Kafka client cannot unpack a batch.
 CANNOT_UNPACK = 5
 # A second signal: the process ended at once, in the middle of its work.

@@ -30,7 +30,7 @@ def wait_for(
             if left <= 0:
                 raise
             if away.service != told:
-                say(f"{str(away).rstrip('.')}. Trying for {left:.0f} s more (--connect-timeout)")
+                say(f"{str(away).rstrip('.')}. Trying for {left:.0f} s more (--connect-timeout-s)")
                 told = away.service
         if shutdown.wait(min(pause, max(deadline - time.monotonic(), 0.01))):
             raise Stopped

@@ -1,35 +1,102 @@
 """What commands print: no output can crash a command or control the terminal.
 
-Owns the streams of a process, and Django's wrappers around them for our commands. Output through
+Owns the streams of a process, and Django's wrapper around them for our commands. Output through
 rich goes to `seckill.process.console`, logs go to `seckill.process.logs`.
 """
 
 import io
+import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
-from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import NoReturn, TextIO
 
-from django.core.management import ManagementUtility
-from django.core.management.base import BaseCommand, CommandParser, OutputWrapper
+from django.core.management.base import OutputWrapper
 
-from seckill.process.printable import given, printable, printable_lines, without_addresses
+from seckill.process.printable import given, printable_lines
 
-OURS = ("seckill", "loadgen", "devstack")
+
+class ReaderGone(SystemExit):
+    """Nobody reads standard output any more, as after `| head`. The process ends, quietly.
+
+    No OSError, which would be taken for a service that is away; no Exception, which would be
+    logged. `finally` still cleans up.
+    """
+
+
+class Stream(io.TextIOWrapper):
+    """A standard stream that shows what it cannot encode as \\u95ea, and survives its reader.
+
+    Without a reader, standard output ends the process at the main thread's next write. Standard
+    error is only for people, so its lines then go nowhere.
+    """
+
+    def __init__(self, stream: io.TextIOWrapper, *, ends: bool) -> None:
+        self._ends = ends
+        self._gone = False
+        buffering, through = stream.line_buffering, stream.write_through
+        super().__init__(
+            stream.detach(),
+            stream.encoding,
+            "backslashreplace",
+            line_buffering=buffering,
+            write_through=through,
+        )
+
+    def write(self, text: str) -> int:
+        """See io."""
+        self._leave()
+        try:
+            return super().write(text)
+        except BrokenPipeError:
+            self._lose()
+            return len(text)
+
+    def flush(self) -> None:
+        """See io."""
+        self._leave()
+        try:
+            super().flush()
+        except BrokenPipeError:
+            self._lose()
+
+    def _lose(self) -> None:
+        # What is still buffered must go somewhere, or the interpreter complains at its end.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.fileno())
+        os.close(nowhere)
+        self._gone = True
+        self._leave()
+
+    def _leave(self) -> None:
+        # SystemExit in another thread would end only that thread, in silence.
+        if self._gone and self._ends and threading.current_thread() is threading.main_thread():
+            self._ends = False
+            raise ReaderGone
 
 
 def prepare() -> None:
-    """Call once at process start: streams then show what they cannot encode as \\u95ea.
+    """Call once at process start, before anything is written.
 
     A result is printed after its act: an encoding error then would look as if the act had failed.
     """
     sys.argv = [given(word) for word in sys.argv]
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout = sys.__stdout__ = Stream(sys.stdout, ends=True)  # type: ignore[misc]
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr = sys.__stderr__ = Stream(sys.stderr, ends=False)  # type: ignore[misc]
     sys.excepthook = _tell_of_a_bug
+
+
+def end_as_unread() -> NoReturn:
+    """End as the kernel ends a program whose output nobody reads, so that a shell sees it."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGPIPE)
+    # Only if somebody blocks the signal.
+    os._exit(128 + signal.SIGPIPE)
 
 
 def _tell_of_a_bug(
@@ -52,25 +119,8 @@ class Output(OutputWrapper):
         super().write(printable_lines(msg), style_func, ending)
 
 
-class Utility(ManagementUtility):
-    """Django's utility. Our own commands write through `Output`."""
-
-    def fetch_command(self, subcommand: str) -> BaseCommand:
-        """See Django."""
-        command = super().fetch_command(subcommand)
-        if type(command).__module__.partition(".")[0] in OURS:
-            style = command.stderr.style_func
-            command.stdout, command.stderr = Output(sys.stdout), Output(sys.stderr)
-            command.stderr.style_func = style
-            command.create_parser = partial(_create_parser, command.create_parser)  # type: ignore[method-assign]
-        return command
-
-
-def _create_parser(
-    create: Callable[..., CommandParser], *args: Any, **kwargs: Any
-) -> CommandParser:
-    """A parser whose errors are safe to print, though they repeat words of the command line."""
-    parser = create(*args, **kwargs)
-    tell = parser.error
-    parser.error = lambda message: tell(printable(without_addresses(message)))  # type: ignore[method-assign]
-    return parser
+def made_printable(out: OutputWrapper, stream: TextIO) -> Output:
+    """Django's wrapper of one of a command's streams, as ours."""
+    made = Output(stream)
+    made.style_func = out.style_func
+    return made

@@ -38,6 +38,7 @@ class ActivitySample:
     expired_with_stock: int
     # As in lane.status.Histogram: {lower bound in ms: requests}.
     cost_ms: dict[int, int]
+    paused: bool = False
 
 
 @dataclass(frozen=True)
@@ -145,4 +146,5 @@ def _activity(activity: ActivityStatus) -> ActivitySample:
         outcomes={outcome.name: count for outcome, count in activity.total_outcomes.items()},
         expired_with_stock=activity.total_expired_with_stock,
         cost_ms=activity.total_latency.buckets,
+        paused=activity.paused,
     )

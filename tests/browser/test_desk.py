@@ -1,6 +1,8 @@
 """The operations desk in a real browser, on real services: watched, steered, lost and back."""
 
+import os
 import re
+import signal
 
 import pytest
 import redis
@@ -13,6 +15,7 @@ from seckill.control.control import Control
 from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
 from seckill.models import StockChange
+from seckill.telemetry.heartbeats import Kind, read_workers
 from tests.browser.conftest import SHOTS, Site, VisitorMaker
 from tests.conftest import Manage, wait_until
 
@@ -59,8 +62,12 @@ def test_a_sale_is_watched_and_steered(
     wait_until(lambda: number(page, "stored") > 0, 30, "rows are stored")
     expect(page.locator("#rate")).not_to_have_text("0")
     expect(page.locator("#partitions tr")).to_have_count(2)
-    lines = "name => Chart.getChart(name).data.datasets.map(set => set.data.length)"
-    wait_until(lambda: min(page.evaluate(lines, "chart-left"), default=0) > 2, 30, "a line")
+    chart = page.locator("#chart-left")
+    expect(chart).to_have_attribute("data-lines", "2")
+    wait_until(lambda: int(chart.get_attribute("data-points") or 0) > 2, 30, "a line")
+    expect(page.locator("#chart-left-legend")).to_contain_text("item 1001")
+    expect(page.locator("#verdict")).to_have_attribute("data-state", "selling")
+    expect(page.locator("#verdict-text")).to_contain_text("Selling for")
     olga.shot("desk-running")
 
     # A top-up, by keyboard alone, that keeps the statistics.
@@ -79,6 +86,9 @@ def test_a_sale_is_watched_and_steered(
     assert read_lane(redis_client, Lane()).activities[1].items[1002].loaded == 900
 
     # Somebody else is faster: asked again, with what happened.
+    expect(page.get_by_role("link", name="Finish", exact=True)).to_be_hidden()
+    page.get_by_text("More acts").click()
+    olga.shot("desk-menu")
     page.get_by_role("link", name="Finish", exact=True).click()
     Control(redis_client, "someone", Lane()).add_stock(1, {1001: 1})
     page.get_by_role("button", name="Finish the sale").click()
@@ -90,6 +100,8 @@ def test_a_sale_is_watched_and_steered(
     expect(page.locator("#state")).to_have_text("finished")
     expect(page.get_by_role("link", name="Reopen", exact=True)).to_be_visible()
     expect(page.get_by_role("link", name="Pause", exact=True)).to_be_hidden()
+    expect(page.locator("#acts tr").first).to_contain_text("olga")
+    expect(page.locator("#acts tr").first).to_contain_text("Finish")
     wait_until(lambda: number(page, "waiting") == 0, 30, "all is stored")
     olga.shot("desk-finished")
 
@@ -100,6 +112,55 @@ def test_a_sale_is_watched_and_steered(
     olga.shot("journal")
     change = StockChange.objects.get(act="add_stock", actor="olga")
     assert (change.note, change.state) == ("more came", "applied")
+
+
+def test_frozen_consumers_are_seen_and_go_on(
+    visit: VisitorMaker,
+    manage: Manage,
+    server: Server,
+    kafka_topic: str,
+    redis_client: "redis.Redis",
+) -> None:
+    """SIGSTOP to the consumers alone: their parent goes on, and so do its heartbeats."""
+    Control(redis_client, "test", Lane()).set_stock(1, {1001: 300_000})
+    kafka = ("--topic", kafka_topic)
+    manage("run_consumer", *kafka, "--group-id", server.group_id)
+    manage("run_log_worker")
+    olga = visit()
+    page = olga.log_in("olga", DESK)
+    verdict = page.locator("#verdict")
+    manage(
+        *("run_loadgen", *kafka, "--user-count", "20000", "--requests", "20000"),
+        *("--rate", "200", "--quiet"),
+    )
+    expect(verdict).to_have_attribute("data-state", "selling")
+    overview = olga.context.new_page()
+    overview.goto(olga.site.address + "/admin/")
+    expect(overview.locator("#verdict")).to_have_attribute("data-state", "selling")
+    consumers = [
+        int(worker.id.rpartition(":")[2])
+        for worker in read_workers(redis_client, Lane())
+        if worker.kind == Kind.CONSUMER
+    ]
+    assert consumers
+    for pid in consumers:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        for where in (page, overview):
+            expect(where.locator("#verdict")).to_have_attribute("data-state", "stopped")
+            expect(where.locator("#verdict")).to_have_attribute("data-level", "danger")
+            expect(where.locator("#verdict-text")).to_contain_text(
+                "wait in Kafka, nothing is decided"
+            )
+        olga.shot("desk-stopped")
+        overview.screenshot(path=SHOTS / "overview-stopped.png", full_page=True)
+    finally:
+        for pid in consumers:
+            os.kill(pid, signal.SIGCONT)
+    for where in (page, overview):
+        expect(where.locator("#verdict")).to_have_attribute(
+            "data-state", re.compile("selling|behind")
+        )
 
 
 def test_lost_services_are_said_and_come_back(

@@ -69,7 +69,7 @@ class Shop:
         self.sale, self.rng = sale, rng
         sale.load_stock()
         self.consumer = sale.consumer(
-            *("--consumers", "2", "--session-timeout", "3000", "--connect-timeout", "90"),
+            *("--consumers", "2", "--session-timeout-ms", "3000", "--connect-timeout-s", "90"),
             stock=False,
         )
         self.log_worker = sale.log_worker()

@@ -42,6 +42,25 @@ def body(
     return json.dumps(request).encode()
 
 
+def record(user: int, *, offset: int, **more: Any) -> bytes:
+    """A record's bytes: one unit of item 1001, as the script pushes it."""
+    members = {
+        "user_id": user,
+        "activity_id": 1,
+        "item_id": 1001,
+        "quantity": 1,
+        "cost_ms": 5,
+        "status": "success",
+        "timestamp": now_ms() // 1000,
+        "source": SOURCE,
+        "partition": 0,
+        "offset": offset,
+        "version": 1,
+        **more,
+    }
+    return json.dumps(members).encode()
+
+
 def batch(
     values: Sequence[bytes | None], start: int = 0, *, partition: int = 0, source: str = SOURCE
 ) -> Batch:

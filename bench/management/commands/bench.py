@@ -1,6 +1,5 @@
 """`manage.py bench`: measures this machine, stage by stage."""
 
-import json
 import logging
 import os
 import signal
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from bench import deciding, flow, growth, lanes, rig, storing
 from bench.figures import AuditFailed, Figure, machine, tables
@@ -25,8 +24,10 @@ from seckill.broker.topics import Topics
 from seckill.config.layers import BASE_DIR, load
 from seckill.config.sections import Server
 from seckill.lane.client import connect
-from seckill.management.arguments import positive, readable_errors, use_database
+from seckill.management import base
+from seckill.management.arguments import positive, use_database
 from seckill.process import exit_codes
+from seckill.process.columns import Fitted
 from seckill.process.console import Console
 
 SCENARIOS: dict[str, Callable[[Rig], list[Figure]]] = {
@@ -54,13 +55,22 @@ FILE_WIDTH = 160
 SLOW = {name for name in SCENARIOS if name.startswith("growth-")} | {"several", "lanes", "idle"}
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     """Start services, measure, show, remove the services."""
 
     help = (
         "Measure each stage on new embedded services on this machine. If the audit of a run is not "
-        "clean it prints no rate and exits 1; if a service or a worker fails it exits 3."
+        "clean it prints no rate."
     )
+    examples = (
+        "--quick",
+        "--scenario winners losers --repeats 5",
+        "--quick --json > figures.json",
+    )
+    codes = {
+        exit_codes.FAILED: "an audit is not clean, so there are no figures",
+        exit_codes.UNREACHABLE: "a service or a worker failed",
+    }
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -99,28 +109,26 @@ class Command(BaseCommand):
             stack = Stack(Path(folder) / "services")
             ends.callback(stack.remove)
             try:
-                with readable_errors():
-                    endpoints = stack.up(console.say, owner_pid=os.getpid())
-                    environment = worker_environment(endpoints.as_env())
-                    crew = Crew(BASE_DIR, Path(folder) / "logs", environment)
-                    ends.callback(crew.stop)
-                    use_database(endpoints.pg_dsn)
-                    call_command("migrate", verbosity=0)
-                    server = load(Server, environ=environment)
-                    client = connect(endpoints.redis_url)
-                    about = machine(client, endpoints.pg_dsn)
-                    topics = ends.enter_context(Topics(server))
-                    bench = Rig(server, client, crew, stack, topics, size, console.say)
-                    for name in chosen:
-                        figures += SCENARIOS[name](bench)
+                endpoints = stack.up(console.say, owner_pid=os.getpid())
+                environment = worker_environment(endpoints.as_env())
+                crew = Crew(BASE_DIR, Path(folder) / "logs", environment)
+                ends.callback(crew.stop)
+                use_database(endpoints.pg_dsn)
+                call_command("migrate", verbosity=0)
+                server = load(Server, environ=environment)
+                client = connect(endpoints.redis_url)
+                about = machine(client, endpoints.pg_dsn)
+                topics = ends.enter_context(Topics(server))
+                bench = Rig(server, client, crew, stack, topics, size, console.say)
+                for name in chosen:
+                    figures += SCENARIOS[name](bench)
             except AuditFailed as failed:
                 raise CommandError(f"no figures, the audit failed: {failed}") from None
             except DevstackError as wrong:
                 raise CommandError(str(wrong), returncode=exit_codes.UNREACHABLE) from None
         if options["json"]:
-            told = {"machine": about, "figures": [figure.as_json() for figure in figures]}
-            json.dump(told, sys.stdout, indent=1)
-            self.stdout.write("")
+            told = [figure.as_json() for figure in figures]
+            self.print_json({"schema": 1, "machine": about, "figures": told})
             return
         for table in tables(figures, about):
-            console.print(table)
+            console.print(Fitted(table, "cores in use, notes", "goal", "spread"))

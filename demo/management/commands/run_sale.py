@@ -5,15 +5,18 @@ import os
 import secrets
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from demo.alone import SaleRuns, alone
 from demo.sale import Plan, Sale, logs_folder
 from demo.view import Addresses, print_result, view_for
 from devstack.crew import Crew, worker_environment
 from devstack.endpoints import DevstackError
+from devstack.preflight import check_folder, check_platform, check_user
 from devstack.process import own_process
 from devstack.stack import Stack
 from loadgen.plan import make_load
@@ -24,7 +27,8 @@ from seckill.config.layers import BASE_DIR, ConfigError, devstack_folder, load
 from seckill.config.sections import ENV_PREFIX, Client, ControlApi, Server
 from seckill.errors import ServiceAway
 from seckill.lane.client import connect
-from seckill.management.arguments import positive, readable_errors, use_database
+from seckill.management import base
+from seckill.management.arguments import positive, use_database
 from seckill.models import ApiKey
 from seckill.process import exit_codes
 from seckill.process.console import Console
@@ -36,7 +40,7 @@ ADMIN = "admin"
 KEY_NAME = "make run"
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     """Set up, play, show, serve."""
 
     help = (
@@ -45,6 +49,15 @@ class Command(BaseCommand):
         "everything that was started. With --demo it ends after the audit, with exit code 0 only "
         "if the audit is clean."
     )
+    examples = (
+        "--demo",
+        "--stock 1001:500 --requests 5000 --seed 7",
+    )
+    codes = {
+        exit_codes.OK: "ended; with --demo: the audit is clean",
+        exit_codes.FAILED: "not proved clean, or a sale runs here already and nothing was changed",
+        exit_codes.UNREACHABLE: "a service or a worker could not be started",
+    }
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -93,21 +106,36 @@ class Command(BaseCommand):
             make_load(load(Client), profile, plan.profile, requests=plan.requests, seed=plan.seed)
         except ConfigError as wrong:
             raise CommandError(f"--profile: {wrong}", returncode=exit_codes.USAGE) from None
+        folder = devstack_folder(os.environ)
         port = _free_port(options["port"], load(ControlApi).port)
         try:
-            with readable_errors(), Shutdown() as shutdown:
+            check_platform()
+            check_user()
+            check_folder(folder)
+            with (
+                alone(folder, f"http://127.0.0.1:{port}/admin/"),
+                Shutdown() as shutdown,
+            ):
                 if options["stop_with_parent"]:
                     shutdown.watch_parent()
-                code = self._run(plan, port, console, shutdown, demo=options["demo"])
+                code = self._run(plan, folder, port, console, shutdown, demo=options["demo"])
+        except SaleRuns as runs:
+            raise CommandError(str(runs), returncode=exit_codes.FAILED) from None
         except DevstackError as wrong:
             raise CommandError(str(wrong), returncode=exit_codes.UNREACHABLE) from None
         if code:
             sys.exit(code)
 
     def _run(
-        self, plan: Plan, port: int, console: Console, shutdown: Shutdown, *, demo: bool
+        self,
+        plan: Plan,
+        folder: Path,
+        port: int,
+        console: Console,
+        shutdown: Shutdown,
+        *,
+        demo: bool,
     ) -> int:
-        folder = devstack_folder(os.environ)
         stack = Stack(folder)
         endpoints = stack.up(console.say, owner_pid=os.getpid())
         environment = worker_environment(endpoints.as_env())

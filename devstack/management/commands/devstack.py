@@ -3,15 +3,18 @@
 import os
 import shlex
 import time
-from argparse import RawDescriptionHelpFormatter
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
-from devstack.endpoints import NAMES, DevstackError
+from devstack.endpoints import HOST, NAMES, DevstackError
 from devstack.preflight import check_platform
 from seckill.config.layers import devstack_folder
+from seckill.management import base
+from seckill.management.arguments import add_alias
+from seckill.process import exit_codes
 
 if TYPE_CHECKING:
     from devstack.stack import Stack
@@ -21,37 +24,43 @@ A real Kafka, Valkey and PostgreSQL for this checkout, from Python wheels.
 
   up      start services that do not answer; returns when all answer
   down    stop all; keeps the data (unless --remove-data)
-  status  check each service by a real request; exit code 0 if all are up, else 1
+  status  check each service by a real request
   env     print the addresses as shell exports: eval "$(manage.py devstack env)"
 """
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     """The embedded services from the shell."""
 
     help = HELP
+    examples = (
+        "up --kafka-port 9092",
+        'env                   # eval "$(manage.py devstack env)" exports the addresses',
+        "status --json",
+        "down --remove-data",
+    )
+    codes = {exit_codes.FAILED: "could not be done (the line says why); status: not all are up"}
     requires_system_checks = []
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        """Keep the help's line breaks."""
-        return super().create_parser(
-            prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, **kwargs
-        )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Actions and their options."""
-        parser.add_argument("action", choices=("up", "down", "status", "env"))
+        parser.add_argument("action", choices=("up", "down", "status", "env"), help="see above")
         parser.add_argument(
             "--folder",
             type=Path,
             help="folder of data, logs, ports and passwords (default: .devstack in the project)",
         )
         up = parser.add_argument_group("up")
-        up.add_argument("--wait", type=float, default=90, help="seconds for a start (default: 90)")
+        up.add_argument(
+            "--wait-s", dest="wait", type=float, default=90.0, metavar="S",
+            help="seconds for a start (default: %(default)s)",
+        )  # fmt: skip
+        add_alias(up, "--wait", "wait", float)
         for name in NAMES:
             up.add_argument(
                 f"--{name}-port", type=int, metavar="PORT", help=f"{name}'s port (default: free)"
             )
+        base.add_json_flag(parser.add_argument_group("status"))
         down = parser.add_argument_group("down")
         down.add_argument(
             "--remove-data", action="store_true", help="also remove the folder with all data"
@@ -67,10 +76,11 @@ class Command(BaseCommand):
             stack = Stack(options["folder"] or devstack_folder(os.environ))
             getattr(self, f"_{options['action']}")(stack, options)
         except DevstackError as wrong:
-            raise CommandError(str(wrong), returncode=1) from None
+            raise CommandError(str(wrong), returncode=exit_codes.FAILED) from None
         except KeyboardInterrupt:
             raise CommandError(
-                "called off; what this call had begun is stopped.", returncode=130
+                "called off; what this call had begun is stopped.",
+                returncode=exit_codes.SECOND_SIGNAL,
             ) from None
 
     def _say(self, text: str) -> None:
@@ -91,14 +101,17 @@ class Command(BaseCommand):
 
     def _status(self, stack: "Stack", options: dict[str, Any]) -> None:
         found = stack.status()
-        for each in found:
+        if options["json"]:
+            services = [{"host": HOST, **asdict(each)} for each in found]
+            self.print_json({"schema": 1, "folder": str(stack.folder), "services": services})
+        for each in () if options["json"] else found:
             address = f"127.0.0.1:{each.port}" if each.port else "-"
             pid = f"pid {each.pid}" if each.pid else "-"
             self._say(
                 f"{each.name:<9} {each.state:<14} {address:<16} {pid:<12} {each.detail}".rstrip()
             )
         if any(each.state != "up" for each in found):
-            raise SystemExit(1)
+            raise SystemExit(exit_codes.FAILED)
 
     def _env(self, stack: "Stack", options: dict[str, Any]) -> None:
         endpoints = stack.endpoints()

@@ -5,7 +5,7 @@ import logging
 import time
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from loadgen import fleet
 from loadgen.plan import NO_PROFILE, Load, make_load
@@ -18,12 +18,12 @@ from seckill.broker.producer import CONNECT_S, Producer
 from seckill.broker.topics import DEFAULT_PARTITIONS, Topics
 from seckill.config.layers import load as load_section
 from seckill.config.sections import Client
-from seckill.errors import BrokerAway
+from seckill.errors import BrokerAway, BrokerRefuses
 from seckill.formats.outcomes import MAX_ID
+from seckill.management import base
 from seckill.management.arguments import (
     add_section_flags,
     add_supervision_flag,
-    readable_errors,
     section_flags,
 )
 from seckill.process import exit_codes
@@ -50,23 +50,29 @@ def _whole(lowest: int, highest: int) -> Any:
     return parse
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     """Plays the buyers."""
 
     help = (
         "Send purchase requests to Kafka in an open loop: the rate does not drop for a slow "
-        "system. Without a profile each of user_count users comes once, in shuffled order. Exit "
-        "codes: 0 everything that was sent is in Kafka, or stopped by a signal; 1 something is "
-        "not; 2 wrong parameters; 3 Kafka cannot be reached; 130 second signal."
+        "system. Without a profile each of user_count users comes once, in shuffled order. --delay "
+        "lowers the rate: at most 1000/delay requests/s are sent. With a profile, --rate scales "
+        "its curve to this highest rate."
     )
+    examples = (
+        "--rate 20000 --user-count 200000",
+        "--profile rush --requests 100000 --seed 7",
+        "--dry-run 3              # three bodies, without Kafka",
+    )
+    codes = {
+        **base.AWAY,
+        exit_codes.OK: "everything that was sent is in Kafka, or stopped by a signal",
+        exit_codes.FAILED: "something that was sent is not in Kafka",
+    }
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Section `client`, and the flags of one run."""
-        parser.epilog = (
-            "--delay lowers the rate: at most 1000/delay requests/s are sent. With a profile, "
-            "--rate scales the profile's curve to this highest rate."
-        )
         parser.add_argument(
             "--profile", metavar="NAME", help="a profile from --list-profiles, or a YAML file"
         )
@@ -114,17 +120,15 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         """Exit code as in `exit_codes`; the report goes to stdout, the progress to stderr."""
         if options["list_profiles"]:
-            with readable_errors():
-                for name in names():
-                    self.stdout.write(f"{name:<10} {read_profile(name).description}")
+            for name in names():
+                self.stdout.write(f"{name:<10} {read_profile(name).description}")
             return
-        with readable_errors():
-            client = load_section(Client, section_flags(options, Client))
-            load = self._load(client, options)
-            if options["dry_run"]:
-                self._show(load, options["dry_run"])
-                return
-            code = self._run(client, load, options)
+        client = load_section(Client, section_flags(options, Client))
+        load = self._load(client, options)
+        if options["dry_run"]:
+            self._show(load, options["dry_run"])
+            return
+        code = self._run(client, load, options)
         if code:
             raise SystemExit(code)
 
@@ -175,7 +179,7 @@ class Command(BaseCommand):
                 console.print(line, markup=False, highlight=False, soft_wrap=True)
 
         def open_it() -> Producer | None:
-            # One attempt must not take longer than --connect-timeout.
+            # One attempt must not take longer than --connect-timeout-s.
             attempt_s = min(CONNECT_S, max(client.connect_timeout, 1.0))
             with Topics(client, bootstrap_timeout_s=attempt_s) as topics:
                 if topics.ensure(client.topic, partitions):
@@ -195,6 +199,8 @@ class Command(BaseCommand):
             except Stopped:
                 say("stopped before anything was sent")
                 return exit_codes.OK
+            except BrokerRefuses:
+                raise
             except BrokerAway as away:
                 raise CommandError(
                     f"{away}. Nothing was sent. Start Kafka, or name another one with --brokers",

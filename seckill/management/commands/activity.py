@@ -4,28 +4,29 @@ import argparse
 from datetime import datetime
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from seckill.control.checks import FIELDS
 from seckill.control.control import Control, NoSuchActivity
 from seckill.lane.client import connect
 from seckill.lane.keys import Lane
 from seckill.lane.status import ActivityStatus
+from seckill.management import base
 from seckill.management.acts import (
     CODES,
     activity_number,
     add_act_flags,
     addresses,
     control_of,
-    database_errors,
-    lines,
     refusals,
     shell_actor,
+    tell,
 )
-from seckill.management.arguments import add_connection_flags, readable_errors
+from seckill.management.arguments import add_connection_flags
 from seckill.models import Activity
 from seckill.monitoring.status_table import state_text
 from seckill.process import exit_codes
+from seckill.web.api.v1.schemas import ActivityRow
 
 # The value of a flag that removes a value.
 NONE = "none"
@@ -33,21 +34,26 @@ NONE = "none"
 MOST = 1_000
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     """Parse, act or look, print."""
 
     help = (
         "Create, show and change sales. `create` makes one that is not on sale yet (set_stock puts "
         "it on sale). `set` changes window, limit per user, timeout and name; in a running sale "
-        f"this applies from the next batch on. {CODES}"
+        "this applies from the next batch on."
     )
+    examples = (
+        'create --name "First sale" --user-limit 2',
+        "set 7 --opens-at 2026-11-11T20:00+08:00 --timeout-ms 5000",
+        "show 7 --json",
+        "list",
+    )
+    codes = CODES
 
     def add_arguments(self, parser: CommandParser) -> None:
         """One subcommand each."""
-        commands = parser.add_subparsers(dest="what", required=True, metavar="create|show|list|set")
-        make = commands.add_parser(
-            "create", help="create a sale", description=f"Create a sale. {CODES}"
-        )
+        commands = base.add_verbs(parser, "what", metavar="create|show|list|set")
+        make = commands.add_parser("create", help="create a sale", description="Create a sale.")
         make.add_argument(
             "activity_id", nargs="?", type=activity_number, help="its id (default: the next one)"
         )
@@ -56,32 +62,27 @@ class Command(BaseCommand):
         change = commands.add_parser(
             "set",
             help="change window, limit, timeout, name",
-            description=f"Change a sale. Fields without a flag do not change. {CODES}",
+            description="Change a sale. Fields without a flag do not change.",
         )
         change.add_argument("activity_id", type=activity_number, help="the activity")
         _add_fields(change)
         add_act_flags(change)
         show = commands.add_parser("show", help="show one sale", description="Show one sale.")
         show.add_argument("activity_id", type=activity_number, help="the activity")
+        base.add_json_flag(show)
         add_connection_flags(show)
         every = commands.add_parser("list", help="list all sales", description="List all sales.")
+        base.add_json_flag(every)
         add_connection_flags(every)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Connect, act or look, print."""
-        with readable_errors():
-            section = addresses(options)
-            client = connect(section.redis_url)
-            try:
-                with database_errors(), refusals():
-                    if options["what"] in ("create", "set"):
-                        self._change(control_of(client, options), options)
-                    else:
-                        self._show(
-                            Control(client, shell_actor(), Lane()), options.get("activity_id")
-                        )
-            finally:
-                client.close()
+        section = addresses(options)
+        with connect(section.redis_url) as client, refusals():
+            if options["what"] in ("create", "set"):
+                self._change(control_of(client, options), options)
+            else:
+                self._show(Control(client, shell_actor(), Lane()), options)
 
     def _change(self, control: Control, options: dict[str, Any]) -> None:
         fields = {name: options[name] for name in FIELDS if options[name] is not UNSET}
@@ -95,10 +96,10 @@ class Command(BaseCommand):
             done = control.configure_fields(
                 options["activity_id"], expected_version=options["expected_version"], **fields
             )
-        for line in lines(done):
-            self.stdout.write(line)
+        tell(self, done, as_json=options["json"])
 
-    def _show(self, control: Control, activity_id: int | None) -> None:
+    def _show(self, control: Control, options: dict[str, Any]) -> None:
+        activity_id: int | None = options.get("activity_id")
         lane = control.status()
         rows = Activity.objects.order_by("pk")
         if activity_id is not None:
@@ -106,6 +107,16 @@ class Command(BaseCommand):
         found = list(rows[:MOST])
         if activity_id is not None and not found:
             raise NoSuchActivity(f"activity {activity_id} is not known; activity list shows all")
+        if options["json"]:
+            rows_out = [
+                ActivityRow.of(row, lane.activities.get(row.pk)).model_dump(mode="json")
+                for row in found
+            ]
+            if activity_id is None:
+                self.print_json({"schema": 1, "activities": rows_out})
+            else:
+                self.print_json({"schema": 1, **rows_out[0]})
+            return
         for row in found:
             status = lane.activities.get(row.pk)
             self.stdout.write(_line(row, status, lane.now_ms))

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from seckill.control.control import Act, Control
-from seckill.management.acts import CODES, ActCommand, stock_of
+from seckill.management.acts import ActCommand, stock_of
 
 
 class Command(ActCommand):
@@ -14,8 +14,9 @@ class Command(ActCommand):
     help = (
         "Put more units of items on sale. The statistics continue. A sold-out sale opens again; a "
         "finished one stays finished (reopen opens it). If it runs twice it adds twice, unless "
-        f"--expected-version or --idempotency-key prevents that. {CODES}"
+        "--expected-version or --idempotency-key prevents that."
     )
+    examples = ("1001:5 --idempotency-key refill-7",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Items and units."""

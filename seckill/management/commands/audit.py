@@ -1,6 +1,5 @@
 """`manage.py audit`: prove the invariants, or name the first culprit."""
 
-import argparse
 import sys
 import time
 from collections.abc import Iterator
@@ -8,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import redis
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError
 
 from seckill.audit.audit import CannotCheck, Report, audit
@@ -22,8 +21,16 @@ from seckill.config.sections import Server
 from seckill.errors import RedisAway, ServiceAway
 from seckill.lane.client import connect
 from seckill.lane.keys import Lane
+from seckill.management import base
 from seckill.management.acts import shell_actor
-from seckill.management.arguments import readable_errors, use_database
+from seckill.management.arguments import (
+    KAFKA_FLAGS,
+    STORE_FLAGS,
+    add_address_flags,
+    seconds,
+    section_flags,
+    use_database,
+)
 from seckill.process import exit_codes
 from seckill.process.console import Console
 from seckill.process.printable import json_text
@@ -35,27 +42,25 @@ WATCH_S = 5.0
 PROGRESS_S = 0.2
 
 
-def seconds(text: str) -> float:
-    """A time from the command line."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not 0.1 <= number <= 86_400:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time in seconds, 0.1 to 86400")
-    return number
-
-
-class Command(BaseCommand):
+class Command(base.Command):
     """Audit, print, keep the verdict in Redis, exit with it."""
 
     help = (
         "Check the invariants in Redis and PostgreSQL, and with --kafka in the topic too: never "
-        "oversold, never lost, never twice, never a silent drop. Safe during a running sale. Exit "
-        "codes: 0 clean, 1 violated (the first culprit is named), 2 could not check. --watch ends "
-        "with 0 on Ctrl-C or SIGTERM after at least one clean audit, with 1 at the first "
-        "violation."
+        "oversold, never lost, never twice, never a silent drop. Safe during a running sale. "
+        "--watch ends with 0 on Ctrl-C or SIGTERM after at least one clean audit, with 1 at the "
+        "first violation."
     )
+    examples = (
+        "",
+        "--kafka --json > audit.json",
+        "--watch 5              # beside a sale; Ctrl-C ends it",
+    )
+    codes = {
+        exit_codes.OK: "clean",
+        exit_codes.FAILED: "violated: the first culprit is named",
+        exit_codes.USAGE: "could not check, wrong command line or configuration",
+    }
 
     def add_arguments(self, parser: CommandParser) -> None:
         """What to check, how to print it, and addresses."""
@@ -73,13 +78,7 @@ class Command(BaseCommand):
             metavar="SECONDS",
             help=f"repeat the audit, one line each (default: every {WATCH_S:.0f} s)",
         )
-        group = parser.add_argument_group(
-            "addresses", "By default from the environment or config.yaml."
-        )
-        group.add_argument("--redis-url", metavar="URL", help="Redis or Valkey")
-        group.add_argument("--pg-dsn", metavar="DSN", help="PostgreSQL")
-        group.add_argument("--brokers", metavar="HOST:PORT,...", help="Kafka, for --kafka")
-        group.add_argument("--topic", metavar="NAME", help="topic of the requests, for --kafka")
+        add_address_flags(parser, *STORE_FLAGS, *KAFKA_FLAGS)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Exit code as in the help."""
@@ -88,10 +87,8 @@ class Command(BaseCommand):
                 "--kafka reads the whole topic each time: use it without --watch",
                 returncode=exit_codes.USAGE,
             )
-        with readable_errors():
-            names = ("redis_url", "pg_dsn", "brokers", "topic")
-            section = load(Server, {name: options[name] for name in names})
-            use_database(section.pg_dsn)
+        section = load(Server, section_flags(options, Server))
+        use_database(section.pg_dsn)
         self.json = options["json"]
         self.console = Console(soft_wrap=True, highlight=False)
         self.lane = Lane()

@@ -2,18 +2,18 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from seckill.config.reference import reference
+from seckill.management import base
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     """Print."""
 
     help = (
         "Print docs/configuration.md: every parameter with its default, what it may be and what it "
-        "means. Asks no service. Exit code 0."
+        "means. Asks no service."
     )
+    examples = ("> docs/configuration.md",)
     # It asks nothing of Django.
     requires_system_checks: list[str] = []
 

@@ -3,25 +3,30 @@
 import os
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from seckill.config.sections import ENV_PREFIX
+from seckill.management import base
 from seckill.management.acts import addresses, database_errors
-from seckill.management.arguments import add_connection_flags, readable_errors
+from seckill.management.arguments import add_connection_flags
 from seckill.process import exit_codes
 from seckill.web.shared.accounts import Unusable, make_admin
 
 PASSWORD_VARIABLE = ENV_PREFIX + "ADMIN_PASSWORD"
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     """Parse, create, print."""
 
     help = (
         "Create a superuser for the admin, or give an existing one a new password: the one in "
-        f"{PASSWORD_VARIABLE}, or a generated one, which is printed. Exit codes: 0 done, 1 name or "
-        "password is not allowed, 2 wrong configuration, 3 PostgreSQL could not be reached."
+        f"{PASSWORD_VARIABLE}, or a generated one, which is printed."
     )
+    examples = (
+        "",
+        "--username lin",
+    )
+    codes = {**base.AWAY, exit_codes.FAILED: "the name or the password is not allowed"}
 
     def add_arguments(self, parser: CommandParser) -> None:
         """The name."""
@@ -33,12 +38,11 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Create it, print it."""
         given = os.environ.get(PASSWORD_VARIABLE) or None
-        with readable_errors():
-            addresses(options)
-            try:
-                with database_errors():
-                    password = make_admin(options["username"], given)
-            except Unusable as wrong:
-                raise CommandError(str(wrong), returncode=exit_codes.FAILED) from None
+        addresses(options)
+        try:
+            with database_errors():
+                password = make_admin(options["username"], given)
+        except Unusable as wrong:
+            raise CommandError(str(wrong), returncode=exit_codes.FAILED) from None
         shown = f"the one in {PASSWORD_VARIABLE}" if given else password
         self.stdout.write(f"login: {options['username']}  password: {shown}")

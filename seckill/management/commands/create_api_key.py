@@ -2,23 +2,27 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from seckill.management import base
 from seckill.management.acts import addresses, database_errors
-from seckill.management.arguments import add_connection_flags, readable_errors
+from seckill.management.arguments import add_connection_flags
 from seckill.process import exit_codes
 from seckill.web.shared.accounts import Unusable, make_api_key
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     """Parse, create, print."""
 
     help = (
         "Create an API key for the control API. Only the key is printed on standard output. It is "
-        "shown only once, and only its hash is kept. Keys are revoked in the admin. Exit codes: "
-        "0 created, 1 the name is not allowed, 2 wrong command line or configuration, "
-        "3 PostgreSQL could not be reached."
+        "shown only once, and only its hash is kept. Keys are revoked in the admin."
     )
+    examples = (
+        "shop > shop.key",
+        "dashboard --look-only",
+    )
+    codes = {**base.AWAY, exit_codes.FAILED: "the name is not allowed"}
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Name and right."""
@@ -30,13 +34,12 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Create it, print it."""
-        with readable_errors():
-            addresses(options)
-            try:
-                with database_errors():
-                    key = make_api_key(options["name"], can_steer=not options["look_only"])
-            except Unusable as wrong:
-                raise CommandError(str(wrong), returncode=exit_codes.FAILED) from None
+        addresses(options)
+        try:
+            with database_errors():
+                key = make_api_key(options["name"], can_steer=not options["look_only"])
+        except Unusable as wrong:
+            raise CommandError(str(wrong), returncode=exit_codes.FAILED) from None
         right = "look" if options["look_only"] else "look and steer"
         self.stderr.write(f"API key {options['name']!r} may {right}. Copy it now:")
         self.stdout.write(key)

@@ -1,32 +1,33 @@
 """`manage.py create_buyer_token USERS`: tokens of buyers, one a line, for tests and load tools."""
 
 import argparse
-import os
 import re
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
 from seckill.config.layers import load
 from seckill.config.sections import Door
 from seckill.formats.outcomes import MAX_ID
-from seckill.management.arguments import positive, readable_errors
+from seckill.management import base
+from seckill.management.arguments import positive
+from seckill.process import exit_codes
 from seckill.web.door.token_maker import TokenMaker
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     """Parse, sign, print."""
 
     help = (
-        "Print tokens with which buyers call the door, one a line, for tests and load tools: "
-        "create_buyer_token 1001-2000 --ttl 3600 > tokens.txt. They are signed with the first "
+        "Print tokens with which buyers call the door, one a line, for tests and load tools. They "
+        "are signed with the first "
         "HS256 key of section door (SECKILL_BUYER_KEYS=KID:SECRET), or with an Ed25519 key in a "
-        "file. A shop signs its own. Asks no service. Whoever has a token buys as its user. "
-        "Exit codes: 0 printed, 2 wrong command line or configuration."
+        "file. A shop signs its own. Asks no service. Whoever has a token buys as its user."
     )
+    examples = ("1001-2000 --ttl 3600 > tokens.txt",)
+    codes = {exit_codes.OK: "printed", exit_codes.USAGE: "wrong command line or configuration"}
     # It asks nothing of Django.
     requires_system_checks: list[str] = []
 
@@ -49,19 +50,13 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Print them."""
-        with readable_errors():
-            maker = TokenMaker.of(
-                load(Door), options["kid"], options["audience"], options["private_key"]
-            )
+        maker = TokenMaker.of(
+            load(Door), options["kid"], options["audience"], options["private_key"]
+        )
         ends_at = int(time.time()) + options["ttl"]
-        try:
-            for users in options["users"]:
-                for user_id in users:
-                    self.stdout.write(maker.make(user_id, ends_at))
-            self.stdout.flush()
-        except BrokenPipeError:
-            # `| head` has had enough. Python would complain when it flushes at its end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        for users in options["users"]:
+            for user_id in users:
+                self.stdout.write(maker.make(user_id, ends_at))
 
 
 def _users(text: str) -> range:

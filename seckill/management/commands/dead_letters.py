@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db.models import Q
 from django.db.models.functions import Now
 
@@ -29,8 +29,15 @@ from seckill.dead_letters.replay import Replay, one_at_a_time
 from seckill.errors import Refused
 from seckill.lane.client import connect
 from seckill.lane.keys import Lane
+from seckill.management import base
 from seckill.management.acts import database_errors, refusals, shell_actor
-from seckill.management.arguments import readable_errors, use_database
+from seckill.management.arguments import (
+    KAFKA_FLAGS,
+    STORE_FLAGS,
+    add_address_flags,
+    section_flags,
+    use_database,
+)
 from seckill.models import DeadRecord
 from seckill.process import exit_codes
 from seckill.process.console import Console
@@ -53,31 +60,42 @@ def _records_of(origin: str) -> Iterator[Letter]:
     return read_records(origin) if origin.count(":") == 2 else iter(())
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     """Look, or plan and do."""
 
     help = (
         "Parked messages and records: INVALID requests (topic <topic>.dead), and entries of the "
         "list that could not be stored (table seckill_deadrecord), because PostgreSQL refused "
-        "them, they were not records, or they were decided on a Redis that did not lead. Exit "
-        "codes: 0 done, 1 refused or not found, 2 wrong command line or configuration, 3 a service "
-        "could not be reached."
+        "them, they were not records, or they were decided on a Redis that did not lead."
     )
+    examples = (
+        "list --json",
+        "show ORIGIN             # as list prints it: SOURCE:PARTITION:OFFSET",
+        "replay --requests       # the plan; --yes does it",
+        'dismiss --unreadable --note "left by a test"',
+    )
+    codes = {**base.AWAY, exit_codes.FAILED: "refused, or not found"}
 
     def add_arguments(self, parser: CommandParser) -> None:
         """The four verbs, and addresses."""
-        verbs = parser.add_subparsers(
-            dest="verb", required=True, metavar="list|show|replay|dismiss"
-        )
+        verbs = base.add_verbs(parser, "verb", metavar="list|show|replay|dismiss")
         looking = verbs.add_parser("list", help="counts by reason, and the newest letters")
-        looking.add_argument("--newest", type=_letters, default=NEWEST, metavar="N")
+        looking.add_argument(
+            "--newest", type=_letters, default=NEWEST, metavar="N",
+            help="how many letters of each kind to show (default: %(default)s)",
+        )  # fmt: skip
         show = verbs.add_parser("show", help="everything about one origin, including the body")
-        show.add_argument("origin", metavar="SOURCE:PARTITION:OFFSET")
+        show.add_argument("origin", metavar="SOURCE:PARTITION:OFFSET", help="as list prints it")
         replay = verbs.add_parser(
             "replay",
             help="try again after the reason was fixed; without --yes only the plan is printed",
         )
-        replay.add_argument("origins", nargs="*", metavar="SOURCE:PARTITION:OFFSET")
+        replay.add_argument(
+            "origins",
+            nargs="*",
+            metavar="SOURCE:PARTITION:OFFSET",
+            help="as list prints them",
+        )
         replay.add_argument(
             "--requests", action="store_true", help="all parked messages that are valid now"
         )
@@ -89,7 +107,13 @@ class Command(BaseCommand):
         dismiss = verbs.add_parser(
             "dismiss", help="mark dead records as settled by hand: they raise no alarm any more"
         )
-        dismiss.add_argument("numbers", nargs="*", type=_letters, metavar="NUMBER")
+        dismiss.add_argument(
+            "numbers",
+            nargs="*",
+            type=_letters,
+            metavar="NUMBER",
+            help="as list prints them",
+        )
         dismiss.add_argument(
             "--unreadable", action="store_true", help="all entries that are not records"
         )
@@ -98,32 +122,26 @@ class Command(BaseCommand):
         )
         dismiss.add_argument("--note", required=True, help="what was done about them")
         for verb in (looking, show, replay, dismiss):
-            if verb in (looking, show):
-                verb.add_argument("--json", action="store_true", help="print JSON (schema 1)")
-            verb.add_argument("--redis-url", metavar="URL", help="Redis or Valkey")
-            verb.add_argument("--pg-dsn", metavar="DSN", help="PostgreSQL")
-            verb.add_argument("--brokers", metavar="HOST:PORT,...", help="Kafka")
-            verb.add_argument("--topic", metavar="NAME", help="topic of the requests")
+            base.add_json_flag(verb)
+            add_address_flags(verb, *STORE_FLAGS, *KAFKA_FLAGS)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Exit code as in the help."""
-        with readable_errors():
-            names = ("redis_url", "pg_dsn", "brokers", "topic")
-            self.section = load(Server, {name: options[name] for name in names})
-            use_database(self.section.pg_dsn)
-            self.client = connect(self.section.redis_url)
-            self.lane = Lane()
-            verbs = {
-                "list": self._list,
-                "show": self._show,
-                "replay": self._replay,
-                "dismiss": self._dismiss,
-            }
-            try:
-                with database_errors(), refusals():
-                    verbs[options["verb"]](options)
-            finally:
-                self.client.close()
+        self.section = load(Server, section_flags(options, Server))
+        use_database(self.section.pg_dsn)
+        self.client = connect(self.section.redis_url)
+        self.lane = Lane()
+        verbs = {
+            "list": self._list,
+            "show": self._show,
+            "replay": self._replay,
+            "dismiss": self._dismiss,
+        }
+        try:
+            with database_errors(), refusals():
+                verbs[options["verb"]](options)
+        finally:
+            self.client.close()
 
     def _dismiss(self, options: dict[str, Any]) -> None:
         kinds = [kind for kind in ("unreadable", "overlap") if options[kind]]
@@ -139,7 +157,10 @@ class Command(BaseCommand):
             dismissed_at=Now(), dismissed_by=shell_actor(), note=options["note"][:500]
         )
         tell_parked(self.client, self.lane)
-        self.stdout.write(f"dismissed {done:,}")
+        if options["json"]:
+            self.print_json({"schema": 1, "dismissed": done})
+        else:
+            self.stdout.write(f"dismissed {done:,}")
         if done < len(set(options["numbers"])):
             raise CommandError(
                 "some of these numbers do not exist or were dismissed before",
@@ -220,10 +241,11 @@ class Command(BaseCommand):
         )
         records = self._wanted_records(wanted, every=options["records"])
         done = refused = missing = 0
-        lines = itertools.count(1)
+        told: list[tuple[Letter, str]] = []
 
         def say(letter: Letter, text: str) -> None:
-            if next(lines) <= MOST_LINES:
+            told.append((letter, text))
+            if len(told) <= MOST_LINES and not options["json"]:
                 line = f"{letter.kind} {origin_text(letter)}: {text[:300]}"
                 self.stdout.write(printable(line))
 
@@ -245,9 +267,27 @@ class Command(BaseCommand):
                 say(letter, f"REFUSED: {why}")
                 refused += 1
         missing = len(wanted - seen)
+        total = len(told)
+        if options["json"]:
+            self.print_json(
+                {
+                    "schema": 1,
+                    "applied": options["yes"],
+                    "letters": [
+                        {"kind": letter.kind, "origin": letter.origin, "said": text}
+                        for letter, text in told
+                    ],
+                    "replayed": done,
+                    "refused": refused,
+                    "missing": sorted(wanted - seen),
+                    "still_invalid": still_invalid,
+                }
+            )
+            if refused or missing:
+                raise SystemExit(exit_codes.FAILED)
+            return
         for origin in sorted(wanted - seen):
             self.stdout.write(f"{printable(origin)}: not parked")
-        total = next(lines) - 1
         if total > MOST_LINES:
             self.stdout.write(f"... and {total - MOST_LINES:,} more")
         if options["requests"]:

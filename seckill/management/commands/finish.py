@@ -3,7 +3,7 @@
 from typing import Any
 
 from seckill.control.control import Act, Control
-from seckill.management.acts import CODES, ActCommand
+from seckill.management.acts import ActCommand
 
 
 class Command(ActCommand):
@@ -11,8 +11,9 @@ class Command(ActCommand):
 
     help = (
         "End a sale: every request from the next batch on is answered OVER, even if units are "
-        f"left. reopen undoes it. The same act as finish_activity. Safe to repeat. {CODES}"
+        "left. reopen undoes it. Safe to repeat."
     )
+    examples = ("--activity-id 7",)
 
     def act(self, control: Control, options: dict[str, Any]) -> Act:
         """End it."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 from seckill.control.control import Act, Control
-from seckill.management.acts import CODES, ActCommand
+from seckill.management.acts import ActCommand
 
 
 class Command(ActCommand):
@@ -11,8 +11,9 @@ class Command(ActCommand):
 
     help = (
         "Pause a sale: every request from the next batch on is answered NOT_OPEN, until resume. "
-        f"Nothing else changes. Safe to repeat. {CODES}"
+        "Nothing else changes. Safe to repeat."
     )
+    examples = ('--note "the till is down"',)
 
     def act(self, control: Control, options: dict[str, Any]) -> Act:
         """Pause it."""

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import redis
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from rich.table import Table
 
 from seckill.audit.audit import CannotCheck
@@ -19,16 +19,19 @@ from seckill.errors import BrokerAway, Refused
 from seckill.lane.client import connect
 from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
+from seckill.management import base
 from seckill.management.acts import database_errors, shell_actor
 from seckill.management.arguments import (
-    add_section_flags,
-    readable_errors,
+    KAFKA_FLAGS,
+    STORE_FLAGS,
+    add_address_flags,
     section_flags,
     use_database,
 )
 from seckill.management.commands.audit import print_report
 from seckill.postgres.through_django import snapshot
 from seckill.process import exit_codes
+from seckill.process.columns import Fitted
 from seckill.process.console import Console
 from seckill.process.printable import json_text
 from seckill.recovery.plan import Plan, make_plan, postgres_state
@@ -71,7 +74,7 @@ def _refused(why: str) -> CommandError:
     return CommandError(why, returncode=exit_codes.FAILED)
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     """Plan, show, and with --apply carry out."""
 
     help = (
@@ -83,10 +86,18 @@ class Command(BaseCommand):
         "needs Kafka for the state of each partition. If PostgreSQL or the list in Redis has lost "
         "accepted orders, --apply is refused without --from-kafka, which stores exactly these "
         "orders again from the topic. Allocations are never raised automatically: if more is sold "
-        "than was put on sale, the fence stays until somebody runs it with --accept-oversell. Exit "
-        "codes: 0 planned or done, 1 refused, or the audit is not clean and the fence stays, "
-        "2 wrong command line or configuration, 3 a service could not be reached."
+        "than was put on sale, the fence stays until somebody runs it with --accept-oversell."
     )
+    examples = (
+        "                 # the plan",
+        "--apply",
+        "--apply --from-kafka",
+    )
+    codes = {
+        **base.AWAY,
+        exit_codes.OK: "planned, or done",
+        exit_codes.FAILED: "refused, or the audit is not clean and the fence stays",
+    }
 
     def add_arguments(self, parser: CommandParser) -> None:
         """What to do, and where the sale is."""
@@ -102,48 +113,47 @@ class Command(BaseCommand):
             help="if more is sold than allocated, raise the allocation; the journal records it",
         )
         parser.add_argument("--json", action="store_true", help="print a JSON object (schema 1)")
-        add_section_flags(parser, Server)
+        add_address_flags(parser, *STORE_FLAGS, *KAFKA_FLAGS)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Exit code as in the help."""
         console = Console(soft_wrap=True, highlight=False, stderr=options["json"])
-        with readable_errors():
-            server = load(Server, section_flags(options, Server))
-            use_database(server.pg_dsn)
-            lane = Lane()
-            topic = look_at_topic(server, with_ends=not options["apply"])
-            if topic.missing and options["apply"]:
-                raise CommandError(
-                    f"refused, nothing was changed: {topic.missing}",
-                    returncode=exit_codes.UNREACHABLE,
-                )
-            with connect(server.redis_url) as client, database_errors():
-                if topic.source is None or not options["apply"]:
-                    with snapshot():
-                        plan = make_plan(client, lane, topic.source, topic.partitions)
-                    plan.older = postgres_state(client, lane).older
-                    self._show(plan, topic, console, as_json=options["json"])
-                    return
-                try:
-                    with _reader(server, wanted=options["from_kafka"]) as reader:
-                        done = recover(
-                            client,
-                            lane,
-                            topic.source,
-                            topic.partitions,
-                            shell_actor(),
-                            console.say,
-                            topic=reader,
-                            accept_oversell=options["accept_oversell"],
-                        )
-                except CannotRead as reason:
-                    raise _refused(f"refused, nothing was changed: {reason}") from None
-                except CannotCheck as reason:
-                    raise _refused(
-                        f"rebuilt, but not audited: {reason}. The fence stays; run it again"
-                    ) from None
-                except Refused as refused:
-                    raise _refused(f"refused: {refused}. {_fence_now(client, lane)}") from None
+        server = load(Server, section_flags(options, Server))
+        use_database(server.pg_dsn)
+        lane = Lane()
+        topic = look_at_topic(server, with_ends=not options["apply"])
+        if topic.missing and options["apply"]:
+            raise CommandError(
+                f"refused, nothing was changed: {topic.missing}",
+                returncode=exit_codes.UNREACHABLE,
+            )
+        with connect(server.redis_url) as client, database_errors():
+            if topic.source is None or not options["apply"]:
+                with snapshot():
+                    plan = make_plan(client, lane, topic.source, topic.partitions)
+                plan.older = postgres_state(client, lane).older
+                self._show(plan, topic, console, as_json=options["json"])
+                return
+            try:
+                with _reader(server, wanted=options["from_kafka"]) as reader:
+                    done = recover(
+                        client,
+                        lane,
+                        topic.source,
+                        topic.partitions,
+                        shell_actor(),
+                        console.say,
+                        topic=reader,
+                        accept_oversell=options["accept_oversell"],
+                    )
+            except CannotRead as reason:
+                raise _refused(f"refused, nothing was changed: {reason}") from None
+            except CannotCheck as reason:
+                raise _refused(
+                    f"rebuilt, but not audited: {reason}. The fence stays; run it again"
+                ) from None
+            except Refused as refused:
+                raise _refused(f"refused: {refused}. {_fence_now(client, lane)}") from None
         if options["json"]:
             document = {
                 "schema": 1,
@@ -234,7 +244,7 @@ def print_plan(plan: Plan, topic: Topic, console: Console) -> None:
             f"{item.left:,}",
             CHANGES if differs else "",
         )
-    console.print(table)
+    console.print(Fitted(table, "allocation", "sold"))
     if len(rows) > ROWS:
         console.print(f"  and {len(rows) - ROWS} more items (--json has all)")
     table = Table("partition", "position in Redis", "position after", "to be decided", "")
@@ -251,7 +261,7 @@ def print_plan(plan: Plan, topic: Topic, console: Console) -> None:
             else f"{max(0, topic.ends.get(place.partition, 0) - place.position):,}",
             CHANGES if differs else "",
         )
-    console.print(table)
+    console.print(Fitted(table, "to be decided"))
     for activity in plan.activities:
         state = activity.state
         words = [state.get("over") or "on sale", *(["paused"] if "paused" in state else [])]

@@ -3,7 +3,7 @@
 from typing import Any
 
 from seckill.control.control import Act, Control
-from seckill.management.acts import CODES, ActCommand
+from seckill.management.acts import ActCommand
 
 
 class Command(ActCommand):
@@ -11,8 +11,9 @@ class Command(ActCommand):
 
     help = (
         "Reopen a finished sale: it continues with the units left; if none are left, it is sold "
-        f"out. The statistics continue. Safe to repeat. {CODES}"
+        "out. The statistics continue. Safe to repeat."
     )
+    examples = ("",)
 
     def act(self, control: Control, options: dict[str, Any]) -> Act:
         """Reopen it."""

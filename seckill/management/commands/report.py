@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from seckill.config.layers import load
 from seckill.config.sections import Server
@@ -14,22 +14,36 @@ from seckill.errors import NoSuchActivity
 from seckill.formats.outcomes import DEFAULT_ACTIVITY
 from seckill.lane.client import connect
 from seckill.lane.keys import Lane
+from seckill.management import base
 from seckill.management.acts import activity_number, database_errors
-from seckill.management.arguments import add_connection_flags, readable_errors, use_database
+from seckill.management.arguments import (
+    KAFKA_FLAGS,
+    STORE_FLAGS,
+    add_address_flags,
+    section_flags,
+    use_database,
+)
 from seckill.process import exit_codes
 from seckill.report.data import MESSAGES, collect
 from seckill.report.page import render
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     """Collect, write, say where."""
 
     help = (
         "Write a report of a finished or running sale as one HTML file that needs no network: "
         "stock and outcomes over time, latency, sell-out of each item, fairness, lost sales, the "
-        "audit. It only reads. Exit codes: 0 written, 1 the activity is not loaded or the file "
-        "cannot be written, 2 wrong configuration, 3 Redis or PostgreSQL could not be reached."
+        "audit. It only reads."
     )
+    examples = (
+        "--output sale.html",
+        "--activity-id 7 --messages 0 --output sale-7.html",
+    )
+    codes = {
+        **base.AWAY,
+        exit_codes.FAILED: "the activity is not loaded, or the file cannot be written",
+    }
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Which sale, where to, how much of the topic."""
@@ -46,35 +60,31 @@ class Command(BaseCommand):
             help="the most messages to read from the topic for fairness (default: %(default)s)",
         )  # fmt: skip
         parser.add_argument("--no-audit", action="store_true", help="leave the audit out")
-        parser.add_argument("--topic", metavar="NAME", help="Kafka topic of the requests")
-        parser.add_argument("--brokers", metavar="LIST", help="Kafka brokers")
-        add_connection_flags(parser)
+        add_address_flags(parser, *STORE_FLAGS, *KAFKA_FLAGS)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Exit code as in the help."""
         logging.getLogger("kafka").setLevel(logging.CRITICAL)
-        with readable_errors():
-            names = ("topic", "brokers", "redis_url", "pg_dsn")
-            server = load(Server, {name: options[name] for name in names})
-            use_database(server.pg_dsn)
-            try:
-                with database_errors(), connect(server.redis_url) as client:
-                    report = collect(
-                        client,
-                        server,
-                        options["activity_id"],
-                        Lane(),
-                        messages=max(0, options["messages"]),
-                        with_audit=not options["no_audit"],
-                    )
-                options["output"].write_text(render(report), encoding="utf-8")
-            except NoSuchActivity as reason:
-                raise CommandError(str(reason), returncode=exit_codes.FAILED) from None
-            except OSError as wrong:
-                raise CommandError(
-                    f"{options['output']} cannot be written: {wrong.strerror}",
-                    returncode=exit_codes.FAILED,
-                ) from None
+        server = load(Server, section_flags(options, Server))
+        use_database(server.pg_dsn)
+        try:
+            with database_errors(), connect(server.redis_url) as client:
+                report = collect(
+                    client,
+                    server,
+                    options["activity_id"],
+                    Lane(),
+                    messages=max(0, options["messages"]),
+                    with_audit=not options["no_audit"],
+                )
+            options["output"].write_text(render(report), encoding="utf-8")
+        except NoSuchActivity as reason:
+            raise CommandError(str(reason), returncode=exit_codes.FAILED) from None
+        except OSError as wrong:
+            raise CommandError(
+                f"{options['output']} cannot be written: {wrong.strerror}",
+                returncode=exit_codes.FAILED,
+            ) from None
         self.stdout.write(f"{options['output'].resolve()}")
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from seckill.control.control import Act, Control
-from seckill.management.acts import CODES, ActCommand
+from seckill.management.acts import ActCommand
 
 
 class Command(ActCommand):
@@ -11,8 +11,9 @@ class Command(ActCommand):
 
     help = (
         "Resume a paused sale with the units left. Requests that were answered NOT_OPEN during the "
-        f"pause stay refused. Safe to repeat. {CODES}"
+        "pause stay refused. Safe to repeat."
     )
+    examples = ("",)
 
     def act(self, control: Control, options: dict[str, Any]) -> Act:
         """Resume it."""

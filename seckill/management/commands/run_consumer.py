@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from seckill.broker.topics import Topics
 from seckill.config.layers import load
@@ -17,11 +17,12 @@ from seckill.errors import PostgresAway, Refused
 from seckill.formats.outcomes import DEFAULT_ACTIVITY
 from seckill.lane.client import connect, ping
 from seckill.lane.keys import Lane
+from seckill.management import base
 from seckill.management.acts import activity_number, database_errors
 from seckill.management.arguments import (
+    add_alias,
     add_section_flags,
     add_supervision_flag,
-    readable_errors,
     section_flags,
     use_database,
 )
@@ -36,7 +37,7 @@ from seckill.process.startup import Stopped, wait_for
 KAFKA_ATTEMPT_S = 5.0
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     """Parse, build, run."""
 
     _say: Callable[[str], None]
@@ -44,10 +45,18 @@ class Command(BaseCommand):
     help = (
         "Read requests from Kafka and decide them in batches in Redis. Runs until SIGTERM or "
         "Ctrl-C, then finishes and commits the batch in flight and exits 0; a second signal exits "
-        "at once with 130. Exit codes: 0 stopped or drained, 2 wrong configuration, or a service "
-        "that is not fit for a sale (version, policy or missing right), 3 a service could not be "
-        "reached within --connect-timeout, 4 not everything was decided within --drain-limit."
+        "at once with 130."
     )
+    examples = (
+        "--stock 1001:100,1002:50 --consumers 2",
+        "--drain --drain-limit-s 60",
+        "--metrics-port 9101 --log-format json",
+    )
+    codes = {
+        **base.WORKER,
+        exit_codes.FAILED: "--stock was refused, and nothing was changed",
+        exit_codes.NOT_IN_TIME: "not everything was decided within --drain-limit-s",
+    }
 
     def add_arguments(self, parser: CommandParser) -> None:
         """The parameters of section `server`, and flags for one start only."""
@@ -55,12 +64,14 @@ class Command(BaseCommand):
             "--drain", action="store_true", help="end when everything in the topic is decided"
         )
         parser.add_argument(
-            "--drain-limit",
+            "--drain-limit-s",
+            dest="drain_limit",
             type=_seconds,
             metavar="SECONDS",
             help="with --drain: end after this time at the latest, with exit code 4 and the reason "
             "(default: no limit)",
         )
+        add_alias(parser, "--drain-limit", "drain_limit", _seconds)
         parser.add_argument(
             "--reset",
             action="store_true",
@@ -78,7 +89,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Wait for the services, load what is not loaded, run."""
-        with readable_errors(), Shutdown() as shutdown, ExitStack() as ends:
+        with Shutdown() as shutdown, ExitStack() as ends:
             if options["stop_with_stdin"]:
                 shutdown.watch_stdin()
             server = load(Server, section_flags(options, Server))
@@ -114,9 +125,9 @@ class Command(BaseCommand):
                 limit_s = options["drain_limit"]
                 if not group.run(drain=options["drain"], drain_limit_s=limit_s):
                     raise CommandError(
-                        f"not everything was decided within {limit_s:g} s (--drain-limit): the "
+                        f"not everything was decided within {limit_s:g} s (--drain-limit-s): the "
                         "rest waits in Kafka, nothing is lost",
-                        returncode=exit_codes.NOT_DRAINED,
+                        returncode=exit_codes.NOT_IN_TIME,
                     )
             except Refused as refused:
                 raise CommandError(

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.cache import caches
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.core.wsgi import get_wsgi_application
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
@@ -19,24 +19,26 @@ from seckill.config.sections import ControlApi
 from seckill.errors import PostgresAway, RedisAway
 from seckill.lane.client import connect, ping
 from seckill.lane.keys import Lane
-from seckill.management.acts import NO_TABLES, database_errors
+from seckill.management import base
+from seckill.management.acts import database_errors
 from seckill.management.arguments import (
     add_section_flags,
     add_supervision_flag,
-    readable_errors,
     section_flags,
     use_database,
 )
+from seckill.management.failures import NO_TABLES
 from seckill.monitoring.metrics import serve_metrics
 from seckill.process import exit_codes
 from seckill.process.logs import configure_logging, speaker
 from seckill.process.shutdown import Shutdown
 from seckill.web.server import PortTaken, address_of, listen, serve
+from seckill.web.static_files import use_hashed_files
 
 DEFAULT_THREADS = 8
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     """Parse, build, run."""
 
     _say: Callable[[str], None]
@@ -45,9 +47,13 @@ class Command(BaseCommand):
         "Serve the control API (/v1, and /set_stock, /finish_activity, /status, /sync_from_db), "
         "its documentation (/docs) and the admin (/admin). Runs until SIGTERM or Ctrl-C, then "
         "finishes the answers in flight and exits 0; a second signal exits at once with 130. While "
-        "Redis or PostgreSQL is away it keeps running and answers 503. Exit codes: 0 stopped, "
-        "2 wrong configuration, port already taken, or missing tables."
+        "Redis or PostgreSQL is away it keeps running and answers 503."
     )
+    examples = ("--port 8000 --threads 16",)
+    codes = {
+        exit_codes.OK: "stopped",
+        exit_codes.USAGE: "wrong configuration, port already taken, or missing tables",
+    }
 
     def add_arguments(self, parser: CommandParser) -> None:
         """The parameters of section `control_api`."""
@@ -62,7 +68,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Take the port, check the services, serve."""
-        with readable_errors(), Shutdown() as shutdown:
+        with Shutdown() as shutdown:
             if options["stop_with_stdin"]:
                 shutdown.watch_stdin()
             if not 1 <= options["threads"] <= 1000:
@@ -86,6 +92,7 @@ class Command(BaseCommand):
             with contextlib.closing(bound), metrics:
                 self._look_at_services(section)
                 self._warn(bound)
+                use_hashed_files(settings.COLLECTED_ROOT)
                 application = get_wsgi_application()
                 # Django has just configured logging again from its settings.
                 configure_logging(section.log_format)

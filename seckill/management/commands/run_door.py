@@ -7,19 +7,15 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from seckill.config.layers import load
 from seckill.config.sections import Door as Section
 from seckill.errors import RedisAway
 from seckill.lane.client import connect, ping
 from seckill.lane.keys import Lane
-from seckill.management.arguments import (
-    add_section_flags,
-    add_supervision_flag,
-    readable_errors,
-    section_flags,
-)
+from seckill.management import base
+from seckill.management.arguments import add_section_flags, add_supervision_flag, section_flags
 from seckill.monitoring.metrics import serve_metrics
 from seckill.process import exit_codes
 from seckill.process.logs import configure_logging, speaker
@@ -31,7 +27,7 @@ from seckill.web.door.serve import FEW_FILES, raise_file_limit, serve
 from seckill.web.server import PortTaken, address_of, listen
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     """Parse, build, run."""
 
     _say: Callable[[str], None]
@@ -41,9 +37,14 @@ class Command(BaseCommand):
         "all in-sync replicas; GET /v1/tickets/{ticket} says what became of it. Runs until SIGTERM "
         "or Ctrl-C: then those who wait are told so at once, what was taken is flushed for 5 s, "
         "and it exits 0; a second signal exits at once with 130. While Kafka or Redis is away it "
-        "keeps running. Exit codes: 0 stopped, 2 wrong configuration or port already taken, 3 "
-        "Kafka not reached at the start."
+        "keeps running."
     )
+    examples = ("--port 8001 --processes 2",)
+    codes = {
+        exit_codes.OK: "stopped",
+        exit_codes.USAGE: "wrong configuration, a missing secret, or port already taken",
+        exit_codes.UNREACHABLE: "Kafka was not reached at the start",
+    }
 
     def add_arguments(self, parser: CommandParser) -> None:
         """The parameters of section `door`."""
@@ -52,7 +53,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Take the port, check the keys, serve."""
-        with readable_errors(), Shutdown() as shutdown:
+        with Shutdown() as shutdown:
             if options["stop_with_stdin"]:
                 shutdown.watch_stdin()
             section = load(Section, section_flags(options, Section))

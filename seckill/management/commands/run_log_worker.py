@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
 from seckill.config.layers import load
 from seckill.config.sections import LogWorker as Section
@@ -13,10 +13,10 @@ from seckill.lane.keys import Lane
 from seckill.log_worker.storage import Storage
 from seckill.log_worker.traced_storage import TracedStorage
 from seckill.log_worker.worker import LogWorker
+from seckill.management import base
 from seckill.management.arguments import (
     add_section_flags,
     add_supervision_flag,
-    readable_errors,
     section_flags,
 )
 from seckill.monitoring.fitness import check_postgres, check_redis
@@ -28,7 +28,7 @@ from seckill.telemetry.heartbeats import Heart, Kind
 from seckill.telemetry.tracing import open_tracing
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     """Parse, build, run."""
 
     _say: Callable[[str], None]
@@ -36,10 +36,13 @@ class Command(BaseCommand):
     help = (
         "Store accepted records from the Redis list in PostgreSQL, each once. Runs until SIGTERM "
         "or Ctrl-C, then finishes the batch in flight and exits 0; a second signal exits at once "
-        "with 130. Exit codes: 0 stopped or drained, 2 wrong configuration, or a service that is "
-        "not fit for a sale (version, policy or missing right), 3 a service could not be reached "
-        "within --connect-timeout."
+        "with 130."
     )
+    examples = (
+        "",
+        "--drain",
+    )
+    codes = {**base.WORKER}
 
     def add_arguments(self, parser: CommandParser) -> None:
         """The parameters of section `log_worker`."""
@@ -49,7 +52,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Wait for the services, run."""
-        with readable_errors(), Shutdown() as shutdown, ExitStack() as ends:
+        with Shutdown() as shutdown, ExitStack() as ends:
             if options["stop_with_stdin"]:
                 shutdown.watch_stdin()
             settings = load(Section, section_flags(options, Section))

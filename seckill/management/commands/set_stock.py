@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from seckill.control.control import Act, Control
-from seckill.management.acts import CODES, ActCommand, stock_of
+from seckill.management.acts import ActCommand, stock_of
 
 
 class Command(ActCommand):
@@ -14,7 +14,11 @@ class Command(ActCommand):
     help = (
         "Set how many units of items are left from now on. Sold units stay sold, the statistics "
         "start again, a sale that was over is open again, and other items stay as they are. To add "
-        f"units use add_stock. {CODES}"
+        "units use add_stock."
+    )
+    examples = (
+        "1001:10,1002:5",
+        "1001:10 --activity-id 7 --expected-version 4 --json",
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import redis
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from rich.console import RenderableType
 from rich.live import Live
 from rich.text import Text
@@ -16,8 +16,9 @@ from seckill.config.sections import ControlApi
 from seckill.errors import RedisAway
 from seckill.lane.client import connect
 from seckill.lane.keys import Lane
-from seckill.management.arguments import readable_errors
+from seckill.management import base
 from seckill.monitoring.status_table import Look, look, table
+from seckill.process import exit_codes
 from seckill.process.console import Console
 from seckill.process.shutdown import Shutdown
 from seckill.web.api.v1.schemas import StateOut
@@ -26,15 +27,20 @@ from seckill.web.api.v1.schemas import StateOut
 PLAIN_WIDTH = 160
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     """Read, show, repeat."""
 
     help = (
         "Show the sale: stock, outcomes, latency, lag, workers, the last audit. On a terminal it "
         "refreshes until Ctrl-C; elsewhere, or with --once or --json, it shows the sale once. It "
-        "only asks Redis. Exit codes: 0 shown, 2 wrong command line or configuration, 3 Redis "
-        "could not be reached (a live table keeps trying, and says so)."
+        "only asks Redis. While Redis is away a live table keeps trying, and says so."
     )
+    examples = (
+        "",
+        "--once",
+        "--json | jq .lag",
+    )
+    codes = {**base.AWAY, exit_codes.OK: "shown"}
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Form, pace and address."""
@@ -53,24 +59,23 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Exit code as in the help."""
-        with readable_errors():
-            section = load(ControlApi, {"redis_url": options["redis_url"]})
-            client, lane = connect(section.redis_url), Lane()
-            console = Console(highlight=False)
-            try:
-                if options["json"]:
-                    now = look(client, lane)
-                    answer = StateOut.of(now.lane, now.workers, now.audit, now.sample)
-                    self.stdout.write(json.dumps(answer.model_dump(mode="json"), indent=2))
-                elif console.is_terminal and not options["once"]:
-                    with Shutdown() as shutdown:
-                        _live(client, lane, console, options["interval"], shutdown)
-                else:
-                    if not console.is_terminal:
-                        console = Console(highlight=False, width=PLAIN_WIDTH)
-                    console.print(table(look(client, lane)))
-            finally:
-                client.close()
+        section = load(ControlApi, {"redis_url": options["redis_url"]})
+        client, lane = connect(section.redis_url), Lane()
+        console = Console(highlight=False)
+        try:
+            if options["json"]:
+                now = look(client, lane)
+                answer = StateOut.of(now.lane, now.workers, now.audit, now.sample)
+                self.stdout.write(json.dumps(answer.model_dump(mode="json"), indent=2))
+            elif console.is_terminal and not options["once"]:
+                with Shutdown() as shutdown:
+                    _live(client, lane, console, options["interval"], shutdown)
+            else:
+                if not console.is_terminal:
+                    console = Console(highlight=False, width=PLAIN_WIDTH)
+                console.print(table(look(client, lane)))
+        finally:
+            client.close()
 
 
 def _live(

@@ -3,7 +3,7 @@
 from typing import Any
 
 from seckill.control.control import Act, Control
-from seckill.management.acts import CODES, ActCommand
+from seckill.management.acts import ActCommand
 
 
 class Command(ActCommand):
@@ -12,8 +12,9 @@ class Command(ActCommand):
     help = (
         "Bring Redis in line with the database: left = allocation - sold for each item, never "
         "below 0. Orders that still wait to be stored count as sold. Repeating it changes nothing, "
-        f"even during a sale. {CODES}"
+        "even during a sale."
     )
+    examples = ("",)
 
     def act(self, control: Control, options: dict[str, Any]) -> Act:
         """Sync it."""

@@ -25,7 +25,7 @@ from seckill.errors import ServiceAway
 from seckill.formats.outcomes import DEFAULT_ACTIVITY
 from seckill.lane.status import ActivityStatus
 from seckill.models import Activity
-from seckill.web.admin import desk, desk_acts, sentences
+from seckill.web.admin import desk, desk_acts, overview, sentences
 from seckill.web.admin.base import LINK, UNKNOWN, SeckillAdmin, clock
 from seckill.web.admin.live import STATES, LiveChangeList, attach, look, state_of
 from seckill.web.shared import auth, services
@@ -189,6 +189,11 @@ class ActivityAdmin(SeckillAdmin):
                 "<int:activity_id>/desk/data/",
                 partial(desk.data, admin=self),
                 name="seckill_activity_desk_data",
+            ),
+            path(
+                "desk/data/",
+                partial(overview.data, admin=self),
+                name="seckill_activity_overview_data",
             ),
             *(
                 address(f"<int:activity_id>/{name}/", partial(desk_acts.page, name), f"act_{name}")

@@ -14,34 +14,55 @@ from django.utils.translation import gettext as _
 
 from seckill.audit.verdict import read_last_audit
 from seckill.errors import RedisAway
-from seckill.formats.outcomes import DEFAULT_ACTIVITY, Outcome
+from seckill.formats.outcomes import Outcome
 from seckill.lane.status import read_lane
 from seckill.models import Activity, Item
+from seckill.monitoring.verdict_look import read_verdict
 from seckill.telemetry.heartbeats import read_workers
 from seckill.telemetry.history import read_series
-from seckill.web.admin import desk_acts, desk_data
+from seckill.web.admin import desk_acts, desk_data, live
 from seckill.web.admin.desk_look import Look
-from seckill.web.admin.desk_texts import outcome_text, script_texts
+from seckill.web.admin.desk_texts import outcome_text, script_texts, watch_texts
+from seckill.web.admin.last_acts import last_acts
 from seckill.web.shared import auth, services
 
 # Time ranges of the charts in seconds; 0 is the whole history.
 WINDOWS = (60, 300, 900, 3600, 0)
-# How many other activities the page links to.
-OTHERS = 20
+# How many other activities the page links to, and how many acts it shows.
+OTHERS, ACTS = 20, 6
 
 
 def home(request: HttpRequest, *, admin: ModelAdmin) -> HttpResponse:
-    """The menu's link: to the desk of the activity that sells now, or else of the last one."""
+    """The menu's link: to the desk of the sale that runs; to the overview if several could be it.
+
+    The overview lists them, the busiest first.
+    """
     if not admin.has_view_permission(request):
         raise PermissionDenied
-    number = Activity.objects.order_by("-pk").values_list("pk", flat=True).first()
-    try:
-        loaded = services.lane_status().activities
-    except RedisAway:
-        loaded = {}
-    selling = [pk for pk, status in sorted(loaded.items()) if not status.over]
-    chosen = next(iter(selling or sorted(loaded)), number or DEFAULT_ACTIVITY)
+    chosen = _that_runs()
+    if chosen is None:
+        return HttpResponseRedirect(reverse("admin:index"))
     return HttpResponseRedirect(reverse("admin:seckill_activity_desk", args=[chosen]))
+
+
+def _that_runs() -> int | None:
+    """The activity that sells, is open, or is alone; None if there is none or more than one."""
+    try:
+        lane = services.lane_status()
+        rates = live.rates(lane)
+    except RedisAway:
+        lane, rates = None, {}
+    loaded = lane.activities if lane else {}
+    now_ms = lane.now_ms if lane else 0
+    for found in (
+        [number for number, rate in rates.items() if rate > 0],
+        [number for number, status in loaded.items() if live.state_of(status, now_ms) == "open"],
+        list(loaded),
+        list(Activity.objects.values_list("pk", flat=True)[:2]),
+    ):
+        if found:
+            return found[0] if len(found) == 1 else None
+    return None
 
 
 def page(request: HttpRequest, activity_id: int, *, admin: ModelAdmin) -> HttpResponse:
@@ -49,22 +70,24 @@ def page(request: HttpRequest, activity_id: int, *, admin: ModelAdmin) -> HttpRe
     activity = _activity(admin, request, activity_id)
     steer = auth.may_steer(request.user)
     others = Activity.objects.exclude(pk=activity_id).order_by("-pk")[:OTHERS]
+    journal = request.user.has_perm("seckill.view_stockchange")
     context = {
         **admin.admin_site.each_context(request),
-        "title": _("Desk: %(name)s") % {"name": _name(activity)},
+        "title": _("Desk: %(name)s") % {"name": name_of(activity)},
         "activity": activity,
         "acts": desk_acts.buttons(activity_id) if steer else (),
-        "others": [(other, _name(other)) for other in others],
+        "journal": journal,
+        "others": [(other, name_of(other)) for other in others],
         "is_fullwidth": "1",
         "windows": [(seconds, _minutes(seconds), seconds == WINDOWS[1]) for seconds in WINDOWS],
+        "lane_wide": (Outcome.INVALID.name, Outcome.NO_SUCH_ACTIVITY.name),
         "outcomes": [(outcome.name, outcome_text(outcome.name)) for outcome in Outcome],
         "texts": {
             "data": reverse("admin:seckill_activity_desk_data", args=[activity_id]),
             "add_url": reverse("admin:seckill_activity_act_add", args=[activity_id]),
             "stock_url": reverse("admin:seckill_activity_act_stock", args=[activity_id]),
             "steer": steer,
-            "journal": reverse("admin:seckill_stockchange_changelist"),
-            "login": f"{reverse('admin:login')}?next={request.path}",
+            **watch_texts(request),
             **script_texts(),
         },
     }
@@ -78,34 +101,44 @@ def data(request: HttpRequest, activity_id: int, *, admin: ModelAdmin) -> HttpRe
     `since` is the time of the last point that the page has. `window` is its time range in seconds,
     0 for the whole history.
     """
-    if not admin.admin_site.has_permission(request):
-        return _json({"detail": _("You are logged out.")}, 401)
-    if not admin.has_view_permission(request):
-        return _json({"detail": _("You may not look at activities.")}, 403)
+    refused = refusal(request, admin)
+    if refused is not None:
+        return refused
     window_s = _number(request, "window", WINDOWS[1])
     if window_s not in WINDOWS:
         window_s = WINDOWS[1]
     since_ms = _number(request, "since", 0)
     client, lane = services.redis_client(), services.lane()
+    journal = request.user.has_perm("seckill.view_stockchange")
     try:
         now_ms = services.redis_now_ms()
         oldest_ms = now_ms - window_s * 1000 if window_s else 0
+        status, workers = read_lane(client, lane), read_workers(client, lane)
+        items = list(Item.objects.filter(activity_id=activity_id))
         look = Look(
             now_ms=now_ms,
-            lane=read_lane(client, lane),
-            workers=read_workers(client, lane),
+            lane=status,
+            verdict=read_verdict(client, lane, status, workers, activity_id),
+            workers=workers,
             audit=read_last_audit(client, lane),
             samples=read_series(client, lane, max(since_ms, oldest_ms) - 1),
             since_ms=since_ms,
-            names=dict(
-                Item.objects.filter(activity_id=activity_id)
-                .exclude(name="")
-                .values_list("item_id", "name")
-            ),
+            names={item.item_id: item.name for item in items if item.name},
+            stored=sum(item.sold for item in items),
+            acts=last_acts(ACTS, activity_id) if journal else (),
         )
     except RedisAway as away:
-        return _json({"service": away.service}, 503)
-    return _json(desk_data.answer(look, activity_id), 200)
+        return json_answer({"service": away.service}, 503)
+    return json_answer(desk_data.answer(look, activity_id), 200)
+
+
+def refusal(request: HttpRequest, admin: ModelAdmin) -> HttpResponse | None:
+    """The answer to somebody who may not look; None to anybody who may."""
+    if not admin.admin_site.has_permission(request):
+        return json_answer({"detail": _("You are logged out.")}, 401)
+    if not admin.has_view_permission(request):
+        return json_answer({"detail": _("You may not look at activities.")}, 403)
+    return None
 
 
 def _activity(admin: ModelAdmin, request: HttpRequest, activity_id: int) -> Activity:
@@ -117,7 +150,8 @@ def _activity(admin: ModelAdmin, request: HttpRequest, activity_id: int) -> Acti
     return activity
 
 
-def _json(content: dict[str, Any], status: int) -> JsonResponse:
+def json_answer(content: dict[str, Any], status: int) -> JsonResponse:
+    """JSON that nobody keeps."""
     response = JsonResponse(content, status=status)
     response["Cache-Control"] = "private, no-store"
     return response
@@ -128,7 +162,8 @@ def _number(request: HttpRequest, name: str, default: int) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 15 else default
 
 
-def _name(activity: Activity) -> str:
+def name_of(activity: Activity) -> str:
+    """Its number and name."""
     return f"{activity.pk} · {activity.name}" if activity.name else str(activity)
 
 

@@ -160,13 +160,15 @@ def _limit(activity_id: int, status: Status, values: dict[str, Any]) -> Question
 class Deed:
     """A button of the desk: its act, when it is offered, its form if it has one, its question.
 
-    `name` is the button's text, if it does only a part of its act.
+    What is rare or dangerous is not `at_hand`: it is in the menu. `name` is the button's text, if
+    it does only a part of its act.
     """
 
     act: ActKind
     question: Callable[[int, Status, dict[str, Any]], Question]
     offered: Callable[[Status], bool]
     form: type[forms.Form] | None = None
+    at_hand: bool = False
     kind: str = "default"
     name: Promise | None = None
 
@@ -177,16 +179,16 @@ class Deed:
 
 
 DEEDS = {
-    "add": Deed(acts.ADD_STOCK, _more, bool, MoreForm, "primary"),
+    "resume": Deed(acts.RESUME, _resume, lambda s: bool(s and s.paused), at_hand=True),
+    "reopen": Deed(acts.REOPEN, _reopen, lambda s: bool(s and s.over == "finished"), at_hand=True),
+    "add": Deed(acts.ADD_STOCK, _more, bool, MoreForm, at_hand=True),
+    "pause": Deed(
+        acts.PAUSE, _pause, lambda s: bool(s and not s.over and not s.paused), at_hand=True
+    ),
     "stock": Deed(acts.SET_STOCK, stock_question, bool, UnitsForm),
-    "pause": Deed(acts.PAUSE, _pause, lambda s: bool(s and not s.over and not s.paused)),
-    "resume": Deed(acts.RESUME, _resume, lambda s: bool(s and s.paused), kind="primary"),
     "window": Deed(acts.CONFIGURE, _window, bool, WindowForm, name=gettext_lazy("Window")),
     "limit": Deed(acts.CONFIGURE, _limit, bool, LimitForm, name=gettext_lazy("Limit per user")),
     "sync": Deed(acts.SYNC, _sync, lambda s: True),
-    "reopen": Deed(
-        acts.REOPEN, _reopen, lambda s: bool(s and s.over == "finished"), kind="primary"
-    ),
     "finish": Deed(acts.FINISH, _finish, lambda s: bool(s and s.over != "finished"), kind="danger"),
 }
 
@@ -198,6 +200,7 @@ def buttons(activity_id: int) -> list[dict[str, Any]]:
             "name": name,
             "text": deed.text,
             "kind": deed.kind,
+            "at_hand": deed.at_hand,
             "url": reverse(f"admin:seckill_activity_act_{name}", args=[activity_id]),
         }
         for name, deed in DEEDS.items()
@@ -207,6 +210,11 @@ def buttons(activity_id: int) -> list[dict[str, Any]]:
 def offered(status: Status) -> list[str]:
     """The acts that make sense now."""
     return [name for name, deed in DEEDS.items() if deed.offered(status)]
+
+
+def primary(status: Status) -> str:
+    """The one act that is most likely wanted now; "" if none is."""
+    return next((name for name in offered(status) if DEEDS[name].at_hand and name != "pause"), "")
 
 
 def page(name: str, request: HttpRequest, activity_id: int, *, admin: ModelAdmin) -> HttpResponse:

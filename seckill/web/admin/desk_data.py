@@ -14,7 +14,7 @@ from seckill.web.admin import desk_acts
 from seckill.web.admin.desk_alerts import alerts
 from seckill.web.admin.desk_look import Look, health_of, newest_lag, percentiles
 from seckill.web.admin.desk_points import points
-from seckill.web.admin.live import STATES, state_of
+from seckill.web.admin.live import STATES, state_of, verdict_json
 
 # An audit older than this (ms) says little about the present.
 AUDIT_OLD_MS = 15 * 60_000
@@ -26,16 +26,19 @@ def answer(look: Look, activity_id: int) -> dict[str, Any]:
     lag = newest_lag(look)
     return {
         "now_ms": look.now_ms,
+        "verdict": verdict_json(look.verdict, look.now_ms),
         "activity": _activity(activity_id, status, look.now_ms),
         "items": _items(status, look.names),
         "outcomes": {o.name: n for o, n in status.outcomes.items()} if status else {},
         "latency": percentiles(status.latency) if status else None,
-        "figures": _figures(look, status, lag),
+        "figures": _figures(look, status),
         "lag": {str(partition): n for partition, n in sorted((lag or {}).items())},
         "workers": [_worker(worker, look, lag) for worker in look.workers],
         "audit": _audit(look),
         "alerts": [vars(alert) for alert in alerts(look, status, lag)],
         "acts": desk_acts.offered(status),
+        "primary": desk_acts.primary(status),
+        "done": [_act(act) for act in look.acts],
         "points": points(look, activity_id),
     }
 
@@ -69,24 +72,28 @@ def _items(status: ActivityStatus | None, names: Mapping[int, str]) -> list[dict
     ]
 
 
-def _figures(
-    look: Look, status: ActivityStatus | None, lag: dict[int, int] | None
-) -> dict[str, int | None]:
-    records = sum(activity.total_records for activity in look.lane.activities.values())
+def _figures(look: Look, status: ActivityStatus | None) -> dict[str, int | None]:
     items = status.items.values() if status else ()
+    # Of the activity: `left` now, `requests` to `lost` since its statistics were reset, `sold`,
+    # `loaded` and `stored` ever. Of the whole lane: all below, the last three ever.
     return {
         "left": sum(item.left for item in items),
         "loaded": sum(item.loaded for item in items),
+        "sold": sum(item.sold for item in items),
         "requests": status.total if status else 0,
         "accepted": status.success if status else 0,
         "lost": status.expired_with_stock if status else 0,
+        "stored": look.stored,
+        "lag": look.verdict.lag,
         "waiting": look.lane.waiting,
-        "stored": max(0, records - look.lane.waiting - look.lane.dead),
         "dead": look.lane.dead,
         "invalid": look.lane.invalid,
         "no_such_activity": look.lane.no_such_activity,
-        "lag": sum(lag.values()) if lag is not None else None,
     }
+
+
+def _act(act: Mapping[str, Any]) -> dict[str, Any]:
+    return {**act, "at": round(act["at"].timestamp() * 1000)}
 
 
 def _worker(worker: Worker, look: Look, lag: dict[int, int] | None) -> dict[str, Any]:

@@ -5,9 +5,11 @@ It only computes from what it is given.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from seckill.audit.verdict import LastAudit
 from seckill.lane.status import Histogram, LaneStatus
+from seckill.monitoring.verdict import SILENT_MS, State, Verdict
 from seckill.telemetry.heartbeats import Kind, Worker
 from seckill.telemetry.history import FRESH_MS, Sample
 
@@ -16,6 +18,7 @@ STUCK_MS = 15_000
 # If the newest sample is older than this (ms), the current reading is drawn instead.
 HISTORY_LATE_MS = 3_000
 SHARES = (0.5, 0.95, 0.99)
+NOTHING = Verdict(State.NO_SALE, "info")
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,10 @@ class Look:
     samples: Sequence[Sample] = ()
     since_ms: int = 0
     names: Mapping[int, str] = field(default_factory=dict)
+    verdict: Verdict = NOTHING
+    # Units of the activity that are in PostgreSQL, and its last acts.
+    stored: int = 0
+    acts: Sequence[Mapping[str, Any]] = ()
 
 
 def newest_lag(look: Look) -> dict[int, int] | None:
@@ -51,9 +58,9 @@ def newest_blocked(look: Look) -> tuple[int, str]:
 
 def health_of(worker: Worker, look: Look, lag: dict[int, int] | None) -> str:
     """ "alive", "stuck" (it has work but makes no progress) or "silent"."""
-    if not worker.alive:
-        return "silent"
     work = {Kind.CONSUMER: sum((lag or {}).values()), Kind.LOG_WORKER: look.lane.waiting}
+    if not worker.alive or (work.get(worker.kind) and worker.silent_ms > SILENT_MS):
+        return "silent"
     idle_ms = look.now_ms - worker.progress_ms
     return "stuck" if work.get(worker.kind) and idle_ms > STUCK_MS else "alive"
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from django.http import HttpRequest
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from seckill.web.shared.away_page import POSTGRES, REDIS, what_it_means
@@ -24,9 +26,10 @@ def outcome_text(name: str) -> str:
     return names[name]
 
 
-def script_texts() -> dict[str, Any]:
-    """The texts of the page's script, which fills in `{n}`."""
+def watch_texts(request: HttpRequest) -> dict[str, Any]:
+    """What a page that asks again and again says of that. Its script fills in `{n}`."""
     return {
+        "login": f"{reverse('admin:login')}?next={request.path}",
         "live": _("live"),
         "stale": _("figures are {n} old"),
         "connecting": _("connecting"),
@@ -50,6 +53,16 @@ def script_texts() -> dict[str, Any]:
         "forbidden": _("You may not look at activities"),
         "forbidden_text": _("Ask an administrator to add you to the group observers."),
         "back": _("The desk is live again."),
+        "seconds": _("{n} s"),
+        "minutes": _("{n} min {m} s"),
+        "hours": _("{n} h {m} min"),
+        "days": _("{n} d {m} h"),
+    }
+
+
+def script_texts() -> dict[str, Any]:
+    """The texts of the desk's script, which fills in `{n}`."""
+    return {
         "run": _("Run:"),
         "never": _("never run"),
         "ago": _("{n} ago"),
@@ -60,18 +73,17 @@ def script_texts() -> dict[str, Any]:
         "add": _("Add"),
         "no_workers": _("No worker has sent a heartbeat within the last hour."),
         "no_items": _("This activity has no loaded items."),
+        "no_acts": _("No acts yet."),
         "unknown": _("not known"),
-        "partition": _("partition {n}"),
-        "others": _("other items"),
+        "when": _("when"),
         "item": _("item {n}"),
         "opens": _("opens in {n}"),
         "closes": _("closes in {n}"),
         "limit": _("{n} units per user"),
         "version": _("version {n}"),
+        "in_kafka": _("in Kafka"),
+        "fullest": _("fullest partition"),
         "waiting": _("waiting for PostgreSQL"),
         "of": _("of {n}"),
-        "seconds": _("{n} s"),
-        "minutes": _("{n} min {m} s"),
-        "hours": _("{n} h {m} min"),
-        "days": _("{n} d {m} h"),
+        "of_sold": _("of {n} sold"),
     }

@@ -1,8 +1,5 @@
-"""The frame of the admin's pages: unfold's texts and colours."""
+"""The frame of the admin's pages: unfold's texts. Its colours are in seckill/theme.css."""
 
-from typing import Any
-
-from django.http import HttpRequest
 from django.utils.translation import gettext_noop as _
 
 # Texts of unfold's own pages. It has no translations, so they are in our catalogue.
@@ -52,8 +49,3 @@ UNFOLD_WORDS = (
         'dark:text-primary-500">this form</a>.'
     ),
 )
-
-
-def without_inline_style(request: HttpRequest) -> dict[str, Any]:
-    """The colours come from seckill/theme.css. unfold would write them inline into the page."""
-    return {"colors": None}

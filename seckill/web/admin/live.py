@@ -1,9 +1,10 @@
 """Reads Redis for the admin's pages: once per page, for all rows that it shows.
 
-Owns what a row knows of Redis, and what a page shows while Redis is away.
+Owns what a row knows of Redis, which activity is the busiest, and what a page shows while Redis is
+away.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.contrib import messages
@@ -15,19 +16,24 @@ from seckill.control.control import is_open
 from seckill.errors import RedisAway
 from seckill.lane.status import ActivityStatus, LaneStatus
 from seckill.models import Activity
+from seckill.monitoring.verdict import RATE_MS, Verdict, rate_of
+from seckill.monitoring.verdict_text import in_words
+from seckill.telemetry.history import read_series
 from seckill.web.admin.base import PlainChangeList
 from seckill.web.shared import services
 
-# The state of an activity: (kind of label, text).
+# The state of an activity: (kind of label, text). Red is for danger, and none of these is one.
 STATES = {
     "open": ("success", _("open")),
     "waiting": ("info", _("not open yet")),
-    "closed": ("warning", _("window closed")),
+    "closed": ("default", _("window closed")),
     "paused": ("warning", _("paused")),
-    "finished": ("danger", _("finished")),
-    "sold_out": ("danger", _("sold out")),
+    "finished": ("default", _("finished")),
+    "sold_out": ("info", _("sold out")),
     "not loaded": ("default", _("not loaded")),
 }
+# The states in the order in which somebody wants to see them.
+INTEREST = ("open", "paused", "waiting", "sold_out", "finished", "closed", "not loaded")
 
 
 def look(request: HttpRequest) -> LaneStatus | None:
@@ -80,3 +86,27 @@ def state_of(status: ActivityStatus | None, now_ms: int) -> str:
     if is_open(status, now_ms):
         return "open"
     return "waiting" if status.opens_at_ms and now_ms < status.opens_at_ms else "closed"
+
+
+def rates(lane: LaneStatus) -> dict[int, float]:
+    """{activity: requests decided a second} now, of the loaded ones. Raises RedisAway."""
+    samples = read_series(services.redis_client(), services.lane(), lane.now_ms - 3 * RATE_MS)
+    return {number: rate_of(lane, samples, number) or 0.0 for number in lane.activities}
+
+
+def busiest_first(
+    numbers: Iterable[int], lane: LaneStatus | None, rates: Mapping[int, float]
+) -> list[int]:
+    """Activities as somebody wants to see them: the busiest, the open ones, the newest first."""
+
+    def place(number: int) -> tuple[float, int, int]:
+        status = lane.activities.get(number) if lane else None
+        state = state_of(status, lane.now_ms if lane else 0)
+        return -rates.get(number, 0.0), INTEREST.index(state), -number
+
+    return sorted(numbers, key=place)
+
+
+def verdict_json(verdict: Verdict, now_ms: int) -> dict[str, str]:
+    """A verdict for a page: what it is, how bad it is, and its words in the reader's language."""
+    return {"state": verdict.state, "level": verdict.level, "text": in_words(verdict, now_ms)}

@@ -67,6 +67,24 @@ class Problem(BaseModel):
     )
 
 
+def body(
+    status: int,
+    detail: str,
+    errors: Iterable[tuple[str, str]] = (),
+    service: str | None = None,
+    version: int | None = None,
+) -> dict[str, Any]:
+    """The body of an error, as JSON."""
+    return Problem(
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        errors=[FieldError(field=field, message=message) for field, message in errors],
+        service=service,
+        version=version,
+    ).model_dump()
+
+
 def problem(
     status: int,
     detail: str,
@@ -76,15 +94,8 @@ def problem(
     retry_after_s: int | None = None,
 ) -> HttpResponse:
     """The response for an error."""
-    body = Problem(
-        title=HTTPStatus(status).phrase,
-        status=status,
-        detail=detail,
-        errors=[FieldError(field=field, message=message) for field, message in errors],
-        service=service,
-        version=version,
-    )
-    response = JsonResponse(body.model_dump(), status=status, content_type=MEDIA_TYPE)
+    said = body(status, detail, errors, service, version)
+    response = JsonResponse(said, status=status, content_type=MEDIA_TYPE)
     if status == HTTPStatus.UNAUTHORIZED:
         response["WWW-Authenticate"] = 'Bearer realm="seckill"'
     if status == HTTPStatus.SERVICE_UNAVAILABLE:

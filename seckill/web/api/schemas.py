@@ -77,7 +77,9 @@ class ActivityOut(BaseModel):
     """One activity in Redis. Counters start at the last `set_stock`, except those named `_ever`."""
 
     activity_id: int = Field(examples=[1])
-    loaded: bool = Field(description="Whether Redis has it; if not, all other fields are empty.")
+    loaded: bool = Field(
+        description="Whether Redis has it; if not, all other fields are empty.", examples=[True]
+    )
     over: bool = Field(description="Whether the sale is over.")
     why: str | None = Field(
         description="`finished` or `sold_out` if the sale is over.", examples=[None]
@@ -149,17 +151,24 @@ class FenceOut(BaseModel):
 class LaneOut(BaseModel):
     """What belongs to no activity."""
 
-    loaded: bool = Field(description="Whether anything is loaded. If not, nothing is decided.")
+    loaded: bool = Field(
+        description="Whether anything is loaded. If not, nothing is decided.", examples=[True]
+    )
     waiting: int = Field(description="Records not yet in PostgreSQL.", examples=[0])
     dead: int = Field(description="Parked records that could not be stored.", examples=[0])
     invalid: int = Field(description="Messages that were not requests.", examples=[0])
     no_such_activity: int = Field(description="Requests for an unknown activity.", examples=[0])
     skipped: int = Field(description="Offsets without a request.", examples=[0])
     decided: int = Field(description="All outcomes since the start.", examples=[4200])
-    positions: dict[str, int] = Field(description="Next offset to decide, by source:partition.")
+    positions: dict[str, int] = Field(
+        description="Next offset to decide, by source:partition.",
+        examples=[{"0f9a2c51-6f0e-4b8e-9d0c-3a54f1f2a111:0": 4200}],
+    )
     recovered: int = Field(description="Offsets whose outcome was lost with Redis.", examples=[0])
     generation: int = Field(description="How often it was rebuilt after a loss.", examples=[0])
-    fence: FenceOut | None = Field(description="While the lane is fenced nothing is decided.")
+    fence: FenceOut | None = Field(
+        description="While the lane is fenced nothing is decided.", examples=[None]
+    )
 
     @classmethod
     def of(cls, lane: LaneStatus) -> "LaneOut":

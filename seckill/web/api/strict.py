@@ -6,13 +6,13 @@ parameter of `finish_activity` must not finish the default activity instead.
 
 import json
 import re
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from django.http import HttpRequest
 from django.utils.datastructures import MultiValueDict
 from ninja.parser import Parser
 from pydantic import BeforeValidator, Field, WithJsonSchema
-from pydantic.config import JsonDict
 
 from seckill.formats.outcomes import MAX_ID, MAX_UNITS
 
@@ -20,6 +20,7 @@ from seckill.formats.outcomes import MAX_ID, MAX_UNITS
 MAX_ITEMS_A_CALL = 1_000
 # How many characters of a wrong name or number an answer repeats.
 SHOWN = 60
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d", re.ASCII)
 _DECIMAL = re.compile(r"[1-9][0-9]{0,18}\Z", re.ASCII)
 
 
@@ -59,16 +60,46 @@ def whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def moment_text(value: object) -> object:
+    """A time must be written as RFC 3339 has it: no number of seconds. Raises ValueError."""
+    if isinstance(value, str) and not _MOMENT.match(value):
+        raise ValueError("a time with its time zone, for example 2026-11-11T20:00Z")
+    return value
+
+
+def moment_utc(value: datetime | None) -> datetime | None:
+    """The same moment in UTC. Raises ValueError for one in the first or last possible year."""
+    try:
+        return None if value is None else value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a time that can be told in UTC") from None
+
+
 def documented(least: int, most: int) -> WithJsonSchema:
     """The documentation of a whole number: pydantic cannot derive it from our validator."""
     return WithJsonSchema({"type": "integer", "minimum": least, "maximum": most})
+
+
+def _mapping(least: int) -> WithJsonSchema:
+    """The documentation of units by item: pydantic cannot describe keys that are numbers."""
+    return WithJsonSchema(
+        {
+            "type": "object",
+            "minProperties": 1,
+            "maxProperties": MAX_ITEMS_A_CALL,
+            "propertyNames": {"pattern": up_to(MAX_ID)},
+            "additionalProperties": {"type": "integer", "minimum": least, "maximum": MAX_UNITS},
+        }
+    )
 
 
 Id = Annotated[
     int, Field(strict=True, ge=1, le=MAX_ID), BeforeValidator(whole), documented(1, MAX_ID)
 ]
 # An id as text: in keys of JSON objects, query parameters and paths.
-_ID = WithJsonSchema({"type": "string", "pattern": up_to(MAX_ID), "examples": ["1"]})
+_ID = WithJsonSchema(
+    {"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_ID, "examples": [1]}
+)
 TextId = Annotated[int, BeforeValidator(decimal), Field(ge=1, le=MAX_ID), _ID]
 OptionalTextId = Annotated[int | None, BeforeValidator(decimal), Field(ge=1, le=MAX_ID), _ID]
 Units = Annotated[
@@ -77,11 +108,9 @@ Units = Annotated[
 MoreUnits = Annotated[
     int, Field(strict=True, ge=1, le=MAX_UNITS), BeforeValidator(whole), documented(1, MAX_UNITS)
 ]
-# The documentation of a mapping of items: pydantic cannot describe keys that are numbers.
-_ITEMS: JsonDict = {"propertyNames": {"pattern": up_to(MAX_ID)}}
-_SOME = Field(min_length=1, max_length=MAX_ITEMS_A_CALL, json_schema_extra=_ITEMS)
-Stock = Annotated[dict[TextId, Units], _SOME]
-MoreStock = Annotated[dict[TextId, MoreUnits], _SOME]
+_SOME = Field(min_length=1, max_length=MAX_ITEMS_A_CALL)
+Stock = Annotated[dict[TextId, Units], _SOME, _mapping(0)]
+MoreStock = Annotated[dict[TextId, MoreUnits], _SOME, _mapping(1)]
 # A text that PostgreSQL can store.
 NO_NUL = r"^[^\x00]*$"
 

@@ -10,7 +10,7 @@ import redis
 
 from devstack.endpoints import Endpoints
 from devstack.stack import Stack
-from seckill.config.sections import LogWorker, Section, Server
+from seckill.config.sections import LogWorker, Section, Server, flag_of
 from seckill.process.exit_codes import UNREACHABLE, USAGE
 from tests.conftest import Manage, wait_until
 from tests.faults.buyers import MALFORMED_EACH
@@ -59,9 +59,9 @@ def test_drain_decides_and_stores_a_backlog(sale: Sale, kafka_client: str) -> No
     lane = sale.look()
     activity = lane.activities[1]
     assert last.startswith("[status] activity 1: left 1001:")
-    assert f"1002:0 | on sale | success {activity.success:,} | timeout 0" in last
+    assert f"1002:0 | on sale | accepted {activity.success:,} | expired 0" in last
     assert f"(sold_out {activity.failures:,}, invalid {20_000 // MALFORMED_EACH})" in last
-    assert "total 20,000" in last
+    assert "decided 20,000" in last
     assert f"lag 0 | waiting for PostgreSQL {lane.waiting:,} | consumers 0" in last
     log_worker = sale.log_worker("--drain", "--batch-size", "3000")
     assert log_worker.ended() == 0
@@ -76,7 +76,7 @@ def test_drain_decides_and_stores_a_backlog(sale: Sale, kafka_client: str) -> No
 def test_status_lines_come_each_interval(sale: Sale) -> None:
     sale.backlog(1_000)
     consumer, log_worker = sale.consumer(), sale.log_worker()
-    consumer.wait_for(r"\[status\].*\| total 1,000 \| .*/s \| lag 0 \| .* \| consumers 1$")
+    consumer.wait_for(r"\[status\].*\| decided 1,000 \| .*/s \| lag 0 \| .* \| consumers 1$")
     log_worker.wait_for(r"^\[log worker\] waiting 0 \| stored [1-9]")
     for command in (consumer, log_worker):
         enough = len(command.lines) + 3
@@ -142,7 +142,7 @@ def test_help_names_every_parameter(manage: Manage, name: str) -> None:
     assert code == 0
     section: type[Section] = Server if name == "run_consumer" else LogWorker
     for parameter in section.model_fields:
-        assert f"--{parameter.replace('_', '-')} " in text.replace(",", " ")
+        assert f"{flag_of(parameter)} " in text.replace(",", " ")
     flags = {
         "run_consumer": ("--drain", "--reset", "--activity-id"),
         "run_log_worker": ("--drain",),
@@ -150,7 +150,8 @@ def test_help_names_every_parameter(manage: Manage, name: str) -> None:
     for flag in (*flags[name], "--stop-with-stdin"):
         assert flag in text
     words = " ".join(text.split())
-    assert "Exit codes: 0 stopped or drained, 2 wrong configuration, or a service that" in words
+    assert "exit codes: 0 stopped, or drained " in words
+    assert " 2 wrong command line or configuration, or a service that is not fit" in words
     assert "a second signal exits at once with 130" in words
     assert "postgres@" not in text
 
@@ -223,7 +224,7 @@ def test_a_service_that_cannot_be_reached(sale: Sale) -> None:
         assert last.startswith(f"CommandError: {said}")
         assert len(set(command.lines)) <= 2
         if first != last:
-            assert re.fullmatch(rf"{said}.* Trying for \d s more \(--connect-timeout\)", first)
+            assert re.fullmatch(rf"{said}.* Trying for \d s more \(--connect-timeout-s\)", first)
 
 
 def test_a_service_that_comes_up_later(sale: Sale) -> None:

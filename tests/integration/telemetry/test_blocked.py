@@ -17,7 +17,7 @@ from seckill.consumer.group import ConsumerGroup
 from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
 from seckill.monitoring.status_table import look
-from seckill.process.exit_codes import NOT_DRAINED, OK
+from seckill.process.exit_codes import NOT_IN_TIME, OK
 from seckill.process.shutdown import Shutdown
 from seckill.telemetry.blocked import Blocked, in_words
 from seckill.telemetry.history import fresh_sample
@@ -126,10 +126,10 @@ def test_a_drain_waits_and_ends_at_its_limit(
 
     limited = drain("--drain-limit", "20")
     said = limited.communicate(timeout=200)[0]
-    assert limited.returncode == NOT_DRAINED, said
+    assert limited.returncode == NOT_IN_TIME, said
     waits = f"partition 0: 100 blocked by an open transaction of {SHOWN}, since 20"
     assert waits in said
-    assert "not everything was decided within 20 s (--drain-limit)" in said
+    assert "not everything was decided within 20 s (--drain-limit-s)" in said
     assert "Traceback" not in said
     assert read_lane(redis_client, LANE).decided <= 50
 

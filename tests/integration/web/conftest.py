@@ -12,7 +12,7 @@ from django.test import Client
 from seckill.control.control import Control
 from seckill.lane.keys import Lane
 from seckill.web.shared.accounts import make_api_key
-from tests.integration.web.pages import DEAD_REDIS, logged_in, member
+from tests.integration.web.pages import DEAD_REDIS, Ask, logged_in, member
 
 
 @pytest.fixture
@@ -44,6 +44,20 @@ def call(http: Client, key: str, redis_client: "redis.Redis") -> Callable[..., A
         )
 
     return post
+
+
+@pytest.fixture
+def ask(http: Client, key: str, redis_client: "redis.Redis") -> Ask:
+    """Any method with the steering key: method, path, body for JSON."""
+
+    def call(method: str, path: str, body: Any = None, **headers: str) -> Any:
+        raw = b"" if body is None else json.dumps(body).encode()
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return http.generic(
+            method, path, raw, "application/json", headers={"X-API-Key": key, **named}
+        )
+
+    return call
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """What web tests say often: addresses, people, rows of orders, and the text of a page."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import redis
@@ -21,6 +22,8 @@ ACTIVITIES = "/admin/seckill/activity/"
 JOURNAL = "/admin/seckill/stockchange/"
 KEYS = "/admin/seckill/apikey/"
 STEERING = ("/set_stock", "/finish_activity", "/sync_from_db")
+# The fixture `ask`: any method with the steering key.
+Ask = Callable[..., Any]
 DEAD_REDIS = "redis://127.0.0.1:1/0"
 
 

@@ -1,7 +1,5 @@
 """The versioned routes: look, steer, versions, repeats, pages; nothing is changed by a refusal."""
 
-import json
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,10 +13,10 @@ from seckill.control.control import Control
 from seckill.formats.outcomes import MAX_ID
 from seckill.lane.client import no_retry
 from seckill.lane.keys import Lane
-from seckill.models import Activity, Item, Record, StockChange
+from seckill.models import Activity, Item, StockChange
 from tests.helpers import sale
 from tests.helpers.storing import Lossy
-from tests.integration.web.pages import DEAD_REDIS, seed, sell, state
+from tests.integration.web.pages import DEAD_REDIS, Ask, sell, state
 
 pytestmark = pytest.mark.django_db
 
@@ -33,21 +31,6 @@ ACTS: dict[str, Any] = {
     "sync_from_db": {},
 }
 every_act = pytest.mark.parametrize("act", ACTS)
-Ask = Callable[..., Any]
-
-
-@pytest.fixture
-def ask(http: Client, key: str, redis_client: "redis.Redis") -> Ask:
-    """Any method with the steering key: method, path, body for JSON."""
-
-    def call(method: str, path: str, body: Any = None, **headers: str) -> Any:
-        raw = b"" if body is None else json.dumps(body).encode()
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return http.generic(
-            method, path, raw, "application/json", headers={"X-API-Key": key, **named}
-        )
-
-    return call
 
 
 @pytest.fixture
@@ -206,6 +189,20 @@ class TestActivities:
         assert ask("POST", "/v1/activities", {}).status_code == 409
         assert ask("GET", "/v1/activities/77").status_code == 404
 
+    def test_made_with_stock_it_is_on_sale(self, ask: Ask, redis_client: "redis.Redis") -> None:
+        body = {"name": "Night", "user_limit": 2, "stock": {"1001": 5}, "note": "at once"}
+        made = ask("POST", "/v1/activities", body, Idempotency_Key="k-1")
+        assert (made.status_code, made["ETag"]) == (201, f'"{made.json()["version"]}"')
+        assert made.json()["new"] == {"name": "Night", "user_limit": 2, "1001": 5}
+        again = ask("POST", "/v1/activities", body, Idempotency_Key="k-1")
+        assert (again.json(), again["Idempotency-Replayed"]) == (made.json(), "true")
+        assert ask("GET", ONE).json()["live"]["stock"] == {"1001": 5}
+        assert StockChange.objects.get().note == "at once"
+        wrong = ask("POST", "/v1/activities", {"stock": {"1001": -1}})
+        assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (422, "stock.1001")
+        assert ask("POST", "/v1/activities", {"stock": {}}).status_code == 422
+        assert Activity.objects.count() == 1
+
     @pytest.mark.parametrize(
         ("body", "field"),
         [
@@ -258,20 +255,6 @@ class TestLookups:
         assert ([row["act"] for row in rest["journal"]], rest["next"]) == (["set_stock"], None)
         only = ask("GET", "/v1/journal?activity_id=2").json()
         assert [row["activity_id"] for row in only["journal"]] == [2]
-
-    def test_orders_by_user_and_by_request(self, ask: Ask, redis_client: "redis.Redis") -> None:
-        seed(5)
-        seed(5, item=1002, first=10)
-        page = ask("GET", "/v1/orders?user_id=3&limit=1").json()
-        assert [(o["user_id"], o["item_id"]) for o in page["orders"]] == [(3, 1002)]
-        rest = ask("GET", f"/v1/orders?user_id=3&before={page['next']}").json()
-        assert ([o["item_id"] for o in rest["orders"]], rest["next"]) == ([1001], None)
-        assert len(ask("GET", "/v1/orders?request_id=r-4").json()["orders"]) == 2
-        assert ask("GET", "/v1/orders?request_id=r-4&user_id=3").json()["orders"] == []
-        newest = ask("GET", "/v1/orders?limit=3").json()
-        assert [o["order_id"] for o in newest["orders"]] == sorted(
-            Record.objects.order_by("-id").values_list("id", flat=True)[:3], reverse=True
-        )
 
     def test_the_whole_state(
         self, ask: Ask, on_sale: int, control: Control, stack: Endpoints

@@ -33,6 +33,7 @@ from tests.integration.web.pages import (
 pytestmark = pytest.mark.django_db
 DESK = ACTIVITIES + "1/desk/"
 DATA = DESK + "data/"
+OVERVIEW_DATA = ACTIVITIES + "desk/data/"
 ACTS = ("add", "stock", "pause", "resume", "window", "limit", "sync", "reopen", "finish")
 
 
@@ -213,7 +214,9 @@ def test_who_may_look(client: Client, observer: Client, operator: Client, contro
     assert operator.get(ACTIVITIES + "9/desk/").status_code == 404
 
 
-def test_the_menu_leads_to_the_sale_that_runs(observer: Client, control: Control) -> None:
+def test_the_menu_leads_to_the_sale_that_runs(
+    observer: Client, control: Control, redis_client: "redis.Redis", lane: Lane, stack: Endpoints
+) -> None:
     home = ACTIVITIES + "desk/"
     Activity.objects.create(pk=1)
     assert observer.get(home)["Location"] == DESK
@@ -221,6 +224,12 @@ def test_the_menu_leads_to_the_sale_that_runs(observer: Client, control: Control
     control.set_stock(3, {1: 1})
     control.finish(2)
     assert observer.get(home)["Location"] == ACTIVITIES + "3/desk/"
+    # Two could be it: the overview lets choose. Then one of them sells, and the other does not.
+    control.set_stock(1, {1: 1})
+    assert observer.get(home)["Location"] == "/admin/"
+    append_sample(redis_client, lane, sample_of(read_lane(redis_client, Lane()), {0: 0}))
+    sell(stack, sale.body(1, {1: 1}, activity_id=1))
+    assert observer.get(home)["Location"] == DESK
     assert f'href="{home}"' in observer.get(DESK).content.decode()
     assert f'href="{DESK}"' in observer.get(ACTIVITIES + "3/desk/").content.decode()
 
@@ -240,6 +249,17 @@ def _cache() -> dict[str, Any]:
     from django.conf import settings
 
     return dict(settings.CACHES["default"])
+
+
+def test_one_act_stands_out(observer: Client, control: Control) -> None:
+    control.set_stock(1, {1001: 5})
+    assert figures(observer)["primary"] == "add"
+    control.pause(1)
+    assert figures(observer)["primary"] == "resume"
+    control.finish(1)
+    assert figures(observer)["primary"] == "resume"
+    control.resume(1)
+    assert figures(observer)["primary"] == "reopen"
 
 
 def test_each_act_is_asked_done_and_journalled(
@@ -357,10 +377,62 @@ def test_the_first_page_leads_to_the_desks(
     sell(stack, sale.body(1, {1001: 2}))
     page = observer.get("/admin/")
     assert f'href="{DESK}"' in page.content.decode()
-    assert "activity 1 open 3 units left 2 sold, 1 requests" in text(page)
+    shown = "activity 1 open 3 units left Requests/s now: 0 Units sold, ever: 2 Requests, ever: 1"
+    assert shown in text(page)
     assert "activity 2 finished" in text(page)
-    assert "test Finish over: – → finished" in text(page)
+    assert "test activity 2 Finish over: – → finished" in text(page)
+    assert "No consumer runs: what comes now waits in Kafka" in text(page)
     nobody = logged_in(member("nina", None))
     assert "units left" not in text(nobody.get("/admin/"))
     with override_settings(CACHES={"default": {**_cache(), "LOCATION": DEAD_REDIS}}):
-        assert "activity 1 – – units left" in text(observer.get("/admin/"))
+        away = text(observer.get("/admin/"))
+        assert "activity 1 – – units left" in away
+        assert "Redis is away. Nothing is decided until then" in away
+        assert observer.get(OVERVIEW_DATA).json() == {"service": "Redis"}
+
+
+def test_the_first_page_asks_again(
+    client: Client, observer: Client, control: Control, redis_client: "redis.Redis", lane: Lane
+) -> None:
+    control.set_stock(1, {1001: 5})
+    control.set_stock(2, {7: 1})
+    assert client.get(OVERVIEW_DATA).status_code == 401
+    assert logged_in(member("nina", None)).get(OVERVIEW_DATA).status_code == 403
+    append_sample(redis_client, lane, sample_of(read_lane(redis_client, Lane()), {0: 40}))
+    found = observer.get(OVERVIEW_DATA).json()
+    assert (found["verdict"]["state"], found["verdict"]["level"]) == ("stopped", "danger")
+    assert "40 wait in Kafka, nothing is decided" in found["verdict"]["text"]
+    assert figures(observer)["verdict"]["state"] == "stopped"
+    assert [sale["number"] for sale in found["sales"]] == [2, 1]
+    control.finish(2)
+    assert [sale["number"] for sale in observer.get(OVERVIEW_DATA).json()["sales"]] == [1, 2]
+
+
+def test_acts_that_were_not_done_never_look_done(observer: Client, control: Control) -> None:
+    control.set_stock(1, {1001: 5})
+    control.set_stock(2, {7: 1})
+    given = {"actor": "olga", "act": "add_stock", "activity_id": 1, "new": {"1001": 1}}
+    StockChange.objects.create(**given, state="failed", detail="the stock would be too large")
+    StockChange.objects.create(**given, state="started")
+    shown = text(observer.get("/admin/"))
+    assert "olga activity 1 Add units refused the stock would be too large" in shown
+    assert "olga activity 1 Add units not finished It is not known whether it was done" in shown
+    assert "– → 1" not in shown
+    begun, refused, done = figures(observer)["done"]
+    assert (done["done"], done["state"], done["who"]) == (True, "", "test")
+    assert done["result"] == "1001: 0 → 5"
+    assert (refused["done"], refused["state"]) == (False, "refused")
+    assert (begun["done"], begun["state"]) == (False, "not finished")
+
+
+def test_an_idle_activity_shows_nothing_of_another(
+    observer: Client, control: Control, stack: Endpoints
+) -> None:
+    control.set_stock(1, {1001: 5})
+    control.set_stock(2, {7: 9})
+    sell(stack, sale.body(1, {7: 2}, activity_id=2))
+    Item.objects.filter(activity_id=2).update(sold=2)
+    now = figures(observer)["figures"]
+    assert (now["stored"], now["sold"], now["requests"], now["left"]) == (0, 0, 0, 5)
+    other = observer.get(f"{ACTIVITIES}2/desk/data/").json()["figures"]
+    assert (other["stored"], other["sold"], other["requests"], other["left"]) == (2, 2, 1, 7)

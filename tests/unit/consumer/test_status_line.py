@@ -30,8 +30,8 @@ def test_a_running_sale() -> None:
         activities={1: activity(ACCEPTED=1500, EXPIRED=7, SOLD_OUT=20, LIMIT=4)},
     )  # fmt: skip
     assert line(lane, lag=5000) == (
-        "[status] activity 1: left 1000:0 1001:1,200 | on sale | success 1,500 | timeout 7"
-        " | fail 28 (sold_out 20, limit 4, no_such_activity 1, invalid 3) | total 1,535"
+        "[status] activity 1: left 1000:0 1001:1,200 | on sale | accepted 1,500 | expired 7"
+        " | refused 28 (sold_out 20, limit 4, no_such_activity 1, invalid 3) | decided 1,535"
         " | 61,234/s | lag 5,000 | waiting for PostgreSQL 1,234 | consumers 2"
     )
 
@@ -64,7 +64,7 @@ def test_several_activities_each_have_a_line() -> None:
     )  # fmt: skip
     first, second, third = line(lane).splitlines()
     assert first.startswith("[status] activity 1: ")
-    assert "success 3 " in first
+    assert "accepted 3 " in first
     assert "(over 3)" in first
     assert second.strip().startswith("activity 2: left ")
     assert third.strip().startswith("activity 3: left ")

@@ -2,9 +2,11 @@
 
 from ninja import Router
 
-from seckill.web.api.v1 import activities, acts, lookups
+from seckill.web.api.v1 import activities, acts, lookups, orders, results
 
 router = Router()
 router.add_router("", activities.router)
 router.add_router("", acts.router)
 router.add_router("", lookups.router)
+router.add_router("", orders.router)
+router.add_router("", results.router)

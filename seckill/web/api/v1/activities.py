@@ -67,9 +67,10 @@ def list_activities(
 def create_activity(
     request: HttpRequest, response: HttpResponse, body: CreateBody, key: IdempotencyKey = NAMED
 ) -> Status:
-    """It is not on sale until its first `set_stock`. 409 if the id is taken."""
-    fields = body.model_dump(exclude_unset=True, exclude={"activity_id", "note"})
-    done = control(request, body, key).create(body.activity_id, **fields)
+    """With `stock` it is on sale at once; all of it is done, or nothing, and the journal has one
+    row. Without, its first `set_stock` puts it on sale. 409 if the id is taken."""
+    fields = body.model_dump(exclude_unset=True, exclude={"activity_id", "stock", "note"})
+    done = control(request, body, key).create(body.activity_id, body.stock, **fields)
     response["Location"] = f"{request.path}/{done.activity_id}"
     return Status(201, answer(response, done))
 

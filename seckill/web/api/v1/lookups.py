@@ -1,36 +1,28 @@
-"""Read-only routes: the whole lane, the journal, orders, the last audit's verdict."""
+"""Read-only routes: the whole lane, the journal, the last audit's verdict."""
 
-from typing import Annotated
-
-from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router
-from pydantic import Field
 
 from seckill.audit.verdict import read_last_audit
-from seckill.models import Record, StockChange
+from seckill.models import StockChange
 from seckill.telemetry.heartbeats import read_workers
 from seckill.telemetry.history import fresh_sample
 from seckill.web.api.operations import LOOK
 from seckill.web.api.problems import Problem, problem
-from seckill.web.api.strict import OptionalTextId
 from seckill.web.api.v1.calls import LOOKS, page
 from seckill.web.api.v1.schemas import (
     DEFAULT_PAGE,
+    ActivityFilter,
     AuditOut,
     Cursor,
     JournalOut,
     JournalPage,
     Limit,
-    OrderOut,
-    OrderPage,
-    RequestId,
     StateOut,
 )
 from seckill.web.shared import services
 
 router = Router(tags=["lookups"])
-ActivityFilter = Annotated[OptionalTextId, Field(description="Only of this activity.")]
 
 
 @router.get(
@@ -70,34 +62,6 @@ def list_journal(
         rows = rows.filter(pk__lt=before)
     found, following = page(rows, limit, lambda row: row.pk)
     return JournalPage(journal=[JournalOut.of(row) for row in found], next=following)
-
-
-@router.get(
-    "/orders",
-    auth=LOOK,
-    response={200: OrderPage, LOOKS - {404}: Problem},
-    summary="Stored orders, the newest first",
-)
-def list_orders(
-    request: HttpRequest,
-    user_id: OptionalTextId = Query(None, description="Only of this user."),
-    request_id: RequestId = Query(None, description="Only of this request."),
-    before: Cursor = Query(None),
-    limit: Limit = Query(DEFAULT_PAGE),
-) -> OrderPage:
-    """Order lines in PostgreSQL. Orders that were just accepted appear within moments."""
-    rows = Record.objects.order_by("-pk")
-    if user_id is not None or request_id is not None:
-        # Sorting by an expression keeps PostgreSQL from scanning all orders backwards by id.
-        rows = Record.objects.annotate(newest=-F("pk")).order_by("newest")
-    if user_id is not None:
-        rows = rows.filter(user_id=user_id)
-    if request_id is not None:
-        rows = rows.filter(request_id=request_id)
-    if before is not None:
-        rows = rows.filter(pk__lt=before)
-    found, following = page(rows, limit, lambda row: row.pk)
-    return OrderPage(orders=[OrderOut.of(row) for row in found], next=following)
 
 
 @router.get(

@@ -7,9 +7,9 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 from seckill.audit.verdict import LastAudit
 from seckill.control.checks import MAX_NAME, MAX_TIMEOUT_MS
-from seckill.formats.outcomes import MAX_REQUEST_ID, MAX_UNITS
+from seckill.formats.outcomes import MAX_ID, MAX_REQUEST_ID, MAX_UNITS
 from seckill.lane.status import ActivityStatus, LaneStatus
-from seckill.models import Activity, Item, Record, StockChange
+from seckill.models import Activity, Item, StockChange
 from seckill.telemetry.heartbeats import Worker
 from seckill.telemetry.history import Sample
 from seckill.web.api.schemas import ActivityOut, LaneOut, moment
@@ -50,9 +50,14 @@ Limit = Annotated[
     int,
     BeforeValidator(decimal),
     Field(ge=1, le=MAX_PAGE, description="The most rows in the page."),
-    WithJsonSchema({"type": "string", "pattern": up_to(MAX_PAGE), "examples": ["50"]}),
+    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "examples": [50]}),
 ]
-Cursor = Annotated[OptionalTextId, Field(description="`next` of the previous page.")]
+Cursor = Annotated[
+    OptionalTextId,
+    Field(description="`next` of the previous page."),
+    WithJsonSchema({"type": "string", "pattern": up_to(MAX_ID), "examples": ["1"]}),
+]
+ActivityFilter = Annotated[OptionalTextId, Field(description="Only of this activity.")]
 RequestId = Annotated[
     str | None,
     Field(min_length=1, max_length=MAX_REQUEST_ID, pattern=NO_NUL),
@@ -118,10 +123,16 @@ class CreateBody(BaseModel):
     """A new activity. Without an id it gets the next free one."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"name": "Singles' day"}]}
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"name": "Singles' day", "stock": {"1001": 10, "1002": 5}, "user_limit": 2}
+            ]
+        },
     )
     activity_id: Id | None = Field(None)
     name: Name = Field("")
+    stock: Stock | None = Field(None, description="Units on sale from the start, by item.")
     opens_at: AwareDatetime | None = Field(None)
     closes_at: AwareDatetime | None = Field(None)
     user_limit: UserLimit | None = Field(None)
@@ -207,65 +218,30 @@ class JournalOut(BaseModel):
         return cls(journal_id=row.pk, **{name: getattr(row, name) for name in names})
 
 
-class OrderOut(BaseModel):
-    """One stored order line, and the Kafka message that it comes from."""
+class Page(BaseModel):
+    """A page of a list."""
 
-    order_id: int = Field(examples=[1])
-    user_id: int = Field(examples=[564])
-    activity_id: int = Field(examples=[1])
-    item_id: int = Field(examples=[1001])
-    quantity: int = Field(examples=[2])
-    request_id: str | None = Field(examples=[None])
-    decided_at: datetime
-    cost_ms: int = Field(description="From the buyer's request to its decision.", examples=[12])
-    version: int = Field(description="The activity's version at the decision.", examples=[4])
-    source: str = Field(examples=["0f9a2c51-6f0e-4b8e-9d0c-3a54f1f2a111"])
-    partition: int = Field(examples=[0])
-    offset: int = Field(examples=[1234])
-
-    @classmethod
-    def of(cls, row: Record) -> "OrderOut":
-        """The response for a row."""
-        return cls(
-            order_id=row.pk,
-            decided_at=row.ts,
-            source=str(row.source),
-            **{
-                name: getattr(row, name)
-                for name in cls.model_fields
-                if name not in ("order_id", "decided_at", "source")
-            },
-        )
-
-
-class _Page(BaseModel):
     next: str | None = Field(
         description="The cursor of the next page; null on the last one.", examples=[None]
     )
 
 
-class ActivityPage(_Page):
+class ActivityPage(Page):
     """Activities by id."""
 
     activities: list[ActivityRow]
 
 
-class ItemPage(_Page):
+class ItemPage(Page):
     """Items by id."""
 
     items: list[ItemOut]
 
 
-class JournalPage(_Page):
+class JournalPage(Page):
     """Acts, the newest first."""
 
     journal: list[JournalOut]
-
-
-class OrderPage(_Page):
-    """Order lines, the newest first."""
-
-    orders: list[OrderOut]
 
 
 class WorkerOut(BaseModel):
@@ -273,7 +249,7 @@ class WorkerOut(BaseModel):
 
     kind: str = Field(examples=["consumer"])
     id: str = Field(examples=["host:4711"])
-    alive: bool
+    alive: bool = Field(examples=[True])
     started_at: datetime | None
     heartbeat_at: datetime | None
     progress_at: datetime | None = Field(description="When it last made progress.")

@@ -1,0 +1,50 @@
+"""Points that a sale reaches, for scripts that wait for them: `manage.py wait`.
+
+Owns what each of them means, and when it cannot come any more.
+"""
+
+from dataclasses import dataclass
+
+from seckill.lane.status import LaneStatus
+
+OPENED, SOLD_OUT, DRAINED = "opened", "sold-out", "drained"
+MILESTONES = (OPENED, SOLD_OUT, DRAINED)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """`reached`: True, False for not yet, None for never. `why` is for people."""
+
+    reached: bool | None
+    why: str
+
+
+def judge_activity(lane: LaneStatus, activity_id: int, milestone: str) -> Judgement:
+    """Whether an activity has OPENED or is SOLD_OUT, at one reading of Redis."""
+    activity = lane.activities.get(activity_id)
+    if lane.fence is not None:
+        return Judgement(False, f"the lane is fenced ({lane.fence.word}): nothing is decided")
+    if activity is None:
+        return Judgement(False, f"activity {activity_id} is not loaded yet")
+    # As the next decision will see it: see docs/architecture.md, the clock.
+    now_ms = max(lane.clock_ms, lane.now_ms)
+    left = sum(item.left for item in activity.items.values())
+    if milestone == SOLD_OUT:
+        if activity.over == "finished" and left:
+            return Judgement(None, f"it was finished with {left:,} units left")
+        return Judgement(not left, "sold out" if not left else f"{left:,} units are left")
+    if activity.over:
+        return Judgement(None, f"it is over: {activity.over.replace('_', ' ')}")
+    if activity.closes_at_ms is not None and activity.closes_at_ms <= now_ms:
+        return Judgement(None, "its window is closed")
+    if activity.paused:
+        return Judgement(False, "it is paused")
+    if activity.opens_at_ms is not None and activity.opens_at_ms > now_ms:
+        return Judgement(False, f"it opens in {(activity.opens_at_ms - now_ms) / 1000:,.0f} s")
+    return Judgement(True, "it is on sale")
+
+
+def judge_drained(lane: LaneStatus, lag: int) -> Judgement:
+    """Whether everything that was sent is decided and stored, of the whole lane."""
+    done = lag == 0 and lane.waiting == 0
+    return Judgement(done, f"{lag:,} requests wait in Kafka, {lane.waiting:,} records in Redis")

@@ -1,0 +1,134 @@
+"""The order lines of given requests: as rows, as records that wait in Redis, as dead records.
+
+Owns the reads. An accepted record is in the list, or was stored or parked since: read the list
+first, then PostgreSQL, and none is missed.
+"""
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+from django.db import connection
+
+from seckill.dead_letters.records import Kind
+from seckill.errors import Poison
+from seckill.formats.record import WireRecord, parse
+from seckill.lane.client import redis_errors
+from seckill.lane.keys import Lane
+from seckill.lane.record_list import scan
+
+# A longer list is not read for a question: that would cost the sale.
+LONGEST_LIST = 50_000
+# Dead records that are read for a request id, the newest first.
+MOST_DEAD = 50_000
+
+COLUMNS = (
+    'id, source::text, partition, "offset", item_id, activity_id, user_id, quantity, request_id'
+)
+ROWS_BY_PLACE = f"""
+SELECT {COLUMNS} FROM seckill_record
+JOIN unnest(%s::uuid[], %s::int[], %s::bigint[]) AS asked(source, partition, "offset")
+USING (source, partition, "offset")
+"""
+ROWS_BY_REQUEST = f"SELECT {COLUMNS} FROM seckill_record WHERE request_id = ANY(%s) LIMIT %s"
+DEAD_BY_PLACE = """
+SELECT kind, raw FROM seckill_deadrecord
+JOIN unnest(%s::uuid[], %s::int[], %s::bigint[]) AS asked(source, partition, "offset")
+USING (source, partition, "offset")
+"""
+DEAD = "SELECT kind, raw FROM seckill_deadrecord WHERE kind = %s ORDER BY id DESC LIMIT %s"
+# Lines that one answer has at most: request ids are the senders' own, and may be everybody's.
+MOST_LINES = 50_000
+
+Place = tuple[str, int, int]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One accepted item. `where`: stored (a row, with its id), waiting (in Redis) or parked."""
+
+    source: str
+    partition: int
+    offset: int
+    item_id: int
+    activity_id: int
+    user_id: int
+    quantity: int
+    request_id: str | None
+    where: str
+    order_id: int | None = None
+
+    @property
+    def place(self) -> Place:
+        """The message that it comes from."""
+        return self.source, self.partition, self.offset
+
+
+_NAMES = [name for name in Line.__dataclass_fields__ if name not in ("where", "order_id")]
+
+
+def in_list(
+    client: "redis.Redis", lane: Lane, places: Collection[Place], requests: Collection[str]
+) -> Iterator[Line]:
+    """Lines that wait in Redis, some twice. Raises RedisAway."""
+    with redis_errors():
+        for chunk in scan(client, lane):
+            for record in _readable(chunk):
+                place = (record.source, record.partition, record.offset)
+                if place in places or record.request_id in requests:
+                    yield _line(record, "waiting")
+
+
+def stored(places: Collection[Place], requests: Collection[str]) -> Iterator[Line]:
+    """Lines that are rows. Some come twice, if both their place and their request are asked for."""
+    with connection.cursor() as cursor:
+        rows: list[Any] = []
+        if places:
+            cursor.execute(ROWS_BY_PLACE, _columns(places))
+            rows += cursor.fetchall()
+        if requests:
+            cursor.execute(ROWS_BY_REQUEST, [list(requests), MOST_LINES])
+            rows += cursor.fetchall()
+    for number, *values in rows:
+        yield Line(**dict(zip(_NAMES, values, strict=True)), where="stored", order_id=number)
+
+
+def parked(places: Collection[Place]) -> Iterator[Line | Place]:
+    """Accepted lines that could not become rows. A place alone: its decision does not count."""
+    if not places:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(DEAD_BY_PLACE, _columns(places))
+        rows = cursor.fetchall()
+    for kind, raw in rows:
+        for record in _readable([bytes(raw)]):
+            line = _line(record, "parked")
+            yield line if kind == Kind.REFUSED else line.place
+
+
+def parked_requests(requests: Collection[str]) -> Iterator[Line]:
+    """The same by request id, which is only in the records' texts."""
+    with connection.cursor() as cursor:
+        cursor.execute(DEAD, [str(Kind.REFUSED), MOST_DEAD])
+        rows = cursor.fetchall()
+    for record in _readable(bytes(raw) for _kind, raw in rows):
+        if record.request_id in requests:
+            yield _line(record, "parked")
+
+
+def _readable(texts: Iterable[bytes]) -> Iterator[WireRecord]:
+    for text in texts:
+        try:
+            yield parse(text)
+        except Poison:
+            # Not a record: the log worker keeps it apart, and the audit tells.
+            continue
+
+
+def _line(record: WireRecord, where: str) -> Line:
+    return Line(**{name: getattr(record, name) for name in _NAMES}, where=where)
+
+
+def _columns(places: Collection[Place]) -> list[list[Any]]:
+    return [list(column) for column in zip(*places, strict=True)]

@@ -1,0 +1,44 @@
+"""Whether what Redis says of a request may be told to a buyer.
+
+Owns the doubt. Redis may be fenced, empty, or older than the sale; another one may lead the lane.
+Then only what stands in PostgreSQL is certain. Reads only: `seckill.control.admission` is for acts.
+"""
+
+from collections.abc import Mapping
+
+from django.db import connection
+
+from seckill.errors import PostgresAway, RedisAway
+from seckill.lane.keys import Lane
+from seckill.lane.status import LaneStatus
+from seckill.postgres import lease
+from seckill.postgres.claims import claim_of_lane
+from seckill.postgres.witness import last_rows, undecided
+
+
+def ends() -> dict[str, int]:
+    """{source:partition: the offset after the last row}. Read it before the lane."""
+    with connection.cursor() as cursor:
+        return last_rows(cursor)
+
+
+def doubt(status: LaneStatus, lane: Lane, before: Mapping[str, int]) -> str:
+    """Why this Redis is not to be believed, in words; "" if it is. `before` is from `ends`."""
+    if status.fence is not None:
+        return f"the lane is fenced: {status.fence.word}: {status.fence.why}"
+    claim = claim_of_lane(status)
+    with connection.cursor() as cursor:
+        row = lease.read(cursor, lane.list)
+    try:
+        lease.compare(row, claim)
+    except PostgresAway:
+        # PostgreSQL has lost rows. Redis knows all that was decided.
+        pass
+    except RedisAway as wrong:
+        return str(wrong)
+    if row is not None and row.term > claim.term:
+        return "another Redis leads this lane: what this one decides is not sold"
+    if not status.loaded:
+        return "nothing is loaded in Redis"
+    why = undecided(status, before)
+    return f"Redis is older than the sale: {why}" if why else ""

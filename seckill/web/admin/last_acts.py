@@ -1,0 +1,50 @@
+"""The last acts, for the overview and the desk: who did what, and whether it was done."""
+
+from typing import Any
+
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from seckill.control.acts import act_text
+from seckill.models import StockChange
+from seckill.web.admin.sentences import changes_text
+from seckill.web.admin.times import moment
+
+State = StockChange.State
+
+
+def last_acts(count: int, activity_id: int | None = None) -> list[dict[str, Any]]:
+    """The newest first. An act that was refused or not finished shows no change as if done."""
+    rows = StockChange.objects.order_by("-id")
+    if activity_id is not None:
+        rows = rows.filter(activity_id=activity_id)
+    return [
+        {
+            "at": change.at,
+            "moment": moment(change.at),
+            "who": change.actor,
+            "activity": change.activity_id,
+            "text": act_text(change.act),
+            "url": reverse("admin:seckill_stockchange_change", args=[change.pk]),
+            "done": change.state == State.APPLIED,
+            "state": _state(change),
+            "result": _result(change),
+            "note": change.note,
+        }
+        for change in rows[:count]
+    ]
+
+
+def _state(change: StockChange) -> str:
+    """A word for an act that is not done; "" for one that is."""
+    return {State.FAILED: _("refused"), State.STARTED: _("not finished")}.get(
+        State(change.state), ""
+    )
+
+
+def _result(change: StockChange) -> str:
+    if change.state == State.APPLIED:
+        return changes_text(change.old or {}, change.new or {})
+    if change.state == State.STARTED:
+        return _("It is not known whether it was done: look at the figures.")
+    return change.detail or _("Nothing was changed.")

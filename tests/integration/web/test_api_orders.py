@@ -1,0 +1,129 @@
+"""GET /v1/orders: filters, pages that miss nothing, parked orders; and one order."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import redis
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from seckill.dead_letters.records import Kind
+from seckill.models import Record
+from tests.helpers import sale
+from tests.integration.web.pages import Ask, seed
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def orders(redis_client: "redis.Redis") -> None:
+    """Orders of users 1 to 5 on two items and in two activities, a second apart."""
+    seed(5)
+    seed(5, item=1002, first=10)
+    seed(5, activity=2, first=20)
+
+
+def users(answer: Any) -> list[int]:
+    """Whose orders an answer has."""
+    assert answer.status_code == 200, answer.content
+    return [order["user_id"] for order in answer.json()["orders"]]
+
+
+def everything(ask: Ask, query: str) -> list[int]:
+    """The numbers of all orders of a query, page by page."""
+    found, cursor = [], ""
+    while True:
+        page = ask("GET", f"/v1/orders?limit=2&{query}{cursor}").json()
+        found += [order["order_id"] for order in page["orders"]]
+        if page["next"] is None:
+            return found
+        cursor = f"&before={page['next']}"
+
+
+def test_orders_by_user_and_by_request(ask: Ask, redis_client: "redis.Redis") -> None:
+    seed(5)
+    seed(5, item=1002, first=10)
+    page = ask("GET", "/v1/orders?user_id=3&limit=1").json()
+    assert [(o["user_id"], o["item_id"]) for o in page["orders"]] == [(3, 1002)]
+    rest = ask("GET", f"/v1/orders?user_id=3&before={page['next']}").json()
+    assert ([o["item_id"] for o in rest["orders"]], rest["next"]) == ([1001], None)
+    assert len(ask("GET", "/v1/orders?request_id=r-4").json()["orders"]) == 2
+    assert ask("GET", "/v1/orders?request_id=r-4&user_id=3").json()["orders"] == []
+    newest = ask("GET", "/v1/orders?limit=3").json()
+    assert [o["order_id"] for o in newest["orders"]] == sorted(
+        Record.objects.order_by("-id").values_list("id", flat=True)[:3], reverse=True
+    )
+
+
+def test_by_activity_item_and_time(ask: Ask, orders: None) -> None:
+    assert users(ask("GET", "/v1/orders?activity_id=2")) == [5, 4, 3, 2, 1]
+    assert users(ask("GET", "/v1/orders?activity_id=1&item_id=1002&user_id=4")) == [4]
+    assert users(ask("GET", "/v1/orders?activity_id=2&item_id=1002")) == []
+    third = Record.objects.get(activity_id=2, user_id=3).ts
+    since, until = third.isoformat().replace("+", "%2B"), third + timedelta(seconds=1)
+    assert users(ask("GET", f"/v1/orders?activity_id=2&since={since}")) == [5, 4, 3]
+    end = until.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    assert users(ask("GET", f"/v1/orders?activity_id=2&until={end}")) == [3, 2, 1]
+    assert users(ask("GET", f"/v1/orders?activity_id=2&since={since}&until={end}")) == [3]
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["", "activity_id=1", "until=2999-01-01T00:00Z", "user_id=3", "since=2000-01-01T00:00Z"],
+)
+def test_the_pages_of_a_query_have_each_order_once(ask: Ask, orders: None, query: str) -> None:
+    # The same second, as in a sale.
+    Record.objects.filter(item_id=1002).update(ts=Record.objects.earliest("ts").ts)
+    found = everything(ask, query)
+    assert len(found) == len(set(found)) == {"activity_id=1": 10, "user_id=3": 3}.get(query, 15)
+
+
+def test_an_old_period_is_not_read_from_the_newest_order_down(ask: Ask, orders: None) -> None:
+    with CaptureQueriesContext(
+        connection,
+    ) as asked:
+        ask("GET", "/v1/orders?until=2020-01-01T00:00Z")
+    (query,) = (q["sql"] for q in asked if 'FROM "seckill_record"' in q["sql"])
+    assert query.endswith('"seckill_record"."ts" DESC, "seckill_record"."id" DESC LIMIT 51')
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("since=2026-11-11T20:00", "query.since"),
+        ("since=1700000000", "query.since"),
+        ("until=0001-01-01T00:00%2B23:00", "query.until"),
+        ("state=lost", "query.state"),
+        ("item_id=0", "query.item_id"),
+    ],
+)
+def test_what_cannot_be_is_refused(ask: Ask, orders: None, query: str, field: str) -> None:
+    answer = ask("GET", f"/v1/orders?{query}")
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, field)
+
+
+def test_one_order(ask: Ask, orders: None) -> None:
+    row = Record.objects.get(activity_id=2, user_id=3)
+    said = ask("GET", f"/v1/orders/{row.pk}").json()
+    assert (said["order_id"], said["user_id"], said["state"]) == (row.pk, 3, "stored")
+    assert ask("GET", "/v1/orders/999999999").status_code == 404
+    assert ask("GET", "/v1/orders/x").status_code == 422
+
+
+def test_parked_orders_are_told_apart(ask: Ask, orders: None, redis_client: "redis.Redis") -> None:
+    sale.put_on_sale(redis_client, {1001: 10})
+    for user in (7, 8, 9):
+        sale.keep_dead(sale.record(user, offset=user))
+    sale.keep_dead(sale.record(6, offset=6), kind=Kind.OVERLAP)
+    sale.keep_dead(b"no record", kind=Kind.UNREADABLE)
+    page = ask("GET", "/v1/orders?state=parked&limit=2").json()
+    assert [(o["user_id"], o["order_id"], o["state"]) for o in page["orders"]] == [
+        (9, None, "parked"),
+        (8, None, "parked"),
+    ]
+    rest = ask("GET", f"/v1/orders?state=parked&limit=2&before={page['next']}").json()
+    assert ([o["user_id"] for o in rest["orders"]], rest["next"]) == ([7], None)
+    assert users(ask("GET", "/v1/orders?state=parked&user_id=8")) == [8]
+    assert users(ask("GET", "/v1/orders?state=parked&until=2020-01-01T00:00Z")) == []
+    assert 8 not in users(ask("GET", "/v1/orders"))
