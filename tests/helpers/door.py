@@ -63,7 +63,8 @@ class RunningDoor:
         finally:
             line.close()
         names = {name.lower(): value for name, value in answer.getheaders()}
-        return Told(answer.status, names, json.loads(text) if text else {})
+        has_json = text and "json" in names["content-type"]
+        return Told(answer.status, names, json.loads(text) if has_json else {})
 
     def click(
         self,

@@ -4,6 +4,7 @@ POST /v1/requests              a click, acknowledged by Kafka; with `Prefer: wai
 GET  /v1/tickets/{ticket}      the answer to a click, as soon as it is decided
 GET  /v1/activities/{id}       an activity, for everybody
 GET  /v1/me/orders             a buyer's stored orders
+GET  /buy/{id}                 the buyers' page
 GET  /healthz, /readyz         for probes
 """
 
@@ -25,6 +26,7 @@ from seckill.web.door.http import Problem, Receive, Response, Scope, Send
 from seckill.web.door.limits import Limits
 from seckill.web.door.mirror import Mirror
 from seckill.web.door.orders import Orders
+from seckill.web.door.page.page import page
 from seckill.web.door.showcase import Phase, shown_showcase
 from seckill.web.door.tickets import Forged, Ticket, Tickets
 from seckill.web.door.tokens import BadToken, BuyerTokens
@@ -79,6 +81,8 @@ class Door:
             return self._readiness()
         if method == "OPTIONS":
             return Response(204, b"", headers=_preflight())
+        if path.startswith("/buy/"):
+            return page(method, path.removeprefix("/buy/"), headers)
         _, _, call = path.partition("/v1/")
         name, _, rest = call.partition("/")
         handler = {

@@ -300,6 +300,25 @@ class TestLife:
         assert Ended(several.process).code == 0
 
 
+class TestPage:
+    def test_its_files_are_safe_and_cached(self, door: RunningDoor) -> None:
+        for path in ("/buy/1", "/buy/files/buy.js", "/buy/files/texts.js", "/buy/files/buy.css"):
+            told = door.ask("GET", path)
+            assert told.status == 200, path
+            policy = told.headers["content-security-policy"]
+            assert "default-src 'none'" in policy
+            assert "unsafe" not in policy
+            assert told.headers["x-content-type-options"] == "nosniff"
+            assert told.headers["referrer-policy"] == "no-referrer"
+            again = door.ask("GET", path, None, {"If-None-Match": told.headers["etag"]})
+            assert again.status == 304, path
+
+    def test_what_is_not_there(self, door: RunningDoor) -> None:
+        for path in ("/buy/", "/buy/x", "/buy/1/2", "/buy/files/page.py", "/buy/files/../page.py"):
+            assert door.ask("GET", path).status == 404, path
+        assert door.ask("POST", "/buy/1").status == 405
+
+
 class TestForEverybody:
     def test_an_activity(
         self, door: RunningDoor, redis_client: "redis.Redis", transactional_db: None

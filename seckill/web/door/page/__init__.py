@@ -1,0 +1,1 @@
+"""The buyers' page, as files that the door serves."""
