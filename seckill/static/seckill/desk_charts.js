@@ -14,7 +14,8 @@ const short = new Intl.NumberFormat("en", { notation: "compact", maximumFraction
 const full = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const ORDER = [
-  "ACCEPTED", "SOLD_OUT", "OVER", "EXPIRED", "LIMIT", "NOT_OPEN", "UNKNOWN_ITEM", "NO_SUCH_ACTIVITY", "INVALID",
+  "ACCEPTED", "SOLD_OUT", "OVER", "EXPIRED", "LIMIT", "NOT_OPEN", "UNKNOWN_ITEM", "REPEATED", "NO_SUCH_ACTIVITY",
+  "INVALID",
 ];
 
 const css = (name) => getComputedStyle(byId("desk")).getPropertyValue(name).trim();
