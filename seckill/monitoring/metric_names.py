@@ -122,7 +122,7 @@ HOLDING = Metric(
 DONE = Metric(
     "seckill_worker_done", "counter", "pieces",
     "what it did, by what its heartbeat counts: decided, letters_lost, stored, known, parked, "
-    "samples, restarts",
+    "samples, restarts; of a door asked, shed, acknowledged, not_taken, unknown and others",
     ("kind", "worker", "what"),
 )  # fmt: skip
 AUDIT_VERDICT = Metric(

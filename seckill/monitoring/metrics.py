@@ -35,7 +35,7 @@ from seckill.lane.status import ActivityStatus, Histogram, LaneStatus, read_lane
 from seckill.monitoring import metric_names as names
 from seckill.monitoring.metric_names import METRICS, Metric
 from seckill.process.events import event
-from seckill.telemetry.heartbeats import Kind, Worker, read_workers
+from seckill.telemetry.heartbeats import OF_A_MOMENT, Kind, Worker, read_workers
 from seckill.telemetry.history import ITEMS_KEPT, fresh_sample, sample_of
 
 log = logging.getLogger(__name__)
@@ -208,7 +208,8 @@ def _add_workers(families: _Families, workers: list[Worker]) -> None:
         families.add(names.IDLE, (worker.beat_ms - worker.progress_ms) / 1000, *who)
         families.add(names.HOLDING, worker.detail != "", *who)
         for what, count in worker.counts.items():
-            families.add(names.DONE, count, *who, what)
+            if what not in OF_A_MOMENT:
+                families.add(names.DONE, count, *who, what)
 
 
 @contextmanager

@@ -101,6 +101,7 @@ def _worker(worker: Worker, look: Look, lag: dict[int, int] | None) -> dict[str,
         Kind.CONSUMER: _("consumer"),
         Kind.PARENT: _("parent of consumers"),
         Kind.LOG_WORKER: _("log worker"),
+        Kind.DOOR: _("buyers' door"),
     }
     return {
         "id": worker.id,

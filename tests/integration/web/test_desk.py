@@ -144,6 +144,17 @@ def test_workers_heartbeat_and_progress_are_two_things(
     assert "No consumer is alive" in alerts(observer)
 
 
+@pytest.mark.parametrize("kind", Kind)
+def test_a_worker_of_each_kind_is_shown(
+    observer: Client, control: Control, redis_client: "redis.Redis", stack: Endpoints, lane: Lane,
+    kind: Kind,
+) -> None:  # fmt: skip
+    control.set_stock(1, {1001: 5})
+    Heart(stack.redis_url, lane, kind).beat(1)
+    (worker,) = figures(observer)["workers"]
+    assert (worker["health"], bool(worker["kind"])) == ("alive", True)
+
+
 def test_what_is_lost_dead_and_broken_is_said(
     observer: Client, control: Control, redis_client: "redis.Redis", stack: Endpoints, lane: Lane
 ) -> None:
