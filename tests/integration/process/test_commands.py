@@ -250,8 +250,8 @@ def test_a_database_without_tables(sale: Sale, stack: Endpoints) -> None:
         sale.consumer("--pg-dsn", stack.pg_dsn),
         sale.log_worker("--pg-dsn", stack.pg_dsn, "--connect-timeout", "1"),
     )
-    for command, code in zip(commands, (USAGE, UNREACHABLE), strict=True):
-        assert command.ended() == code
+    for command in commands:
+        assert command.ended() == USAGE
         assert "run manage.py migrate" in command.lines[-1]
         assert "Traceback" not in command.output
 
