@@ -117,6 +117,7 @@ class Door:
             "not_taken": counts.not_taken,
             "unknown": counts.unknown,
             "limited": counts.limited,
+            "crowded": counts.crowded,
             "refused": sum(counts.refused.values()),
             "waiting": self.limits.waiting,
             "board_age_ms": round(min(look.age_s, 86_400.0) * 1000),
@@ -138,7 +139,6 @@ class Door:
         if headers.get(b"content-type", b"").partition(b";")[0].strip() != b"application/json":
             raise Problem(415, "send the order as application/json")
         order = asking.order_of(await http.body_of(receive, headers), user_id, key)
-        self.counts.asked += 1
         shed = await self._shed(order)
         if shed is not None:
             return shed

@@ -12,8 +12,6 @@ from seckill.web.door.answers import State
 class Counts:
     """Counters since the start of the process."""
 
-    # Clicks with a valid token, key and body.
-    asked: int = 0
     # Certain losers, answered without Kafka.
     shed: int = 0
     # Clicks that had bought before, answered without Kafka.
@@ -22,7 +20,7 @@ class Counts:
     acknowledge_ms: int = 0
     not_taken: int = 0
     unknown: int = 0
-    # Refused before they were clicks: by rate, and by each status.
+    # Refused before they were clicks: by rate, and by each other status.
     limited: int = 0
     # Waits that were cut short, since a buyer or an address waits too often.
     crowded: int = 0
@@ -35,8 +33,16 @@ class Counts:
         self.acknowledge_ms += round(seconds * 1000)
 
     def refuse(self, status: int) -> None:
-        """A problem was answered."""
-        self.refused[status] += 1
+        """A problem was answered. What is counted elsewhere, by rate or as not taken, is not
+        here.
+        """
+        if status not in (429, 503):
+            self.refused[status] += 1
+
+    @property
+    def asked(self) -> int:
+        """Clicks with a valid token, key and order, each counted by what came of it."""
+        return self.shed + self.repeated + self.acknowledged + self.not_taken + self.unknown
 
     @property
     def done(self) -> int:
