@@ -102,6 +102,8 @@ def main() -> None:
     except ImportError:
         fail("this Python has no venv module; on Debian or Ubuntu: apt install python3-venv")
     began = time.monotonic()
+    if os.path.islink(VENV):
+        fail(".venv is a link, and setup would empty what it points to; remove the link")
     print("setup: installing the locked dependencies into .venv (once, about a minute)", flush=True)
     run(sys.executable, "-m", "venv", "--clear", VENV)
     python = os.path.join(VENV, "bin", "python")
