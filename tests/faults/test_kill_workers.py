@@ -20,7 +20,7 @@ def assigned(command: Command) -> set[str]:
 
 def decided_by(command: Command, consumers: int) -> list[int]:
     """What its status lines with so many consumers say is decided."""
-    found = re.findall(rf"total ([\d,]+) \|.*\| consumers {consumers}$", command.output, re.M)
+    found = re.findall(rf"decided ([\d,]+) \|.*\| consumers {consumers}$", command.output, re.M)
     return [int(total.replace(",", "")) for total in found]
 
 

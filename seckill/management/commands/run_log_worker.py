@@ -66,7 +66,7 @@ class Command(base.Command):
                     settings.metrics_host, settings.metrics_port, settings.redis_url, lane
                 )
             )
-            client = connect(settings.redis_url)
+            client = ends.enter_context(connect(settings.redis_url))
             tracing = open_tracing("run_log_worker", settings.otlp_endpoint)
             storage = (
                 Storage(settings.pg_dsn, lane.list)

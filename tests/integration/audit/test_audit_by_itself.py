@@ -14,6 +14,7 @@ from seckill.audit.checks import Finding
 from seckill.audit.verdict import read_last_audit, write_last_audit
 from seckill.errors import PostgresAway, PostgresRefuses
 from seckill.lane.keys import Lane
+from seckill.telemetry.heartbeats import read_workers
 from tests.conftest import Manage, wait_until
 from tests.helpers import sale
 
@@ -171,6 +172,8 @@ def test_a_log_worker_audits_by_itself_unless_told_not_to(
     assert last is not None
     assert last.clean is True
     assert str(often.pid) in last.by
+    # A signal before it listens for signals would be Python's own end.
+    wait_until(lambda: len(read_workers(redis_client, LANE)) == 2, 60, "both work")
     for process in (never, often):
         process.terminate()
         assert process.wait(30) == 0
