@@ -196,7 +196,7 @@ class Engine:
         """
         batches = self._in_flight
         while True:
-            answers = self._answers()
+            answers = self._read_answers()
             if any(isinstance(answer, redis.exceptions.NoScriptError) for answer in answers):
                 self._register()
             else:
@@ -208,7 +208,8 @@ class Engine:
                     return replies
                 # Another lane than the one that was admitted: the guard looks at it first.
                 self._connected = False
-            self.submit(batches)
+            # Sent again as it is: what a subclass does with a batch, it did with the first attempt.
+            Engine.submit(self, batches)
 
     def decide(self, batches: Sequence[Batch]) -> list[Reply]:
         """Submit and collect."""
@@ -238,7 +239,7 @@ class Engine:
             self.close()
             raise NotLeading(self._guard.problem)
 
-    def _answers(self) -> list[object]:
+    def _read_answers(self) -> list[object]:
         """The answer to each submitted call, or its refusal. Nothing is in flight afterwards."""
         batches, self._in_flight = self._in_flight, []
         answers: list[object] = []
