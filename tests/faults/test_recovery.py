@@ -61,7 +61,7 @@ def test_an_emptied_redis_is_rebuilt(sale: Sale, kafka_client: str) -> None:
         assert refused.ended() == 1
         assert "manage.py recover shows the plan" in refused.output
         before = buyers()
-        topic = ("--topic", sale.server.topic, "--group-id", sale.server.group_id)
+        topic = ("--topic", sale.server.topic)
         plan = sale.start("recover", *topic)
         assert plan.ended() == 0
         assert "Nothing was changed" in plan.output
@@ -98,7 +98,7 @@ def test_an_append_only_file_of_before_is_noticed_and_rebuilt(
         consumer.wait_for("HOLD: (REWOUND|FENCED)")
         before = buyers()
         assert sale.look().fence is not None
-        topic = ("--topic", sale.server.topic, "--group-id", sale.server.group_id)
+        topic = ("--topic", sale.server.topic)
         done = sale.start("recover", *topic, "--apply")
         assert done.ended() == 0, done.output
         sale.wait_decided(sale.decided() + 2_000)
@@ -113,7 +113,7 @@ def test_killed_in_a_recovery_it_is_run_again(sale: Sale) -> None:
     sale.drain_records()
     before = buyers()
     sale.redis.flushall()
-    topic = ("--topic", sale.server.topic, "--group-id", sale.server.group_id)
+    topic = ("--topic", sale.server.topic)
     first = sale.start("recover", *topic, "--apply")
     first.wait_for("fenced: nothing is decided")
     first.tell(signal.SIGKILL)
