@@ -6,12 +6,10 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.utils.text import format_lazy
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.widgets import (
     UnfoldAdminBigIntegerFieldWidget,
-    UnfoldAdminSplitDateTimeWidget,
     UnfoldAdminTextareaWidget,
     UnfoldAdminTextInputWidget,
 )
@@ -19,7 +17,7 @@ from unfold.widgets import (
 from seckill.control.checks import MAX_NAME, MAX_TIMEOUT_MS
 from seckill.formats.outcomes import MAX_ID, MAX_UNITS
 from seckill.models import Activity
-from seckill.web.admin.base import ZONE
+from seckill.web.admin.desk_forms import LimitForm, WindowForm
 
 # Item, units, and perhaps a name: as typed, and as pasted from a spreadsheet.
 LINE = re.compile(r"(\d{1,19})\s*[:：,，\s]\s*(\d{1,13})(?:\s*[,，\s]\s*(.*))?", re.ASCII)
@@ -87,8 +85,10 @@ class ItemsForm(forms.Form):
     items = _items(required=True)
 
 
-class NewActivityForm(forms.Form):
+class NewActivityForm(WindowForm, LimitForm):
     """All of a new activity."""
+
+    field_order = ("id", "name", "items", "opens_at", "closes_at", "user_limit", "timeout_ms")
 
     id = forms.IntegerField(
         label=gettext_lazy("Number"),
@@ -104,26 +104,6 @@ class NewActivityForm(forms.Form):
         widget=UnfoldAdminTextInputWidget,
     )
     items = _items(required=False)
-    opens_at = forms.SplitDateTimeField(
-        label=format_lazy("{} ({})", gettext_lazy("Opens at"), ZONE),
-        required=False,
-        widget=UnfoldAdminSplitDateTimeWidget,
-        help_text=gettext_lazy("Empty: open from the start."),
-    )
-    closes_at = forms.SplitDateTimeField(
-        label=format_lazy("{} ({})", gettext_lazy("Closes at"), ZONE),
-        required=False,
-        widget=UnfoldAdminSplitDateTimeWidget,
-        help_text=gettext_lazy("Empty: open until it is finished."),
-    )
-    user_limit = forms.IntegerField(
-        label=gettext_lazy("Units per user"),
-        required=False,
-        min_value=1,
-        max_value=MAX_UNITS,
-        widget=UnfoldAdminBigIntegerFieldWidget,
-        help_text=gettext_lazy("The most units that one user gets. Empty: no limit."),
-    )
     timeout_ms = forms.IntegerField(
         label=gettext_lazy("Timeout, ms"),
         required=False,
@@ -141,11 +121,3 @@ class NewActivityForm(forms.Form):
         if Activity.objects.filter(pk=number).exists():
             raise ValidationError(_("Activity %(id)s exists already.") % {"id": number})
         return number
-
-    def clean(self) -> dict[str, Any]:
-        """The values, checked against each other."""
-        values = super().clean() or self.cleaned_data
-        opens, closes = values.get("opens_at"), values.get("closes_at")
-        if opens and closes and closes <= opens:
-            self.add_error("closes_at", _("It must close later than it opens."))
-        return values
