@@ -16,7 +16,7 @@ from redis.connection import AbstractConnection
 
 from seckill.consumer.batch import Batch, Known
 from seckill.errors import RedisAway
-from seckill.formats.outcomes import Outcome
+from seckill.formats.outcomes import Outcome, digit_of
 from seckill.lane import scripts
 from seckill.lane.client import is_elsewhere, judged, no_retry
 from seckill.lane.keys import Lane, position_field
@@ -26,12 +26,6 @@ from seckill.postgres.lease import CLAIM_FIELDS, Claim, NotLeading, claim_of
 SCRIPT_TIMEOUT_S = 30.0
 # Seconds to wait for a connection.
 CONNECT_TIMEOUT_S = 5.0
-# Outcomes by their byte in the script's answer.
-OUTCOME_OF_DIGIT = {
-    ord("0") + (0 if outcome is Outcome.ACCEPTED else -outcome): outcome for outcome in Outcome
-}
-
-
 # Values per activity in the script's answer.
 TOLD = 3
 NONE: frozenset[int] = frozenset()
@@ -69,8 +63,7 @@ class Reply:
 
     def count(self, outcome: Outcome) -> int:
         """Requests of the batch that got this outcome now, without the counted losers."""
-        digit = 0 if outcome is Outcome.ACCEPTED else -outcome
-        return self.outcomes.count(b"%d" % digit)
+        return self.outcomes.count(digit_of(outcome))
 
 
 class Gatekeeper(Protocol):

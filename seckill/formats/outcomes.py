@@ -47,3 +47,11 @@ class Outcome(IntEnum):
     INVALID = -8
     # The same user's request with the same id was accepted before: this one is not a second order.
     REPEATED = -9
+
+
+def digit_of(outcome: Outcome) -> int:
+    """The byte of an outcome, in the script's answer and on the board: "0" is ACCEPTED."""
+    return ord("0") + (0 if outcome is Outcome.ACCEPTED else -outcome)
+
+
+OUTCOME_OF_DIGIT = {digit_of(outcome): outcome for outcome in Outcome}

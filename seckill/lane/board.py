@@ -9,10 +9,13 @@ from collections.abc import Iterable, Iterator
 
 import redis
 
+from seckill.formats.outcomes import Outcome, digit_of
 from seckill.lane.client import redis_errors
 from seckill.lane.keys import BOARD_STRING, Lane
 
-ACCEPTED = ord("0")
+ACCEPTED = digit_of(Outcome.ACCEPTED)
+# A counted loser: only the counters of its activity know why it lost.
+LOSER = ord("L")
 REFUSED_UNKNOWN = ord("R")
 
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 
 import redis
 
-from seckill.consumer.engine import OUTCOME_OF_DIGIT
-from seckill.formats.outcomes import Outcome
+from seckill.formats.outcomes import OUTCOME_OF_DIGIT, Outcome
 from seckill.lane import board
 from seckill.lane.client import redis_errors
 from seckill.lane.keys import BOARD_STRING, Lane, position_field

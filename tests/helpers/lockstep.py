@@ -14,8 +14,8 @@ from typing import Any
 import redis
 
 from seckill.consumer.batch import NOTHING_KNOWN, Batch, Known, encode, skip
-from seckill.consumer.engine import OUTCOME_OF_DIGIT, Engine, Status
-from seckill.formats.outcomes import MAX_ID, Outcome
+from seckill.consumer.engine import Engine, Status
+from seckill.formats.outcomes import MAX_ID, OUTCOME_OF_DIGIT, Outcome, digit_of
 from seckill.lane.clicks import click_field
 from seckill.lane.fence import RECOVERING, fence, lift, new_token
 from seckill.lane.keys import MARK, Lane, position_field
@@ -31,7 +31,6 @@ PLACES = [(SOURCES[0], 0), (SOURCES[0], 1), (SOURCES[1], 0)]
 ACTIVITIES, ITEMS = [1, MAX_ID], [1001, 1002, MAX_ID]
 HOUR_MS = 3_600_000
 HOLE = "hole"
-DIGIT_OF_OUTCOME = {outcome: digit for digit, outcome in OUTCOME_OF_DIGIT.items()}
 
 
 @dataclass(frozen=True)
@@ -139,7 +138,7 @@ class Lockstep:
             if outcome is None:
                 continue
             board.extend(bytes(max(0, offset + 1 - len(board))))
-            board[offset] = DIGIT_OF_OUTCOME[outcome] if not was_counted or alike else ord("L")
+            board[offset] = digit_of(outcome) if not was_counted or alike else ord("L")
             self._boarded[place] = min(self._boarded[place], offset)
 
     def _lost(self, wish: Wish | None) -> bool:

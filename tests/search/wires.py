@@ -18,10 +18,10 @@ from redis.connection import AbstractConnection
 
 import seckill.log_worker.storage
 from seckill.consumer.batch import COUNTED, Batch
-from seckill.consumer.engine import OUTCOME_OF_DIGIT, Engine, Reply, Status
+from seckill.consumer.engine import Engine, Reply, Status
 from seckill.consumer.guard import Guard
 from seckill.errors import RedisAway
-from seckill.formats.outcomes import Outcome
+from seckill.formats.outcomes import OUTCOME_OF_DIGIT, Outcome
 from seckill.lane import scripts
 from seckill.lane.client import no_retry
 from seckill.log_worker.storage import Storage, Stored

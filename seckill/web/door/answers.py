@@ -4,17 +4,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from seckill.formats.outcomes import Outcome
-from seckill.lane.board import REFUSED_UNKNOWN
+from seckill.formats.outcomes import OUTCOME_OF_DIGIT, Outcome
+from seckill.lane.board import ACCEPTED, LOSER, REFUSED_UNKNOWN
 from seckill.lane.clicks import Place
 
 NOT_DECIDED = 0
-# A counted loser: only the counters of its activity know why it lost.
-LOSER = ord("L")
-ACCEPTED = ord("0")
-OUTCOME_OF_BYTE = {
-    ord("0") + (0 if outcome is Outcome.ACCEPTED else -outcome): outcome for outcome in Outcome
-}
 
 
 class State(StrEnum):
@@ -64,7 +58,7 @@ def decided(byte: int, accepted_at: Place | None, *, stored: bool) -> Answer:
         return Answer(State.VOID)
     if byte in (LOSER, REFUSED_UNKNOWN):
         return Answer(State.REFUSED)
-    return Answer(State.REFUSED, OUTCOME_OF_BYTE[byte].name)
+    return Answer(State.REFUSED, OUTCOME_OF_DIGIT[byte].name)
 
 
 def shown_answer(ticket: str, answer: Answer) -> dict[str, Any]:

@@ -21,11 +21,12 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from seckill.errors import RedisAway, RedisRefuses
+from seckill.lane.board import ACCEPTED
 from seckill.lane.clicks import Place, click_field, place_of
 from seckill.lane.client import judged
 from seckill.lane.keys import BOARD_STRING, Lane, position_field
 from seckill.process.events import event
-from seckill.web.door.answers import ACCEPTED, Answer, decided, waiting
+from seckill.web.door.answers import Answer, decided, waiting
 from seckill.web.door.showcase import Showcase, showcase_of
 from seckill.web.door.tickets import Ticket
 

@@ -6,7 +6,8 @@ import pytest
 import redis
 
 from devstack.endpoints import Endpoints
-from seckill.consumer.engine import OUTCOME_OF_DIGIT, Engine, Status
+from seckill.consumer.engine import Engine, Status
+from seckill.formats.outcomes import OUTCOME_OF_DIGIT
 from seckill.lane.clicks import Place, click_field, look_up
 from seckill.lane.keys import MARK, Lane
 from seckill.lane.status import read_lane

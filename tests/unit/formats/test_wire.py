@@ -4,13 +4,14 @@ import re
 
 import pytest
 
-from seckill.consumer.engine import OUTCOME_OF_DIGIT, Status
+from seckill.consumer.engine import Status
 from seckill.formats.outcomes import (
     MAX_ID,
     MAX_ITEMS,
     MAX_QUANTITY,
     MAX_TIME_MS,
     MAX_UNITS,
+    OUTCOME_OF_DIGIT,
     Outcome,
 )
 from seckill.lane import scripts
