@@ -140,6 +140,9 @@ class Engine:
         """Send the calls without waiting for answers. Raises RedisAway: nothing is in flight."""
         if self._in_flight:
             raise RuntimeError("the previous calls have not been collected")
+        self._send(batches)
+
+    def _send(self, batches: Sequence[Batch]) -> None:
         try:
             self._connect()
             self._connection.send_packed_command(
@@ -201,8 +204,7 @@ class Engine:
                     return replies
                 # Another lane than the one that was admitted: the guard looks at it first.
                 self._connected = False
-            # Sent again as it is: what a subclass does with a batch, it did with the first attempt.
-            Engine.submit(self, batches)
+            self._send(batches)
 
     def decide(self, batches: Sequence[Batch]) -> list[Reply]:
         """Submit and collect."""
