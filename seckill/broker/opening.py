@@ -1,10 +1,13 @@
-"""Opens the Kafka client that the configuration chooses, for consumers and producers."""
+"""Opens the Kafka client that the configuration chooses: consumer, producer, outbox."""
 
 from collections.abc import Callable
 
 from seckill.broker import Consumer
 from seckill.broker.confluent import ConfluentConsumer
 from seckill.broker.kafka_python import KafkaPythonConsumer
+from seckill.broker.outbox import Outbox
+from seckill.broker.outbox_confluent import ConfluentOutbox
+from seckill.broker.outbox_kafka_python import KafkaPythonOutbox
 from seckill.broker.producer import Producer
 from seckill.broker.producer_confluent import ConfluentProducer
 from seckill.broker.producer_kafka_python import KafkaPythonProducer
@@ -35,3 +38,10 @@ def open_producer(
     if settings.kafka_client == "confluent-kafka":
         return ConfluentProducer(settings, topic, linger_ms, max_in_flight)
     return KafkaPythonProducer(settings, topic, linger_ms, max_in_flight)
+
+
+def open_outbox(settings: KafkaSection, topic: str) -> Outbox:
+    """An outbox that has seen the topic. Raises BrokerAway after CONNECT_S."""
+    if settings.kafka_client == "confluent-kafka":
+        return ConfluentOutbox(settings, topic)
+    return KafkaPythonOutbox(settings, topic)

@@ -5,10 +5,7 @@ all replicas, are idempotent (a retry writes no record twice), and compress with
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
-
-if TYPE_CHECKING:
-    pass
+from typing import Protocol
 
 # Seconds for the first contact. A caller that wants to wait longer opens again.
 CONNECT_S = 5.0

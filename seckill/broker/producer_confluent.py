@@ -17,6 +17,32 @@ from seckill.config.sections import KafkaSection
 log = logging.getLogger(__name__)
 
 
+def open_library(
+    settings: KafkaSection, topic: str, options: dict[str, Any]
+) -> tuple[LibraryProducer, int]:
+    """A producer of the library that has seen the topic, and the topic's number of partitions.
+
+    `options` are added to what all of ours have. Raises BrokerAway, BrokerRefuses.
+    """
+    options = {
+        "acks": "all",
+        "enable.idempotence": True,
+        "compression.type": "lz4",
+        "reconnect.backoff.max.ms": producer.RECONNECT_BACKOFF_MAX_MS,
+        "log_level": 2,
+        **options,
+        **confluent_options(settings),
+    }
+    try:
+        opened = LibraryProducer(options, logger=log)
+        found = opened.list_topics(topic, timeout=producer.CONNECT_S).topics[topic]
+    except KafkaException as away:
+        raise unopened(settings, away) from None
+    if found.error is not None:
+        raise judged(found.error, f"topic {topic}")
+    return opened, len(found.partitions)
+
+
 class ConfluentProducer:
     """`producer.Producer` on confluent-kafka."""
 
@@ -34,9 +60,6 @@ class ConfluentProducer:
         self._limit = max_in_flight
         options: dict[str, Any] = {
             "client.id": "seckill-producer",
-            "acks": "all",
-            "enable.idempotence": True,
-            "compression.type": "lz4",
             "linger.ms": linger_ms,
             "message.max.bytes": producer.MAX_RECORD_BYTES,
             "request.timeout.ms": producer.REQUEST_TIMEOUT_MS,
@@ -45,19 +68,10 @@ class ConfluentProducer:
             "delivery.timeout.ms": producer.NEVER_MS,
             "queue.buffering.max.messages": max_in_flight,
             "queue.buffering.max.kbytes": max(1024, max_in_flight * producer.PLACE_BYTES // 1024),
-            "reconnect.backoff.max.ms": producer.RECONNECT_BACKOFF_MAX_MS,
             "on_delivery": self._on_delivery,
             "error_cb": self._on_error,
-            "log_level": 2,
-            **confluent_options(settings),
         }
-        try:
-            self._producer = LibraryProducer(options, logger=log)
-            found = self._producer.list_topics(topic, timeout=producer.CONNECT_S).topics[topic]
-        except KafkaException as away:
-            raise unopened(settings, away) from None
-        if found.error is not None:
-            raise judged(found.error, f"topic {topic}")
+        self._producer, _partitions = open_library(settings, topic, options)
 
     def send(
         self,

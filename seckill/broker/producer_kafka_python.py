@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
@@ -13,6 +14,46 @@ from seckill.broker import producer
 from seckill.broker.refusals import judged, unopened
 from seckill.broker.security import kafka_python_options
 from seckill.config.sections import KafkaSection
+
+
+def open_library(
+    settings: KafkaSection, topic: str, options: dict[str, Any]
+) -> tuple[KafkaProducer, int]:
+    """A producer of the library that has seen the topic, and the topic's number of partitions.
+
+    `options` are added to what all of ours have. Raises BrokerAway, BrokerRefuses.
+    """
+    options = {
+        "acks": "all",
+        "enable_idempotence": True,
+        "compression_type": "lz4",
+        "allow_auto_create_topics": False,
+        "max_block_ms": int(producer.CONNECT_S * 1000),
+        "bootstrap_timeout_ms": int(producer.CONNECT_S * 1000),
+        "reconnect_backoff_max_ms": producer.RECONNECT_BACKOFF_MAX_MS,
+        "metrics_enabled": False,
+        **options,
+        **kafka_python_options(settings),
+    }
+    try:
+        opened = KafkaProducer(**options)
+    except (KafkaError, OSError) as away:
+        raise unopened(settings, away) from None
+    try:
+        return opened, len(opened.partitions_for(topic))
+    except KafkaError as away:
+        opened.close(timeout=1)
+        raise judged(away, f"topic {topic}") from None
+
+
+def close_library(opened: KafkaProducer, *, waiting: bool) -> None:
+    """Close it; `waiting`: records are in flight, and are given up."""
+    if waiting:
+        # With records in flight the library's close() fails in its own flush and leaves its
+        # thread running (kafka-python 3.0), so end that thread first.
+        opened._sender.force_close()
+        opened._sender.join(producer.CONNECT_S)
+    opened.close(timeout=producer.CONNECT_S)
 
 
 class KafkaPythonProducer:
@@ -36,32 +77,19 @@ class KafkaPythonProducer:
         self._freed = 0
         # A finished future calls back on our own thread, so two threads count.
         self._counting = threading.Lock()
-        try:
-            self._producer = KafkaProducer(
-                client_id="seckill-producer",
-                acks="all",
-                enable_idempotence=True,
-                compression_type="lz4",
-                linger_ms=linger_ms,
-                batch_size=producer.BATCH_BYTES,
-                max_request_size=producer.MAX_RECORD_BYTES,
-                partitioner=StickyPartitioner(),
-                allow_auto_create_topics=False,
-                max_block_ms=int(producer.CONNECT_S * 1000),
-                bootstrap_timeout_ms=int(producer.CONNECT_S * 1000),
-                request_timeout_ms=producer.REQUEST_TIMEOUT_MS,
-                delivery_timeout_ms=producer.NEVER_MS,
-                reconnect_backoff_max_ms=producer.RECONNECT_BACKOFF_MAX_MS,
-                metrics_enabled=False,
-                **kafka_python_options(settings),
-            )
-        except (KafkaError, OSError) as away:
-            raise unopened(settings, away) from None
-        try:
-            self._producer.partitions_for(topic)
-        except KafkaError as away:
-            self._producer.close(timeout=1)
-            raise judged(away, f"topic {topic}") from None
+        self._producer, _partitions = open_library(
+            settings,
+            topic,
+            {
+                "client_id": "seckill-producer",
+                "linger_ms": linger_ms,
+                "batch_size": producer.BATCH_BYTES,
+                "max_request_size": producer.MAX_RECORD_BYTES,
+                "partitioner": StickyPartitioner(),
+                "request_timeout_ms": producer.REQUEST_TIMEOUT_MS,
+                "delivery_timeout_ms": producer.NEVER_MS,
+            },
+        )
 
     def send(
         self,
@@ -116,14 +144,10 @@ class KafkaPythonProducer:
 
     def close(self) -> None:
         """See `producer.Producer`."""
-        if self._waiting():
-            # With records in flight the library's close() fails in its own flush and leaves its
-            # thread running (kafka-python 3.0), so end that thread first.
-            sender = self._producer._sender
-            sender.force_close()
-            sender.join(producer.CONNECT_S)
+        waiting = self._waiting()
+        if waiting:
             self.last_error = producer.CLOSED
-        self._producer.close(timeout=producer.CONNECT_S)
+        close_library(self._producer, waiting=waiting > 0)
 
     def _waiting(self) -> int:
         return self._sent - self.delivered - self.failed

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import uvicorn
 import uvloop
 
-from seckill.broker.outbox import Outbox, open_outbox
+from seckill.broker.opening import open_outbox
+from seckill.broker.outbox import Outbox
 from seckill.broker.source import Source, open_source
 from seckill.config.sections import Door as Section
 from seckill.errors import BrokerAway
