@@ -27,6 +27,7 @@ from seckill.lane.client import judged as judged_redis
 from seckill.monitoring.fitness import Unfit
 from seckill.postgres.access import judged as judged_postgres
 from seckill.process import exit_codes
+from seckill.web.sockets import PortTaken
 
 NO_TABLES = "PostgreSQL has no tables of this project, or older ones: run manage.py migrate"
 # The parameter with the address of each service.
@@ -62,6 +63,9 @@ def readable_errors() -> Iterator[None]:
 
 def told_as(error: Exception) -> CommandError | None:
     """What to tell about an error; None if it is a bug, or is told already."""
+    if isinstance(error, PortTaken):
+        text = f"{error}. Stop what listens there, or choose another --port."
+        return CommandError(text, returncode=exit_codes.USAGE)
     if isinstance(error, ConfigError | Unfit):
         return CommandError(str(error), returncode=exit_codes.USAGE)
     if isinstance(error, DatabaseError | InterfaceError | psycopg.Error):

@@ -8,7 +8,6 @@
 waitress alone waits 120 s after the last byte, and at the total accepts nobody.
 """
 
-import ipaddress
 import logging
 import socket
 import time
@@ -22,6 +21,7 @@ from waitress.task import ThreadedTaskDispatcher
 
 from seckill.config.addresses import Network
 from seckill.process.events import event
+from seckill.web.callers import Callers
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +36,6 @@ IDLE_S = 75
 LOOK_S = 1
 # Seconds between two log lines about connections that were refused or closed.
 TELL_AGAIN_S = 10.0
-# The prefix of an IPv6 address that identifies a caller, in bits.
-IPV6_CALLER = 64
 
 _TEXT = b"too many connections from this address\n"
 REFUSAL = (
@@ -49,7 +47,7 @@ REFUSAL = (
 class Channel(HTTPChannel):
     """A connection, its caller, and since when we have waited for its complete request."""
 
-    caller: Network | None = None
+    caller: str | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -96,7 +94,7 @@ class Server(TcpWSGIServer):
         proxies: Sequence[Network],
         **adjustments: Any,
     ) -> None:
-        self.per_address, self.proxies = per_address, proxies
+        self.per_address, self.callers = per_address, Callers(proxies)
         self._refused = self._closed = 0
         self._told_at = -TELL_AGAIN_S
         dispatcher = ThreadedTaskDispatcher()
@@ -141,17 +139,11 @@ class Server(TcpWSGIServer):
         # reached, one may have become idle since.
         self._make_room()
 
-    def _caller(self, host: str) -> Network | None:
+    def _caller(self, host: str) -> str | None:
         """The caller of a connection; None if it is not counted."""
-        address = ipaddress.ip_address(host.partition("%")[0])
-        mapped = getattr(address, "ipv4_mapped", None)
-        address = mapped or address
-        if not self.per_address or any(address in network for network in self.proxies):
-            return None
-        bits = IPV6_CALLER if address.version == 6 else address.max_prefixlen
-        return ipaddress.ip_network((address, bits), strict=False)
+        return (self.callers.caller(host) or None) if self.per_address else None
 
-    def _held_by(self, caller: Network) -> int:
+    def _held_by(self, caller: str) -> int:
         return sum(channel.caller == caller for channel in self.active_channels.values())
 
     def _make_room(self, new: Channel | None = None) -> None:

@@ -1,7 +1,6 @@
 """`manage.py run_control_api`: REST, its documentation, and the admin, in one process."""
 
 import contextlib
-import ipaddress
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -32,7 +31,8 @@ from seckill.postgres.through_django import postgres_errors
 from seckill.process import exit_codes
 from seckill.process.logs import configure_logging, speaker
 from seckill.process.shutdown import Shutdown
-from seckill.web.server import PortTaken, address_of, listen, serve
+from seckill.web.server import serve
+from seckill.web.sockets import address_of, listen, told_without_tls
 from seckill.web.static_files import use_hashed_files
 
 DEFAULT_THREADS = 8
@@ -79,13 +79,7 @@ class Command(base.Command):
             # Each thread makes its client from these settings.
             caches.settings["default"]["LOCATION"] = section.redis_url
             settings.RATE_LIMIT, settings.RATE_BURST = section.rate_limit, section.rate_burst
-            try:
-                bound = listen(section.host, section.port)
-            except PortTaken as taken:
-                raise CommandError(
-                    f"{taken}. Stop what listens there, or choose another --port.",
-                    returncode=exit_codes.USAGE,
-                ) from None
+            bound = listen(section.host, section.port)
             metrics = serve_metrics(
                 section.metrics_host, section.metrics_port, section.redis_url, Lane()
             )
@@ -134,13 +128,10 @@ class Command(base.Command):
             client.close()
 
     def _warn(self, bound: socket.socket) -> None:
-        host = bound.getsockname()[0]
-        if ipaddress.ip_address(host.partition("%")[0]).is_loopback:
+        warning = told_without_tls(bound, "keys and passwords")
+        if not warning:
             return
-        self._say(
-            f"WARNING: {host} can be reached from other machines, and this process has no TLS: "
-            "keys and passwords travel unencrypted. Put a proxy with TLS in front of it."
-        )
+        self._say(warning)
         if settings.ALLOWED_HOSTS == DEFAULT_HOSTS:
             self._say(
                 "WARNING: it answers only as 127.0.0.1 and localhost; add its other host names to "

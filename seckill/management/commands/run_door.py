@@ -1,13 +1,11 @@
 """`manage.py run_door`: the buyers' HTTP door."""
 
 import contextlib
-import ipaddress
 import logging
-import socket
 from collections.abc import Callable
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 
 from seckill.config.layers import load
 from seckill.config.sections import Door as Section
@@ -24,7 +22,7 @@ from seckill.process.startup import Stopped
 from seckill.web.door.keys import keys_of
 from seckill.web.door.processes import keep_running
 from seckill.web.door.serve import FEW_FILES, raise_file_limit, serve
-from seckill.web.server import PortTaken, address_of, listen
+from seckill.web.sockets import address_of, listen, told_without_tls
 
 
 class Command(base.Command):
@@ -67,19 +65,15 @@ class Command(base.Command):
                 )
             # Several processes listen each on a socket of their own.
             alone = section.processes == 1
-            try:
-                bound = listen(section.host, section.port, shared=True, ready=alone)
-            except PortTaken as taken:
-                raise CommandError(
-                    f"{taken}. Stop what listens there, or choose another --port.",
-                    returncode=exit_codes.USAGE,
-                ) from None
+            bound = listen(section.host, section.port, shared=True, ready=alone)
             lane = Lane()
             metrics = serve_metrics(
                 section.metrics_host, section.metrics_port, section.redis_url, lane
             )
             with contextlib.closing(bound), metrics, contextlib.suppress(Stopped):
-                self._warn(bound)
+                warning = told_without_tls(bound, "buyers' tokens")
+                if warning:
+                    self._say(warning)
                 self._say(f"buyers' door  http://{address_of(bound)}/v1/requests")
                 section = section.model_copy(update={"port": bound.getsockname()[1]})
                 self._look_at_redis(section)
@@ -97,14 +91,6 @@ class Command(base.Command):
             self._say(f"{away}. Serving anyway: requests are taken, and answered when it is back.")
         finally:
             client.close()
-
-    def _warn(self, bound: socket.socket) -> None:
-        host = bound.getsockname()[0]
-        if not ipaddress.ip_address(host.partition("%")[0]).is_loopback:
-            self._say(
-                f"WARNING: {host} can be reached from other machines, and this process has no "
-                "TLS: buyers' tokens travel unencrypted. Put a proxy with TLS in front of it."
-            )
 
 
 def child(section: Section) -> None:

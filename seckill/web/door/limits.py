@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from seckill.config.addresses import networks
 from seckill.config.sections import Door
-from seckill.web.door.callers import Callers
+from seckill.web.callers import Callers
 
 # Callers that are remembered, of each kind; beyond that the longest silent one is forgotten.
 REMEMBERED = 200_000

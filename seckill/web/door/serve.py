@@ -35,6 +35,7 @@ from seckill.web.door.mirror import Mirror
 from seckill.web.door.orders import Orders
 from seckill.web.door.protocol import IDLE_S, LimitedProtocol
 from seckill.web.door.tickets import short_source
+from seckill.web.sockets import BACKLOG
 
 log = logging.getLogger(__name__)
 
@@ -143,7 +144,7 @@ async def _serve(
         timeout_keep_alive=IDLE_S,
         timeout_graceful_shutdown=int(GRACE_S),
         proxy_headers=False,
-        backlog=2048,
+        backlog=BACKLOG,
     )
     server = _Server(config)
     threads = ThreadPoolExecutor(1, "door")

@@ -14,6 +14,8 @@ from seckill.config.addresses import networks
 from seckill.process.shutdown import Shutdown
 from seckill.web import crowd as web_crowd
 from seckill.web import server as web_server
+from seckill.web.callers import Callers
+from seckill.web.sockets import listen
 from tests.conftest import wait_until
 
 HALF = b"GET / HTTP/1.1\r\nHost: x\r\n"
@@ -34,7 +36,7 @@ def serve() -> Iterator[Serve]:
     with ExitStack() as ends:
 
         def start(answer: Any = application, **rules: Any) -> int:
-            bound = web_server.listen("127.0.0.1", 0)
+            bound = listen("127.0.0.1", 0)
             # Else the kernel takes the whole of a long answer, and nobody waits for its client.
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
             port = int(bound.getsockname()[1])
@@ -201,7 +203,7 @@ def test_what_never_comes_whole_is_closed(serve: Serve, monkeypatch: pytest.Monk
 
 
 def test_callers_are_told_apart() -> None:
-    server: Any = SimpleNamespace(per_address=1, proxies=networks("10.0.0.0/8"))
+    server: Any = SimpleNamespace(per_address=1, callers=Callers(networks("10.0.0.0/8")))
 
     def caller(host: str) -> Any:
         return web_crowd.Server._caller(server, host)

@@ -7,7 +7,7 @@ import pytest
 
 from seckill.config.addresses import networks
 from seckill.config.sections import Door
-from seckill.web.door.callers import UNREADABLE, Callers
+from seckill.web.callers import UNREADABLE, Callers
 from seckill.web.door.limits import Limits, Places, Rates
 
 
