@@ -1,9 +1,9 @@
 """The consumer on kafka-python, the default client.
 
-The library runs network and rebalance listener on its own thread, so the listener only counts.
+The library runs network and rebalance listener on its own thread, so the listener never blocks.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
@@ -27,13 +27,19 @@ METADATA_MS = 10_000
 
 
 class _Listener(ConsumerRebalanceListener):
-    """Counts changes of the assignment. Runs on the library's thread, so it must not block."""
+    """Counts changes of the assignment, and keeps a rejoin going until it has ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, request_rejoin: Callable[[], None]) -> None:
+        self._request_rejoin = request_rejoin
         self.changes = 0
 
     def on_partitions_revoked(self, revoked: list[TopicPartition]) -> None:
-        """Nothing to do: what was decided but not committed is a duplicate for the next owner."""
+        """A rejoin begins. What was decided but not committed is a duplicate for the next owner.
+
+        When new metadata of the topic is the cause, the library forgets the rejoin if the answer to
+        SyncGroup is lost (kafka-python 3.0.12). It would never join again.
+        """
+        self._request_rejoin()
 
     def on_partitions_assigned(self, assigned: list[TopicPartition]) -> None:
         """Notify the consumer's own thread."""
@@ -46,7 +52,6 @@ class KafkaPythonConsumer:
     def __init__(self, server: Server) -> None:
         self._topic = server.topic
         self._traced = server.otlp_endpoint is not None
-        self._listener = _Listener()
         try:
             self._consumer = KafkaConsumer(
                 group_id=server.group_id,
@@ -68,6 +73,7 @@ class KafkaPythonConsumer:
                 **kafka_python_options(server),
             )
             self._budget = bound(self._consumer)
+            self._listener = _Listener(self._consumer._coordinator.request_rejoin)
             self._consumer.subscribe([server.topic], listener=self._listener)
         except KafkaError as away:
             raise unopened(server, away) from None
