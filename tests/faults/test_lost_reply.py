@@ -6,9 +6,12 @@ Through a proxy in front of each service. What the other side does not know was 
 import random
 import signal
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
+from kafka.admin import KafkaAdminClient
 
+from seckill.broker.opening import open_consumer
 from tests.conftest import wait_until
 from tests.faults.command import Command
 from tests.faults.harness import Sale
@@ -18,6 +21,7 @@ from tests.faults.proxy import KafkaProxy, Loses, Proxy, kafka_request
 # Kafka's numbers of requests: fetch, offset fetch, join, sync.
 READS_AND_JOINS = kafka_request(1, 9, 11, 14)
 OFFSET_COMMIT = kafka_request(8)
+SYNC = kafka_request(14)
 # Answers that are lost in each scenario, at least.
 LOST = 4
 SESSION_MS = "2000"
@@ -97,6 +101,25 @@ def test_the_commit_ran_and_its_answer_is_lost(
     sale.prove()
 
 
+def test_a_start_waits_for_a_service_that_fails_between_its_checks(
+    sale: Sale, postgres_line: Proxy
+) -> None:
+    commits = 0
+
+    def loses(request: bytes) -> bool:
+        nonlocal commits
+        commits += b"COMMIT" in request
+        return b"COMMIT" in request and commits == 1
+
+    postgres_line.lose_answers(loses)
+    dsn = on_line(sale.environment["SECKILL_PG_DSN"], postgres_line)
+    log_worker = sale.log_worker("--pg-dsn", dsn)
+    log_worker.wait_for(r"PostgreSQL is away: .*Trying for \d+ s more")
+    log_worker.wait_for("stored 0 ")
+    assert postgres_line.lost == 1
+    stop(log_worker)
+
+
 def test_kafka_did_it_and_its_answer_is_lost(
     sale: Sale, kafka_line: KafkaProxy, kafka_client: str, rng: random.Random
 ) -> None:
@@ -166,3 +189,30 @@ def test_a_consumer_behind_a_dead_line_loses_its_partitions_and_nothing_else(
     sale.wait_all_decided()
     stop(cut_off, other)
     sale.finish()
+
+
+def test_a_rejoin_whose_answer_is_lost_is_tried_again(
+    sale: Sale, kafka_line: KafkaProxy, kafka_client: str
+) -> None:
+    line = {"kafka_client": kafka_client, "brokers": f"127.0.0.1:{kafka_line.port}"}
+    consumer = open_consumer(sale.server.model_copy(update=line))
+
+    def partitions() -> set[int]:
+        consumer.poll(0.1, 1)
+        return set(consumer.assignments()[1])
+
+    with closing(consumer):
+        wait_until(lambda: partitions() == {0, 1, 2, 3}, 30, "it has all partitions")
+        syncs = 0
+
+        def loses(frame: bytes) -> bool:
+            nonlocal syncs
+            syncs += SYNC(frame)
+            return SYNC(frame) and syncs == 1
+
+        kafka_line.lose_answers(loses)
+        # The client learns by its metadata that the topic grew, and rejoins for that reason.
+        with closing(KafkaAdminClient(bootstrap_servers=sale.server.brokers)) as admin:
+            admin.create_partitions({sale.server.topic: 5})
+        wait_until(lambda: partitions() == {0, 1, 2, 3, 4}, 60, "it has the new partition too")
+        assert kafka_line.lost == 1

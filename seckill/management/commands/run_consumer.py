@@ -101,16 +101,15 @@ class Command(base.Command):
             )
             client = ends.enter_context(connect(server.redis_url))
             try:
-                attempt_s = min(KAFKA_ATTEMPT_S, max(1.0, server.connect_timeout))
-                topics = wait_for(
-                    lambda: Topics(server, attempt_s), server.connect_timeout, shutdown, self._say
-                )
-                wait_for(lambda: ping(client), server.connect_timeout, shutdown, self._say)
-                check_redis(client, Lane(), self._say)
+                limit_s = server.connect_timeout
+                attempt_s = min(KAFKA_ATTEMPT_S, max(1.0, limit_s))
+                topics = wait_for(lambda: Topics(server, attempt_s), limit_s, shutdown, self._say)
+                for ready in (lambda: ping(client), lambda: check_redis(client, Lane(), self._say)):
+                    wait_for(ready, limit_s, shutdown, self._say)
                 # Decisions need no PostgreSQL. Whatever needs it waits for it, and says so.
                 with suppress(PostgresAway):
                     check_postgres(server.pg_dsn, self._say)
-                if topics.ensure(server.topic):
+                if wait_for(lambda: topics.ensure(server.topic), limit_s, shutdown, self._say):
                     self._say(f"topic {server.topic} did not exist and was created")
                 group = ConsumerGroup(server, client, topics, shutdown, say=self._say)
                 self._load(group, options["activity_id"], replace=options["reset"])
@@ -121,10 +120,10 @@ class Command(base.Command):
                     f"deciding {server.topic} in group {server.group_id} with "
                     f"{server.consumers} consumer(s) on {server.kafka_client}"
                 )
-                limit_s = options["drain_limit"]
-                if not group.run(drain=options["drain"], drain_limit_s=limit_s):
+                drain_s = options["drain_limit"]
+                if not group.run(drain=options["drain"], drain_limit_s=drain_s):
                     raise CommandError(
-                        f"not everything was decided within {limit_s:g} s (--drain-limit-s): the "
+                        f"not everything was decided within {drain_s:g} s (--drain-limit-s): the "
                         "rest waits in Kafka, nothing is lost",
                         returncode=exit_codes.NOT_IN_TIME,
                     )
@@ -137,10 +136,9 @@ class Command(base.Command):
 
     def _load(self, group: ConsumerGroup, activity_id: int, *, replace: bool) -> None:
         server = group.server
-        control = Control(
-            group.client, "run_consumer", group.lane, patience_s=server.connect_timeout
-        )
-        lane = control.status()
+        limit_s = server.connect_timeout
+        control = Control(group.client, "run_consumer", group.lane, patience_s=limit_s)
+        lane = wait_for(control.status, limit_s, group.shutdown, self._say)
         loaded = lane.activities.get(activity_id)
         wanted = set(server.stock)
         if loaded and not replace and wanted <= set(loaded.items):
@@ -150,7 +148,7 @@ class Command(base.Command):
             return
         lines = wait_for(
             lambda: control.load(activity_id, server.stock, replace=replace),
-            server.connect_timeout,
+            limit_s,
             group.shutdown,
             self._say,
         )

@@ -75,10 +75,13 @@ class Command(base.Command):
             )
             ends.callback(storage.close)
             try:
-                wait_for(lambda: ping(client), settings.connect_timeout, shutdown, self._say)
-                wait_for(storage.check, settings.connect_timeout, shutdown, self._say)
-                check_redis(client, lane, self._say)
-                check_postgres(settings.pg_dsn, self._say)
+                for ready in (
+                    lambda: ping(client),
+                    lambda: check_redis(client, lane, self._say),
+                    storage.check,
+                    lambda: check_postgres(settings.pg_dsn, self._say),
+                ):
+                    wait_for(ready, settings.connect_timeout, shutdown, self._say)
             except Stopped:
                 self._say("stopped before it started")
                 return
