@@ -14,6 +14,7 @@ from pathlib import Path
 import redis
 
 from demo.at_door import PEAK_RATE, AtDoor, clicks_of, held_against_the_orders
+from demo.figures import Moment, Plan, Result
 from devstack.crew import Crew
 from devstack.endpoints import DevstackError
 from seckill.audit.audit import Report, audit
@@ -37,60 +38,6 @@ LOOK_S = 0.25
 ANSWERS = "answers.jsonl"
 # A sale without progress for so many seconds is stuck.
 STUCK_S = 60.0
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to play."""
-
-    stock: dict[int, int]
-    profile: str
-    # Of these, a share are clicks at the door.
-    requests: int
-    seed: int
-    consumers: int
-    activity_id: int = 1
-    # Requests older than this expire, ms.
-    timeout_ms: int = 10_000
-
-
-@dataclass(frozen=True)
-class Moment:
-    """The sale at one reading, with counters from its start."""
-
-    seconds: float
-    sent: int
-    decided: int
-    accepted: int
-    left: int
-    stored: int
-    waiting: int
-    rate: float
-
-
-@dataclass
-class Result:
-    """The result of a sale. Requests are those of this sale only."""
-
-    outcomes: dict[Outcome, int]
-    decided: int
-    decided_in_s: float
-    latency_ms: dict[str, float | None]
-    records: int
-    units_sold: int
-    audit: Report
-    at_door: AtDoor
-    stuck: bool = False
-
-    @property
-    def proved(self) -> bool:
-        """Whether audit and answers say that all is well."""
-        return self.audit.clean and self.at_door.proved and not self.stuck
-
-    @property
-    def asked(self) -> int:
-        """Requests decided, and clicks that were answered without one."""
-        return self.decided + self.at_door.clicks - self.at_door.messages
 
 
 @dataclass

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from demo.at_door import AtDoor
-from demo.sale import Moment, Plan, Result
+from demo.figures import Moment, Plan, Result
 from seckill.audit.checks import INVARIANTS
 from seckill.process.columns import Fitted
 

@@ -13,8 +13,9 @@ from django.core.management.base import CommandError, CommandParser
 
 from demo import sandbox
 from demo.alone import SaleRuns, alone
+from demo.figures import Plan
 from demo.ports import Ports, free_port
-from demo.sale import Plan, Sale, logs_folder
+from demo.sale import Sale, logs_folder
 from demo.shop import shop
 from demo.view import Addresses, print_result, view_for
 from devstack.crew import Crew, worker_environment

@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 
 from demo.alone import MARK, SaleRuns, alone
 from demo.at_door import AtDoor, held_against_the_orders
-from demo.sale import Result
+from demo.figures import Result
 from demo.view import door_line, headline
 from seckill.audit.audit import Report
 from seckill.config.layers import BASE_DIR
