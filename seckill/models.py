@@ -278,6 +278,11 @@ class DeadRecord(models.Model):
         ordering: ClassVar = ["-id"]
         indexes: ClassVar = [
             models.Index(fields=["source", "partition", "offset"], name="dead_record_origin"),
+            models.Index(
+                fields=["request_id"],
+                name="dead_record_request",
+                condition=Q(request_id__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:
