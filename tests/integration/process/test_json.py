@@ -13,6 +13,7 @@ from django.core.management import call_command
 from django.db import connections
 
 from devstack.endpoints import Endpoints
+from loadgen.http.report import Report as DoorReport
 from loadgen.report import Report
 from seckill.config.layers import BASE_DIR
 from seckill.config.sections import Server
@@ -106,6 +107,12 @@ def test_what_asks_kafka(said: Any, shop: Shop, kafka_topic: str) -> None:
     assert reached["why"] == "0 requests wait in Kafka, 0 records in Redis"
 
 
+def test_answers_of_buyers(said: Any, shop: Shop, tmp_path: Path) -> None:
+    told = {"user": 1, "key": "k", "request_id": "r", "ticket": "t", "outcome": "SOLD_OUT"}
+    (tmp_path / "told.jsonl").write_text(json.dumps({**told, "state": "refused"}))
+    check("compare_answers", said("compare_answers", str(tmp_path / "told.jsonl"), flags="pg"))
+
+
 def test_devstack_status(manage: Manage, tmp_path: Path) -> None:
     process = manage("devstack", "status", "--json", "--folder", str(tmp_path))
     output, _ = process.communicate(timeout=120)
@@ -118,3 +125,5 @@ def test_devstack_status(manage: Manage, tmp_path: Path) -> None:
 def test_the_report_of_a_load() -> None:
     known = documented()["run_loadgen"]
     assert known == {"schema", *(each.name for each in fields(Report))}
+    known = documented()["run_loadgen --http"]
+    assert known == {"schema", *(each.name for each in fields(DoorReport))}
