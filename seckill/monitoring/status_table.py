@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from seckill.audit.verdict import LastAudit, read_last_audit
-from seckill.control.checks import is_open
 from seckill.formats.outcomes import Outcome
 from seckill.lane.keys import Lane
+from seckill.lane.phase import Phase
 from seckill.lane.status import ActivityStatus, LaneStatus, read_lane
 from seckill.process.columns import Fitted
 from seckill.telemetry.door_counts import ACKNOWLEDGE, DoorCounts
@@ -84,11 +84,15 @@ def table(now: Look, before: Look | None = None) -> RenderableType:
 
 def state_text(status: ActivityStatus, now_ms: int) -> str:
     """Whether the activity sells now, and if not, why."""
-    if status.over:
-        return f"over ({status.over.replace('_', ' ')})"
-    if status.paused:
-        return "paused"
-    return "on sale" if is_open(status, now_ms) else "not open"
+    match status.phase(now_ms):
+        case Phase.SOLD_OUT | Phase.FINISHED as over:
+            return f"over ({over.replace('_', ' ')})"
+        case Phase.OPEN:
+            return "on sale"
+        case Phase.PAUSED:
+            return "paused"
+        case Phase.SOON | Phase.CLOSED:
+            return "not open"
 
 
 def _activities(lane: LaneStatus, now_ms: int) -> Fitted:

@@ -17,6 +17,7 @@ from typing import Any
 from seckill.errors import PostgresAway, RedisAway
 from seckill.formats.outcomes import Outcome
 from seckill.lane.clicks import Place
+from seckill.lane.phase import Phase
 from seckill.process.events import event
 from seckill.telemetry.door_counts import BOARD_AGE_MS, WAITING
 from seckill.web.door import asking, http
@@ -28,7 +29,7 @@ from seckill.web.door.limits import Limits
 from seckill.web.door.mirror import Mirror
 from seckill.web.door.orders import Orders
 from seckill.web.door.page.page import page
-from seckill.web.door.showcase import Phase, shown_showcase
+from seckill.web.door.showcase import shown_showcase
 from seckill.web.door.tickets import Forged, Ticket, Tickets
 from seckill.web.door.tokens import BadToken, BuyerTokens
 
