@@ -40,8 +40,8 @@ class Oracle:
         self._twice: list[Violation] = []
         # Rows that a stranger has put there: they are no orders, and take units all the same.
         self.strangers: set[Row] = set()
-        # Rows that came back from the topic at their places: sold, also while PostgreSQL is older.
-        self._adopted: set[Row] = set()
+        # Units of rows at their places, by place and item: sold, also while PostgreSQL is older.
+        self._adopted: dict[tuple[Place, int], int] = {}
         # What a set_stock puts on sale whose script may still come.
         self._late: dict[int, int] | None = None
 
@@ -162,12 +162,19 @@ class Oracle:
             if asked.wanted and asked.undone and asked.evicted:
                 for item, quantity in asked.wanted.items():
                     units[item] += quantity
-        for row in {*evidence.rows, *self._adopted}:
-            asked = self.asked.get((row.partition, row.offset))
-            owed = asked is not None and (asked.claims or asked.promised)
-            if row in self.strangers or (self._is_taken(row) and not owed):
-                units[row.item] += row.quantity
+        for (place, item), quantity in {**self._adopted, **self._at_strangers(evidence)}.items():
+            asked = self.asked.get(place)
+            if asked is None or not (asked.claims or asked.promised):
+                units[item] += quantity
         return units
+
+    def _at_strangers(self, evidence: Evidence) -> dict[tuple[Place, int], int]:
+        """{(place, item): units} of rows at strangers' places, theirs or from the topic."""
+        return {
+            ((row.partition, row.offset), row.item): row.quantity
+            for row in evidence.rows
+            if self._is_taken(row)
+        }
 
     def _is_taken(self, row: Row) -> bool:
         """Whether a stranger's row stood at its place: taken for accepted, sold as well."""
@@ -179,7 +186,7 @@ class Oracle:
 
     def judge(self, evidence: Evidence, *, all_up: bool) -> list[Violation]:
         """What does not hold, the worst first. `all_up`: nobody has a reason to wait."""
-        self._adopted |= {r for r in evidence.rows if self._is_taken(r) and r not in self.strangers}
+        self._adopted |= self._at_strangers(evidence)
         found = [*self._oversold(evidence), *self._lost(evidence), *self._twice]
         found += [*self._invented(evidence.rows), *self._terms(evidence)]
         if all_up:

@@ -153,11 +153,12 @@ def test_a_set_stock_that_comes_late_counts_from_then(oracle: Oracle) -> None:
     assert oracle.left(seen(row(PLACE)), ITEM) == 1
 
 
-def test_what_came_back_at_a_strangers_place_stays_sold_while_its_row_is_lost(
-    oracle: Oracle,
+@pytest.mark.parametrize("user", [1, 99], ids=["from the topic", "the stranger's own"])
+def test_what_stood_at_a_strangers_place_stays_sold_while_its_row_is_lost(
+    oracle: Oracle, user: int
 ) -> None:
     oracle.strangers.add(row(PLACE, user=99))
-    assert not kinds(oracle, seen(row(PLACE)))
+    assert not kinds(oracle, seen(row(PLACE, user)))
     oracle.act("set_stock", {ITEM: 1}, NOTHING, certain=True)
     accept(oracle, 1)
     assert not kinds(oracle, seen(row(PLACE), row((0, 1))))
