@@ -56,7 +56,8 @@ class Command(base.Command):
         "Start the embedded services, put stock on sale, start consumers, log worker and control "
         "API, buyers' door and a shop for guests, send a load, audit and show the result. Then "
         "keep serving until Ctrl-C, which stops everything that was started. With --demo it ends "
-        "after the audit, with exit code 0 only if the audit is clean and every click at the door was told what the orders say."
+        "after the audit, with exit code 0 only if the audit is clean and each click at the door "
+        "was told what the orders say."
     )
     examples = (
         "--demo",
