@@ -13,9 +13,9 @@ from loadgen.http.compare import compare
 
 # Of so many requests one is a click. A click costs this machine many times what a message costs,
 # and both cores are busy with the sale.
-ONE_IN = 250
+ONE_IN = 500
 # Clicks per second at the peak.
-PEAK_RATE = 100.0
+PEAK_RATE = 50.0
 
 
 def clicks_of(requests: int) -> int:
