@@ -8,7 +8,6 @@ from collections.abc import Mapping
 
 from django.db import connection
 
-from seckill.errors import PostgresAway, RedisAway
 from seckill.lane.keys import Lane
 from seckill.lane.status import LaneStatus
 from seckill.postgres import lease
@@ -26,18 +25,11 @@ def doubt(status: LaneStatus, lane: Lane, before: Mapping[str, int]) -> str:
     """Why this Redis is not to be believed, in words; "" if it is. `before` is from `ends`."""
     if status.fence is not None:
         return f"the lane is fenced: {status.fence.word}: {status.fence.why}"
-    claim = claim_of_lane(status)
     with connection.cursor() as cursor:
         row = lease.read(cursor, lane.list)
-    try:
-        lease.compare(row, claim)
-    except PostgresAway:
-        # PostgreSQL has lost rows. Redis knows all that was decided.
-        pass
-    except RedisAway as wrong:
-        return str(wrong)
-    if row is not None and row.term > claim.term:
-        return "another Redis leads this lane: what this one decides is not sold"
+    why = lease.doubted(row, claim_of_lane(status))
+    if why:
+        return why
     if not status.loaded:
         return "nothing is loaded in Redis"
     why = undecided(status, before)

@@ -6,6 +6,7 @@ import re
 import subprocess
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.helpers.commands import Ended
 
 SECRET = "a secret of the tests: 32 characters"
 KEYS = f"test:{SECRET}"
+TICKET_SECRET = "a secret of the tickets"
 
 
 def token_of(user: int, **claims: Any) -> str:
@@ -100,3 +102,6 @@ class RunningDoor:
         """Ask for the end, and await it."""
         self.process.terminate()
         return Ended(self.process)
+
+
+OpenDoor = Callable[..., RunningDoor]

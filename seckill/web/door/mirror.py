@@ -2,19 +2,18 @@
 
 Owns the door's one connection to Redis. A tick reads positions, state and stock of the activities
 that buyers asked for, then the bytes of the requests that were decided since, then their clicks. So
-a thousand waiting buyers cost Redis what one costs. It keeps nothing but the last look: a Redis
-that went back, or another one, is believed at once, and never mixed with what was seen before.
+a thousand waiting buyers cost Redis what one costs. It keeps nothing but the last look, and what is
+read of another lane than the look is not told. While there is a doubt (`trust`), all wait.
 """
 
 import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
-from typing import Any
 
 import redis.asyncio
 from redis.asyncio.retry import Retry
@@ -24,11 +23,13 @@ from seckill.errors import RedisAway, RedisRefuses
 from seckill.lane.board import ACCEPTED
 from seckill.lane.clicks import Place, click_field, place_of
 from seckill.lane.client import judged
-from seckill.lane.keys import BOARD_STRING, Lane, position_field
+from seckill.lane.keys import Lane
 from seckill.process.events import event
 from seckill.web.door.answers import Answer, decided, waiting
-from seckill.web.door.showcase import Showcase, showcase_of
+from seckill.web.door.look import Look, ask_proof, board_bytes, proof_of, read_look
+from seckill.web.door.showcase import Showcase
 from seckill.web.door.tickets import Ticket
+from seckill.web.door.trust import Trust
 
 log = logging.getLogger(__name__)
 
@@ -44,23 +45,6 @@ MOST_ACTIVITIES = 1_000
 TELL_AGAIN_S = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """The lane at one moment. `at` is this process's monotonic clock; positions by partition."""
-
-    at: float = -1e9
-    loaded: bool = False
-    fenced: str = ""
-    positions: Mapping[int, int] = field(default_factory=dict)
-    stored: Mapping[int, int] = field(default_factory=dict)
-    activities: Mapping[int, Showcase | None] = field(default_factory=dict)
-
-    @property
-    def age_s(self) -> float:
-        """Seconds since this look."""
-        return time.monotonic() - self.at
-
-
 @dataclass(eq=False, slots=True)
 class _Ask:
     ticket: Ticket
@@ -74,11 +58,20 @@ class _ClickAsk:
     future: "asyncio.Future[Place | None]"
 
 
+class _Changed(Exception):
+    """Transient: what was read since the look is not of the same lane. The next look says more."""
+
+
 class Mirror:
     """Answers for one source. Everything runs on one event loop."""
 
-    def __init__(self, redis_url: str, lane: Lane, source: str, partitions: int) -> None:
+    def __init__(
+        self, redis_url: str, lane: Lane, source: str, partitions: int, trust: Trust
+    ) -> None:
         self.look = Look()
+        # Why nothing of the last look is told; "" if it is.
+        self.doubt = ""
+        self._trust = trust
         self.source, self.partitions = source, partitions
         self._lane = lane
         self._redis = redis.asyncio.Redis.from_url(
@@ -102,7 +95,7 @@ class Mirror:
 
     def delayed(self) -> bool:
         """Whether nothing can be decided now, as far as this door knows."""
-        return bool(self.away or self.look.fenced)
+        return bool(self.away or self.doubt)
 
     async def ask(self, ticket: Ticket) -> Answer:
         """The answer as of the next look."""
@@ -186,10 +179,27 @@ class Mirror:
         clicks, self._clicks = self._clicks, []
         looked, self._looked = self._looked, None
         try:
-            self.look = await self._read()
+            now = time.monotonic()
+            self._interest = {n: t for n, t in self._interest.items() if now - t < INTEREST_S}
+            self.look = look = await read_look(
+                self._redis, self._lane, self.source, self.partitions, list(self._interest)
+            )
             self.away = ""
-            ready = [ask for ask in asking if self._is_decided(ask)] + self._pop_decided()
-            await self._answer(ready, clicks)
+            self.doubt = self._trust.doubt(
+                fenced=look.fenced,
+                loaded=look.loaded,
+                claim=look.claim,
+                positions=look.positions,
+            )
+            if self.doubt:
+                _refuse(clicks, self.doubt)
+            else:
+                ready = [ask for ask in asking if self._is_decided(ask)] + self._pop_decided()
+                if ready or clicks:
+                    await self._answer(ready, clicks)
+        except _Changed:
+            self.doubt = "the lane was fenced, emptied or rebuilt between two reads"
+            _refuse(clicks, self.doubt)
         except (redis.RedisError, OSError) as error:
             meaning = judged(error)
             if not isinstance(meaning, RedisAway | RedisRefuses):
@@ -210,42 +220,7 @@ class Mirror:
                 "no answers can be read: %s. Requests are taken, buyers wait", why,
                 extra=event("door-no-answers"),
             )  # fmt: skip
-        for ask in clicks:
-            if not ask.future.done():
-                ask.future.set_exception(RedisAway(why))
-
-    async def _read(self) -> Look:
-        lane, at = self._lane, time.monotonic()
-        self._interest = {n: t for n, t in self._interest.items() if at - t < INTEREST_S}
-        wanted = list(self._interest)
-        fields = [position_field(self.source, n) for n in range(self.partitions)]
-        pipe = self._redis.pipeline(transaction=True)
-        pipe.hget(lane.state, "fenced")
-        pipe.hmget(lane.positions, fields)
-        pipe.hmget(lane.stored, fields)
-        pipe.exists(lane.activities)
-        pipe.time()
-        for number in wanted:
-            keys = lane.activity(number)
-            pipe.sismember(lane.activities, str(number))
-            pipe.hgetall(keys.state)
-            pipe.hgetall(keys.stock)
-            pipe.hgetall(keys.loaded)
-        fenced, positions, stored, loaded, (seconds, micros), *rest = await pipe.execute()
-        now_ms = int(seconds) * 1000 + int(micros) // 1000
-        return Look(
-            at=at,
-            loaded=bool(loaded),
-            fenced=fenced.decode() if fenced else "",
-            positions=_numbers(positions),
-            stored=_numbers(stored),
-            activities={
-                number: showcase_of(number, now_ms, *rest[4 * i + 1 : 4 * i + 4])
-                if rest[4 * i]
-                else None
-                for i, number in enumerate(wanted)
-            },
-        )
+        _refuse(clicks, why)
 
     def _is_decided(self, ask: _Ask) -> bool:
         return ask.ticket.offset < self.look.positions.get(ask.ticket.partition, 0)
@@ -263,7 +238,9 @@ class Mirror:
     async def _answer(self, ready: Sequence[_Ask], clicks: Sequence[_ClickAsk]) -> None:
         """Read the bytes of what is decided, then the clicks of what was not accepted."""
         try:
-            codes = await self._bytes(ready)
+            codes = await board_bytes(
+                self._redis, self._lane, self.source, [ask.ticket for ask in ready]
+            )
             lost = [ask for ask, byte in zip(ready, codes, strict=True) if byte != ACCEPTED]
             found = await self._look_up(
                 [
@@ -272,7 +249,7 @@ class Mirror:
                 ]
                 + [(ask.activity_id, ask.field_name) for ask in clicks]
             )
-        except (redis.RedisError, OSError):
+        except (redis.RedisError, OSError, _Changed):
             for ask in ready:
                 # Not answered: they wait for the next look.
                 entry = (ask.ticket.offset, next(self._order), ask)
@@ -288,38 +265,19 @@ class Mirror:
             if not click.future.done():
                 click.future.set_result(place)
 
-    async def _bytes(self, ready: Sequence[_Ask]) -> list[int]:
-        """The board's byte of each: one range for each string of the board."""
-        spans: dict[tuple[int, int], list[int]] = {}
-        for ask in ready:
-            number, at = divmod(ask.ticket.offset, BOARD_STRING)
-            span = spans.setdefault((ask.ticket.partition, number), [at, at])
-            span[0], span[1] = min(span[0], at), max(span[1], at)
-        if not spans:
-            return []
-        pipe = self._redis.pipeline(transaction=False)
-        for (partition, number), (first, last) in spans.items():
-            pipe.getrange(self._lane.board(self.source, partition, number), first, last)
-        texts = dict(zip(spans, await pipe.execute(), strict=True))
-        codes = []
-        for ask in ready:
-            number, at = divmod(ask.ticket.offset, BOARD_STRING)
-            place = ask.ticket.partition, number
-            text: bytes = texts[place]
-            at -= spans[place][0]
-            codes.append(text[at] if at < len(text) else 0)
-        return codes
-
     async def _look_up(self, asked: Sequence[tuple[int, str]]) -> list[Place | None]:
+        """Where these clicks were accepted. It is the last read, so it proves the ones before."""
         by_activity: dict[int, list[str]] = defaultdict(list)
         for activity_id, field_name in asked:
             by_activity[activity_id].append(field_name)
-        if not by_activity:
-            return []
         pipe = self._redis.pipeline(transaction=False)
         for activity_id, fields in by_activity.items():
             pipe.hmget(self._lane.activity(activity_id).clicks, fields)
-        answers = dict(zip(by_activity, map(iter, await pipe.execute()), strict=True))
+        ask_proof(pipe, self._lane)
+        *found, words, loaded = await pipe.execute()
+        if proof_of(words, loaded) != self.look.proof:
+            raise _Changed
+        answers = dict(zip(by_activity, map(iter, found), strict=True))
         return [place_of(next(answers[activity_id])) for activity_id, _ in asked]
 
     def _is_stored(self, ticket: Ticket, place: Place | None) -> bool:
@@ -330,5 +288,7 @@ class Mirror:
         )
 
 
-def _numbers(values: Sequence[Any]) -> dict[int, int]:
-    return {n: int(value) for n, value in enumerate(values) if value is not None}
+def _refuse(clicks: Sequence[_ClickAsk], why: str) -> None:
+    for ask in clicks:
+        if not ask.future.done():
+            ask.future.set_exception(RedisAway(why))

@@ -1,21 +1,15 @@
-"""What the door reads from PostgreSQL: names for the page, and a buyer's own orders.
+"""What buyers see of PostgreSQL: names for the page, and their own orders."""
 
-Both are rare and slow beside a click, so few connections serve them, and a PostgreSQL that is away
-takes nothing else with it.
-"""
-
-import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import psycopg
-
 from seckill.errors import PostgresAway
+from seckill.web.door.reader import Reader
 
-# Reads at the same time, and seconds for one of them.
-READERS, READ_S = 4, 3.0
+# Reads at the same time.
+READERS = 4
 # Seconds that names are kept.
 NAMES_S = 10.0
 # Orders that are shown.
@@ -45,9 +39,7 @@ class Orders:
     """Reads for one door. Everything runs on one event loop."""
 
     def __init__(self, pg_dsn: str) -> None:
-        self._dsn = pg_dsn
-        self._free: list[psycopg.AsyncConnection[Any]] = []
-        self._turns = asyncio.Semaphore(READERS)
+        self._reader = Reader(pg_dsn, READERS)
         self._names: dict[int, tuple[float, Names]] = {}
 
     async def names(self, activity_id: int) -> Names:
@@ -58,7 +50,7 @@ class Orders:
         # Others do not wait for this read, and do not repeat it.
         self._names[activity_id] = (time.monotonic(), known)
         try:
-            [(name, items)] = await self._read(NAMES, {"id": activity_id})
+            [(name, items)] = await self._reader.read(NAMES, {"id": activity_id})
         except PostgresAway:
             return known
         found = Names(name, {int(item): text for item, text in items.items()})
@@ -69,7 +61,7 @@ class Orders:
 
     async def of(self, user_id: int) -> list[dict[str, Any]]:
         """A buyer's stored orders, the newest first. Raises PostgresAway."""
-        rows = await self._read(ORDERS, {"user": user_id, "most": SHOWN})
+        rows = await self._reader.read(ORDERS, {"user": user_id, "most": SHOWN})
         return [
             {
                 "activity_id": activity,
@@ -81,29 +73,6 @@ class Orders:
             for source, partition, offset, activity, _click, at, items in rows
         ]
 
-    async def _read(self, query: str, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
-        try:
-            async with asyncio.timeout(READ_S), self._turns:
-                connection = self._free.pop() if self._free else await self._connect()
-                try:
-                    cursor = await connection.execute(query, values)
-                    rows = await cursor.fetchall()
-                except BaseException:
-                    await connection.close()
-                    raise
-                self._free.append(connection)
-                return rows
-        except TimeoutError:
-            raise PostgresAway("no answer in time") from None
-        except psycopg.OperationalError as away:
-            raise PostgresAway(away) from None
-
-    async def _connect(self) -> "psycopg.AsyncConnection[Any]":
-        return await psycopg.AsyncConnection.connect(
-            self._dsn, autocommit=True, prepare_threshold=None
-        )
-
     async def close(self) -> None:
         """Close the connections."""
-        while self._free:
-            await self._free.pop().close()
+        await self._reader.close()

@@ -34,7 +34,9 @@ from seckill.web.door.limits import Limits
 from seckill.web.door.mirror import Mirror
 from seckill.web.door.orders import Orders
 from seckill.web.door.protocol import IDLE_S, LimitedProtocol
+from seckill.web.door.reader import Reader
 from seckill.web.door.tickets import short_source
+from seckill.web.door.trust import Trust
 from seckill.web.sockets import BACKLOG
 
 log = logging.getLogger(__name__)
@@ -123,7 +125,8 @@ async def _serve(
     heart: Heart,
 ) -> None:
     source, outbox = opened.source, opened.outbox
-    mirror = Mirror(section.redis_url, lane, source, outbox.partitions)
+    trust = Trust(Reader(section.pg_dsn, connections=1), lane, source)
+    mirror = Mirror(section.redis_url, lane, source, outbox.partitions, trust)
     door = Door(
         tokens=keys.tokens,
         tickets=keys.tickets,
@@ -153,6 +156,7 @@ async def _serve(
         asyncio.create_task(task, name=name)
         for name, task in (
             ("mirror", mirror.run()),
+            ("trust", trust.run()),
             ("clicks", door.clicks.run()),
             ("heart", _beat(door, heart, loop, threads)),
             ("topic", _watch_topic(section, opened, loop, threads)),
@@ -174,6 +178,7 @@ async def _serve(
             task.cancel()
         await asyncio.gather(*work, return_exceptions=True)
         await door.orders.close()
+        await trust.close()
         threads.shutdown()
 
 

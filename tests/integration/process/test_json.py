@@ -78,6 +78,7 @@ def test_acts_and_looks(said: Any, shop: Shop) -> None:
         ("reopen",),
         ("sync_from_db",),
         ("activity", "create", "7", "--name", "七"),
+        ("activity", "create", "8", "--stock", "1001:10,1002:5"),
         ("activity", "set", "1", "--user-limit", "3"),
     ]
     for arguments in acts:
@@ -85,8 +86,9 @@ def test_acts_and_looks(said: Any, shop: Shop) -> None:
     check("activity show", said("activity", "show", "1"))
     listed = said("activity", "list")
     check("activity list", listed)
-    assert [row["activity_id"] for row in listed["activities"]] == [1, 7]
+    assert [row["activity_id"] for row in listed["activities"]] == [1, 7, 8]
     assert listed["activities"][1]["name"] == "七"
+    assert said("activity", "show", "8")["live"]["stock"] == {"1001": 10, "1002": 5}
     check("audit", said("audit"))
     check("dead_letters dismiss", said("dead_letters", "dismiss", "--overlap", "--note", "x"))
     check("status", dict.fromkeys(said("status", flags="redis")))

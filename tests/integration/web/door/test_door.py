@@ -4,13 +4,13 @@ import json
 import signal
 import threading
 import uuid
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import redis
 
+from devstack.endpoints import Endpoints
 from seckill.control.control import Control
 from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
@@ -19,51 +19,13 @@ from seckill.telemetry.heartbeats import Kind, read_workers
 from seckill.web.door.tickets import Ticket, Tickets, click_of, short_source
 from tests.conftest import Manage, wait_until
 from tests.helpers.commands import Ended
-from tests.helpers.door import KEYS, RunningDoor, token_of
-from tests.helpers.node import Node, running
+from tests.helpers.door import OpenDoor, RunningDoor, token_of
+from tests.helpers.node import Node
 from tests.helpers.sale import new_source, put_on_sale, waiting
 
 LANE = Lane()
 SOON_S = 60.0
 HOUR_MS = 3_600_000
-
-OpenDoor = Callable[..., RunningDoor]
-
-
-@pytest.fixture
-def kafka_client() -> str:
-    """The consumer's client: one is enough here."""
-    return "confluent-kafka"
-
-
-@pytest.fixture
-def open_door(manage: Manage, node: Node) -> OpenDoor:
-    """Start a door on the test's topic."""
-
-    def start(*flags: str, **variables: str) -> RunningDoor:
-        settings = {
-            "SECKILL_BUYER_KEYS": KEYS,
-            "SECKILL_TICKET_SECRET": "1:a secret of the tickets",
-            "SECKILL_TOPIC": node.server.topic,
-            "SECKILL_BROKERS": node.server.brokers,
-            **variables,
-        }
-        return RunningDoor(manage("run_door", "--port", "0", *flags, **settings))
-
-    return start
-
-
-@pytest.fixture
-def door(open_door: OpenDoor) -> RunningDoor:
-    """A door without narrow limits."""
-    return open_door("--user-rate", "1000", "--address-rate", "10000")
-
-
-@pytest.fixture
-def consumer(node: Node) -> Iterator[None]:
-    """A consumer that runs."""
-    with running(node.consumer()):
-        yield
 
 
 @pytest.mark.usefixtures("consumer")
@@ -340,6 +302,14 @@ class TestForEverybody:
         mine = door.ask("GET", "/v1/me/orders", None, {"Authorization": f"Bearer {token_of(7)}"})
         other = door.ask("GET", "/v1/me/orders", None, {"Authorization": f"Bearer {token_of(8)}"})
         assert (len(mine.content["orders"]), other.content["orders"]) == (1, [])
+
+    def test_orders_without_tables(self, open_door: OpenDoor, stack: Endpoints) -> None:
+        """A mistake of an operator, told as everywhere else, and no fault of ours."""
+        blind = open_door(SECKILL_PG_DSN=stack.pg_dsn.rpartition("/")[0] + "/template1")
+        mine = blind.ask("GET", "/v1/me/orders", None, {"Authorization": f"Bearer {token_of(7)}"})
+        assert (mine.status, mine.headers["content-type"]) == (503, "application/problem+json")
+        assert "manage.py migrate" in mine.content["detail"]
+        assert int(mine.headers["retry-after"]) >= 1
 
 
 def _answers(door: RunningDoor) -> bool:
