@@ -14,6 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from loadgen.http.answers import wrong_answers as wrong_of
 from seckill.models import Record
 from seckill.web.door.tickets import click_of
 from tests.helpers.door import token_of
@@ -147,13 +148,9 @@ def wrong_answers(heard: Heard, rows: Sequence[Record] | None = None) -> list[st
     known = Counter(
         (row.user_id, row.request_id) for row in (rows or Record.objects.filter(item_id=1002))
     )
-    wrong = []
-    for click, answers in heard.answers.items():
-        stored = known[click.user, click.request_id]
-        if stored > 1:
-            wrong.append(f"{click} has {stored} rows")
-        if ACCEPTED in answers and not stored:
-            wrong.append(f"yes, and no row: {click}")
-        if REFUSED in answers and stored:
-            wrong.append(f"no, and a row: {click}: {answers}")
-    return wrong
+    told = (
+        (click.user, click.request_id, state)
+        for click, answers in heard.answers.items()
+        for state in answers
+    )
+    return wrong_of(told, known)
