@@ -48,3 +48,19 @@ class Counts:
     def done(self) -> int:
         """What grows while the door works."""
         return self.asked + sum(self.answered.values())
+
+    def shown(self) -> dict[str, int]:
+        """For the heartbeat."""
+        return {
+            "asked": self.asked,
+            "shed": self.shed,
+            "repeated": self.repeated,
+            "acknowledged": self.acknowledged,
+            "acknowledge_ms": self.acknowledge_ms,
+            "not_taken": self.not_taken,
+            "unknown": self.unknown,
+            "limited": self.limited,
+            "crowded": self.crowded,
+            "refused": sum(self.refused.values()),
+            **{f"told_{state}": number for state, number in self.answered.items()},
+        }
