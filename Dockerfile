@@ -20,7 +20,7 @@ RUN python -m venv --without-pip /venv \
         openapi-python-client annotated-doc httpcore httpx jinja2 ruamel-yaml shellingham six typer \
         openapi-spec-validator openapi-schema-validator jsonschema jsonschema-path jsonschema-specifications \
         lazy-object-proxy pathable referencing rfc3339-validator rpds-py \
-        cosmic-ray aiohttp aiohappyeyeballs aiosignal frozenlist multidict propcache yarl anybadge attrs \
+        cosmic-ray anybadge \
         decorator exit-codes gitpython gitdb smmap parso sqlalchemy stevedore toml yattag \
         ruff import-linter grimp mypy ast-serialize librt mypy-extensions pathspec \
         django-stubs django-stubs-ext types-PyYAML types-psutil uv \

@@ -4,6 +4,7 @@ Owns the order of steps: services, tables, stock, workers, load, drain, result. 
 ordinary command that can also run alone. Nothing here decides or stores anything.
 """
 
+import http.client
 import socket
 import time
 from collections.abc import Callable
@@ -87,8 +88,9 @@ class Sale:
     shutdown: Shutdown
     say: Callable[[str], None]
     show: Callable[[Moment], None]
-    # The port of the web process.
+    # The ports of the web process and of the buyers' door.
     port: int
+    door_port: int
 
     _source: str = ""
     _before: LaneStatus | None = None
@@ -108,6 +110,7 @@ class Sale:
         )
         self.crew.start("run_log_worker", "run_log_worker")
         self.crew.start("run_control_api", "run_control_api", "--port", str(self.port))
+        self.crew.start("run_door", "run_door", "--port", str(self.door_port))
         self.say("waiting for the workers")
         self._await_workers(gone)
         if not self._drain(lambda _: None):
@@ -172,6 +175,13 @@ class Sale:
         report.audit = result.audit
         file.write_text(render(report), encoding="utf-8")
 
+    def open_again(self, units: int) -> int:
+        """Put a few units on sale for guests; returns of which item."""
+        item = min(self.plan.stock)
+        act = Control(self.client, "run_sale", Lane(), note="for guests")
+        act.add_stock(self.plan.activity_id, {item: units})
+        return item
+
     def keep_alive(self) -> None:
         """Restart workers that have ended, until a stop is requested."""
         while not self.shutdown.wait(1.0):
@@ -185,7 +195,7 @@ class Sale:
             return frozenset()
 
     def _await_workers(self, gone: frozenset[str]) -> None:
-        """Wait until the consumers have their partitions and the web process answers.
+        """Wait until the consumers have their partitions, and web process and door answer.
 
         The members in `gone` are from a killed run: their sessions must expire first.
         """
@@ -194,7 +204,7 @@ class Sale:
             self._restart_ended()
             members = self._members()
             settled = len(members) == self.plan.consumers and not members & gone
-            if settled and _listens(self.port):
+            if settled and _listens(self.port) and _is_ready(self.door_port):
                 return
             if time.monotonic() > deadline:
                 raise DevstackError(f"the workers do not start; see {self.crew.folder}")
@@ -268,6 +278,18 @@ def _listens(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1.0)
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _is_ready(port: int) -> bool:
+    """Whether the door takes clicks and can read answers."""
+    line = http.client.HTTPConnection("127.0.0.1", port, timeout=1.0)
+    try:
+        line.request("GET", "/readyz")
+        return line.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        line.close()
 
 
 def logs_folder(folder: Path) -> Path:

@@ -154,6 +154,8 @@ class Addresses:
     """The addresses of the web pages, and the login made for this run."""
 
     port: int
+    door: str
+    shop: str
     user: str
     password: str
     api_key: str
@@ -165,5 +167,7 @@ class Addresses:
             ("admin", f"{base}/admin/  user {self.user}, password {self.password}"),
             ("API", f"{base}/status  header X-API-Key: {self.api_key}"),
             ("API documentation", f"{base}/docs"),
+            ("buyers' door", f"{self.door}/v1/requests"),
+            ("demo shop", f"{self.shop}  makes you a guest and opens the buyers' page"),
         ):
             console.print(f"  {name:<18} {text}", soft_wrap=True, markup=False)

@@ -24,7 +24,7 @@ from devstack.postgres import Postgres
 from devstack.process import Process, process_of
 from devstack.service import Say, Service, ServiceStatus
 from devstack.spawn import Record
-from devstack.state import State, keep_site_key
+from devstack.state import State, keep_door_secrets, keep_site_key
 from devstack.valkey import Valkey
 from devstack.watch import start_watcher, stop_watchers
 
@@ -66,6 +66,7 @@ class Stack:
             if state.copied:
                 self._forget_processes(state)
             keep_site_key(self.folder)
+            keep_door_secrets(self.folder)
             services = [service(self.folder, state) for service in SERVICES]
             if any(service.record() is None for service in services):
                 preflight.check_disk(self.folder)

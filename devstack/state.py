@@ -122,6 +122,18 @@ def keep_site_key(folder: Path) -> None:
         write_private(folder / embedded.KEY_FILE, secrets.token_urlsafe(50))
 
 
+def keep_door_secrets(folder: Path) -> None:
+    """Make what a door of this folder signs with, as `keep_site_key` does. Only guests of
+    `make run` and tokens of `create_buyer_token` are signed with it.
+    """
+    if not embedded.door_secrets(folder):
+        made = {
+            "ticket_secret": secrets.token_urlsafe(32),
+            "buyer_keys": f"devstack:{secrets.token_urlsafe(32)}",
+        }
+        write_private(folder / embedded.DOOR_FILE, json.dumps(made, indent=1))
+
+
 def identity(folder: Path) -> str:
     """Differs between a folder and its copies, and stays the same when it is moved."""
     stat = folder.stat()

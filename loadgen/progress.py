@@ -3,6 +3,7 @@
 It writes to the given console (stderr in the command), so that stdout has only the report.
 """
 
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol
 
@@ -16,6 +17,25 @@ from loadgen.sender import Progress
 LINE_S = 5.0
 # Seconds without room in the producer before a line says so.
 BLOCKED_S = 1.0
+
+
+@dataclass(frozen=True)
+class Words:
+    """How the lines name what the requests go to."""
+
+    done: str = "acknowledged"
+    slow: str = "Kafka acknowledges too slowly"
+    again: str = "Kafka accepts requests again"
+    full: str = "Kafka accepts no more for now"
+
+
+KAFKA = Words()
+DOOR = Words(
+    "answered",
+    "all connections wait for answers",
+    "connections are free again",
+    "all connections wait for answers",
+)
 
 
 class Display(Protocol):
@@ -57,8 +77,8 @@ class Quiet:
 class Lines(Quiet):
     """A line every LINE_S, and one when Kafka stops or resumes accepting requests."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, console: Console, words: Words = KAFKA) -> None:
+        self._console, self._words = console, words
         self._told = Progress(0.0, 0, 0, 0, 0, 0, False, "")
         self._blocked_since: float | None = None
         self._blocked_told = False
@@ -70,13 +90,13 @@ class Lines(Quiet):
         """A line if it is time for one."""
         if not progress.blocked:
             if self._blocked_told:
-                self._say("Kafka accepts requests again: sending what is due")
+                self._say(f"{self._words.again}: sending what is due")
             self._blocked_since, self._blocked_told = None, False
         elif self._blocked_since is None:
             self._blocked_since = progress.elapsed_s
         elif not self._blocked_told and progress.elapsed_s - self._blocked_since >= BLOCKED_S:
             self._blocked_told = True
-            self._say(blocked_words(progress))
+            self._say(blocked_words(progress, self._words))
         seconds = progress.elapsed_s - self._told.elapsed_s
         if seconds < LINE_S:
             return
@@ -84,7 +104,7 @@ class Lines(Quiet):
         self._told = progress
         self._say(
             f"{progress.elapsed_s:.0f} s: sent {progress.sent:,} of {progress.total:,}, "
-            f"due {progress.due:,}, {rate:,.0f}/s, acknowledged {progress.delivered:,}, "
+            f"due {progress.due:,}, {rate:,.0f}/s, {self._words.done} {progress.delivered:,}, "
             f"failed {progress.failed:,}"
         )
 
@@ -95,7 +115,8 @@ class Lines(Quiet):
 class Bar(Quiet):
     """rich's progress bar."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, words: Words = KAFKA) -> None:
+        self._words = words
         self._bar = RichProgress(
             TextColumn("requests"),
             BarColumn(),
@@ -127,24 +148,24 @@ class Bar(Quiet):
         rate = (progress.sent - self._told.sent) / seconds if seconds > 0 else 0.0
         self._told = progress
         failed = f"failed {progress.failed:,}" if progress.failed else ""
-        note = "Kafka accepts no more for now" if progress.blocked else failed
+        note = self._words.full if progress.blocked else failed
         self._bar.update(
             self._task, total=progress.total, completed=progress.sent, rate=rate, note=note
         )
 
 
-def blocked_words(progress: Progress) -> str:
+def blocked_words(progress: Progress, words: Words = KAFKA) -> str:
     """Why nothing is being sent."""
     waiting = progress.sent - progress.delivered - progress.failed
     reason = f" ({progress.last_error})" if progress.last_error else ""
     return (
-        f"Kafka acknowledges too slowly{reason}: {waiting:,} in flight; "
+        f"{words.slow}{reason}: {waiting:,} in flight; "
         "the schedule goes on, and requests that are due are sent when it answers"
     )
 
 
-def display_for(console: Console, quiet: bool) -> Display:
+def display_for(console: Console, quiet: bool, words: Words = KAFKA) -> Display:
     """The display for this console."""
     if quiet:
         return Quiet()
-    return Bar(console) if console.is_terminal else Lines(console)
+    return (Bar if console.is_terminal else Lines)(console, words)

@@ -10,11 +10,12 @@ from typing import ClassVar
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from seckill.formats.outcomes import DEFAULT_ACTIVITY, MAX_REQUEST_ID, MAX_UNITS
+from seckill.formats.record import SAME_ORDER
 
 
 class Activity(models.Model):
@@ -277,10 +278,20 @@ class DeadRecord(models.Model):
         ordering: ClassVar = ["-id"]
         indexes: ClassVar = [
             models.Index(fields=["source", "partition", "offset"], name="dead_record_origin"),
+            models.Index(
+                fields=["request_id"],
+                name="dead_record_request",
+                condition=Q(request_id__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:
         return gettext("dead record %(id)s") % {"id": self.pk}
+
+    @staticmethod
+    def settled() -> Exists:
+        """Whether a row with the same identity and content has been stored since: for a filter."""
+        return Exists(Record.objects.filter(**{name: OuterRef(name) for name in SAME_ORDER}))
 
 
 class ApiKey(models.Model):

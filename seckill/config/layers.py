@@ -28,6 +28,7 @@ from seckill.config.sections import (
     Section,
     Server,
     flag_of,
+    variable_of,
 )
 
 BASE_DIR = Path(__file__).resolve().parents[2]
@@ -89,7 +90,7 @@ def load(
     services = embedded.read(devstack_folder(environ))
     layers = [
         ({f"{key}": value for key, value in flags.items()}, flag_of),
-        (_from_environment(section, environ), lambda k: f"{ENV_PREFIX}{k.upper()}"),
+        (_from_environment(section, environ), lambda k: variable_of(section, k)),
         (file.get(section.name, {}), lambda k: f"{path}: {section.name}.{k}"),
         (stores if section in AS_THE_SERVER else {}, lambda k: f"{path}: {Server.name}.{k}"),
         (_only(section, services), lambda k: f"the embedded services' {k}"),
@@ -153,7 +154,8 @@ def read_file(path: Path) -> dict[str, dict[str, Any]]:
 
 def _from_environment(section: type[Section], environ: Mapping[str, str]) -> dict[str, Any]:
     source = EnvSettingsSource(section, env_prefix=ENV_PREFIX)
-    source.env_vars = {key.lower(): value for key, value in environ.items()}
+    named = {variable_of(section, key): ENV_PREFIX + key.upper() for key in section.model_fields}
+    source.env_vars = {named[key].lower(): value for key, value in environ.items() if key in named}
     return source()
 
 
@@ -162,12 +164,12 @@ def _only(section: type[Section], values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_variables(environ: Mapping[str, str]) -> None:
-    known = set(OTHER_VARIABLES)
+    known = {ENV_PREFIX + name for name in OTHER_VARIABLES}
     for section in SECTIONS:
-        known.update(key.upper() for key in section.model_fields)
+        known.update(variable_of(section, key) for key in section.model_fields)
     for variable in environ:
-        if variable.startswith(ENV_PREFIX) and variable.removeprefix(ENV_PREFIX) not in known:
-            hint = _hint(variable, [ENV_PREFIX + key for key in known])
+        if variable.startswith(ENV_PREFIX) and variable not in known:
+            hint = _hint(variable, sorted(known))
             raise ConfigError(f"environment: unknown variable {variable}{hint}")
 
 

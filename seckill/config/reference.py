@@ -8,7 +8,16 @@ import inspect
 from typing import Any
 
 from seckill.config.layers import OTHER_VARIABLES
-from seckill.config.sections import AS_THE_SERVER, ENV_PREFIX, SECTIONS, STORES, Section, Server
+from seckill.config.sections import (
+    AS_THE_SERVER,
+    ENV_PREFIX,
+    SECTIONS,
+    STORES,
+    Door,
+    Section,
+    Server,
+    variable_of,
+)
 
 HEAD = f"""\
 # Configuration
@@ -25,14 +34,16 @@ The first layer that has a value wins:
 4. for {" and ".join(f"`{name}`" for name in STORES)} in the sections
    {", ".join(f"`{section.name}`" for section in AS_THE_SERVER)}: their value in section
    `{Server.name}`
-5. the addresses of the embedded services, if they have been started in this checkout
+5. the addresses of the embedded services, if they have been started in this checkout, and the
+   secrets that were made there for a door
 6. the default
 
 The flag is the parameter's name with dashes. The environment variable is `{ENV_PREFIX}` and the
-name in capitals. One variable sets the parameter in every section that has it. An empty value in
-the file is no value. An unknown key and an unknown `{ENV_PREFIX}` variable are errors, and the
-message suggests the nearest name. Variables that Kubernetes injects for a service are not taken for
-ours. No message shows any part of a password.
+name in capitals. One variable sets the parameter in every section that has it; only a door's port
+has a variable of its own, `{variable_of(Door, "port")}`. An empty value in the file is no value. An
+unknown key and an unknown `{ENV_PREFIX}` variable are errors, and the message suggests the nearest
+name. Variables that Kubernetes injects for a service are not taken for ours. No message shows any
+part of a password.
 """
 BETWEEN = """\
 

@@ -37,6 +37,12 @@ def flag_of(parameter: str) -> str:
     return "--" + parameter.replace("_", "-") + (f"-{unit}" if unit else "")
 
 
+def variable_of(section: "type[Section]", parameter: str) -> str:
+    """The environment variable of a parameter: its own, or one for all sections that have it."""
+    word = f"{section.name}_{parameter}" if parameter in section.own_variables else parameter
+    return ENV_PREFIX + word.upper()
+
+
 DEFAULT_BROKERS = "localhost:9092"
 DEFAULT_TOPIC = "seckill_requests"
 DEFAULT_REDIS_URL = "redis://localhost:6379/0"
@@ -50,6 +56,8 @@ class Section(BaseSettings):
         env_prefix=ENV_PREFIX, extra="forbid", frozen=True, allow_inf_nan=False
     )
     name: ClassVar[str]
+    # Parameters whose variable has the section's name in it, and sets no other section.
+    own_variables: ClassVar[frozenset[str]] = frozenset()
 
     @classmethod
     def settings_customise_sources(
@@ -192,6 +200,8 @@ class Door(KafkaSection):
     """`door`: the buyers' door. Limits hold in each of its processes."""
 
     name: ClassVar[str] = "door"
+    # Door and control API may run with one environment, and cannot have one port.
+    own_variables: ClassVar[frozenset[str]] = frozenset({"port"})
     kafka_client: Literal["kafka-python", "confluent-kafka"] = Field(
         "confluent-kafka", description="Kafka client library"
     )

@@ -16,7 +16,7 @@ from seckill.consumer.memory import LIMIT_MB, children_give_back, small_stacks
 from seckill.lane.keys import Lane
 from seckill.process.events import event
 from seckill.process.exit_codes import CANNOT_UNPACK, OK
-from seckill.process.shutdown import start_child
+from seckill.process.shutdown import start_child, stop_children
 
 log = logging.getLogger(__name__)
 
@@ -131,18 +131,12 @@ class Children:
     def stop(self) -> None:
         """Stop all children and wait. Those that do not stop in time are killed."""
         running = [child.process for child in self._children if child.process is not None]
-        for process in running:
-            process.terminate()
-        deadline = time.monotonic() + STOP_S
-        for process in running:
-            process.join(max(0.1, deadline - time.monotonic()))
-            if process.is_alive():
-                log.error(
-                    "a consumer did not stop within %.0f s; killing it",
-                    STOP_S,
-                    extra=event("child-killed"),
-                )
-                process.kill()
-                process.join()
+        killed = stop_children(running, STOP_S)
+        if killed:
+            log.error(
+                "%d consumers did not stop within %.0f s and were killed",
+                *(killed, STOP_S),
+                extra=event("child-killed", consumers=killed),
+            )
         for child in self._children:
             child.process = None

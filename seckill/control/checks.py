@@ -8,7 +8,6 @@ from django.utils.translation import gettext as _
 
 from seckill.errors import Refused
 from seckill.formats.outcomes import MAX_ID, MAX_UNITS
-from seckill.lane.status import ActivityStatus
 
 # Fields of an activity's row that operators may change.
 FIELDS = ("name", "opens_at", "closes_at", "user_limit", "timeout_ms")
@@ -70,9 +69,3 @@ def check_window(opens_at: datetime | None, closes_at: datetime | None) -> None:
     """The window must close after it opens."""
     if opens_at and closes_at and closes_at <= opens_at:
         raise Refused(_("it must close later than it opens"))
-
-
-def is_open(status: ActivityStatus, now_ms: int) -> bool:
-    """Whether the window of an activity is open at a time in ms."""
-    opens, closes = status.opens_at_ms, status.closes_at_ms
-    return (opens is None or now_ms >= opens) and (closes is None or now_ms < closes)

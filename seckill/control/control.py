@@ -21,7 +21,6 @@ from seckill.control.checks import (
     check_stock,
     check_window,
     checked_fields,
-    is_open,
 )
 from seckill.control.journal import (
     PATIENCE_S,
@@ -55,7 +54,6 @@ __all__ = [
     "VersionMoved",
     "check_activity",
     "check_stock",
-    "is_open",
     "postgres_errors",
 ]
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from seckill.errors import Poison
-from seckill.formats.record import WireRecord, parse
+from seckill.formats.record import SAME_ORDER, WireRecord, parse
 from seckill.postgres.lease import Claim, Cursor
 
 INSERT = """
@@ -23,12 +23,10 @@ SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::bytea[], %s::uuid[]
     clock_timestamp()
 ON CONFLICT (place) DO NOTHING
 """
-# A row with the same identity and content settles a dead record.
-SETTLED = """
-EXISTS (SELECT 1 FROM seckill_record AS r WHERE r.source = d.source AND r.partition = d.partition
-    AND r."offset" = d."offset" AND r.item_id = d.item_id AND r.user_id = d.user_id
-    AND r.activity_id = d.activity_id AND r.quantity = d.quantity)
-"""
+# A row with the same identity and content settles a dead record. In Django: `DeadRecord.settled`.
+SETTLED = "EXISTS (SELECT 1 FROM seckill_record AS r WHERE {})".format(
+    " AND ".join(f'r."{name}" = d."{name}"' for name in SAME_ORDER)
+)
 OPEN = f"d.dismissed_at IS NULL AND NOT {SETTLED}"
 COUNT = f"SELECT d.kind, count(*) FROM seckill_deadrecord AS d WHERE {OPEN} GROUP BY d.kind"
 COLUMNS = (

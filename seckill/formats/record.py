@@ -14,6 +14,9 @@ from seckill.formats.outcomes import MAX_ID
 
 Id = Annotated[int, msgspec.Meta(ge=1, le=MAX_ID)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_ID)]
+# What is the same in two records of one accepted item: where it comes from, and what was bought. A
+# row that has only the first four in common is another order in the place of this one.
+SAME_ORDER = ("source", "partition", "offset", "item_id", "user_id", "activity_id", "quantity")
 
 
 class WireRecord(msgspec.Struct, frozen=True, gc=False):

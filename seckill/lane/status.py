@@ -9,6 +9,7 @@ import redis
 from seckill.formats.outcomes import Outcome
 from seckill.lane.client import pairs, read_together, redis_errors
 from seckill.lane.keys import Lane
+from seckill.lane.phase import Phase, phase_of
 
 # `base:X` is counter X at the last reset of the statistics. Since the reset: X - `base:X`.
 BASELINE = "base:"
@@ -115,6 +116,10 @@ class ActivityStatus:
     def total(self) -> int:
         """All requests of this activity."""
         return sum(self.outcomes.values())
+
+    def phase(self, now_ms: int) -> Phase:
+        """Where its sale stands."""
+        return phase_of(self.over, self.paused, self.opens_at_ms, self.closes_at_ms, now_ms)
 
 
 @dataclass(frozen=True)

@@ -122,8 +122,40 @@ HOLDING = Metric(
 DONE = Metric(
     "seckill_worker_done", "counter", "pieces",
     "what it did, by what its heartbeat counts: decided, letters_lost, stored, known, parked, "
-    "samples, restarts; of a door asked, shed, acknowledged, not_taken, unknown and others",
+    "samples, restarts; a door's are below",
     ("kind", "worker", "what"),
+)  # fmt: skip
+DOOR_CLICKS = Metric(
+    "seckill_door_clicks", "counter", "clicks",
+    "clicks at a door, each by what came of it: shed (a certain loser, refused without Kafka), "
+    "repeated (bought before), acknowledged, not_taken (503, nothing was sent), unknown (503, "
+    "sent and not acknowledged)", ("worker", "result"),
+)  # fmt: skip
+DOOR_REFUSED = Metric(
+    "seckill_door_refused", "counter", "calls",
+    "calls that a door refused before they were clicks, by HTTP status; 429: by rate",
+    ("worker", "status"),
+)  # fmt: skip
+DOOR_ANSWERS = Metric(
+    "seckill_door_answers", "counter", "answers",
+    "final answers that a door gave, by state; the same ticket may be asked again",
+    ("worker", "state"),
+)  # fmt: skip
+DOOR_WAITING = Metric(
+    "seckill_door_waiting_calls", "gauge", "calls", "calls that wait for an answer", ("worker",)
+)
+DOOR_BOARD_AGE = Metric(
+    "seckill_door_board_age_seconds", "gauge", "seconds",
+    "since a door's last look at Redis; without one it can answer nobody", ("worker",),
+)  # fmt: skip
+DOOR_ACKNOWLEDGE = Metric(
+    "seckill_door_acknowledge_seconds", "histogram", "seconds",
+    "from a click's hand-over to Kafka to the acknowledgement", ("worker",),
+)  # fmt: skip
+DOOR_ANSWER = Metric(
+    "seckill_door_answer_seconds", "histogram", "seconds",
+    "from a click's hand-over to Kafka to its decided answer, where one call brought both",
+    ("worker",),
 )  # fmt: skip
 AUDIT_VERDICT = Metric(
     "seckill_audit_verdict", "gauge", "verdict",
@@ -163,6 +195,13 @@ METRICS = (
     IDLE,
     HOLDING,
     DONE,
+    DOOR_CLICKS,
+    DOOR_REFUSED,
+    DOOR_ANSWERS,
+    DOOR_WAITING,
+    DOOR_BOARD_AGE,
+    DOOR_ACKNOWLEDGE,
+    DOOR_ANSWER,
     AUDIT_VERDICT,
     AUDIT_AGE,
 )

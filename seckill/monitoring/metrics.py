@@ -35,7 +35,8 @@ from seckill.lane.status import ActivityStatus, Histogram, LaneStatus, read_lane
 from seckill.monitoring import metric_names as names
 from seckill.monitoring.metric_names import METRICS, Metric
 from seckill.process.events import event
-from seckill.telemetry.heartbeats import OF_A_MOMENT, Kind, Worker, read_workers
+from seckill.telemetry.door_counts import ACKNOWLEDGE, ANSWER, DoorCounts
+from seckill.telemetry.heartbeats import Kind, Worker, read_workers
 from seckill.telemetry.history import ITEMS_KEPT, fresh_sample, sample_of
 
 log = logging.getLogger(__name__)
@@ -95,9 +96,13 @@ class _Families:
         """Add one value of a gauge or counter."""
         self._family(metric).add_metric([str(label) for label in labels], value)
 
-    def add_histogram(self, metric: Metric, histogram: Histogram, *labels: object) -> None:
-        """Add one histogram, with its buckets summed up to BOUNDS_MS."""
+    def add_histogram(
+        self, metric: Metric, histogram: Histogram, *labels: object, sum_ms: float | None = None
+    ) -> None:
+        """Add one histogram, with its buckets summed up to BOUNDS_MS and its sum if known."""
         buckets, total = cumulative(histogram)
+        if sum_ms is not None:
+            total = sum_ms / 1000
         self._family(metric).add_metric([str(label) for label in labels], buckets, total)
 
     def _family(self, metric: Metric) -> Any:
@@ -207,9 +212,31 @@ def _add_workers(families: _Families, workers: list[Worker]) -> None:
         families.add(names.SILENT, worker.silent_ms / 1000, *who)
         families.add(names.IDLE, (worker.beat_ms - worker.progress_ms) / 1000, *who)
         families.add(names.HOLDING, worker.detail != "", *who)
+        if worker.kind is Kind.DOOR:
+            _add_door(families, DoorCounts(worker))
+            continue
         for what, count in worker.counts.items():
-            if what not in OF_A_MOMENT:
-                families.add(names.DONE, count, *who, what)
+            families.add(names.DONE, count, *who, what)
+
+
+def _add_door(families: _Families, door: DoorCounts) -> None:
+    who = door.worker.id
+    for result, count in door.results.items():
+        families.add(names.DOOR_CLICKS, count, who, result)
+    for status, count in door.refused.items():
+        families.add(names.DOOR_REFUSED, count, who, status)
+    for state, count in door.told.items():
+        families.add(names.DOOR_ANSWERS, count, who, state)
+    for metric, what in (
+        (names.DOOR_ACKNOWLEDGE, ACKNOWLEDGE),
+        (names.DOOR_ANSWER, ANSWER),
+    ):
+        histogram, sum_ms = door.durations(what)
+        families.add_histogram(metric, histogram, who, sum_ms=sum_ms)
+    if door.worker.alive:
+        # Of a moment: a door that is gone has none.
+        families.add(names.DOOR_WAITING, door.waiting, who)
+        families.add(names.DOOR_BOARD_AGE, door.board_age_s, who)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ Owns what each of them means, and when it cannot come any more.
 
 from dataclasses import dataclass
 
+from seckill.lane.phase import Phase
 from seckill.lane.status import LaneStatus
 
 OPENED, SOLD_OUT, DRAINED = "opened", "sold-out", "drained"
@@ -33,15 +34,18 @@ def judge_activity(lane: LaneStatus, activity_id: int, milestone: str) -> Judgem
         if activity.over == "finished" and left:
             return Judgement(None, f"it was finished with {left:,} units left")
         return Judgement(not left, "sold out" if not left else f"{left:,} units are left")
-    if activity.over:
-        return Judgement(None, f"it is over: {activity.over.replace('_', ' ')}")
-    if activity.closes_at_ms is not None and activity.closes_at_ms <= now_ms:
-        return Judgement(None, "its window is closed")
-    if activity.paused:
-        return Judgement(False, "it is paused")
-    if activity.opens_at_ms is not None and activity.opens_at_ms > now_ms:
-        return Judgement(False, f"it opens in {(activity.opens_at_ms - now_ms) / 1000:,.0f} s")
-    return Judgement(True, "it is on sale")
+    match activity.phase(now_ms):
+        case Phase.SOLD_OUT | Phase.FINISHED as over:
+            return Judgement(None, f"it is over: {over.replace('_', ' ')}")
+        case Phase.CLOSED:
+            return Judgement(None, "its window is closed")
+        case Phase.PAUSED:
+            return Judgement(False, "it is paused")
+        case Phase.SOON:
+            wait_s = ((activity.opens_at_ms or now_ms) - now_ms) / 1000
+            return Judgement(False, f"it opens in {wait_s:,.0f} s")
+        case Phase.OPEN:
+            return Judgement(True, "it is on sale")
 
 
 def judge_drained(lane: LaneStatus, lag: int) -> Judgement:

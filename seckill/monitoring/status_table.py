@@ -11,12 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from seckill.audit.verdict import LastAudit, read_last_audit
-from seckill.control.checks import is_open
 from seckill.formats.outcomes import Outcome
 from seckill.lane.keys import Lane
+from seckill.lane.phase import Phase
 from seckill.lane.status import ActivityStatus, LaneStatus, read_lane
 from seckill.process.columns import Fitted
-from seckill.telemetry.heartbeats import LETTERS_LOST, Worker, read_workers
+from seckill.telemetry.door_counts import ACKNOWLEDGE, DoorCounts
+from seckill.telemetry.heartbeats import LETTERS_LOST, Kind, Worker, read_workers
 from seckill.telemetry.history import Sample, fresh_sample
 
 # Items that get their own row; the others are summed up in one row.
@@ -76,17 +77,22 @@ def table(now: Look, before: Look | None = None) -> RenderableType:
         parts.append(Text(f"Kafka hides requests: {now.sample.blocked_by}.", "bold yellow"))
     if lane.activities:
         parts.append(_activities(lane, now.now_ms))
-    parts += [_lane(now, before), _workers(now), _audit(now)]
+    doors = [DoorCounts(w) for w in now.workers if w.kind is Kind.DOOR and w.alive]
+    parts += [_lane(now, before), _workers(now), *map(_door, doors), _audit(now)]
     return Group(*parts)
 
 
 def state_text(status: ActivityStatus, now_ms: int) -> str:
     """Whether the activity sells now, and if not, why."""
-    if status.over:
-        return f"over ({status.over.replace('_', ' ')})"
-    if status.paused:
-        return "paused"
-    return "on sale" if is_open(status, now_ms) else "not open"
+    match status.phase(now_ms):
+        case Phase.SOLD_OUT | Phase.FINISHED as over:
+            return f"over ({over.replace('_', ' ')})"
+        case Phase.OPEN:
+            return "on sale"
+        case Phase.PAUSED:
+            return "paused"
+        case Phase.SOON | Phase.CLOSED:
+            return "not open"
 
 
 def _activities(lane: LaneStatus, now_ms: int) -> Fitted:
@@ -149,6 +155,21 @@ def _workers(now: Look) -> Text:
             None if worker.alive else "bold red",
         )
     return text
+
+
+def _door(door: DoorCounts) -> Text:
+    results = [f"{name.replace('_', ' ')} {count:,}" for name, count in door.results.items()]
+    parts = [f"door {door.worker.id}: clicks {door.asked:,} ({', '.join(results)})"]
+    parts += [f"told {state} {count:,}" for state, count in door.told.items()]
+    if refused := sum(door.refused.values()):
+        parts.append(f"refused calls {refused:,}")
+    parts.append(f"waiting {door.waiting:,}")
+    mean = door.mean_ms(ACKNOWLEDGE)
+    if mean is not None:
+        parts.append(f"acknowledged in {mean:,.0f} ms on average")
+    if door.blind:
+        parts.append(f"can read no answer, for {door.board_age_s:,.0f} s")
+    return Text(" | ".join(parts), "bold red" if door.blind else "")
 
 
 def _audit(now: Look) -> Text:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from seckill.control.checks import is_open
+from seckill.lane.phase import Phase
 from seckill.lane.status import ActivityStatus, LaneStatus
 from seckill.telemetry.heartbeats import GONE_S, Kind, Worker
 from seckill.telemetry.history import FRESH_MS, Sample
@@ -54,6 +54,15 @@ class State(StrEnum):
     NO_SALE = "no_sale"
 
 
+# What the activity's own rules say. QUIET stands for open.
+OF_PHASE = {
+    Phase.SOON: State.BEFORE,
+    Phase.OPEN: State.QUIET,
+    Phase.PAUSED: State.PAUSED,
+    Phase.CLOSED: State.CLOSED,
+    Phase.SOLD_OUT: State.SOLD_OUT,
+    Phase.FINISHED: State.FINISHED,
+}
 # How bad a state is: danger, warning, success, or info (nothing is wrong, and nothing is sold).
 LEVELS = {
     State.FENCED: "danger",
@@ -137,7 +146,7 @@ def judge(
     if stopped_ms is not None:
         return _as(base, State.STOPPED, stopped_ms)
     alive = [worker for worker in consumers if worker.silent_ms < GONE_S * 1000]
-    states = {a.activity_id: _state(a, lane.now_ms) for a in chosen}
+    states = {a.activity_id: OF_PHASE[a.phase(lane.now_ms)] for a in chosen}
     if not alive and any(state in SPEAKS[:3] for state in states.values()):
         return _as(base, State.NO_CONSUMER, min((w.silent_ms for w in consumers), default=None))
     if silent and base.lag:
@@ -155,7 +164,7 @@ def _of_activities(
     """The verdict if nothing stops the lane."""
     if not chosen:
         return base
-    states = {a.activity_id: _state(a, lane.now_ms) for a in chosen}
+    states = {a.activity_id: OF_PHASE[a.phase(lane.now_ms)] for a in chosen}
     speaker = min(chosen, key=lambda a: SPEAKS.index(states[a.activity_id]))
     state = states[speaker.activity_id]
     if state == State.QUIET:
@@ -210,18 +219,6 @@ def _as(base: Verdict, state: State, held_ms: int | None, longer: bool = False) 
         level = "warning"
     held_ms = None if held_ms is None else max(0, held_ms)
     return replace(base, state=state, level=level, held_ms=held_ms, longer=longer)
-
-
-def _state(activity: ActivityStatus, now_ms: int) -> State:
-    """What the activity's own rules say. QUIET stands for open."""
-    if activity.over:
-        return State.SOLD_OUT if activity.over == "sold_out" else State.FINISHED
-    if activity.paused:
-        return State.PAUSED
-    if is_open(activity, now_ms):
-        return State.QUIET
-    before = activity.opens_at_ms is not None and now_ms < activity.opens_at_ms
-    return State.BEFORE if before else State.CLOSED
 
 
 def _stopped_ms(

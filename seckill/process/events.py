@@ -48,7 +48,9 @@ EVENTS = {
     "door-bug": "a fault in the buyers' door; the buyer is told to ask again",
     "door-no-answers": "a door cannot read the board; requests are taken, buyers wait",
     "door-ended": "one of several door processes ended; it is started again",
+    "door-killed": "door processes did not stop in time and were killed",
     "door-topic": "a door could not ask which topic this is; it asks again",
+    "door-trust": "a door could not ask PostgreSQL what it knows of the lane; it asks again",
     "door-flush": "the last requests of a door were not acknowledged in time",
     "library": "a message of a Kafka library",
 }

@@ -10,6 +10,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from types import FrameType, TracebackType
@@ -33,6 +34,21 @@ def start_child(process: BaseProcess) -> None:
         process.start()
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def stop_children(running: Sequence[BaseProcess], seconds: float) -> int:
+    """Stop children and wait. Those that do not end in time are killed; how many those were."""
+    for process in running:
+        process.terminate()
+    deadline = time.monotonic() + seconds
+    killed = 0
+    for process in running:
+        process.join(max(0.1, deadline - time.monotonic()))
+        if process.is_alive():
+            killed += 1
+            process.kill()
+            process.join()
+    return killed
 
 
 def leave_ctrl_c_to_the_parent() -> None:

@@ -20,8 +20,6 @@ from seckill.lane.record_list import scan
 
 # A longer list is not read for a question: that would cost the sale.
 LONGEST_LIST = 50_000
-# Dead records that are read for a request id, the newest first.
-MOST_DEAD = 50_000
 
 COLUMNS = (
     'id, source::text, partition, "offset", item_id, activity_id, user_id, quantity, request_id'
@@ -37,7 +35,9 @@ SELECT kind, raw FROM seckill_deadrecord
 JOIN unnest(%s::uuid[], %s::int[], %s::bigint[]) AS asked(source, partition, "offset")
 USING (source, partition, "offset")
 """
-DEAD = "SELECT kind, raw FROM seckill_deadrecord WHERE kind = %s ORDER BY id DESC LIMIT %s"
+DEAD_BY_REQUEST = """
+SELECT raw FROM seckill_deadrecord WHERE kind = %s AND request_id = ANY(%s) LIMIT %s
+"""
 # Lines that one answer has at most: request ids are the senders' own, and may be everybody's.
 MOST_LINES = 50_000
 
@@ -108,13 +108,12 @@ def parked(places: Collection[Place]) -> Iterator[Line | Place]:
 
 
 def parked_requests(requests: Collection[str]) -> Iterator[Line]:
-    """The same by request id, which is only in the records' texts."""
+    """The same by request id."""
     with connection.cursor() as cursor:
-        cursor.execute(DEAD, [str(Kind.REFUSED), MOST_DEAD])
+        cursor.execute(DEAD_BY_REQUEST, [str(Kind.REFUSED), list(requests), MOST_LINES])
         rows = cursor.fetchall()
-    for record in _readable(bytes(raw) for _kind, raw in rows):
-        if record.request_id in requests:
-            yield _line(record, "parked")
+    for record in _readable(bytes(raw) for (raw,) in rows):
+        yield _line(record, "parked")
 
 
 def _readable(texts: Iterable[bytes]) -> Iterator[WireRecord]:

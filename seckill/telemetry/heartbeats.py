@@ -30,8 +30,6 @@ TIMEOUT_S, AFTER_FAILURE_S = 0.5, 5.0
 GONE_S = 15.0
 # A consumer's count of dead letters that Kafka never took.
 LETTERS_LOST = "letters_lost"
-# What a heartbeat has of a moment, not since the start: it goes down again.
-OF_A_MOMENT = frozenset({"waiting", "board_age_ms"})
 # Ms of silence after which a worker is forgotten.
 FORGET_MS = 3_600_000
 

@@ -284,8 +284,12 @@ class Driver(Operators):
     # What is to be seen.
 
     def trouble(self) -> str:
-        """Why the lane stands still, as it says itself; empty where it does not."""
-        words = [part.product.hold for part in self.consumers] + [w.trouble for w in self.workers]
+        """Why the lane stands still, as it says itself; empty where it does not.
+
+        A log worker that is held says nothing new: what it last said may have passed.
+        """
+        words = [part.product.hold for part in self.consumers]
+        words += [worker.trouble for worker in self.workers if worker.turn is None]
         return self.lane_trouble() or next(filter(None, words), "")
 
     def stands_still(self) -> bool:

@@ -40,6 +40,8 @@ class Oracle:
         self._twice: list[Violation] = []
         # Rows that a stranger has put there: they are no orders, and take units all the same.
         self.strangers: set[Row] = set()
+        # Units of rows at their places, by place and item: sold, also while PostgreSQL is older.
+        self._adopted: dict[tuple[Place, int], int] = {}
         # What a set_stock puts on sale whose script may still come.
         self._late: dict[int, int] | None = None
 
@@ -160,15 +162,28 @@ class Oracle:
             if asked.wanted and asked.undone and asked.evicted:
                 for item, quantity in asked.wanted.items():
                     units[item] += quantity
-        taken = {(row.partition, row.offset) for row in self.strangers}
-        for row in evidence.rows:
-            place = row.partition, row.offset
+        rows = [row for row in evidence.rows if row in self.strangers]
+        for row in rows:
+            units[row.item] += row.quantity
+        there = {((row.partition, row.offset), row.item) for row in rows}
+        for (place, item), quantity in {**self._adopted, **self._at_strangers(evidence)}.items():
             asked = self.asked.get(place)
             owed = asked is not None and (asked.claims or asked.promised)
-            # What was taken for accepted, and came back from the topic, is sold as well.
-            if row in self.strangers or (place in taken and not owed):
-                units[row.item] += row.quantity
+            if not owed and (place, item) not in there:
+                units[item] += quantity
         return units
+
+    def _at_strangers(self, evidence: Evidence) -> dict[tuple[Place, int], int]:
+        """{(place, item): units} of rows at strangers' places, theirs or from the topic."""
+        return {
+            ((row.partition, row.offset), row.item): row.quantity
+            for row in evidence.rows
+            if self._is_taken(row)
+        }
+
+    def _is_taken(self, row: Row) -> bool:
+        """Whether a stranger's row stood at its place: taken for accepted, sold as well."""
+        return any((row.partition, row.offset) == (r.partition, r.offset) for r in self.strangers)
 
     def left(self, evidence: Evidence, item: int) -> int:
         """Units that may still be sold."""
@@ -176,6 +191,7 @@ class Oracle:
 
     def judge(self, evidence: Evidence, *, all_up: bool) -> list[Violation]:
         """What does not hold, the worst first. `all_up`: nobody has a reason to wait."""
+        self._adopted |= self._at_strangers(evidence)
         found = [*self._oversold(evidence), *self._lost(evidence), *self._twice]
         found += [*self._invented(evidence.rows), *self._terms(evidence)]
         if all_up:
@@ -206,11 +222,9 @@ class Oracle:
 
     def _invented(self, rows: list[Row]) -> Iterable[Violation]:
         # What a stranger has stored is taken for accepted, and comes back from the topic as that.
-        taken = {(row.partition, row.offset) for row in self.strangers}
         for row in rows:
-            place = row.partition, row.offset
-            asked = self.asked.get(place)
-            if row in self.strangers or (asked is not None and place in taken):
+            asked = self.asked.get((row.partition, row.offset))
+            if row in self.strangers or (asked is not None and self._is_taken(row)):
                 continue
             if asked is None or not asked.promised:
                 yield Violation(Kind.TWICE, f"a row that nobody was promised: {row}")

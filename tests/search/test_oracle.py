@@ -153,6 +153,19 @@ def test_a_set_stock_that_comes_late_counts_from_then(oracle: Oracle) -> None:
     assert oracle.left(seen(row(PLACE)), ITEM) == 1
 
 
+@pytest.mark.parametrize("user", [1, 99], ids=["from the topic", "the stranger's own"])
+def test_what_stood_at_a_strangers_place_stays_sold_while_its_row_is_lost(
+    oracle: Oracle, user: int
+) -> None:
+    oracle.strangers.add(row(PLACE, user=99))
+    assert not kinds(oracle, seen(row(PLACE, user)))
+    oracle.act("set_stock", {ITEM: 1}, NOTHING, certain=True)
+    accept(oracle, 1)
+    assert not kinds(oracle, seen(row(PLACE), row((0, 1))))
+    accept(oracle, 2)
+    assert Kind.OVERSOLD in kinds(oracle, seen(row(PLACE), row((0, 1)), row((0, 2))))
+
+
 def test_a_parked_line_that_comes_after_a_loss(oracle: Oracle) -> None:
     """Its transaction was open when Redis was lost: it is sold, and nobody waits for it."""
     accept(oracle, 0)

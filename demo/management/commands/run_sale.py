@@ -1,9 +1,9 @@
 """`manage.py run_sale`: a whole sale in one command, for `make run` and `make demo`."""
 
+import contextlib
 import logging
 import os
 import secrets
-import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,9 @@ from django.core.management.base import CommandError, CommandParser
 
 from demo import sandbox
 from demo.alone import SaleRuns, alone
+from demo.ports import Ports, free_port
 from demo.sale import Plan, Sale, logs_folder
+from demo.shop import shop
 from demo.view import Addresses, print_result, view_for
 from devstack.crew import Crew, worker_environment
 from devstack.endpoints import DevstackError
@@ -25,7 +27,7 @@ from loadgen.profile_file import read_profile
 from seckill.broker.topics import Topics
 from seckill.config.kinds import parse_stock
 from seckill.config.layers import BASE_DIR, ConfigError, devstack_folder, load
-from seckill.config.sections import ENV_PREFIX, Client, ControlApi, Server
+from seckill.config.sections import ENV_PREFIX, Client, ControlApi, Door, Server
 from seckill.errors import ServiceAway
 from seckill.lane.client import connect
 from seckill.management import base
@@ -34,11 +36,16 @@ from seckill.models import ApiKey
 from seckill.process import exit_codes
 from seckill.process.console import Console
 from seckill.process.shutdown import Shutdown
+from seckill.web.door.token_maker import TokenMaker
 from seckill.web.shared.accounts import Unusable, make_admin, make_api_key
 
 STOCK = "1001:30000,1002:20000,1003:20000,1004:15000,1005:15000"
 ADMIN = "admin"
 KEY_NAME = "make run"
+# The usual port of the demo shop.
+SHOP_PORT = 3002
+# Units for guests after the sale.
+GUEST_UNITS = 20
 
 
 class Command(base.Command):
@@ -46,9 +53,9 @@ class Command(base.Command):
 
     help = (
         "Start the embedded services, put stock on sale, start consumers, log worker and control "
-        "API, send a load, audit and show the result. Then keep serving until Ctrl-C, which stops "
-        "everything that was started. With --demo it ends after the audit, with exit code 0 only "
-        "if the audit is clean."
+        "API, buyers' door and a shop for guests, send a load, audit and show the result. Then "
+        "keep serving until Ctrl-C, which stops everything that was started. With --demo it ends "
+        "after the audit, with exit code 0 only if the audit is clean."
     )
     examples = (
         "--demo",
@@ -81,6 +88,9 @@ class Command(base.Command):
         )
         parser.add_argument(
             "--port", type=int, help="port of API and admin (default: 3000, or a free one)"
+        )
+        parser.add_argument(
+            "--door-port", type=int, help="port of the buyers' door (default: 3001, or a free one)"
         )
         parser.add_argument(
             "--sandbox",
@@ -119,7 +129,9 @@ class Command(base.Command):
         except ConfigError as wrong:
             raise CommandError(f"--profile: {wrong}", returncode=exit_codes.USAGE) from None
         folder = devstack_folder(os.environ)
-        port = _free_port(options["port"], load(ControlApi).port)
+        port = free_port(options["port"], load(ControlApi).port, "--port")
+        door_port = free_port(options["door_port"], load(Door).port, "--door-port", {port})
+        shop_port = free_port(None, SHOP_PORT, "", {port, door_port})
         try:
             check_platform()
             check_user()
@@ -130,7 +142,8 @@ class Command(base.Command):
             ):
                 if options["stop_with_parent"]:
                     shutdown.watch_parent()
-                code = self._run(plan, folder, port, console, shutdown, demo=options["demo"])
+                ports = Ports(port, door_port, shop_port)
+                code = self._run(plan, folder, ports, console, shutdown, demo=options["demo"])
         except SaleRuns as runs:
             raise CommandError(str(runs), returncode=exit_codes.FAILED) from None
         except DevstackError as wrong:
@@ -144,7 +157,7 @@ class Command(base.Command):
         self,
         plan: Plan,
         folder: Path,
-        port: int,
+        ports: Ports,
         console: Console,
         shutdown: Shutdown,
         *,
@@ -155,11 +168,13 @@ class Command(base.Command):
         environment = worker_environment(endpoints.as_env())
         crew = Crew(BASE_DIR, logs_folder(folder), environment)
         topics = None
+        servers = contextlib.ExitStack()
         try:
             use_database(endpoints.pg_dsn)
             call_command("migrate", verbosity=0)
-            addresses = self._credentials(port)
+            addresses = self._credentials(ports)
             server = load(Server, environ=environment)
+            guests = TokenMaker.of(load(Door, environ=environment))
             topics = Topics(server)
             view = view_for(console, plan)
             sale = Sale(
@@ -171,13 +186,17 @@ class Command(base.Command):
                 shutdown=shutdown,
                 say=console.say,
                 show=view.show,
-                port=port,
+                port=ports.web,
+                door_port=ports.door,
             )
             # A cancelled demo has proved nothing.
             called_off = exit_codes.FAILED if demo else exit_codes.OK
             sale.prepare()
             if shutdown.requested:
                 return called_off
+            servers.enter_context(shop(ports.shop, addresses.door, guests, plan.activity_id))
+            if not demo:
+                console.print(f"buy along: {addresses.shop}")
             console.print(f"load: profile {plan.profile}, seed {plan.seed}")
             with view:
                 result = sale.play()
@@ -191,9 +210,11 @@ class Command(base.Command):
             if demo:
                 proved = result.audit.clean and not result.stuck
                 return exit_codes.OK if proved else exit_codes.FAILED
+            item = sale.open_again(GUEST_UNITS)
             addresses.print(console)
+            console.print(f"{GUEST_UNITS} more units of item {item} are on sale, for you to buy.")
             if self._sandbox:
-                console.print(sandbox.advice(port, addresses.api_key), markup=False)
+                console.print(sandbox.advice(ports.web, addresses.api_key), markup=False)
             console.print(f"The workers write to {crew.folder}. Ctrl-C stops everything.")
             sale.keep_alive()
             console.print("stopping")
@@ -201,12 +222,13 @@ class Command(base.Command):
         except ServiceAway as away:
             raise DevstackError(f"{away}; the workers' output is in {crew.folder}") from None
         finally:
+            servers.close()
             crew.stop()
             if topics is not None:
                 topics.close()
             stack.down(owner=own_process())
 
-    def _credentials(self, port: int) -> "Addresses":
+    def _credentials(self, ports: Ports) -> Addresses:
         """An operator's login and an API key. New each time, because neither is kept in plain."""
         try:
             password = make_admin(ADMIN, os.environ.get(ENV_PREFIX + "ADMIN_PASSWORD"))
@@ -214,20 +236,11 @@ class Command(base.Command):
             raise ConfigError(f"{ENV_PREFIX}ADMIN_PASSWORD: {wrong}") from None
         ApiKey.objects.filter(name=KEY_NAME).delete()
         key = make_api_key(KEY_NAME, can_steer=True)
-        return Addresses(port=port, user=ADMIN, password=password, api_key=key)
-
-
-def _free_port(wanted: int | None, usual: int) -> int:
-    """The requested port, the usual one, or a free one. Raises CommandError."""
-    for port in [wanted] if wanted else [usual, 0]:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise CommandError(
-        f"port {wanted} is taken: name another one (--port), or none to get a free one",
-        returncode=exit_codes.USAGE,
-    )
+        return Addresses(
+            port=ports.web,
+            door=f"http://127.0.0.1:{ports.door}",
+            shop=f"http://127.0.0.1:{ports.shop}/",
+            user=ADMIN,
+            password=password,
+            api_key=key,
+        )

@@ -1,23 +1,33 @@
-"""`manage.py run_loadgen`: parse, build, run. The load itself is `loadgen.sender`."""
+"""`manage.py run_loadgen`: parse, build, run. The load itself is `loadgen.sender`, and
+`loadgen.http` at a door."""
 
 import argparse
 import logging
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.core.management.base import CommandError, CommandParser
 
 from loadgen import fleet
+from loadgen.http.clicks import Clicks, shown
+from loadgen.http.loop import DoorAway
+from loadgen.http.report import Report as DoorReport
+from loadgen.http.run import look_at_door
+from loadgen.http.run import run as click
 from loadgen.plan import NO_PROFILE, Load, make_load
 from loadgen.profile import MAX_REQUESTS
 from loadgen.profile_file import names, read_profile
-from loadgen.progress import display_for
+from loadgen.progress import DOOR, display_for
+from loadgen.report import Report
 from loadgen.sender import LEAD_S, run
 from seckill.broker.opening import open_producer
 from seckill.broker.producer import CONNECT_S, Producer
 from seckill.broker.topics import DEFAULT_PARTITIONS, Topics
 from seckill.config.layers import load as load_section
-from seckill.config.sections import Client
+from seckill.config.sections import Client, Door
 from seckill.errors import BrokerAway, BrokerRefuses
 from seckill.formats.outcomes import MAX_ID
 from seckill.management import base
@@ -32,6 +42,7 @@ from seckill.process.logs import configure_logging, speaker
 from seckill.process.shutdown import Shutdown
 from seckill.process.startup import Stopped, wait_for
 from seckill.telemetry.tracing import traced_producer
+from seckill.web.door.token_maker import TokenMaker
 
 # How many characters of a body --dry-run shows.
 SHOWN = 300
@@ -50,6 +61,15 @@ def _whole(lowest: int, highest: int) -> Any:
     return parse
 
 
+def _door(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not the address of a door: scheme (http or https), host and port"
+        )
+    return text.rstrip("/")
+
+
 class Command(base.Command):
     """Plays the buyers."""
 
@@ -57,17 +77,20 @@ class Command(base.Command):
         "Send purchase requests to Kafka in an open loop: the rate does not drop for a slow "
         "system. Without a profile each of user_count users comes once, in shuffled order. --delay "
         "lowers the rate: at most 1000/delay requests/s are sent. With a profile, --rate scales "
-        "its curve to this highest rate."
+        "its curve to this highest rate. With --http, buyers click at a door, and the time to each "
+        "answer is measured."
     )
     examples = (
         "--rate 20000 --user-count 200000",
         "--profile rush --requests 100000 --seed 7",
+        "--http http://127.0.0.1:3001 --profile hot --rate 500 --answers told.jsonl",
         "--dry-run 3              # three bodies, without Kafka",
     )
     codes = {
         **base.AWAY,
-        exit_codes.OK: "everything that was sent is in Kafka, or stopped by a signal",
-        exit_codes.FAILED: "something that was sent is not in Kafka",
+        exit_codes.OK: "everything that was sent is in Kafka, or answered (--http); or stopped by "
+        "a signal",
+        exit_codes.FAILED: "something that was sent is not in Kafka, or has no answer (--http)",
     }
     requires_system_checks: list[str] = []
 
@@ -112,6 +135,28 @@ class Command(base.Command):
             metavar="N",
             help="print the first N bodies, without Kafka",
         )
+        http = parser.add_argument_group(
+            "at a buyers' door",
+            "The same requests as clicks over HTTP, each with its answer. Tokens are signed with "
+            "the first HS256 key of section `door` (SECKILL_BUYER_KEYS=KID:SECRET).",
+        )
+        http.add_argument(
+            "--http", type=_door, metavar="URL", help="address of the door: http://127.0.0.1:3001"
+        )
+        http.add_argument(
+            "--connections",
+            type=_whole(1, 1_000_000),
+            default=2000,
+            metavar="N",
+            help="clicks that wait for an answer at one time, each on a connection; more are due, "
+            "and late (default: %(default)s)",
+        )
+        http.add_argument(
+            "--answers",
+            type=Path,
+            metavar="FILE",
+            help="write what each click was told, a line of JSON each; compare_answers reads it",
+        )
         parser.add_argument("--json", action="store_true", help="the report as one line of JSON")
         parser.add_argument("--quiet", action="store_true", help="no progress, only the report")
         add_supervision_flag(parser)
@@ -126,9 +171,12 @@ class Command(base.Command):
         client = load_section(Client, section_flags(options, Client))
         load = self._load(client, options)
         if options["dry_run"]:
-            self._show(load, options["dry_run"])
+            self._show(load, options)
             return
-        code = self._run(client, load, options)
+        if options["http"] is None:
+            code = self._run(client, load, options)
+        else:
+            code = self._click(client, load, options)
         if code:
             raise SystemExit(code)
 
@@ -149,8 +197,13 @@ class Command(base.Command):
             seed=options["seed"],
         )
 
-    def _show(self, load: Load, count: int) -> None:
+    def _show(self, load: Load, options: dict[str, Any]) -> None:
+        count: int = options["dry_run"]
         now_ms = int(time.time() * 1000)
+        if options["http"] is not None:
+            for line in shown(Clicks(load).draw(min(count, load.requests))):
+                self.stdout.write(line[:SHOWN])
+            return
         buyers = load.buyers()
         for number in range(min(count, load.requests)):
             [body] = buyers.draw([now_ms + int(load.pacer.intended(number) * 1000)])
@@ -170,13 +223,7 @@ class Command(base.Command):
         # Progress is drawn for people.
         quiet = options["quiet"] or client.log_format == "json"
 
-        say_json = speaker(self.stderr, client.log_format, "run_loadgen")
-
-        def say(line: str) -> None:
-            if client.log_format == "json":
-                say_json(line)
-            else:
-                console.print(line, markup=False, highlight=False, soft_wrap=True)
+        say = self._speaker(console, client)
 
         def open_it() -> Producer | None:
             # One attempt must not take longer than --connect-timeout-s.
@@ -222,6 +269,58 @@ class Command(base.Command):
             finally:
                 if producer is not None:
                     producer.close()
+        return self._told(report, options)
+
+    def _click(self, client: Client, load: Load, options: dict[str, Any]) -> int:
+        door: str = options["http"]
+        if options["processes"] > 1:
+            raise CommandError(
+                "--processes is for Kafka; with --http start the command several times, with "
+                "profiles of different buyers (first_user)",
+                returncode=exit_codes.USAGE,
+            )
+        tokens = TokenMaker.of(load_section(Door))
+        console = Console(stderr=True)
+        say = self._speaker(console, client)
+        quiet = options["quiet"] or client.log_format == "json"
+        with Shutdown() as shutdown:
+            if options["stop_with_stdin"]:
+                shutdown.watch_stdin()
+            try:
+                wait_for(lambda: look_at_door(door), client.connect_timeout, shutdown, say)
+            except Stopped:
+                say("stopped before anything was sent")
+                return exit_codes.OK
+            except DoorAway as away:
+                raise CommandError(
+                    f"{away}. Nothing was sent. Start it (run_door), or name another one with "
+                    "--http",
+                    returncode=exit_codes.UNREACHABLE,
+                ) from None
+            with display_for(console, quiet, DOOR) as display:
+                report = click(
+                    load,
+                    door,
+                    tokens,
+                    shutdown,
+                    display,
+                    connections=options["connections"],
+                    answers=options["answers"],
+                )
+        return self._told(report, options)
+
+    def _speaker(self, console: Console, client: Client) -> Callable[[str], None]:
+        say_json = speaker(self.stderr, client.log_format, "run_loadgen")
+
+        def say(line: str) -> None:
+            if client.log_format == "json":
+                say_json(line)
+            else:
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+        return say
+
+    def _told(self, report: Report | DoorReport, options: dict[str, Any]) -> int:
         if options["json"]:
             self.stdout.write(report.as_json())
         else:

@@ -20,6 +20,7 @@ from seckill.management.acts import (
     control_of,
     refusals,
     shell_actor,
+    stock_of,
     tell,
 )
 from seckill.management.arguments import add_connection_flags
@@ -38,12 +39,12 @@ class Command(base.Command):
     """Parse, act or look, print."""
 
     help = (
-        "Create, show and change sales. `create` makes one that is not on sale yet (set_stock puts "
-        "it on sale). `set` changes window, limit per user, timeout and name; in a running sale "
-        "this applies from the next batch on."
+        "Create, show and change sales. `create` with --stock puts it on sale in the same act; "
+        "without, set_stock does. `set` changes window, limit per user, timeout and name; in a "
+        "running sale this applies from the next batch on."
     )
     examples = (
-        'create --name "First sale" --user-limit 2',
+        'create --name "First sale" --user-limit 2 --stock 1001:10,1002:5',
         "set 7 --opens-at 2026-11-11T20:00+08:00 --timeout-ms 5000",
         "show 7 --json",
         "list",
@@ -56,6 +57,11 @@ class Command(base.Command):
         make = commands.add_parser("create", help="create a sale", description="Create a sale.")
         make.add_argument(
             "activity_id", nargs="?", type=activity_number, help="its id (default: the next one)"
+        )
+        make.add_argument(
+            "--stock",
+            metavar="ITEM:UNITS,...",
+            help="put these on sale, for example 1001:10,1002:5",
         )
         _add_fields(make)
         add_act_flags(make)
@@ -91,7 +97,8 @@ class Command(base.Command):
                 raise CommandError(
                     "--expected-version: a new activity has none", returncode=exit_codes.USAGE
                 )
-            done = control.create(options["activity_id"], **fields)
+            stock = None if options["stock"] is None else stock_of(options)
+            done = control.create(options["activity_id"], stock, **fields)
         else:
             done = control.configure_fields(
                 options["activity_id"], expected_version=options["expected_version"], **fields

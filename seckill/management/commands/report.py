@@ -28,7 +28,8 @@ from seckill.management.arguments import (
 from seckill.models import Activity
 from seckill.process import exit_codes
 from seckill.report.data import MESSAGES, collect
-from seckill.report.page import Frame, render
+from seckill.report.page import render
+from seckill.report.parts import Frame
 from seckill.web.admin.desk_texts import outcome_text
 
 

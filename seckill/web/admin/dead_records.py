@@ -3,13 +3,13 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Case, Exists, OuterRef, QuerySet, Value, When
+from django.db.models import Case, QuerySet, Value, When
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
-from seckill.models import DeadRecord, Record
+from seckill.models import DeadRecord
 from seckill.process.printable import preview
 from seckill.web.admin.base import (
     UNKNOWN,
@@ -110,15 +110,12 @@ class DeadRecordAdmin(CsvExport, ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DeadRecord]:
         """Adds whether a row with the same identity and content has been stored since."""
-        same = {name: OuterRef(name) for name in (
-            "source", "partition", "offset", "item_id", "user_id", "activity_id", "quantity"
-        )}  # fmt: skip
         return (
             super()
             .get_queryset(request)
             .annotate(
                 dead_state=Case(
-                    When(Exists(Record.objects.filter(**same)), then=Value(SETTLED)),
+                    When(DeadRecord.settled(), then=Value(SETTLED)),
                     When(dismissed_at__isnull=False, then=Value(DISMISSED)),
                     default=Value(OPEN),
                 )

@@ -9,6 +9,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from seckill.lane.status import ActivityStatus
+from seckill.telemetry.door_counts import DoorCounts
 from seckill.telemetry.heartbeats import Kind, Worker
 from seckill.web.admin import desk_acts
 from seckill.web.admin.desk_alerts import alerts
@@ -109,7 +110,20 @@ def _worker(worker: Worker, look: Look, lag: dict[int, int] | None) -> dict[str,
         "health": health_of(worker, look, lag),
         "beat_age_ms": worker.silent_ms,
         "progress_age_ms": max(0, look.now_ms - worker.progress_ms),
-        "detail": worker.detail,
+        "detail": worker.detail or (_door(DoorCounts(worker)) if worker.kind is Kind.DOOR else ""),
+    }
+
+
+def _door(door: DoorCounts) -> str:
+    return _(
+        "%(asked)s clicks: %(acknowledged)s taken, %(shed)s certain losers, %(lost)s answered 503; "
+        "%(waiting)s wait"
+    ) % {
+        "asked": f"{door.asked:,}",
+        "acknowledged": f"{door.results['acknowledged']:,}",
+        "shed": f"{door.results['shed']:,}",
+        "lost": f"{door.results['not_taken'] + door.results['unknown']:,}",
+        "waiting": f"{door.waiting:,}",
     }
 
 

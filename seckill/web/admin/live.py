@@ -12,8 +12,8 @@ from django.http import HttpRequest
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from seckill.control.control import is_open
 from seckill.errors import RedisAway
+from seckill.lane.phase import Phase
 from seckill.lane.status import ActivityStatus, LaneStatus
 from seckill.models import Activity
 from seckill.monitoring.verdict import RATE_MS, Verdict, rate_of
@@ -79,13 +79,8 @@ def state_of(status: ActivityStatus | None, now_ms: int) -> str:
     """A key of STATES, at this time of Redis's clock."""
     if status is None:
         return "not loaded"
-    if status.over:
-        return status.over if status.over in STATES else "finished"
-    if status.paused:
-        return "paused"
-    if is_open(status, now_ms):
-        return "open"
-    return "waiting" if status.opens_at_ms and now_ms < status.opens_at_ms else "closed"
+    phase = status.phase(now_ms)
+    return "waiting" if phase is Phase.SOON else str(phase)
 
 
 def rates(lane: LaneStatus) -> dict[int, float]:

@@ -21,7 +21,9 @@ from seckill.config.sections import Server
 from seckill.errors import NoSuchActivity, RedisAway
 from seckill.models import Activity
 from seckill.report.data import collect
-from seckill.report.page import STYLE, Frame, render
+from seckill.report.page import render
+from seckill.report.parts import Frame
+from seckill.report.style import STYLE
 from seckill.web.admin.desk_texts import outcome_text
 from seckill.web.shared import services
 

@@ -18,7 +18,9 @@ from typing import Any
 from seckill.errors import PostgresAway, RedisAway
 from seckill.formats.outcomes import Outcome
 from seckill.lane.clicks import Place
+from seckill.lane.phase import Phase
 from seckill.process.events import event
+from seckill.telemetry.door_counts import BOARD_AGE_MS, WAITING
 from seckill.web.door import asking, http
 from seckill.web.door.answers import State, shown_answer
 from seckill.web.door.clicks import AnotherBody, Clicks, NotTaken, Order, Unknown
@@ -29,7 +31,7 @@ from seckill.web.door.limits import Limits
 from seckill.web.door.mirror import Mirror
 from seckill.web.door.orders import Orders
 from seckill.web.door.page.page import page
-from seckill.web.door.showcase import Phase, shown_showcase
+from seckill.web.door.showcase import shown_showcase
 from seckill.web.door.tickets import Forged, Ticket, Tickets
 from seckill.web.door.tokens import BadToken, BuyerTokens
 
@@ -112,8 +114,11 @@ class Door:
 
     def heartbeat(self) -> dict[str, int]:
         """What is counted and measured, for the heartbeat."""
-        age_ms = round(min(self.mirror.look.age_s, 86_400.0) * 1000)
-        return {**self.counts.shown(), "waiting": self.limits.waiting, "board_age_ms": age_ms}
+        return {
+            **self.counts.named(),
+            WAITING: self.limits.waiting,
+            BOARD_AGE_MS: round(min(self.mirror.look.age_s, 86_400.0) * 1000),
+        }
 
     # A click
 
@@ -155,7 +160,7 @@ class Door:
                 422, "this Idempotency-Key was used for another order a moment ago"
             ) from None
         self.counts.taken(time.monotonic() - began)
-        return await self._answered(ticket, wait_s, caller, status=202)
+        return await self._answered(ticket, wait_s, caller, status=202, began=began)
 
     async def _shed(self, order: Order) -> Response | None:
         """The answer to a certain loser, who never reaches Kafka; None if it must be decided."""
@@ -216,9 +221,18 @@ class Door:
         return await self._answered(ticket, asking.wait_of(headers), caller, status=200)
 
     async def _answered(
-        self, ticket: Ticket, wait_s: float, caller: str, *, status: int
+        self,
+        ticket: Ticket,
+        wait_s: float,
+        caller: str,
+        *,
+        status: int,
+        began: float | None = None,
     ) -> Response:
-        """The answer within `wait_s`: `status` while it waits, 200 when it is final."""
+        """The answer within `wait_s`: `status` while it waits, 200 when it is final.
+
+        `began` is when this very call handed the click to Kafka.
+        """
         if wait_s and not self.stopping:
             if not self.limits.enter(ticket.user_id, caller):
                 self.counts.crowded += 1
@@ -235,7 +249,7 @@ class Door:
         text = self.tickets.sign(ticket)
         content = shown_answer(text, answer)
         if answer.final:
-            self.counts.answered[answer.state] += 1
+            self.counts.told(answer.state, None if began is None else time.monotonic() - began)
             return http.json_response(200, content)
         location = f"/v1/tickets/{text}".encode()
         return http.json_response(

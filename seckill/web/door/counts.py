@@ -5,7 +5,30 @@ unknown.
 from collections import Counter
 from dataclasses import dataclass, field
 
+from seckill.telemetry.door_counts import (
+    ACKNOWLEDGE,
+    ANSWER,
+    REFUSED,
+    RESULTS,
+    TOLD,
+    bucket_of,
+    with_names,
+)
 from seckill.web.door.answers import State
+
+
+@dataclass
+class Durations:
+    """Durations in buckets, and their exact sum."""
+
+    buckets: Counter[int] = field(default_factory=Counter)
+    sum_ms: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        """One more."""
+        ms = max(0.0, seconds) * 1000
+        self.buckets[bucket_of(ms)] += 1
+        self.sum_ms += ms
 
 
 @dataclass
@@ -17,7 +40,8 @@ class Counts:
     # Clicks that had bought before, answered without Kafka.
     repeated: int = 0
     acknowledged: int = 0
-    acknowledge_ms: int = 0
+    # From the hand-over to Kafka to its acknowledgement.
+    acknowledge: Durations = field(default_factory=Durations)
     not_taken: int = 0
     unknown: int = 0
     # Refused before they were clicks: by rate, and by each other status.
@@ -26,11 +50,19 @@ class Counts:
     crowded: int = 0
     refused: Counter[int] = field(default_factory=Counter)
     answered: Counter[State] = field(default_factory=Counter)
+    # From a click to its decided answer, where the same call brought it.
+    answer: Durations = field(default_factory=Durations)
 
     def taken(self, seconds: float) -> None:
         """Kafka has acknowledged a click after so many seconds."""
         self.acknowledged += 1
-        self.acknowledge_ms += round(seconds * 1000)
+        self.acknowledge.add(seconds)
+
+    def told(self, state: State, seconds: float | None) -> None:
+        """A final answer was given, so many seconds after its click if this call brought both."""
+        self.answered[state] += 1
+        if seconds is not None:
+            self.answer.add(seconds)
 
     def refuse(self, status: int) -> None:
         """A problem was answered. What is counted elsewhere, by rate or as not taken, is not
@@ -49,18 +81,15 @@ class Counts:
         """What grows while the door works."""
         return self.asked + sum(self.answered.values())
 
-    def shown(self) -> dict[str, int]:
-        """For the heartbeat."""
+    def named(self) -> dict[str, int]:
+        """All of it, flat, as a heartbeat has it."""
         return {
             "asked": self.asked,
-            "shed": self.shed,
-            "repeated": self.repeated,
-            "acknowledged": self.acknowledged,
-            "acknowledge_ms": self.acknowledge_ms,
-            "not_taken": self.not_taken,
-            "unknown": self.unknown,
-            "limited": self.limited,
+            **{result: getattr(self, result) for result in RESULTS},
             "crowded": self.crowded,
-            "refused": sum(self.refused.values()),
-            **{f"told_{state}": number for state, number in self.answered.items()},
+            f"{REFUSED}429": self.limited,
+            **{f"{REFUSED}{status}": number for status, number in self.refused.items()},
+            **{f"{TOLD}{state}": number for state, number in self.answered.items()},
+            **with_names(ACKNOWLEDGE, self.acknowledge.buckets, self.acknowledge.sum_ms),
+            **with_names(ANSWER, self.answer.buckets, self.answer.sum_ms),
         }

@@ -14,7 +14,7 @@ from multiprocessing.process import BaseProcess
 
 from seckill.config.sections import Door as Section
 from seckill.process.events import event
-from seckill.process.shutdown import Shutdown, start_child
+from seckill.process.shutdown import Shutdown, start_child, stop_children
 
 log = logging.getLogger(__name__)
 
@@ -51,12 +51,11 @@ def keep_running(section: Section, work: Callable[[Section], None], shutdown: Sh
             start_child(process)
             children[number] = _Child(process, now)
         shutdown.wait(LOOK_S)
-    running = [child.process for child in children if child is not None]
-    for process in running:
-        process.terminate()
-    deadline = time.monotonic() + STOP_S
-    for process in running:
-        process.join(max(0.1, deadline - time.monotonic()))
-        if process.is_alive():
-            process.kill()
-            process.join()
+    killed = stop_children([child.process for child in children if child is not None], STOP_S)
+    if killed:
+        log.error(
+            "%d door processes did not stop within %.0f s and were killed; who waited there asks "
+            "again, and nothing is lost",
+            *(killed, STOP_S),
+            extra=event("door-killed", processes=killed),
+        )

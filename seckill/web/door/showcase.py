@@ -5,18 +5,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from seckill.lane.phase import Phase, phase_of
+
+# Buyers need not know why it is over. Nothing but an act brings it back.
+OVER = (Phase.CLOSED, Phase.FINISHED)
 # Below this share of what was put on sale, few are left.
 FEW = 0.1
-
-
-class Phase(StrEnum):
-    """Where the sale stands."""
-
-    SOON = "soon"
-    OPEN = "open"
-    PAUSED = "paused"
-    SOLD_OUT = "sold_out"
-    OVER = "over"
 
 
 class Left(StrEnum):
@@ -43,7 +37,7 @@ class Showcase:
     @property
     def sells_nothing(self) -> bool:
         """Whether every request is certain to be refused until an act, or a return of units."""
-        return self.phase in (Phase.SOLD_OUT, Phase.OVER)
+        return self.phase in (Phase.SOLD_OUT, *OVER)
 
 
 def showcase_of(
@@ -55,17 +49,8 @@ def showcase_of(
 ) -> Showcase:
     """From the hashes of an activity: see docs/formats.md."""
     opens_at, closes_at = _number(state, b"opens_at"), _number(state, b"closes_at")
-    over = state.get(b"over", b"")
-    if over == b"sold_out":
-        phase = Phase.SOLD_OUT
-    elif over or (closes_at is not None and now_ms >= closes_at):
-        phase = Phase.OVER
-    elif b"paused" in state:
-        phase = Phase.PAUSED
-    elif opens_at is not None and now_ms < opens_at:
-        phase = Phase.SOON
-    else:
-        phase = Phase.OPEN
+    over = state.get(b"over", b"").decode()
+    phase = phase_of(over, b"paused" in state, opens_at, closes_at, now_ms)
     return Showcase(
         activity_id,
         phase,
@@ -96,7 +81,7 @@ def shown_showcase(seen: Showcase, name: str, items: Mapping[int, str]) -> dict[
     return {
         "id": seen.activity_id,
         "name": name,
-        "state": seen.phase,
+        "state": "over" if seen.phase in OVER else seen.phase,
         "opens_at": seen.opens_at_ms,
         "closes_at": seen.closes_at_ms,
         "now": seen.now_ms,

@@ -20,6 +20,7 @@ from seckill.config.sections import Server
 from seckill.lane.keys import Lane
 from tests.conftest import Manage
 from tests.faults.harness import Sale
+from tests.helpers.door import KEYS, RunningDoor
 from tests.helpers.servers import free_port
 
 DEPLOY = (BASE_DIR / "docs" / "deploy.md").read_text()
@@ -131,6 +132,16 @@ def test_the_rights_of_the_document_are_enough(
     worker = sale.log_worker()
     sale.wait_all_decided()
     sale.wait_all_stored()
+    door = RunningDoor(
+        manage(
+            *("run_door", "--port", "0", "--topic", sale.server.topic),
+            SECKILL_BUYER_KEYS=KEYS,
+            SECKILL_TICKET_SECRET="a secret of the tickets",
+        )
+    )
+    assert door.click(user=2**40, wait=25).content["state"] == "accepted"
+    assert door.click(user=2**40, activity=1, items={99: 1}, wait=25).content["state"] == "refused"
+    assert door.stop().code == 0
     for act in ACTS[4:]:
         run(sale, *act)
     for look in LOOKS:

@@ -13,6 +13,7 @@ from django.core.management import call_command
 from django.db import connections
 
 from devstack.endpoints import Endpoints
+from loadgen.http.report import Report as DoorReport
 from loadgen.report import Report
 from seckill.config.layers import BASE_DIR
 from seckill.config.sections import Server
@@ -77,6 +78,7 @@ def test_acts_and_looks(said: Any, shop: Shop) -> None:
         ("reopen",),
         ("sync_from_db",),
         ("activity", "create", "7", "--name", "七"),
+        ("activity", "create", "8", "--stock", "1001:10,1002:5"),
         ("activity", "set", "1", "--user-limit", "3"),
     ]
     for arguments in acts:
@@ -84,8 +86,9 @@ def test_acts_and_looks(said: Any, shop: Shop) -> None:
     check("activity show", said("activity", "show", "1"))
     listed = said("activity", "list")
     check("activity list", listed)
-    assert [row["activity_id"] for row in listed["activities"]] == [1, 7]
+    assert [row["activity_id"] for row in listed["activities"]] == [1, 7, 8]
     assert listed["activities"][1]["name"] == "七"
+    assert said("activity", "show", "8")["live"]["stock"] == {"1001": 10, "1002": 5}
     check("audit", said("audit"))
     check("dead_letters dismiss", said("dead_letters", "dismiss", "--overlap", "--note", "x"))
     check("status", dict.fromkeys(said("status", flags="redis")))
@@ -104,6 +107,12 @@ def test_what_asks_kafka(said: Any, shop: Shop, kafka_topic: str) -> None:
     assert reached["why"] == "0 requests wait in Kafka, 0 records in Redis"
 
 
+def test_answers_of_buyers(said: Any, shop: Shop, tmp_path: Path) -> None:
+    told = {"user": 1, "key": "k", "request_id": "r", "ticket": "t", "outcome": "SOLD_OUT"}
+    (tmp_path / "told.jsonl").write_text(json.dumps({**told, "state": "refused"}))
+    check("compare_answers", said("compare_answers", str(tmp_path / "told.jsonl"), flags="pg"))
+
+
 def test_devstack_status(manage: Manage, tmp_path: Path) -> None:
     process = manage("devstack", "status", "--json", "--folder", str(tmp_path))
     output, _ = process.communicate(timeout=120)
@@ -116,3 +125,5 @@ def test_devstack_status(manage: Manage, tmp_path: Path) -> None:
 def test_the_report_of_a_load() -> None:
     known = documented()["run_loadgen"]
     assert known == {"schema", *(each.name for each in fields(Report))}
+    known = documented()["run_loadgen --http"]
+    assert known == {"schema", *(each.name for each in fields(DoorReport))}

@@ -34,7 +34,7 @@ ACTS = [
     "manage.py finish",
     "manage.py reopen",
     "manage.py sync_from_db",
-    "manage.py activity create",
+    "manage.py activity create --stock 1001:10",
     "manage.py set_stock 1001:1000 --activity-id 2",
     "manage.py dead_letters replay --requests",
     "manage.py dead_letters replay --records --yes",
@@ -97,6 +97,7 @@ TUTORIAL = _commands_of(script(README, "Your first sale"))
 
 # Only named, without what they need to run: above they stand whole.
 MENTIONED = {
+    "manage.py activity create",
     "manage.py activity set",
     "manage.py activity show",
     "manage.py audit --watch",

@@ -130,3 +130,19 @@ def test_parked_orders_are_told_apart(ask: Ask, orders: None, redis_client: "red
     assert users(ask("GET", "/v1/orders?state=parked&user_id=8")) == [8]
     assert users(ask("GET", "/v1/orders?state=parked&until=2020-01-01T00:00Z")) == []
     assert 8 not in users(ask("GET", "/v1/orders"))
+
+
+def test_a_parked_order_whose_place_another_order_has_is_told(
+    ask: Ask, orders: None, redis_client: "redis.Redis"
+) -> None:
+    """It has no row. `status` and the admin count it as one that needs a person."""
+    sale.put_on_sale(redis_client, {1001: 10})
+    for user in (7, 8):
+        sale.keep_dead(sale.record(user, offset=user))
+    rows = {"activity_id": 1, "item_id": 1001, "quantity": 1, "cost_ms": 1, "status": "success"}
+    for user, offset in ((70, 7), (8, 8)):
+        Record.objects.create(
+            **rows, user_id=user, source=sale.SOURCE, partition=0, offset=offset, version=1,
+            ts="2026-01-01T00:00:00Z",
+        )  # fmt: skip
+    assert users(ask("GET", "/v1/orders?state=parked")) == [7]

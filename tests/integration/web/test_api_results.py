@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from seckill.dead_letters.records import Kind
 from seckill.lane import board
@@ -164,6 +165,18 @@ class TestNeverANoToWhoHasAnOrder:
             *("accepted", "unknown", "accepted", "unknown")
         ]
         assert lines(found[0]) == lines(found[2]) == [(1001, 1, "parked")]
+
+    def test_a_dead_record_is_found_behind_fifty_thousand_newer_ones(
+        self, shop: Shop, ask_for: Any, stored: None
+    ) -> None:
+        sale.keep_dead(sale.record(7, offset=40, request_id="r-7"))
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO seckill_deadrecord (place, kind, reason, raw, at)"
+                " SELECT 'many:' || n, 'refused', '', 'x', now() FROM generate_series(1, 50001) n"
+            )
+        (found,) = ask_for("r-7")
+        assert lines(found) == [(1001, 1, "parked")]
 
 
 def test_a_long_list_is_not_read_and_that_is_told(

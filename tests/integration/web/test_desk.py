@@ -155,6 +155,23 @@ def test_a_worker_of_each_kind_is_shown(
     assert (worker["health"], bool(worker["kind"])) == ("alive", True)
 
 
+def test_a_door_tells_what_came_of_its_clicks(
+    observer: Client, control: Control, redis_client: "redis.Redis", stack: Endpoints, lane: Lane
+) -> None:
+    control.set_stock(1, {1001: 5})
+    counts = {"shed": 1000, "acknowledged": 20, "not_taken": 2, "unknown": 1, "waiting": 9}
+    heart = Heart(stack.redis_url, lane, Kind.DOOR)
+    heart.beat(1, **counts)
+    (worker,) = figures(observer)["workers"]
+    assert worker["detail"] == (
+        "1,023 clicks: 20 taken, 1,000 certain losers, 3 answered 503; 9 wait"
+    )
+    heart = Heart(stack.redis_url, lane, Kind.DOOR)
+    heart.beat(1, "Redis refuses", **counts)
+    (worker,) = figures(observer)["workers"]
+    assert worker["detail"] == "Redis refuses"
+
+
 def test_what_is_lost_dead_and_broken_is_said(
     observer: Client, control: Control, redis_client: "redis.Redis", stack: Endpoints, lane: Lane
 ) -> None:

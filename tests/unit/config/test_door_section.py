@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from devstack.state import keep_door_secrets
+from seckill.config import embedded
 from seckill.config.addresses import origins
 from seckill.config.keyring import buyer_secrets, ticket_secrets
 from seckill.config.layers import ConfigError, load
-from seckill.config.sections import Door
+from seckill.config.sections import ControlApi, Door
 
 A, B = "a" * 32, "b:" * 16
 
@@ -84,6 +86,41 @@ def test_origins(tmp_path: Path) -> None:
     settings = load_door(tmp_path, cors_origins="https://a.example, http://[::1]:3000,")
     assert origins(settings.cors_origins) == {"https://a.example", "http://[::1]:3000"}
     assert origins(load_door(tmp_path).cors_origins) == frozenset()
+
+
+def test_its_port_has_a_variable_of_its_own(tmp_path: Path) -> None:
+    environ = {"SECKILL_CONFIG": os.devnull, "SECKILL_DEVSTACK": str(tmp_path)}
+    environ |= {"SECKILL_PORT": "8000", "SECKILL_DOOR_PORT": "8001", "SECKILL_TOPIC": "t"}
+    assert load(ControlApi, environ=environ).port == 8000
+    door = load(Door, environ=environ)
+    assert (door.port, door.topic) == (8001, "t")
+    del environ["SECKILL_DOOR_PORT"]
+    assert load(Door, environ=environ).port == 3001
+    with pytest.raises(ConfigError, match="unknown variable SECKILL_DOOR_TOPIC"):
+        load(Door, environ=environ | {"SECKILL_DOOR_TOPIC": "t"})
+    with pytest.raises(ConfigError, match=r"^SECKILL_DOOR_PORT: .*given: 'three'"):
+        load(Door, environ=environ | {"SECKILL_DOOR_PORT": "three"})
+
+
+def test_embedded_services_come_with_its_secrets(tmp_path: Path) -> None:
+    keep_door_secrets(tmp_path)
+    kept = tmp_path / embedded.DOOR_FILE
+    assert kept.stat().st_mode & 0o777 == 0o600
+    made = load_door(tmp_path)
+    assert ticket_secrets(str(made.ticket_secret))
+    assert buyer_secrets(str(made.buyer_keys))
+    # Tabs of an earlier run keep their tickets, and another folder has other secrets.
+    keep_door_secrets(tmp_path)
+    assert load_door(tmp_path) == made
+    other = tmp_path / "other"
+    other.mkdir()
+    keep_door_secrets(other)
+    assert load_door(other).ticket_secret != made.ticket_secret
+    assert load_door(tmp_path, ticket_secret=A).ticket_secret == A
+    kept.write_text("{")
+    assert load_door(tmp_path).ticket_secret is None
+    keep_door_secrets(tmp_path)
+    assert load_door(tmp_path).ticket_secret not in (None, made.ticket_secret)
 
 
 def load_door(folder: Path, **values: str) -> Door:

@@ -199,6 +199,12 @@ TABLE = {
         ALIVE,
         "Closed for 2 h 00 min: the window has ended, units left: 50",
     ),
+    "closed while it was paused": (
+        lane(50, closes_at_ms=NOW_MS - 7_200_000, paused=True),
+        [past(1000, 50, 0, paused=True)],
+        ALIVE,
+        "Closed for 2 h 00 min: the window has ended, units left: 50",
+    ),
     "sold out, and requests still come": (
         lane(100, over="sold_out"),
         [past(9000, 90, 0), past(3000, 100, 40, over="sold_out")],

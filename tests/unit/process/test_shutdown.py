@@ -1,5 +1,6 @@
 """Asking a process to stop: the first signal sets a flag, the second one ends it."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -7,12 +8,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
 
 import pytest
 
 from seckill.config.layers import BASE_DIR
 from seckill.process.exit_codes import SECOND_SIGNAL
-from seckill.process.shutdown import Shutdown
+from seckill.process.shutdown import Shutdown, start_child, stop_children
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -52,7 +54,7 @@ def test_a_request_without_a_signal_ends_a_wait() -> None:
 
 PROGRAM = """
 import sys
-from seckill.process.shutdown import Shutdown
+from seckill.process.shutdown import Shutdown, start_child, stop_children
 with Shutdown() as shutdown:
     print("ready", flush=True)
     shutdown.wait(120)
@@ -93,7 +95,7 @@ def test_a_second_signal_ends_a_process_that_is_stuck(second: signal.Signals) ->
 
 
 WATCHING = """
-from seckill.process.shutdown import Shutdown
+from seckill.process.shutdown import Shutdown, start_child, stop_children
 with Shutdown() as shutdown:
     shutdown.watch_parent()
     print("ready", flush=True)
@@ -110,3 +112,28 @@ def test_a_killed_parent_asks_for_the_stop() -> None:
         assert parent.stdout.readline() == "ready\n"
         parent.kill()
         assert parent.stdout.readline() == "asked\n"
+
+
+def work(ready: Connection, stuck: bool) -> None:
+    """A child that ends when it is told to, or does not."""
+    if stuck:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    ready.send(True)
+    signal.pause()
+
+
+def test_children_that_do_not_stop_in_time_are_killed_and_counted() -> None:
+    context = multiprocessing.get_context("spawn")
+    children = []
+    for stuck in (False, True):
+        mine, theirs = context.Pipe()
+        child = context.Process(target=work, args=(theirs, stuck))
+        start_child(child)
+        assert mine.recv()
+        mine.close()
+        theirs.close()
+        children.append(child)
+    assert stop_children(children, 0.5) == 1
+    assert [child.exitcode for child in children] == [-signal.SIGTERM, -signal.SIGKILL]
+    for child in children:
+        child.close()

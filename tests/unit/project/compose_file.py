@@ -12,13 +12,16 @@ import yaml
 from seckill.config.layers import BASE_DIR
 
 SERVERS = {"kafka", "valkey", "postgres"}
-WORKERS = {"web", "consumer", "log-worker"}
+WORKERS = {"web", "door", "consumer", "log-worker"}
 ONCE = {"migrate", "create-admin", "loadgen"}
 MONITORING = {"prometheus", "grafana"}
 OURS = sorted(WORKERS | ONCE)
+# What may not be just any word.
+_LONG = "0a1b2c3d" * 4
+FILLED_IN = {"SECKILL_TICKET_SECRET": _LONG, "SECKILL_BUYER_KEYS": f"shop:{_LONG}"}
 # ${NAME}, ${NAME:-default}, ${NAME:?message}; $$ is a dollar.
 PLACEHOLDER = re.compile(r"\$\$|\$\{(\w+)(?::([-?])([^}]*))?\}")
-SECRET = re.compile(r"PASSWORD|SECRET|AUTH|_DSN|_URL")
+SECRET = re.compile(r"PASSWORD|SECRET|AUTH|_DSN|_URL|_KEYS")
 
 
 @cache
@@ -43,7 +46,11 @@ def service(name: str) -> dict[str, Any]:
 def dotenv(*, optional: bool) -> dict[str, str]:
     """A made-up .env: the example with its passwords filled in, its samples too if asked for."""
     lines = re.findall(r"^(#?)([A-Z_]+)=(.*)$", read(".env.example"), re.MULTILINE)
-    return {name: value or "0a1b2c" for mark, name, value in lines if optional or not mark}
+    return {
+        name: value or FILLED_IN.get(name, "0a1b2c")
+        for mark, name, value in lines
+        if optional or not mark
+    }
 
 
 def fill(text: str, env: dict[str, str]) -> str:

@@ -32,7 +32,7 @@ from tests.unit.project.compose_file import (
 )
 
 REQUIRED = {"POSTGRES_PASSWORD", "VALKEY_PASSWORD", "SECKILL_SECRET_KEY", "SECKILL_ADMIN_PASSWORD"}
-REQUIRED |= {"GRAFANA_PASSWORD"}
+REQUIRED |= {"GRAFANA_PASSWORD", "SECKILL_TICKET_SECRET", "SECKILL_BUYER_KEYS"}
 
 
 def test_services() -> None:
@@ -108,6 +108,7 @@ def test_health_and_restart() -> None:
         addresses = str(environment(name, dotenv(optional=False)))
         assert all(f":{port}" in addresses for port in ports), (name, ports)
     assert "/healthz" in str(service("web")["healthcheck"])
+    assert "/readyz" in str(service("door")["healthcheck"])
 
 
 def test_order_of_the_start() -> None:
@@ -132,7 +133,9 @@ def test_what_is_published_is_on_loopback_only() -> None:
     published = {
         name: service(name)["ports"] for name in document()["services"] if "ports" in service(name)
     }
-    assert set(published) == {"web", "kafka"} | MONITORING
+    assert set(published) == {"web", "door", "kafka"} | MONITORING
+    hosts = [fill(p, {}).split(":")[1] for ports in published.values() for p in ports]
+    assert len(set(hosts)) == len(hosts), "two on one port of the machine"
     for port in (fill(port, {}) for ports in published.values() for port in ports):
         assert re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port)
     assert document()["networks"]["backend"] == {"internal": True}

@@ -14,11 +14,17 @@ from django.core.management import get_commands, load_command_class
 from seckill.config.layers import BASE_DIR
 from seckill.consumer.children import STOP_S
 from seckill.process.exit_codes import USAGE
+from seckill.web.door.serve import GRACE_S
 from tests.unit.project.compose_file import service
 
 FOLDER = BASE_DIR / "deploy" / "systemd"
 # {unit: the service of docker-compose.yml that is the same process}
-UNITS = {"seckill-consumer": "consumer", "seckill-log-worker": "log-worker", "seckill-web": "web"}
+UNITS = {
+    "seckill-consumer": "consumer",
+    "seckill-door": "door",
+    "seckill-log-worker": "log-worker",
+    "seckill-web": "web",
+}
 PROGRAM = "/opt/seckill/.venv/bin/python manage.py "
 
 
@@ -61,6 +67,9 @@ def test_end_and_restart(unit: str) -> None:
     if unit == "seckill-consumer":
         assert grace >= STOP_S + 10
         assert section["KillMode"] == "mixed"
+    if unit == "seckill-door":
+        assert grace >= 2 * GRACE_S + 5
+        assert int(section["LimitNOFILE"]) == service("door")["ulimits"]["nofile"]
 
 
 @pytest.mark.parametrize("unit", UNITS)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest
 from ninja import Path, Query, Router
 from pydantic import (
@@ -197,14 +197,8 @@ def _parked(
 
 
 def _unsettled(before: int | None) -> Iterator[tuple[int, WireRecord]]:
-    """Dead records that are accepted orders without a row, the newest first."""
-    same = Record.objects.filter(
-        source=OuterRef("source"),
-        partition=OuterRef("partition"),
-        offset=OuterRef("offset"),
-        item_id=OuterRef("item_id"),
-    )
-    rows = DeadRecord.objects.filter(~Exists(same), kind=DeadRecord.Kind.REFUSED)
+    """Dead records that are accepted orders without a row of theirs, the newest first."""
+    rows = DeadRecord.objects.filter(~DeadRecord.settled(), kind=DeadRecord.Kind.REFUSED)
     if before is not None:
         rows = rows.filter(pk__lt=before)
     for row in rows.order_by("-pk").iterator():

@@ -1,0 +1,1 @@
+"""The same crowds as clicks over HTTP at a buyers' door."""

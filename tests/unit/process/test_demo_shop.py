@@ -1,0 +1,60 @@
+"""The demo shop: each visitor is another guest, whose token the door takes. And its ports."""
+
+import http.client
+import os
+import re
+import socket
+import time
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError
+
+from demo.ports import free_port
+from demo.shop import FIRST_GUEST, shop
+from devstack.state import keep_door_secrets
+from seckill.config.layers import load
+from seckill.config.sections import Door
+from seckill.web.door.keys import keys_of
+from seckill.web.door.token_maker import TokenMaker
+
+
+def visit(port: int, path: str) -> tuple[int, str]:
+    """Status and Location of one visit."""
+    line = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    line.request("GET", path)
+    answer = line.getresponse()
+    line.close()
+    return answer.status, answer.getheader("Location") or ""
+
+
+def test_each_visitor_is_a_guest_of_his_own_whom_the_door_knows(tmp_path: Path) -> None:
+    keep_door_secrets(tmp_path)
+    environ = {"SECKILL_CONFIG": os.devnull, "SECKILL_DEVSTACK": str(tmp_path)}
+    section = load(Door, environ=environ)
+    port = free_port(None, 0, "")
+    with shop(port, "http://127.0.0.1:3001", TokenMaker.of(section), 7):
+        visits = [visit(port, "/") for _ in range(3)]
+        assert visit(port, "/buy/7")[0] == 404
+    guests = set()
+    for status, location in visits:
+        assert status == 303
+        found = re.fullmatch(r"http://127\.0\.0\.1:3001/buy/7#token=(\S+)", location)
+        assert found is not None
+        guests.add(keys_of(section).tokens.verify(found[1], time.time()))
+    assert len(guests) == 3
+    assert min(guests) >= FIRST_GUEST
+
+
+def test_no_two_processes_get_one_port() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        usual = taken.getsockname()[1]
+        # It is taken already, or another one gets it a moment later.
+        assert free_port(None, usual, "") != usual
+        with pytest.raises(CommandError, match=rf"port {usual} is taken: .*--door-port"):
+            free_port(usual, 3001, "--door-port")
+    assert free_port(None, usual, "") == usual
+    assert free_port(None, usual, "", {usual}) != usual
+    with pytest.raises(CommandError, match="is taken"):
+        free_port(usual, 3001, "--door-port", {usual})
