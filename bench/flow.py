@@ -139,12 +139,17 @@ def _open(rig: Rig, name: str, client: str = CLIENTS[0]) -> str:
     section = rig.section(topic, client)
     rig.start_consumer(section)
     rig.crew.start("run_log_worker", "run_log_worker")
+    wait_for_members(rig, section.group_id)
+    return topic
+
+
+def wait_for_members(rig: Rig, group_id: str) -> None:
+    """Wait until consumers are in the group, and have settled."""
     began = time.monotonic()
-    while not _has_members(rig, section.group_id):
+    while not _has_members(rig, group_id):
         rig.check_time(began, "run_consumer")
         time.sleep(LOOK_S)
     time.sleep(SETTLE_S)
-    return topic
 
 
 def _has_members(rig: Rig, group_id: str) -> bool:

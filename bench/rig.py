@@ -56,6 +56,9 @@ class Size:
     items: tuple[int, ...] = (1, 10, 100, 1_000)
     items_a_request: tuple[int, ...] = (1, 5, 50)
     partitions: tuple[int, ...] = (1, 4, 16, 64)
+    # At the door: clicks of a figure, and buyers who wait.
+    clicks: int = 20_000
+    waiting: int = 5_000
 
 
 DEFAULT = Size()
@@ -73,6 +76,8 @@ QUICK = Size(
     items=(1, 1_000),
     items_a_request=(1, 50),
     partitions=(1, 16),
+    clicks=5_000,
+    waiting=1_000,
 )
 FULL = replace(
     DEFAULT,

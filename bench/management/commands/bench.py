@@ -14,7 +14,7 @@ from typing import Any
 from django.core.management import call_command
 from django.core.management.base import CommandError, CommandParser
 
-from bench import deciding, flow, growth, lanes, rig, storing
+from bench import deciding, door, flow, growth, lanes, rig, storing
 from bench.figures import AuditFailed, Figure, machine, tables
 from bench.rig import Rig
 from devstack.crew import Crew, worker_environment
@@ -42,6 +42,7 @@ SCENARIOS: dict[str, Callable[[Rig], list[Figure]]] = {
     "latency": flow.latency,
     "first-request": flow.first_request,
     "idle": flow.idle,
+    "door": door.door,
     "growth-backlog": growth.backlog,
     "growth-rows": growth.rows,
     "growth-buyers": growth.buyers,
@@ -87,6 +88,10 @@ class Command(base.Command):
         parser.add_argument(
             "--repeats", type=positive, metavar="N", help="repeats of figures that are compared"
         )
+        parser.add_argument("--clicks", type=positive, metavar="N", help="clicks at the door")
+        parser.add_argument(
+            "--waiting", type=positive, metavar="N", help="buyers who wait at the door"
+        )
         parser.add_argument("--json", action="store_true", help="the figures as one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -98,7 +103,7 @@ class Command(base.Command):
         if not console.is_terminal:
             console.width = FILE_WIDTH
         size = rig.QUICK if options["quick"] else rig.FULL if options["full"] else rig.DEFAULT
-        for name in ("requests", "repeats"):
+        for name in ("requests", "repeats", "clicks", "waiting"):
             if options[name]:
                 size = replace(size, **{name: options[name]})
         chosen = options["scenario"] or [
