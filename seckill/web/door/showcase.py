@@ -40,6 +40,11 @@ class Showcase:
         return self.phase in (Phase.SOLD_OUT, *OVER)
 
 
+def state_of(phase: Phase) -> str:
+    """A phase as buyers hear it."""
+    return "over" if phase in OVER else str(phase)
+
+
 def showcase_of(
     activity_id: int,
     now_ms: int,
@@ -81,7 +86,7 @@ def shown_showcase(seen: Showcase, name: str, items: Mapping[int, str]) -> dict[
     return {
         "id": seen.activity_id,
         "name": name,
-        "state": "over" if seen.phase in OVER else seen.phase,
+        "state": state_of(seen.phase),
         "opens_at": seen.opens_at_ms,
         "closes_at": seen.closes_at_ms,
         "now": seen.now_ms,

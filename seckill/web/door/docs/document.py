@@ -1,6 +1,7 @@
 """The door's OpenAPI document: its calls, what is sent, and each status with its meaning."""
 
 from functools import cache
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -87,8 +88,7 @@ def _answer(description: str, content: Part, headers: Part | None = None) -> Par
 
 def _problem(status: int) -> Part:
     description, detail = _PROBLEMS[status]
-    title = {400: "Bad Request", 401: "Unauthorized", 404: "Not Found"}.get(status, "Refused")
-    example = {"title": title, "status": status, "detail": detail}
+    example = {"title": HTTPStatus(status).phrase, "status": status, "detail": detail}
     return {
         "description": description,
         "headers": _RETRY_AFTER if status in (429, 503) else {},

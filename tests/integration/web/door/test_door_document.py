@@ -16,11 +16,13 @@ from schemathesis import GenerationMode
 from schemathesis.core.failures import FailureGroup
 
 from seckill.formats.outcomes import Outcome
+from seckill.lane import phase as lane_phase
 from seckill.lane.board import ACCEPTED, LOSER
 from seckill.lane.keys import Lane
 from seckill.web.door.answers import State, decided, shown_answer, waiting
 from seckill.web.door.clicks import click_of
 from seckill.web.door.docs.document import document
+from seckill.web.door.showcase import Left, Showcase, shown_showcase
 from seckill.web.door.tickets import Ticket, Tickets, short_source
 from tests.conftest import wait_until
 from tests.helpers.door import TICKET_SECRET, OpenDoor, RunningDoor, Told, token_of
@@ -90,6 +92,12 @@ def test_every_answer_that_can_be_told_is_described() -> None:
     assert {answer.state for answer in told} == set(State)
     for answer in told:
         _check(schema, shown_answer("A" * 83, answer))
+
+
+@pytest.mark.parametrize("phase", lane_phase.Phase)
+def test_every_phase_of_a_sale_is_described(phase: lane_phase.Phase) -> None:
+    seen = Showcase(1, phase, None, 5, 7, 2, 0, {1001: Left.FEW})
+    _check({"$ref": "#/components/schemas/Activity"}, shown_showcase(seen, "a", {}))
 
 
 @pytest.mark.usefixtures("consumer")
