@@ -121,17 +121,10 @@ class Clicks:
             self._silent_since = time.monotonic() if self._outbox.waiting else None
             if future.done():
                 return
-            last = self._last.get(partition, -1)
-            self._last[partition] = max(last, offset)
-            if 0 <= offset <= last:
-                # The clients go on silently in a topic that was made again. A ticket for this
-                # offset would get the answer of another buyer, who had it in the old topic.
+            why = error or self._no_ticket(partition, offset)
+            if why:
                 self._known.pop(click, None)
-                future.set_exception(Unknown("the topic was made again"))
-                future.exception()
-            elif error or offset < 0:
-                self._known.pop(click, None)
-                future.set_exception(Unknown(error or "Kafka gave no offset"))
+                future.set_exception(Unknown(why))
                 # Its buyer may have left: then nobody asks for this exception.
                 future.exception()
             else:
@@ -146,6 +139,18 @@ class Clicks:
             self._silent_since = now
         self._wake.set()
         return taking
+
+    def _no_ticket(self, partition: int, offset: int) -> str:
+        """Why this offset makes no ticket; "" if it does."""
+        if offset < 0:
+            return "Kafka gave no offset"
+        last = self._last.get(partition, -1)
+        if offset > last:
+            self._last[partition] = offset
+            return ""
+        # The clients go on silently in a topic that was made again. A ticket for this offset would
+        # get the answer of another buyer, who had it in the old topic.
+        return "the topic was made again"
 
     def _forget(self, now: float) -> None:
         while self._known:
