@@ -121,7 +121,7 @@ def _look(client: "redis.Redis", lane: Lane) -> Report:
     totals = replace(
         totals,
         # Whatever is stored was decided before, so this later look at Redis must show it.
-        future=undecided(after, seen.ends),
+        future=undecided(after.positions, seen.ends),
         older=seen.older,
         acts=lost_acts(after, {n: a for n, a in seen.acts.items() if n not in steered}),
         buyers={activity: found.users for activity, found in buyers.items()},

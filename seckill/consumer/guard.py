@@ -120,7 +120,9 @@ class Guard:
         if not lane.loaded or lane.fence is not None or lane.generation != generation:
             return
         why = (
-            _uncommitted(lane, source, committed) or undecided(lane, ends) or lost_acts(lane, acts)
+            _uncommitted(lane, source, committed)
+            or undecided(lane.positions, ends)
+            or lost_acts(lane, acts)
         )
         if why:
             self._fence(REWOUND, why, generation)

@@ -44,7 +44,7 @@ def admit(client: "redis.Redis", lane: Lane) -> None:
     if leading != claim:
         write_claim(client, lane, leading)
     begun = status.loaded or bool(status.positions)
-    why = undecided(status, ends) or (lost_acts(status, acts) if begun else "")
+    why = undecided(status.positions, ends) or (lost_acts(status, acts) if begun else "")
     if why:
         raise Fenced(
             _(

@@ -156,24 +156,6 @@ def compare(row: LaneRow | None, claim: Claim) -> None:
         )
 
 
-def doubted(row: LaneRow | None, claim: Claim) -> str:
-    """Why what this Redis says of requests is not to be told, in words; "" if it may be.
-
-    A copy of the leader may be read: what it says was decided there. A former leader is known by
-    its term.
-    """
-    try:
-        compare(row, claim)
-    except PostgresAway:
-        # PostgreSQL has lost rows, or was read a moment ago. Redis knows all that was decided.
-        pass
-    except RedisAway as wrong:
-        return str(wrong)
-    if row is not None and row.term > claim.term:
-        return "another Redis leads this lane: what this one decides is not sold"
-    return ""
-
-
 def lead(
     cursor: Cursor,
     lane: str,

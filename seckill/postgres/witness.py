@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from seckill.errors import PostgresAway, RedisAway
 from seckill.lane.keys import position_field
 from seckill.lane.status import ActivityStatus, LaneStatus
-from seckill.postgres.lease import Cursor
+from seckill.postgres.lease import Claim, Cursor, LaneRow, compare
 
 # The last stored record of each partition, by a few descents of the identity's index per partition.
 LAST_ROWS = """
@@ -129,14 +130,45 @@ def steered(cursor: Cursor) -> dict[int, Steered]:
     }
 
 
-def undecided(lane: LaneStatus, ends: Mapping[str, int]) -> str:
-    """A partition whose position in Redis is below its stored records, in words; "" if none."""
+def undecided(positions: Mapping[str, int], ends: Mapping[str, int]) -> str:
+    """A partition whose position in Redis is below its stored records, in words; "" if none.
+
+    Both are {source:partition: offset}.
+    """
     for place, end in ends.items():
-        stands = lane.positions.get(place, 0)
+        stands = positions.get(place, 0)
         if end > stands:
             number = place.rpartition(":")[2]
             return f"partition {number} stands at {stands}, PostgreSQL has stored up to {end}"
     return ""
+
+
+def doubt(
+    row: LaneRow | None,
+    claim: Claim,
+    *,
+    loaded: bool,
+    positions: Mapping[str, int],
+    ends: Mapping[str, int],
+) -> str:
+    """Why what this Redis says of requests is not to be told, in words; "" if it may be.
+
+    A copy of the leader may be read: what it says was decided there. A former leader is known by
+    its term. Read `ends` ({source:partition: the offset after the last stored record}) first.
+    """
+    try:
+        compare(row, claim)
+    except PostgresAway:
+        # PostgreSQL has lost rows, or was read a moment ago. Redis knows all that was decided.
+        pass
+    except RedisAway as wrong:
+        return str(wrong)
+    if row is not None and row.term > claim.term:
+        return "another Redis leads this lane: what this one decides is not sold"
+    if not loaded:
+        return "nothing is loaded in Redis"
+    why = undecided(positions, ends)
+    return f"Redis is older than the sale: {why}" if why else ""
 
 
 def lost_acts(lane: LaneStatus, acts: Mapping[int, Steered]) -> str:

@@ -10,15 +10,14 @@ from django.db import connection
 
 from seckill.lane.keys import Lane
 from seckill.lane.status import LaneStatus
-from seckill.postgres import lease
+from seckill.postgres import lease, witness
 from seckill.postgres.claims import claim_of_lane
-from seckill.postgres.witness import last_rows, undecided
 
 
 def ends() -> dict[str, int]:
     """{source:partition: the offset after the last row}. Read it before the lane."""
     with connection.cursor() as cursor:
-        return last_rows(cursor)
+        return witness.last_rows(cursor)
 
 
 def doubt(status: LaneStatus, lane: Lane, before: Mapping[str, int]) -> str:
@@ -27,10 +26,10 @@ def doubt(status: LaneStatus, lane: Lane, before: Mapping[str, int]) -> str:
         return f"the lane is fenced: {status.fence.word}: {status.fence.why}"
     with connection.cursor() as cursor:
         row = lease.read(cursor, lane.list)
-    why = lease.doubted(row, claim_of_lane(status))
-    if why:
-        return why
-    if not status.loaded:
-        return "nothing is loaded in Redis"
-    why = undecided(status, before)
-    return f"Redis is older than the sale: {why}" if why else ""
+    return witness.doubt(
+        row,
+        claim_of_lane(status),
+        loaded=status.loaded,
+        positions=status.positions,
+        ends=before,
+    )

@@ -10,13 +10,12 @@ holds; a door that never reached it believes Redis.
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from seckill.errors import PostgresAway
-from seckill.lane.keys import Lane
-from seckill.postgres import lease
+from seckill.lane.keys import Lane, position_field
+from seckill.postgres import lease, witness
 from seckill.postgres.lease import Claim, LaneRow
-from seckill.postgres.witness import LAST_ROWS
 from seckill.process.events import event
 from seckill.web.door.reader import Reader
 
@@ -29,10 +28,10 @@ NOT_COMPARED = "Redis was not compared with PostgreSQL yet"
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What PostgreSQL knows: the lane's row, and by partition the offset after the last record."""
+    """What PostgreSQL knows: the lane's row, and where the source's stored records end."""
 
     row: LaneRow | None
-    ends: Mapping[int, int] = field(default_factory=dict)
+    ends: Mapping[str, int]
 
 
 class Trust:
@@ -51,16 +50,15 @@ class Trust:
             return f"the lane is fenced: {fenced}"
         if not self._asked:
             return NOT_COMPARED
-        if self._facts is not None:
-            why = lease.doubted(self._facts.row, claim)
-            if why:
-                return why
-        if not loaded:
-            return "nothing is loaded in Redis"
-        for partition, end in self._facts.ends.items() if self._facts else ():
-            if end > positions.get(partition, 0):
-                return f"Redis is older than the sale: partition {partition} has rows up to {end}"
-        return ""
+        if self._facts is None:
+            return "" if loaded else "nothing is loaded in Redis"
+        return witness.doubt(
+            self._facts.row,
+            claim,
+            loaded=loaded,
+            positions={position_field(self._source, n): at for n, at in positions.items()},
+            ends=self._facts.ends,
+        )
 
     async def run(self) -> None:
         """Read until cancelled."""
@@ -74,10 +72,10 @@ class Trust:
 
     async def _read(self) -> Facts:
         rows = await self._reader.read(lease.READ, (self._lane.list,))
-        ends = await self._reader.read(LAST_ROWS)
+        ends = await self._reader.read(witness.LAST_ROWS)
         return Facts(
             LaneRow(*rows[0]) if rows else None,
-            {partition: end for source, partition, end in ends if source == self._source},
+            {position_field(s, part): end for s, part, end in ends if s == self._source},
         )
 
     async def close(self) -> None:

@@ -47,13 +47,13 @@ def lane(activities: dict[int, ActivityStatus], **positions: int) -> LaneStatus:
     ],
 )
 def test_a_position_before_the_end_of_stored_records(end: int, why: str) -> None:
-    assert undecided(lane({}, s_0=9, s_1=5), {"s:0": 9, "s:1": end}) == why
+    assert undecided(lane({}, s_0=9, s_1=5).positions, {"s:0": 9, "s:1": end}) == why
 
 
 def test_a_partition_without_a_position_stands_at_nought() -> None:
-    assert undecided(lane({}), {"s:12": 0}) == ""
+    assert undecided(lane({}).positions, {"s:12": 0}) == ""
     stands = "partition 12 stands at 0, PostgreSQL has stored up to 1"
-    assert undecided(lane({}), {"s:12": 1}) == stands
+    assert undecided(lane({}).positions, {"s:12": 1}) == stands
 
 
 @pytest.mark.parametrize(
