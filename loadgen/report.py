@@ -5,8 +5,9 @@ merged.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -75,8 +76,91 @@ class Tally:
     last_error: str
 
 
+class OpenLoop:
+    """What a run of either kind says of its pace. The reports list these fields, in their order."""
+
+    seconds: float
+    intended_rate: float
+    achieved_rate: float
+    lateness_p99_ms: float
+    lateness_max_ms: float
+    late: bool
+    blocked_seconds: float
+    kinds: Mapping[str, int]
+    stopped: bool
+
+    def pace_rows(self) -> list[tuple[str, str]]:
+        """Rows of the table: the pace, and what was sent by kind."""
+        return [
+            ("seconds", f"{self.seconds:,.2f}"),
+            ("rate intended", f"{self.intended_rate:,.0f}/s"),
+            ("rate achieved", f"{self.achieved_rate:,.0f}/s"),
+            (
+                "late: p99, longest",
+                f"{self.lateness_p99_ms:,.0f} ms, {self.lateness_max_ms:,.0f} ms",
+            ),
+            *((f"  {kind}", f"{count:,}") for kind, count in self.kinds.items() if count),
+        ]
+
+    def pace_remarks(self, blocked: str, advice: str) -> list[str]:
+        """Remarks on a stop and on lateness. `blocked` names the cause if it was not our own."""
+        lines = []
+        if self.stopped:
+            lines.append("Stopped by a signal before the end of the plan.")
+        if self.late:
+            ours = "this machine could not send as fast as planned"
+            cause = blocked if self.blocked_seconds > self.seconds / 10 else ours
+            lines.append(f"The generator was late ({cause}). {advice}")
+        return lines
+
+
+def open_loop(
+    load: Load,
+    sent: int,
+    lateness: Lateness,
+    *,
+    seconds: float,
+    blocked_s: float,
+    kinds: Mapping[str, int],
+    stopped: bool,
+) -> dict[str, Any]:
+    """Plan and pace of a run whose last request was sent after `seconds`, by a report's fields."""
+    # If everything was sent, the plan's own duration: the last request may have been late.
+    planned_s = min(seconds, load.pacer.seconds)
+    p99_ms = lateness.percentile_ms(99)
+    return {
+        "profile": load.name,
+        "seed": load.seed,
+        "planned": load.requests,
+        "sent": sent,
+        "seconds": round(seconds, 3),
+        "intended_rate": round(load.pacer.due(planned_s) / planned_s, 1) if planned_s > 0 else 0.0,
+        "achieved_rate": round(sent / seconds, 1) if seconds > 0 else 0.0,
+        "lateness_p99_ms": round(p99_ms, 1),
+        "lateness_max_ms": round(lateness.max_ms, 1),
+        "late": p99_ms > LATE_MS,
+        "blocked_seconds": round(blocked_s, 3),
+        "kinds": dict(kinds),
+        "stopped": stopped,
+    }
+
+
+def print_figures(
+    console: Console, title: str, rows: Iterable[tuple[str, str]], remarks: Iterable[str]
+) -> None:
+    """Print a report as a table, and its remarks below."""
+    table = Table(title=title, show_header=False, title_justify="left")
+    table.add_column()
+    table.add_column(justify="right")
+    for name, value in rows:
+        table.add_row(name, value)
+    console.print(Fitted(table))
+    for line in remarks:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
 @dataclass(frozen=True)
-class Report:
+class Report(OpenLoop):
     """The report of a run. `--json` prints these names, so they must not change."""
 
     profile: str
@@ -94,7 +178,7 @@ class Report:
     lateness_max_ms: float
     late: bool
     blocked_seconds: float
-    kinds: dict[str, int]
+    kinds: Mapping[str, int]
     stopped: bool
     last_error: str
     processes: int = 1
@@ -110,46 +194,25 @@ class Report:
 
     def print_table(self, console: Console) -> None:
         """Print it as a table."""
-        table = Table(title="load generator", show_header=False, title_justify="left")
-        table.add_column()
-        table.add_column(justify="right")
-        table.add_row("profile, seed", f"{self.profile}, {self.seed}")
-        table.add_row("topic", self.topic)
+        rows = [("profile, seed", f"{self.profile}, {self.seed}"), ("topic", self.topic)]
         if self.processes > 1:
-            table.add_row("processes", f"{self.processes}")
-        table.add_row("sent, of planned", f"{self.sent:,} of {self.planned:,}")
-        table.add_row("acknowledged by Kafka", f"{self.delivered:,}")
-        table.add_row("failed to send", f"{self.failed:,}")
+            rows.append(("processes", f"{self.processes}"))
+        rows += [
+            ("sent, of planned", f"{self.sent:,} of {self.planned:,}"),
+            ("acknowledged by Kafka", f"{self.delivered:,}"),
+            ("failed to send", f"{self.failed:,}"),
+        ]
         if self.unacknowledged:
-            table.add_row("not acknowledged in time", f"{self.unacknowledged:,}")
-        table.add_row("seconds", f"{self.seconds:,.2f}")
-        table.add_row("rate intended", f"{self.intended_rate:,.0f}/s")
-        table.add_row("rate achieved", f"{self.achieved_rate:,.0f}/s")
-        table.add_row(
-            "late: p99, longest", f"{self.lateness_p99_ms:,.0f} ms, {self.lateness_max_ms:,.0f} ms"
-        )
-        for kind, count in self.kinds.items():
-            if count:
-                table.add_row(f"  {kind}", f"{count:,}")
-        console.print(Fitted(table))
-        for line in self.remarks():
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+            rows.append(("not acknowledged in time", f"{self.unacknowledged:,}"))
+        print_figures(console, "load generator", rows + self.pace_rows(), self.remarks())
 
     def remarks(self) -> list[str]:
         """Remarks that a reader of the figures needs, one line each."""
-        lines = []
-        if self.stopped:
-            lines.append("Stopped by a signal before the end of the plan.")
-        if self.late:
-            cause = (
-                f"Kafka accepted no more for {self.blocked_seconds:.1f} s"
-                if self.blocked_seconds > self.seconds / 10
-                else "this machine could not send as fast as planned"
-            )
-            lines.append(
-                f"The generator was late ({cause}). Latencies count from the intended times, so "
-                "they include this delay. Try a lower rate, or --kafka-client confluent-kafka."
-            )
+        lines = self.pace_remarks(
+            f"Kafka accepted no more for {self.blocked_seconds:.1f} s",
+            "Latencies count from the intended times, so they include this delay. Try a lower "
+            "rate, or --kafka-client confluent-kafka.",
+        )
         if not self.complete:
             lines.append(
                 f"Not everything reached Kafka: {self.last_error or 'no answer in time'}. Some "
@@ -163,30 +226,22 @@ def report_of(load: Load, topic: str, tallies: Sequence[Tally]) -> Report:
     lateness = Lateness()
     for tally in tallies:
         lateness.merge(tally.lateness)
-    seconds = max(tally.seconds for tally in tallies)
-    sent, failed = sum(t.sent for t in tallies), sum(t.failed for t in tallies)
+    failed = sum(t.failed for t in tallies)
     unacknowledged = sum(t.unacknowledged for t in tallies)
-    # If everything was sent, the plan's own duration: the last request may have been late.
-    planned_s = min(seconds, load.pacer.seconds)
-    p99_ms = lateness.percentile_ms(99)
     return Report(
-        profile=load.name,
-        seed=load.seed,
+        **open_loop(
+            load,
+            sum(t.sent for t in tallies),
+            lateness,
+            seconds=max(t.seconds for t in tallies),
+            blocked_s=max(t.blocked_seconds for t in tallies),
+            kinds={kind: sum(t.kinds[kind] for t in tallies) for kind in tallies[0].kinds},
+            stopped=any(t.stopped for t in tallies),
+        ),
         topic=topic,
-        planned=load.requests,
-        sent=sent,
         delivered=sum(t.delivered for t in tallies),
         failed=failed,
         unacknowledged=unacknowledged,
-        seconds=round(seconds, 3),
-        intended_rate=round(load.pacer.due(planned_s) / planned_s, 1) if planned_s > 0 else 0.0,
-        achieved_rate=round(sent / seconds, 1) if seconds > 0 else 0.0,
-        lateness_p99_ms=round(p99_ms, 1),
-        lateness_max_ms=round(lateness.max_ms, 1),
-        late=p99_ms > LATE_MS,
-        blocked_seconds=round(max(t.blocked_seconds for t in tallies), 3),
-        kinds={kind: sum(t.kinds[kind] for t in tallies) for kind in tallies[0].kinds},
-        stopped=any(t.stopped for t in tallies),
         # A producer also keeps errors that a retry has overcome since.
         last_error=next((t.last_error for t in tallies if t.last_error), "")
         if failed or unacknowledged

@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from rich.console import Console
-from rich.table import Table
 
 from loadgen.http.buyer import TURNED_AWAY, UNANSWERED, Told, Trouble
 from loadgen.plan import Load
-from loadgen.report import LATE_MS, Lateness
-from seckill.process.columns import Fitted
+from loadgen.report import Lateness, OpenLoop, open_loop, print_figures
 
 # An answer whose reason is not known one by one.
 NO_REASON = "REFUSED"
@@ -53,7 +51,7 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(OpenLoop):
     """The report of a run. `--json` prints these names, so they must not change.
 
     sent = answers + turned_away + unanswered.
@@ -101,14 +99,7 @@ class Report:
 
     def print_table(self, console: Console) -> None:
         """Print it as a table."""
-        table = Table(title="load generator over HTTP", show_header=False, title_justify="left")
-        table.add_column()
-        table.add_column(justify="right")
-        for name, value in self._rows():
-            table.add_row(name, value)
-        console.print(Fitted(table))
-        for line in self.remarks():
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+        print_figures(console, "load generator over HTTP", self._rows(), self.remarks())
 
     def _rows(self) -> list[tuple[str, str]]:
         percentiles = (self.answer_p50_ms, self.answer_p95_ms, self.answer_p99_ms)
@@ -136,31 +127,16 @@ class Report:
                 "click to answer: p50, p95, p99, longest",
                 ", ".join(f"{ms:,.0f}" for ms in (*percentiles, self.answer_max_ms)) + " ms",
             ),
-            ("seconds", f"{self.seconds:,.2f}"),
-            ("rate intended", f"{self.intended_rate:,.0f}/s"),
-            ("rate achieved", f"{self.achieved_rate:,.0f}/s"),
-            (
-                "late: p99, longest",
-                f"{self.lateness_p99_ms:,.0f} ms, {self.lateness_max_ms:,.0f} ms",
-            ),
-            *((f"  {kind}", f"{count:,}") for kind, count in self.kinds.items() if count),
+            *self.pace_rows(),
         ]
 
     def remarks(self) -> list[str]:
         """Remarks that a reader of the figures needs, one line each."""
-        lines = []
-        if self.stopped:
-            lines.append("Stopped by a signal before the end of the plan.")
-        if self.late:
-            cause = (
-                f"all {self.connections:,} connections waited for {self.blocked_seconds:.1f} s"
-                if self.blocked_seconds > self.seconds / 10
-                else "this machine could not send as fast as planned"
-            )
-            lines.append(
-                f"The generator was late ({cause}). Times to the answer count from the intended "
-                "times, so they include this delay. Try a lower rate, or more --connections."
-            )
+        lines = self.pace_remarks(
+            f"all {self.connections:,} connections waited for {self.blocked_seconds:.1f} s",
+            "Times to the answer count from the intended times, so they include this delay. Try a "
+            "lower rate, or more --connections.",
+        )
         if self.limited:
             lines.append(
                 "The door limited this machine or its buyers. Give the door wider limits for "
@@ -193,15 +169,18 @@ def report_of(
     stopped: bool,
 ) -> Report:
     """The report of a run whose last click was sent after `seconds`."""
-    planned_s = min(seconds, load.pacer.seconds)
-    sent = tally.ended
-    late_ms, percentile = lateness.percentile_ms(99), tally.latency.percentile_ms
+    percentile = tally.latency.percentile_ms
     return Report(
-        profile=load.name,
-        seed=load.seed,
+        **open_loop(
+            load,
+            tally.ended,
+            lateness,
+            seconds=seconds,
+            blocked_s=blocked_s,
+            kinds=kinds,
+            stopped=stopped,
+        ),
         door=door,
-        planned=load.requests,
-        sent=sent,
         answers=dict(tally.answers.most_common()),
         accepted_clicks=len(tally.accepted),
         shed=tally.at_door,
@@ -213,18 +192,9 @@ def report_of(
         unknown=trouble.unknown,
         void=trouble.void,
         errors=dict(trouble.errors.most_common()),
-        seconds=round(seconds, 3),
-        intended_rate=round(load.pacer.due(planned_s) / planned_s, 1) if planned_s > 0 else 0.0,
-        achieved_rate=round(sent / seconds, 1) if seconds > 0 else 0.0,
         answer_p50_ms=round(percentile(50), 1),
         answer_p95_ms=round(percentile(95), 1),
         answer_p99_ms=round(percentile(99), 1),
         answer_max_ms=round(tally.latency.max_ms, 1),
-        lateness_p99_ms=round(late_ms, 1),
-        lateness_max_ms=round(lateness.max_ms, 1),
-        late=late_ms > LATE_MS,
-        blocked_seconds=round(blocked_s, 3),
         connections=connections,
-        kinds=dict(kinds),
-        stopped=stopped,
     )
