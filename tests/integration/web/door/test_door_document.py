@@ -1,30 +1,26 @@
 """The door keeps what its document says: each answer is valid by it, and schemathesis agrees."""
 
 import json
-import uuid
 from typing import Any
 
 import pytest
 import redis
 import schemathesis
-from hypothesis import HealthCheck, Phase, given
-from hypothesis import settings as fuzz
-from hypothesis.errors import Unsatisfiable
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from schemathesis import GenerationMode
-from schemathesis.core.failures import FailureGroup
 
 from seckill.formats.outcomes import Outcome
-from seckill.lane import phase as lane_phase
 from seckill.lane.board import ACCEPTED, LOSER
 from seckill.lane.keys import Lane
+from seckill.lane.phase import Phase
 from seckill.web.door.answers import State, decided, shown_answer, waiting
 from seckill.web.door.clicks import click_of
 from seckill.web.door.docs.document import document
 from seckill.web.door.showcase import Left, Showcase, shown_showcase
 from seckill.web.door.tickets import Ticket, Tickets, short_source
 from tests.conftest import wait_until
+from tests.helpers.described import ask_everything
 from tests.helpers.door import TICKET_SECRET, OpenDoor, RunningDoor, Told, token_of
 from tests.helpers.node import Node
 from tests.helpers.sale import put_on_sale
@@ -94,8 +90,8 @@ def test_every_answer_that_can_be_told_is_described() -> None:
         _check(schema, shown_answer("A" * 83, answer))
 
 
-@pytest.mark.parametrize("phase", lane_phase.Phase)
-def test_every_phase_of_a_sale_is_described(phase: lane_phase.Phase) -> None:
+@pytest.mark.parametrize("phase", Phase)
+def test_every_phase_of_a_sale_is_described(phase: Phase) -> None:
     seen = Showcase(1, phase, None, 5, 7, 2, 0, {1001: Left.FEW})
     _check({"$ref": "#/components/schemas/Activity"}, shown_showcase(seen, "a", {}))
 
@@ -171,33 +167,11 @@ def test_the_door_keeps_what_its_document_says(
     put_on_sale(redis_client, {1001: 1000})
     door = open_door("--user-rate", "0", "--address-rate", "0")
     described = schemathesis.openapi.from_url(f"http://127.0.0.1:{door.port}/openapi.json")
-    faults: dict[str, str] = {}
-    seen = 0
-    for result in described.get_all_operations():
-        operation = result.ok()
-
-        @fuzz(
-            max_examples=EXAMPLES,
-            deadline=None,
-            derandomize=True,
-            database=None,
-            phases=[Phase.explicit, Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        )
-        @given(case=operation.as_strategy(generation_mode=mode))
-        def ask(case: Any) -> None:
-            if "Idempotency-Key" in case.headers and mode is GenerationMode.POSITIVE:
-                # It names one click; that its second use is refused has tests of its own.
-                case.headers["Idempotency-Key"] = uuid.uuid4().hex
-            case.call_and_validate(headers={"Authorization": f"Bearer {token_of(7)}"})
-
-        try:
-            ask()
-            seen += 1
-        except Unsatisfiable:
-            # An operation without any input: none of it can be wrong.
-            assert operation.label in {*NO_INPUT, "GET /v1/me/orders"}
-        except FailureGroup as fault:
-            faults[operation.label] = str(fault)
-    assert not faults, "\n\n".join(f"{label}: {fault}" for label, fault in faults.items())
-    assert seen >= 4
+    asked = ask_everything(
+        described,
+        mode,
+        {"Authorization": f"Bearer {token_of(7)}"},
+        examples=EXAMPLES,
+        no_input={*NO_INPUT, "GET /v1/me/orders"},
+    )
+    assert asked >= 4
