@@ -10,6 +10,7 @@ import random
 import secrets
 import socket
 import threading
+from collections.abc import Container
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -93,7 +94,7 @@ class State:
                 self.ports[name] = fixed
             elif not port_is_free(self.ports.get(name)):
                 others = {port for key, port in self.ports.items() if key != name}
-                self.ports[name] = _free_port(others)
+                self.ports[name] = free_port(others)
             self._write()
             return self.ports[name]
 
@@ -162,7 +163,8 @@ def port_is_free(port: int | None) -> bool:
     return True
 
 
-def _free_port(others: set[int]) -> int:
+def free_port(others: Container[int]) -> int:
+    """A port of ours that nobody listens on, none of `others`. Raises DevstackError."""
     for _ in range(200):
         port = random.randint(*PORT_RANGE)
         if port not in others and port_is_free(port):

@@ -14,7 +14,7 @@ from django.core.management.base import CommandError, CommandParser
 from demo import sandbox
 from demo.alone import SaleRuns, alone
 from demo.figures import Plan
-from demo.ports import Ports, free_port
+from demo.ports import Ports, port_of
 from demo.sale import Sale, logs_folder
 from demo.shop import shop
 from demo.view import Addresses, print_result, view_for
@@ -128,9 +128,9 @@ class Command(base.Command):
             raise CommandError(f"--profile: {wrong}", returncode=exit_codes.USAGE) from None
         plan = Plan(stock, name, whole.requests, seed, options["consumers"])
         folder = devstack_folder(os.environ)
-        port = free_port(options["port"], load(ControlApi).port, "--port")
-        door_port = free_port(options["door_port"], load(Door).port, "--door-port", {port})
-        shop_port = free_port(None, SHOP_PORT, "", {port, door_port})
+        port = port_of(options["port"], load(ControlApi).port, "--port")
+        door_port = port_of(options["door_port"], load(Door).port, "--door-port", {port})
+        shop_port = port_of(None, SHOP_PORT, "", {port, door_port})
         try:
             check_platform()
             check_user()

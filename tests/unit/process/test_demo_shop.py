@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError
 
-from demo.ports import free_port
+from demo.ports import port_of
 from demo.shop import FIRST_GUEST, shop
-from devstack.state import keep_door_secrets
+from devstack.state import free_port, keep_door_secrets
 from seckill.config.layers import load
 from seckill.config.sections import Door
 from seckill.web.door.keys import keys_of
@@ -32,7 +32,7 @@ def test_each_visitor_is_a_guest_of_his_own_whom_the_door_knows(tmp_path: Path) 
     keep_door_secrets(tmp_path)
     environ = {"SECKILL_CONFIG": os.devnull, "SECKILL_DEVSTACK": str(tmp_path)}
     section = load(Door, environ=environ)
-    port = free_port(None, 0, "")
+    port = free_port(())
     with shop(port, "http://127.0.0.1:3001", TokenMaker.of(section), 7):
         visits = [visit(port, "/") for _ in range(3)]
         assert visit(port, "/buy/7")[0] == 404
@@ -51,10 +51,10 @@ def test_no_two_processes_get_one_port() -> None:
         taken.bind(("127.0.0.1", 0))
         usual = taken.getsockname()[1]
         # It is taken already, or another one gets it a moment later.
-        assert free_port(None, usual, "") != usual
+        assert port_of(None, usual, "") != usual
         with pytest.raises(CommandError, match=rf"port {usual} is taken: .*--door-port"):
-            free_port(usual, 3001, "--door-port")
-    assert free_port(None, usual, "") == usual
-    assert free_port(None, usual, "", {usual}) != usual
+            port_of(usual, 3001, "--door-port")
+    assert port_of(None, usual, "") == usual
+    assert port_of(None, usual, "", {usual}) != usual
     with pytest.raises(CommandError, match="is taken"):
-        free_port(usual, 3001, "--door-port", {usual})
+        port_of(usual, 3001, "--door-port", {usual})
