@@ -6,36 +6,20 @@ Looks on its own thread, so nobody waits for Kafka. Changes nothing.
 import logging
 import threading
 import time
-from dataclasses import dataclass
-
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 
 from seckill.broker import CLIENT_ID
-from seckill.broker.security import confluent_options
+from seckill.broker.members import Member, Members
 from seckill.broker.transactions import quoted
 from seckill.config.sections import Server
+from seckill.errors import BrokerAway
 from seckill.process.events import event
 
 log = logging.getLogger(__name__)
 
-# Seconds between two looks, for an answer, and until a stranger that stays is logged again.
-LOOK_S, ANSWER_S, TELL_AGAIN_S = 5.0, 10.0, 60.0
+# Seconds between two looks, and until a stranger that stays is logged again.
+LOOK_S, TELL_AGAIN_S = 5.0, 60.0
 # Strangers that are named. The rest is counted.
 MOST_NAMED = 5
-
-
-@dataclass(frozen=True, order=True)
-class Stranger:
-    """A member: its client id, its address, and its partitions of the sale's topic."""
-
-    client_id: str
-    host: str
-    partitions: tuple[int, ...]
-
-    def __str__(self) -> str:
-        keeps = ", ".join(map(str, self.partitions)) or "none of this topic"
-        return f"{quoted(self.client_id)} at {quoted(self.host)} (partitions: {keeps})"
 
 
 class Strangers:
@@ -43,30 +27,38 @@ class Strangers:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._admin: AdminClient | None = None
-        self._told: tuple[Stranger, ...] = ()
+        self._members = Members(server)
+        self._told: tuple[Member, ...] = ()
         self._told_at = 0.0
         self._stop = threading.Event()
-        self.found: tuple[Stranger, ...] = ()
+        self.found: tuple[Member, ...] = ()
 
     def run(self) -> None:
         """Look and log, until `stop`."""
-        while not self._stop.is_set():
-            self.run_once()
-            self._stop.wait(LOOK_S)
+        try:
+            while not self._stop.is_set():
+                self.run_once()
+                self._stop.wait(LOOK_S)
+        finally:
+            self.close()
 
     def run_once(self) -> None:
         """One look. If it fails, the result stays and the next look follows."""
         try:
-            self.found = self._look()
-        except KafkaException as away:
+            members = self._members.ask()
+        except BrokerAway as away:
             log.debug("the consumer group is unknown: %s", away, extra=event("library"))
             return
+        self.found = tuple(sorted(m for m in members if m.client_id != CLIENT_ID))
         self._tell()
 
     def stop(self) -> None:
         """End `run`."""
         self._stop.set()
+
+    def close(self) -> None:
+        """End what asks Kafka. `run` calls it at its end."""
+        self._members.close()
 
     def in_words(self) -> str:
         """The strangers of the last look and what they cause; "" if there are none."""
@@ -83,31 +75,6 @@ class Strangers:
         )
         group = quoted(self._server.group_id)
         return f"group {group} has members that are not ours: {named}: {means}"
-
-    def _look(self) -> tuple[Stranger, ...]:
-        # The confluent client, because kafka-python cannot ask for groups of the new protocol.
-        if self._admin is None:
-            options = confluent_options(self._server)
-            options |= {"client.id": "seckill-strangers", "log_level": 2}
-            self._admin = AdminClient(options, logger=log)
-        group_id = self._server.group_id
-        asked = self._admin.describe_consumer_groups([group_id], request_timeout=ANSWER_S)
-        found = [
-            Stranger(
-                member.client_id,
-                member.host.removeprefix("/"),
-                tuple(
-                    sorted(
-                        place.partition
-                        for place in member.assignment.topic_partitions
-                        if place.topic == self._server.topic
-                    )
-                ),
-            )
-            for member in asked[group_id].result().members
-            if member.client_id != CLIENT_ID
-        ]
-        return tuple(sorted(found))
 
     def _tell(self) -> None:
         now = time.monotonic()

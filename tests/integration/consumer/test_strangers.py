@@ -1,16 +1,21 @@
 """Members of the group that are none of ours: named, with what it means, and a drain says so."""
 
+import signal
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
+import psutil
 import pytest
 import redis
 from confluent_kafka import Consumer
 
+from seckill.broker.members import Members
 from seckill.broker.opening import open_consumer
 from seckill.broker.strangers import Strangers
 from seckill.broker.topics import Topics
 from seckill.config.sections import Server
+from seckill.errors import BrokerAway
 from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
 from seckill.process.exit_codes import OK
@@ -112,6 +117,29 @@ def test_a_stranger_is_named_and_told_again(
     )
     assert said()[-1] == "going on: all members of the group are ours again"
     ours.close()
+    strangers.close()
+
+
+def askers() -> list[psutil.Process]:
+    children = psutil.Process().children()
+    return [child for child in children if "seckill.broker.members" in child.cmdline()]
+
+
+def test_who_asks_may_end_as_librdkafka_ends_it(
+    server: Server, stranger: Callable[[], Stranger]
+) -> None:
+    """Only one question is lost, and nobody else ends."""
+    other = stranger()
+    wait_until(lambda: other.partitions, SOON_S, "it is a member")
+    with closing(Members(server)) as members:
+        [before] = wait_until(members.ask, SOON_S, "it is seen")
+        [child] = askers()
+        child.send_signal(signal.SIGABRT)
+        child.wait(SOON_S)
+        with pytest.raises(BrokerAway, match="ended"):
+            members.ask()
+        assert members.ask() == (before,)
+    assert not askers()
 
 
 def test_a_drain_says_who_keeps_its_partitions(
