@@ -7,7 +7,6 @@ import asyncio
 import json
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,7 +22,8 @@ from bench.crowd import Crowd
 from bench.figures import Figure
 from bench.flow import wait_for_members
 from bench.rig import CLIENTS, LOOK_S, UNLIMITED, Rig
-from devstack.endpoints import HOST, DevstackError
+from devstack.endpoints import DevstackError
+from devstack.state import free_port, listens
 from seckill.config.layers import BASE_DIR
 from seckill.lane.keys import Lane
 from seckill.web.door.buyer_keys import HS256
@@ -167,7 +167,7 @@ def _open(rig: Rig, topic: str) -> _Door:
     began = time.monotonic()
     while True:
         found = PORT.search(rig.crew.log("run_door").read_text(encoding="utf-8"))
-        if found and _listens(int(found[1])):
+        if found and listens(int(found[1])):
             return _Door(rig, int(found[1]), psutil.Process(rig.crew.pid("run_door")))
         rig.check_time(began, "run_door")
         time.sleep(LOOK_S)
@@ -222,8 +222,7 @@ def _await_decided(rig: Rig, topic: str) -> None:
 
 def _plain_view(rig: Rig, opened: _Door) -> tuple[float, float]:
     """(answers/s, CPU seconds an answer) of the view."""
-    with socket.create_server((HOST, 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port(())
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "bench.plain_view", str(port)),
@@ -233,7 +232,7 @@ def _plain_view(rig: Rig, opened: _Door) -> tuple[float, float]:
     )
     try:
         began = time.monotonic()
-        while not _listens(port):
+        while not listens(port):
             rig.check_time(began, "run_door")
             if process.poll() is not None:
                 raise DevstackError("the plain view ended")
@@ -249,11 +248,6 @@ def _plain_view(rig: Rig, opened: _Door) -> tuple[float, float]:
     finally:
         process.terminate()
         process.wait()
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as line:
-        return line.connect_ex((HOST, port)) == 0
 
 
 def _all_are(status: int, crowd: Crowd) -> Crowd:

@@ -5,7 +5,6 @@ ordinary command that can also run alone. Nothing here decides or stores anythin
 """
 
 import http.client
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from demo.at_door import PEAK_RATE, AtDoor, clicks_of, held_against_the_orders
 from demo.figures import Moment, Plan, Result
 from devstack.crew import Crew
 from devstack.endpoints import DevstackError
+from devstack.state import listens
 from seckill.audit.audit import Report, audit
 from seckill.audit.verdict import write_last_audit
 from seckill.broker.topics import Topics
@@ -182,7 +182,7 @@ class Sale:
             self._restart_ended()
             members = self._members()
             settled = len(members) == self.plan.consumers and not members & gone
-            if settled and _listens(self.port) and _is_ready(self.door_port):
+            if settled and listens(self.port) and _is_ready(self.door_port):
                 return
             if time.monotonic() > deadline:
                 raise DevstackError(f"the workers do not start; see {self.crew.folder}")
@@ -250,12 +250,6 @@ class Sale:
             self.say(f"{name} ended with code {code}; see {self.crew.log(name)}")
             if name not in LOADERS:
                 self.crew.restart(name)
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1.0)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _is_ready(port: int) -> bool:

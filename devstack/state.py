@@ -163,6 +163,13 @@ def port_is_free(port: int | None) -> bool:
     return True
 
 
+def listens(port: int) -> bool:
+    """Whether somebody takes connections on this port of the loopback address."""
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex((HOST, port)) == 0
+
+
 def free_port(others: Container[int]) -> int:
     """A port of ours that nobody listens on, none of `others`. Raises DevstackError."""
     for _ in range(200):

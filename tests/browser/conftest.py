@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from devstack.state import listens
 from seckill.config.layers import BASE_DIR
 from tests.conftest import Manage, wait_until
 from tests.integration.web.pages import member
@@ -62,17 +63,13 @@ class Site:
     def start(self) -> None:
         """Until it answers."""
         self._process = self.manage("run_control_api", "--port", str(self.port))
-        wait_until(self._listens, 60, "the web process listens")
+        wait_until(lambda: listens(self.port), 60, "the web process listens")
 
     def stop(self) -> None:
         """Until it is gone."""
         assert self._process is not None
         self._process.terminate()
         self._process.wait(30)
-
-    def _listens(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
 
 @dataclass

@@ -3,7 +3,6 @@
 `make test-services` runs a part of the suite with them. Nothing here needs the suite's fixtures.
 """
 
-import contextlib
 import os
 import socket
 import subprocess
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 
 from devstack import valkey
 from devstack.endpoints import HOST
+from devstack.state import listens
 
 START_S = 60
 
@@ -62,7 +62,7 @@ def pgbouncer(binary: Path, folder: Path, dsn: str) -> Iterator[int]:
         )
     try:
         deadline = time.monotonic() + START_S
-        while not _listens(port):
+        while not listens(port):
             if server.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError((folder / "pgbouncer.log").read_text())
             time.sleep(0.05)
@@ -70,9 +70,3 @@ def pgbouncer(binary: Path, folder: Path, dsn: str) -> Iterator[int]:
     finally:
         server.kill()
         server.wait()
-
-
-def _listens(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection((HOST, port), 1):
-        return True
-    return False
