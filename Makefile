@@ -22,7 +22,7 @@ setup:           ## virtual environment with the locked dependencies
 run: setup       ## services, a whole sale, result, audit; serves until Ctrl-C. SANDBOX=1: one to fuzz
 	@$(PY) manage.py run_sale --stop-with-parent $(if $(SANDBOX),--sandbox)
 
-demo: setup      ## the same, and ends: exit code 0 only if the audit is clean
+demo: setup      ## the same, and ends: exit code 0 only if audit and answers are clean
 	@$(PY) manage.py run_sale --demo --stop-with-parent
 
 test: setup lint ## everything that CI checks

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import redis
 
+from demo.at_door import PEAK_RATE, AtDoor, clicks_of, held_against_the_orders
+from demo.figures import Moment, Plan, Result
 from devstack.crew import Crew
 from devstack.endpoints import DevstackError
 from seckill.audit.audit import Report, audit
@@ -28,52 +30,14 @@ from seckill.process.shutdown import Shutdown
 from seckill.report.data import collect
 from seckill.report.page import render
 
+# What sends the load: to Kafka, and at the door. They end by themselves.
+LOADERS = frozenset({"run_loadgen", "run_loadgen_http"})
 # Seconds between two readings of the running sale.
 LOOK_S = 0.25
+# What the clicks were told, in the folder of the workers' output.
+ANSWERS = "answers.jsonl"
 # A sale without progress for so many seconds is stuck.
 STUCK_S = 60.0
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to play."""
-
-    stock: dict[int, int]
-    profile: str
-    requests: int | None
-    seed: int
-    consumers: int
-    activity_id: int = 1
-    # Requests older than this expire, ms.
-    timeout_ms: int = 10_000
-
-
-@dataclass(frozen=True)
-class Moment:
-    """The sale at one reading, with counters from its start."""
-
-    seconds: float
-    sent: int
-    decided: int
-    accepted: int
-    left: int
-    stored: int
-    waiting: int
-    rate: float
-
-
-@dataclass
-class Result:
-    """The result of a sale. Requests are those of this sale only."""
-
-    outcomes: dict[Outcome, int]
-    decided: int
-    decided_in_s: float
-    latency_ms: dict[str, float | None]
-    records: int
-    units_sold: int
-    audit: Report
-    stuck: bool = False
 
 
 @dataclass
@@ -127,13 +91,20 @@ class Sale:
         plan = self.plan
         self._before = read_lane(self.client, Lane())
         self._sent_before = sum(self.topics.end_offsets(self.server.topic).values())
-        # The faster client leaves more of the machine's cores to the sale.
+        clicks, answers = clicks_of(plan.requests), self.crew.folder / ANSWERS
+        answers.unlink(missing_ok=True)
         load = ["run_loadgen", "--profile", plan.profile, "--seed", str(plan.seed), "--quiet"]
-        load += ["--kafka-client", "confluent-kafka"]
-        if plan.requests:
-            load += ["--requests", str(plan.requests)]
         began = time.monotonic()
-        self.crew.start("run_loadgen", *load)
+        if clicks:
+            self.crew.start(
+                *("run_loadgen_http", *load, "--requests", str(clicks), "--rate", str(PEAK_RATE)),
+                *("--http", f"http://127.0.0.1:{self.door_port}", "--answers", str(answers)),
+            )
+        self.crew.start(
+            *("run_loadgen", *load, "--requests", str(plan.requests - clicks)),
+            # The faster client leaves more of the machine's cores to the sale.
+            *("--kafka-client", "confluent-kafka"),
+        )
         stuck = not self._drain(self.show, began=began, load=True)
         lane = read_lane(self.client, Lane())
         activity = lane.activities[plan.activity_id]
@@ -159,8 +130,15 @@ class Sale:
             records=activity.records,
             units_sold=activity.units_sold,
             audit=self._audit(),
+            at_door=self._compared(clicks, answers),
             stuck=stuck,
         )
+
+    def _compared(self, clicks: int, answers: Path) -> AtDoor:
+        if self.shutdown.requested:
+            # The file may end in the middle of a line.
+            return AtDoor(clicks)
+        return held_against_the_orders(clicks, answers, self.server.pg_dsn)
 
     def _audit(self) -> Report:
         report = audit(self.client, Lane())
@@ -216,7 +194,7 @@ class Sale:
         started = began or time.monotonic()
         moved_at, last = time.monotonic(), (-1, -1, -1)
         while not self.shutdown.wait(LOOK_S):
-            loading = load and "run_loadgen" in self.crew.running()
+            loading = load and bool(LOADERS & self.crew.running())
             self._restart_ended()
             try:
                 lane = read_lane(self.client, Lane())
@@ -267,10 +245,10 @@ class Sale:
 
     def _restart_ended(self) -> None:
         for name, code in self.crew.ended().items():
-            if name == "run_loadgen" and code == 0:
+            if name in LOADERS and code == 0:
                 continue
             self.say(f"{name} ended with code {code}; see {self.crew.log(name)}")
-            if name != "run_loadgen":
+            if name not in LOADERS:
                 self.crew.restart(name)
 
 

@@ -10,7 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from demo.sale import Moment, Plan, Result
+from demo.at_door import AtDoor
+from demo.figures import Moment, Plan, Result
 from seckill.audit.checks import INVARIANTS
 from seckill.process.columns import Fitted
 
@@ -107,24 +108,47 @@ def _line(moment: Moment, units: int) -> Text:
 
 def headline(result: Result, units: int) -> str:
     """The sale in one sentence. It claims only what the audit has proved."""
-    asked = f"{result.decided:,} requests for {units:,} units"
-    if not result.audit.clean or result.stuck:
+    asked = f"{result.asked:,} requests for {units:,} units"
+    if not result.proved:
         return f"{asked}: {result.units_sold:,} sold, and NOT proved: see below"
     if result.units_sold == units:
         return f"{asked}: exactly {units:,} sold, no one twice"
     return f"{asked}: {result.units_sold:,} sold, {units - result.units_sold:,} left, no one twice"
 
 
+def door_line(at_door: AtDoor) -> str:
+    """What went through the buyers' door, in one sentence; "" for nothing."""
+    if not at_door.clicks:
+        return ""
+    told = (
+        f"{at_door.clicks:,} of them were clicks at the buyers' door: "
+        f"{at_door.accepted:,} heard yes, {at_door.refused:,} no"
+    )
+    if at_door.turned_away:
+        told += f", {at_door.turned_away:,} sent nonsense"
+    if at_door.wrong:
+        return f"{told}; {len(at_door.wrong):,} WRONG: see below"
+    if at_door.unanswered:
+        return f"{told}, and {at_door.unanswered:,} heard NOTHING"
+    return f"{told}; each answer is what the orders say"
+
+
 def print_result(result: Result, units: int, console: Console) -> None:
     """The sale in one sentence, the table, and the verdict."""
-    proved = result.audit.clean and not result.stuck
-    console.print(headline(result, units), style="bold green" if proved else "bold red")
+    style = "bold green" if result.proved else "bold red"
+    console.print(headline(result, units), style=style)
+    if result.at_door.clicks:
+        console.print(door_line(result.at_door), style=style)
     table = Table(title="the sale", title_justify="left", show_header=False)
     table.add_column()
     table.add_column(justify="right")
     for outcome, count in sorted(result.outcomes.items(), key=lambda pair: -pair[1]):
         table.add_row(f"requests {outcome.name}", f"{count:,}")
-    table.add_row("requests decided", f"{result.decided:,}", end_section=True)
+    table.add_row("requests decided", f"{result.decided:,}")
+    if result.at_door.clicks:
+        told = result.at_door.clicks - result.at_door.messages
+        table.add_row("clicks that the door answered by itself", f"{told:,}")
+    table.add_section()
     table.add_row("decisions", f"{result.decided / result.decided_in_s:,.0f}/s")
     for name, latency in result.latency_ms.items():
         text = "–" if latency is None else f"{latency:,.0f} ms"
@@ -145,6 +169,8 @@ def print_result(result: Result, units: int, console: Console) -> None:
     for finding in result.audit.findings[:5]:
         what = escape(f"{finding.culprit}: {finding.explanation}")
         console.print(f"[red]{finding.invariant}[/red]: {what}")
+    for wrong in result.at_door.wrong[:5]:
+        console.print(f"[red]an answer[/red]: {escape(wrong)}")
     if result.stuck:
         console.print("[red]The sale did not finish: a worker is stuck.[/red]")
 

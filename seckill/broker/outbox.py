@@ -5,7 +5,7 @@ taken for EXPIRE_S is given up, so that no order appears long after its buyer ha
 implement it, and both pass the same test.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 # Seconds after which a record that Kafka has not taken is given up.
@@ -32,7 +32,9 @@ class Outbox(Protocol):
     def waiting(self) -> int:
         """Records that have no result yet."""
 
-    def send(self, value: bytes, partition: int, done: Done) -> bool:
+    def send(
+        self, value: bytes, partition: int, done: Done, headers: Sequence[tuple[str, bytes]] = ()
+    ) -> bool:
         """Queue a record; False if there is no room: then it is not sent and `done` not called."""
 
     def poll(self) -> None:

@@ -1,5 +1,6 @@
 """The outbox on confluent-kafka (librdkafka)."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from confluent_kafka import KafkaException
@@ -29,7 +30,13 @@ class ConfluentOutbox:
         """See `outbox.Outbox`."""
         return len(self._producer)
 
-    def send(self, value: bytes, partition: int, done: outbox.Done) -> bool:
+    def send(
+        self,
+        value: bytes,
+        partition: int,
+        done: outbox.Done,
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> bool:
         """See `outbox.Outbox`."""
 
         def on_delivery(error: Any, message: Any) -> None:
@@ -39,7 +46,13 @@ class ConfluentOutbox:
                 done(-1, reason_of(error))
 
         try:
-            self._producer.produce(self._topic, value, partition=partition, on_delivery=on_delivery)
+            self._producer.produce(
+                self._topic,
+                value,
+                partition=partition,
+                headers=list(headers) or None,
+                on_delivery=on_delivery,
+            )
         except BufferError:
             return False
         except KafkaException as wrong:

@@ -2,6 +2,7 @@
 
 import logging
 from collections import deque
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -42,12 +43,20 @@ class KafkaPythonOutbox:
         """See `outbox.Outbox`."""
         return self._sent - self._handed
 
-    def send(self, value: bytes, partition: int, done: outbox.Done) -> bool:
+    def send(
+        self,
+        value: bytes,
+        partition: int,
+        done: outbox.Done,
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> bool:
         """See `outbox.Outbox`."""
         if self.waiting >= outbox.MAX_RECORDS:
             return False
         try:
-            future = self._producer.send(self._topic, value, partition=partition)
+            future = self._producer.send(
+                self._topic, value, partition=partition, headers=list(headers)
+            )
         except (KafkaTimeoutError, BufferError):
             return False
         except (KafkaError, ValueError) as wrong:

@@ -261,6 +261,9 @@ class Door(KafkaSection):
     metrics_port: MetricsPort = 0
     log_format: LogFormat = "text"
     otlp_endpoint: OtlpEndpoint = None
+    trace_every: int = Field(
+        1000, ge=1, description="with otlp_endpoint, one request in this many is traced"
+    )
 
 
 SECTIONS: tuple[type[Section], ...] = (Server, Client, LogWorker, ControlApi, Door)

@@ -1,8 +1,8 @@
 """Batches: messages of one partition, decoded, and packed for `decide_batch.lua`.
 
 Owns the packed format. A request that is certain to lose is sent as part of a count. An item that
-was sold out at some version stays sold out as long as the version stays: only an operator's act
-adds stock, and every act increments the version. The script checks the version.
+was sold out at some version and epoch stays sold out as long as both stay: every act increments the
+version, and units that come back without an act increment the epoch. The script checks both.
 """
 
 from collections import Counter
@@ -27,11 +27,14 @@ _to_json = msgspec.json.encode
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the script reported of an activity: at this version these items are sold out."""
+    """What the script reported of an activity: at this version and epoch these items are sold
+    out.
+    """
 
     version: int
     over: bool
     gone: frozenset[int]
+    epoch: int = 0
 
 
 NOTHING_KNOWN: Mapping[int, Known] = {}
@@ -232,6 +235,7 @@ def _counts(
     for activity, times in lost.items():
         index = activities.setdefault(activity, len(activities) + 1)
         groups = Counter(times)
-        flat += (index, known[activity].version, len(groups))
+        told = known[activity]
+        flat += (index, told.version, told.epoch, len(groups))
         flat += chain.from_iterable(groups.items())
     return flat

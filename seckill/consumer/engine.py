@@ -27,7 +27,7 @@ SCRIPT_TIMEOUT_S = 30.0
 # Seconds to wait for a connection.
 CONNECT_TIMEOUT_S = 5.0
 # Values per activity in the script's answer.
-TOLD = 3
+TOLD = 4
 NONE: frozenset[int] = frozenset()
 
 
@@ -325,8 +325,8 @@ def _known(batch: Batch, told: Sequence[bytes]) -> dict[int, Known]:
     """What the answer reports of the batch's activities that the script looked at."""
     known = {}
     for index, activity in enumerate(batch.activities[: len(told) // TOLD]):
-        version, over, gone = told[TOLD * index : TOLD * (index + 1)]
+        version, epoch, over, gone = told[TOLD * index : TOLD * (index + 1)]
         if version:
             items = frozenset(map(int, gone.split(b","))) if gone else NONE
-            known[activity] = Known(int(version), bool(over), items)
+            known[activity] = Known(int(version), bool(over), items, int(epoch))
     return known

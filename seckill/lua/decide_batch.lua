@@ -22,21 +22,23 @@
 --            n < 0         -n offsets that hold no request (compacted, lost to retention, skipped)
 --            n > 1000      n - 1000 requests that are in ARGV[8], as counts
 -- ARGV[8]  msgpack, or "": certain losers, counted without their offsets, in one flat array. For
---          each activity: index, version, k, then k times: time in ms, requests with that time.
---          At that version each of them asks for an item that is gone, or the activity was over
+--          each activity: index, version, epoch, k, then k times: time in ms, requests with that
+--          time. At that version and epoch each of them asks for an item that is gone, or the
+--          activity was over
 -- ARGV[9]  identity of the lane that admitted the consumer; "" if Redis held none then; "*": any
 -- ARGV[10] the consumer's clock, ms; "" for none
 -- ARGV[11] numbers of the board's strings in KEYS, with commas: offset div 65536
 -- ARGV[12...] ids of the activities
 --
 -- Returns {status, position, outcomes, now in ms, generation, then for each activity: version,
---          over or "", items with nothing left (with commas; "" if over, or with a user limit)}
+--          epoch, over or "", items with nothing left (with commas; "" if over, or with a user
+--          limit)}. An act raises the version. Units that come back without an act raise the epoch
 -- status   DECIDED 1 | DUPLICATE 2: all of it was decided before
 --          REWOUND -1: the stored position is missing or behind `from`: Redis is older than the
 --            sale. This fences the lane: every later call returns FENCED until it is repaired
 --          NOT_LOADED -2: nothing is loaded, and nothing ever was
 --          MOVED -3: the lane was rebuilt since; go on at `position` (-1: there is none, stay)
---          STALE -4: the counts are for another version, or have no place; send all as requests
+--          STALE -4: the counts are for another version or epoch, or have no place; send all as requests
 --          FENCED -5: `outcomes` is the reason in words. If a part of the lane is missing (an
 --            evicted key), this call sets the fence
 --          CLOCK -6: the clocks of Redis and the consumer differ too much: `outcomes` has the text
@@ -172,12 +174,13 @@ local function read_activity(index)
     return activity
   end
   local state = redis.call('HMGET', activity.state_key,
-    'version', 'over', 'opens_at', 'closes_at', 'user_limit', 'timeout', 'paused', 'clicks')
+    'version', 'over', 'opens_at', 'closes_at', 'user_limit', 'timeout', 'paused', 'clicks',
+    'epoch')
   local stock = redis.call('HGETALL', activity.stock_key)
   if not state[1] or #stock == 0 then
     return nil, 'the ' .. (state[1] and 'stock' or 'state') .. ' of activity ' .. id .. ' is missing'
   end
-  activity.version, activity.over = state[1], state[2]
+  activity.version, activity.over, activity.epoch = state[1], state[2], state[9] or '0'
   local opens_at, closes_at = tonumber(state[3] or nil), tonumber(state[4] or nil)
   activity.closed = state[7] ~= false
     or (opens_at ~= nil and now < opens_at) or (closes_at ~= nil and now >= closes_at)
@@ -377,15 +380,15 @@ if offset ~= to then
   return redis.error_reply('BADBATCH the requests end at ' .. offset .. ', not at ' .. ARGV[3])
 end
 
--- The counted losers. They are exact if the version is still the one that they were counted for,
--- and if the activity did not end within this batch: otherwise offsets would decide between
+-- The counted losers. They are exact if version and epoch are still those that they were counted
+-- for, and if the activity did not end within this batch: otherwise offsets would decide between
 -- SOLD_OUT and OVER.
 local loser_byte = nil
 if packed_losers ~= '' then
   local losers = cmsgpack.unpack(packed_losers)
   local at = 1
   while at <= #losers do
-    local index, version, groups = losers[at], losers[at + 1], losers[at + 2]
+    local index, version, epoch, groups = unpack(losers, at, at + 3)
     local activity = activities[index]
     if activity == nil then
       local missing
@@ -395,12 +398,13 @@ if packed_losers ~= '' then
       end
       activities[index] = activity
     end
-    if activity.missing or tonumber(activity.version) ~= version or activity.sold_out then
+    if activity.missing or tonumber(activity.version) ~= version
+      or tonumber(activity.epoch) ~= epoch or activity.sold_out then
       return {STALE, stored or 0, '', 0, generation}
     end
     local refused = activity.over and OVER or activity.closed and NOT_OPEN or SOLD_OUT
     loser_byte = loser_byte and 'L' or DIGIT[refused]
-    for j = at + 3, at + 1 + 2 * groups, 2 do
+    for j = at + 4, at + 2 + 2 * groups, 2 do
       local cost = math.max(0, clock_ms - losers[j])
       local number = losers[j + 1]
       counted = counted - number
@@ -414,7 +418,7 @@ if packed_losers ~= '' then
         count(activity, refused, cost, number)
       end
     end
-    at = at + 3 + 2 * groups
+    at = at + 4 + 2 * groups
   end
 end
 if counted ~= 0 then
@@ -553,10 +557,11 @@ for index = 1, #ARGV - FIRST_ACTIVITY_ID + 1 do
       end
     end
     reply[#reply + 1] = activity.version
+    reply[#reply + 1] = activity.epoch
     reply[#reply + 1] = activity.over or ''
     reply[#reply + 1] = table.concat(gone, ',')
   else
-    for _ = 1, 3 do reply[#reply + 1] = '' end
+    for _ = 1, 4 do reply[#reply + 1] = '' end
   end
 end
 

@@ -1,6 +1,7 @@
 """Traces by OpenTelemetry, if `otlp_endpoint` is set. Otherwise nothing is imported here.
 
-The path of one request: its sender makes a `request` span and sends it in the header `traceparent`.
+The path of one request: its sender, a door for instance, makes a `request` span and sends it in the
+header `traceparent`.
 A consumer's `batch` span links to the sampled requests in the batch, and has a `script` span below
 it. The record carries the trace on: the log worker's `store` span links to it, and there is a `row`
 span below the request's own. Only a share of requests is sampled, and only a few per poll.

@@ -6,7 +6,7 @@ import pytest
 import redis
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import PATIENCE_MS, REFUSED, SHOTS
+from tests.browser.conftest import AXE, LOOK, PATIENCE_MS, REFUSED, SHOTS
 from tests.conftest import Manage
 from tests.helpers.door import KEYS, RunningDoor, token_of
 from tests.helpers.node import Node, running
@@ -58,6 +58,11 @@ def shop(chromium: Browser, door: RunningDoor) -> Iterator[Shop]:
             assert page.evaluate("window.refused") == []
         context.close()
     assert wrong == []
+
+
+def _barriers(page: Page) -> list[str]:
+    """What axe-core calls serious or worse."""
+    return [str(line) for line in page.evaluate(f"{AXE.read_text()}\n{LOOK}")]
 
 
 def _told(page: Page, name: str) -> None:
@@ -117,3 +122,43 @@ class TestBuyers:
             _told(page, "yours")
             _told(tab, "yours")
         assert [record["user_id"] for record in waiting(redis_client)] == [7]
+
+    @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+    @pytest.mark.parametrize("width", [1440, 320])
+    def test_axe_finds_nothing_serious(
+        self,
+        shop: Shop,
+        node: Node,  # noqa: F811
+        redis_client: "redis.Redis",
+        width: int,
+        dark: bool,
+    ) -> None:
+        """On sale and sold out; in line; bought; refused."""
+        put_on_sale(redis_client, {1001: 20, 1002: 0, 1003: 1}, user_limit=1)
+        scheme = "dark" if dark else "light"
+        page = shop(7, width, color_scheme=scheme)
+        page.locator("#items button:enabled").first.wait_for()
+        assert _barriers(page) == []
+        page.locator("#items button:enabled").first.click()
+        expect(page.locator("#result")).to_be_visible()
+        assert _barriers(page) == []
+        with running(node.consumer()):
+            _told(page, "yours")
+            assert _barriers(page) == []
+            page.screenshot(path=SHOTS / f"buy-axe-yours-{width}-{scheme}.png")
+            page.locator("#again").click()
+            page.locator("#items button:enabled").first.click()
+            _told(page, "LIMIT")
+            assert _barriers(page) == []
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            page.screenshot(path=SHOTS / f"buy-axe-limit-{width}-{scheme}.png", full_page=True)
+
+    def test_the_documentation_is_shown(self, chromium: Browser, door: RunningDoor) -> None:
+        """Swagger UI under a policy that allows no other host."""
+        page = chromium.new_page()
+        page.add_init_script(REFUSED)
+        page.goto(f"http://127.0.0.1:{door.port}/docs")
+        expect(page.get_by_text("/v1/requests")).to_be_visible(timeout=PATIENCE_MS)
+        assert page.evaluate("window.refused") == []
+        page.screenshot(path=SHOTS / "door-docs.png")
+        page.close()

@@ -11,7 +11,7 @@ import random
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from loadgen.http.answers import wrong_answers as wrong_of
@@ -38,21 +38,33 @@ class Click:
         return click_of(self.user, self.key)
 
 
+@dataclass(frozen=True)
+class Answer:
+    """A final answer, and when it was heard: seconds since 1970."""
+
+    state: str
+    at: float
+
+
 @dataclass
 class Heard:
     """What buyers were told: final answers by click. `statuses` counts all answers."""
 
-    answers: dict[Click, list[str]] = field(default_factory=lambda: defaultdict(list))
+    answers: dict[Click, list[Answer]] = field(default_factory=lambda: defaultdict(list))
     statuses: Counter[int] = field(default_factory=Counter)
     lines_lost: int = 0
     gave_up: list[Click] = field(default_factory=list)
 
 
 class Clickers:
-    """Threads of buyers. `doors` are ports; they may change while they click."""
+    """Threads of buyers. `doors` are ports; they may change while they click.
+
+    `firm`: a yes is believed once it is stored, as a shop does whose Redis may lose what it said.
+    """
 
     def __init__(self, doors: list[int], clicks: int, rng: random.Random, item: int = 1002) -> None:
         self.doors, self.heard, self._item = doors, Heard(), item
+        self.firm = False
         self._lock = threading.Lock()
         self._todo = [
             Click(user, f"key-{user:08d}", rng.random() < 0.2) for user in range(1, clicks + 1)
@@ -106,12 +118,15 @@ class Clickers:
             with self._lock:
                 self.heard.statuses[status] += 1
             state = content.get("state", "")
-            if state in (ACCEPTED, REFUSED):
+            ticket = content.get("ticket", ticket)
+            if state == REFUSED or (state == ACCEPTED and (content.get("stored") or not self.firm)):
                 with self._lock:
-                    self.heard.answers[click].append(state)
+                    self.heard.answers[click].append(Answer(state, time.time()))
                 return
-            ticket = "" if state == "void" else content.get("ticket", ticket)
-            if status in (429, 503):
+            if state == "void" or status == 410:
+                # Kafka has lost it: the same click once more.
+                ticket = ""
+            if state == ACCEPTED or status in (410, 429, 503):
                 time.sleep(0.2)
         with self._lock:
             self.heard.gave_up.append(click)
@@ -143,14 +158,25 @@ def _call(
     return answer.status, json.loads(text) if text else {}
 
 
-def wrong_answers(heard: Heard, rows: Sequence[Record] | None = None) -> list[str]:
-    """What buyers were told against the rows. Call once everything is stored."""
-    known = Counter(
-        (row.user_id, row.request_id) for row in (rows or Record.objects.filter(item_id=1002))
-    )
+def rows_of(item: int = 1002) -> Counter[tuple[int, str]]:
+    """{(user, request id): rows} of an item. Call once everything is stored."""
+    return Counter(Record.objects.filter(item_id=item).values_list("user_id", "request_id"))
+
+
+def wrong_answers(
+    answers: Mapping[Click, Sequence[Answer]],
+    rows: Mapping[tuple[int, str], int],
+    lost_at: float = 0.0,
+) -> list[str]:
+    """What buyers were told against the rows.
+
+    `lost_at` is when Redis had lost what it had decided. What was not stored by then is decided
+    again: a no that was told before may have become a yes. Nothing else may.
+    """
     told = (
-        (click.user, click.request_id, state)
-        for click, answers in heard.answers.items()
-        for state in answers
+        (click.user, click.request_id, answer.state)
+        for click, heard in answers.items()
+        for answer in heard
+        if answer.state == ACCEPTED or answer.at > lost_at
     )
-    return wrong_of(told, known)
+    return wrong_of(told, rows)

@@ -162,9 +162,14 @@ class Oracle:
             if asked.wanted and asked.undone and asked.evicted:
                 for item, quantity in asked.wanted.items():
                     units[item] += quantity
+        rows = [row for row in evidence.rows if row in self.strangers]
+        for row in rows:
+            units[row.item] += row.quantity
+        there = {((row.partition, row.offset), row.item) for row in rows}
         for (place, item), quantity in {**self._adopted, **self._at_strangers(evidence)}.items():
             asked = self.asked.get(place)
-            if asked is None or not (asked.claims or asked.promised):
+            owed = asked is not None and (asked.claims or asked.promised)
+            if not owed and (place, item) not in there:
                 units[item] += quantity
         return units
 

@@ -5,6 +5,7 @@ GET  /v1/tickets/{ticket}      the answer to a click, as soon as it is decided
 GET  /v1/activities/{id}       an activity, for everybody
 GET  /v1/me/orders             a buyer's stored orders
 GET  /buy/{id}                 the buyers' page
+GET  /openapi.json, /docs      the document of all this
 GET  /healthz, /readyz         for probes
 """
 
@@ -24,6 +25,7 @@ from seckill.web.door import asking, http
 from seckill.web.door.answers import State, shown_answer
 from seckill.web.door.clicks import AnotherBody, Clicks, NotTaken, Order, Unknown
 from seckill.web.door.counts import Counts
+from seckill.web.door.docs.pages import docs
 from seckill.web.door.http import Problem, Receive, Response, Scope, Send
 from seckill.web.door.limits import Limits
 from seckill.web.door.mirror import Mirror
@@ -39,6 +41,7 @@ log = logging.getLogger(__name__)
 FRESH_S = 0.25
 # Seconds until a buyer should ask again.
 RETRY_S = 2.0
+HEALTHY = {"status": "ok"}
 
 
 @dataclass
@@ -77,35 +80,37 @@ class Door:
         self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive
     ) -> Response:
         method, path = scope["method"], scope["path"]
-        if path == "/healthz":
-            return http.json_response(200, {"status": "ok"})
-        if path == "/readyz":
-            return self._readiness()
+        if path in ("/healthz", "/readyz"):
+            http.only(method, "GET", "HEAD")
+            return self._readiness() if path == "/readyz" else http.json_response(200, HEALTHY)
         if method == "OPTIONS":
-            return Response(204, b"", headers=_preflight())
+            return http.preflight()
         if path.startswith("/buy/"):
             return page(method, path.removeprefix("/buy/"), headers)
-        _, _, call = path.partition("/v1/")
-        name, _, rest = call.partition("/")
-        handler = {
-            "requests": (("POST",), not rest),
-            "tickets": (("GET",), bool(rest)),
-            "activities": (("GET", "HEAD"), bool(rest)),
-            "me": (("GET",), rest == "orders"),
-        }.get(name)
-        if handler is None or not handler[1]:
-            raise Problem(404, "there is nothing at this address; see /docs")
-        if method not in handler[0]:
-            raise Problem(405, f"use {' or '.join(handler[0])} here")
-        caller = self.limits.callers.caller(_peer(scope), http.all_of(scope, b"x-forwarded-for"))
+        caller = self.limits.callers.caller(
+            http.peer_of(scope), http.all_of(scope, b"x-forwarded-for")
+        )
         self._limit(self.limits.of_address(caller), "this address")
-        if name == "requests":
+        if not path.startswith("/v1/"):
+            described = docs(path, headers)
+            if described is None:
+                raise Problem(404, "there is nothing at this address; see /docs")
+            http.only(method, "GET", "HEAD")
+            return described
+        name, _, rest = path.removeprefix("/v1/").partition("/")
+        if name == "requests" and not rest:
+            http.only(method, "POST")
             return await self._request(headers, receive, caller)
-        if name == "tickets":
+        if name == "tickets" and rest:
+            http.only(method, "GET")
             return await self._ticket(rest, headers, caller)
-        if name == "activities":
+        if name == "activities" and rest:
+            http.only(method, "GET", "HEAD")
             return await self._activity(rest)
-        return await self._my_orders(headers)
+        if name == "me" and rest == "orders":
+            http.only(method, "GET")
+            return await self._my_orders(headers)
+        raise Problem(404, "there is nothing at this address; see /docs")
 
     def heartbeat(self) -> dict[str, int]:
         """What is counted and measured, for the heartbeat."""
@@ -314,17 +319,3 @@ class Door:
         if origin is None or origin.decode("latin-1") not in self.origins:
             return []
         return [(b"access-control-allow-origin", origin), (b"vary", b"Origin")]
-
-
-def _peer(scope: Scope) -> str:
-    client = scope.get("client")
-    return client[0] if client else ""
-
-
-def _preflight() -> list[tuple[bytes, bytes]]:
-    return [
-        (b"access-control-allow-methods", b"GET, POST"),
-        (b"access-control-allow-headers", b"authorization, content-type, idempotency-key, prefer"),
-        (b"access-control-expose-headers", b"location, retry-after"),
-        (b"access-control-max-age", b"600"),
-    ]

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from seckill.formats.outcomes import MAX_ID
 from seckill.formats.request import Id, Items
 from seckill.web.door.clicks import Order
 from seckill.web.door.http import Problem
@@ -56,4 +57,5 @@ def order_of(body: bytes, user_id: int, key: str) -> Order:
 
 def number_of(text: str) -> int:
     """An id in a path; 0 for anything else."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
+    return number if number <= MAX_ID else 0

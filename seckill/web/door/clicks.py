@@ -69,6 +69,8 @@ class Clicks:
         self.source = source
         self._outbox = outbox
         self._known: OrderedDict[str, _Taking] = OrderedDict()
+        # The highest offset that Kafka gave, by partition.
+        self._last: dict[int, int] = {}
         self._wake = asyncio.Event()
         # When the oldest record without a result was sent; None: there is none.
         self._silent_since: float | None = None
@@ -119,7 +121,15 @@ class Clicks:
             self._silent_since = time.monotonic() if self._outbox.waiting else None
             if future.done():
                 return
-            if error or offset < 0:
+            last = self._last.get(partition, -1)
+            self._last[partition] = max(last, offset)
+            if 0 <= offset <= last:
+                # The clients go on silently in a topic that was made again. A ticket for this
+                # offset would get the answer of another buyer, who had it in the old topic.
+                self._known.pop(click, None)
+                future.set_exception(Unknown("the topic was made again"))
+                future.exception()
+            elif error or offset < 0:
                 self._known.pop(click, None)
                 future.set_exception(Unknown(error or "Kafka gave no offset"))
                 # Its buyer may have left: then nobody asks for this exception.

@@ -29,9 +29,11 @@ class Problem(Exception):
         detail: str,
         *,
         retry_after_s: float | None = None,
+        allow: tuple[str, ...] = (),
         **more: object,
     ) -> None:
         super().__init__(detail)
+        self.allow = allow
         self.status, self.detail, self.more = status, detail, more
         self.retry_after_s = retry_after_s
 
@@ -58,6 +60,8 @@ def problem_response(problem: Problem) -> Response:
     headers = [(b"cache-control", b"no-store")]
     if problem.retry_after_s is not None:
         headers.append((b"retry-after", b"%d" % retry_after(problem.retry_after_s)))
+    if problem.allow:
+        headers.append((b"allow", ", ".join(problem.allow).encode()))
     if problem.status == HTTPStatus.UNAUTHORIZED:
         headers.append((b"www-authenticate", b"Bearer"))
     body = {
@@ -67,6 +71,29 @@ def problem_response(problem: Problem) -> Response:
         **problem.more,
     }
     return Response(problem.status, to_json(body), PROBLEM, headers)
+
+
+def only(method: str, *allowed: str) -> None:
+    """Raises Problem 405 for any other method."""
+    if method not in allowed:
+        raise Problem(405, f"use {' or '.join(allowed)} here", allow=allowed)
+
+
+def preflight() -> Response:
+    """The answer to OPTIONS, before a browser calls from a page of another origin."""
+    headers = [
+        (b"access-control-allow-methods", b"GET, POST"),
+        (b"access-control-allow-headers", b"authorization, content-type, idempotency-key, prefer"),
+        (b"access-control-expose-headers", b"location, retry-after"),
+        (b"access-control-max-age", b"600"),
+    ]
+    return Response(204, b"", headers=headers)
+
+
+def peer_of(scope: Scope) -> str:
+    """The address at the other end of the connection; "" if it has none."""
+    client = scope.get("client")
+    return client[0] if client else ""
 
 
 def retry_after(seconds: float) -> int:

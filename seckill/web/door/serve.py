@@ -28,6 +28,7 @@ from seckill.process.events import event
 from seckill.process.shutdown import Shutdown
 from seckill.process.startup import wait_for
 from seckill.telemetry.heartbeats import Heart, Kind
+from seckill.telemetry.traced_outbox import traced_outbox
 from seckill.web.door.app import Door
 from seckill.web.door.clicks import Clicks
 from seckill.web.door.keys import Keys
@@ -112,7 +113,8 @@ def _open(section: Section) -> _Opened:
         source = reader.source(section.topic)
         if source is None:
             raise BrokerAway(f"there is no topic {section.topic}; run_consumer makes it")
-        return _Opened(reader, source, open_outbox(section, section.topic))
+        outbox = traced_outbox(open_outbox(section, section.topic), section)
+        return _Opened(reader, source, outbox)
     except BrokerAway:
         reader.close()
         raise

@@ -228,6 +228,26 @@ class TestCounts:
         # And a redelivery of it changes nothing.
         assert engine.decide([sent])[0].status is Status.DUPLICATE
 
+    def test_another_epoch_is_stale(self, engine: Engine, redis_client: "redis.Redis") -> None:
+        """Units that came back without an act: the version stands, and they are on sale again."""
+        put_on_sale(redis_client, {1001: 0, 1002: 5})
+        keys = LANE.activity(1)
+        known = dict(engine.decide([batch([body(1)])])[0].known)
+        assert known == {1: Known(1, False, frozenset({1001}))}
+        redis_client.hset(keys.stock, "1001", 1)
+        redis_client.hincrby(keys.loaded, "1001", 1)
+        redis_client.hincrby(keys.state, "epoch", 1)
+        sent = self.losers(body(2), start=1, _1=known[1])
+        before = everything(redis_client)
+        assert engine.decide([sent])[0].status is Status.STALE
+        assert everything(redis_client) == before
+        reply = engine.decide([sent.whole()])[0]
+        assert reply.count(Outcome.ACCEPTED) == 1
+        assert reply.known == {1: Known(1, False, frozenset({1001}), epoch=1)}
+        # What is known at this epoch counts again.
+        again = self.losers(body(3), start=2, _1=reply.known[1])
+        assert engine.decide([again])[0].status is Status.DECIDED
+
     def test_the_end_inside_of_the_batch_is_stale(
         self, engine: Engine, redis_client: "redis.Redis"
     ) -> None:

@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from seckill.broker.opening import open_consumer, open_producer
+from seckill.broker.opening import open_consumer, open_outbox, open_producer
 from seckill.broker.topics import Topics
 from seckill.broker.traces import TRACES_A_POLL, traces_of
 from seckill.config.layers import BASE_DIR
@@ -26,6 +26,7 @@ from seckill.log_worker.traced_storage import TracedStorage
 from seckill.log_worker.worker import LogWorker
 from seckill.models import Record
 from seckill.process.shutdown import Shutdown
+from seckill.telemetry.traced_outbox import TracedOutbox
 from seckill.telemetry.tracing import TracedProducer, Tracing
 from tests.conftest import wait_until
 from tests.helpers import sale
@@ -55,6 +56,24 @@ def links(span: ReadableSpan) -> set[int]:
     return {link.context.trace_id for link in span.links}
 
 
+def decide(server: Server, topics: Topics, tracing: Tracing, count: int) -> None:
+    """Decide so many requests of the topic, traced."""
+    consumer = Consumer(
+        client=open_consumer(server),
+        engine=TracedEngine(tracing, server.redis_url, LANE),
+        dead_letters=DeadLetters(server, lambda: open_producer(server, dead_topic(server.topic))),
+        shutdown=Shutdown(),
+        find_source=lambda: topics.source(server.topic),
+    )
+    wait_until(
+        lambda: consumer.run_once() is not None and consumer.decided == count,
+        60, "all is decided",
+    )  # fmt: skip
+    consumer.client.close()
+    # Its close would end the spans of the others too.
+    Engine.close(consumer.engine)
+
+
 def test_one_request_through_all_of_it(
     server: Server, topics: Topics, redis_client: "redis.Redis", pg_dsn: str, kafka_client: str,
     tracing: Tracing, exporter: InMemorySpanExporter,
@@ -69,20 +88,7 @@ def test_one_request_through_all_of_it(
         traced.send(sale.body(number, {1001: 1, 1002: 1}, request_id=f"r{number}"))
     assert traced.flush(120) == 0
     producer.close()
-    consumer = Consumer(
-        client=open_consumer(server),
-        engine=TracedEngine(tracing, server.redis_url, LANE),
-        dead_letters=DeadLetters(server, lambda: open_producer(server, dead_topic(server.topic))),
-        shutdown=Shutdown(),
-        find_source=lambda: topics.source(server.topic),
-    )
-    wait_until(
-        lambda: consumer.run_once() is not None and consumer.decided == 10,
-        60, "all is decided",
-    )  # fmt: skip
-    consumer.client.close()
-    # Its close would end the spans of the others too.
-    Engine.close(consumer.engine)
+    decide(server, topics, tracing, 10)
     storage = TracedStorage(tracing, pg_dsn)
     worker = LogWorker(redis_client, storage, Shutdown())
     while worker.run_once():
@@ -113,6 +119,50 @@ def test_one_request_through_all_of_it(
         assert {record.item_id for record in found} == {1001, 1002}
         number = (request.attributes or {})["seckill.number"]
         assert {record.request_id for record in found} == {f"r{number}"}
+
+
+def test_the_trace_of_a_click_begins_at_the_door(
+    server: Server, topics: Topics, redis_client: "redis.Redis", kafka_client: str,
+    tracing: Tracing, exporter: InMemorySpanExporter,
+) -> None:  # fmt: skip
+    server = server.model_copy(
+        update={"kafka_client": kafka_client, "otlp_endpoint": "http://127.0.0.1:1"}
+    )
+    sale.put_on_sale(redis_client, {1001: 100})
+    outbox = open_outbox(server, server.topic)
+    traced = TracedOutbox(outbox, tracing, every=5)
+    told: list[tuple[int, int]] = []
+    for number in range(10):
+        partition = number % traced.partitions
+        body = sale.body(number + 1)
+        traced.send(body, partition, lambda offset, _, at=partition: told.append((at, offset)))  # type: ignore[misc]
+    assert traced.flush(120) == 0
+    outbox.close()
+    requests = named(exporter, "request")
+    assert len(requests) == 2
+    places = {
+        ((s.attributes or {})["seckill.partition"], (s.attributes or {})["seckill.offset"])
+        for s in requests
+    }
+    assert len(told) == 10
+    assert places <= set(told)
+    decide(server, topics, tracing, 10)
+    sampled = {span.context.trace_id for span in requests if span.context}
+    assert set().union(*map(links, named(exporter, "batch"))) == sampled
+
+
+def test_a_click_that_is_not_sent_has_a_span_that_failed(
+    tracing: Tracing, exporter: InMemorySpanExporter
+) -> None:
+    class Full:
+        partitions, waiting = 1, 0
+
+        def send(self, *_: object) -> bool:
+            return False
+
+    assert not TracedOutbox(Full(), tracing, every=1).send(b"", 0, lambda *_: None)  # type: ignore[arg-type]
+    (span,) = named(exporter, "request")
+    assert span.status.description == "no room"
 
 
 def test_a_record_carries_its_trace_and_stays_what_it_was(

@@ -143,7 +143,7 @@ def test_what_is_a_bug(refused: Exception) -> None:
     assert judged(refused) is refused
 
 
-OVER = {1: Known(3, True, frozenset())}
+OVER = {1: Known(3, True, frozenset(), epoch=8)}
 
 
 def plain(count: int) -> list[bytes | None]:
@@ -154,7 +154,7 @@ def plain(count: int) -> list[bytes | None]:
 def test_a_batch_that_is_lost_for_certain_is_one_number() -> None:
     batch = encode(SOURCE, 0, 7, range(7, 12), plain(5), known=OVER)
     assert decode_blob(batch.blob) == [1005]
-    assert decode_blob(batch.losers) == [1, 3, 2, 6, 3, 5, 2]
+    assert decode_blob(batch.losers) == [1, 3, 8, 2, 6, 3, 5, 2]
     assert (batch.start, batch.end, batch.requests, batch.activities) == (7, 12, 5, [1])
     assert decode_blob(batch.whole().blob)[0] == 1
     assert batch.whole().losers == b""

@@ -10,8 +10,9 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from demo.alone import MARK, SaleRuns, alone
-from demo.sale import Result
-from demo.view import headline
+from demo.at_door import AtDoor, held_against_the_orders
+from demo.figures import Result
+from demo.view import door_line, headline
 from seckill.audit.audit import Report
 from seckill.config.layers import BASE_DIR
 from seckill.process import exit_codes
@@ -52,8 +53,49 @@ def test_a_mistake_is_one_line_and_starts_nothing(
 def test_the_last_sentence_claims_what_was_proved(
     sold: int, clean: bool, stuck: bool, end: str
 ) -> None:
-    result = Result({}, 250_000, 1.0, {}, sold, sold, Report(clean=clean), stuck)
+    result = Result({}, 250_000, 1.0, {}, sold, sold, Report(clean=clean), AtDoor(0), stuck)
     assert headline(result, 100_000) == f"250,000 requests for 100,000 units: {end}"
+    assert result.proved == (clean and not stuck)
+
+
+@pytest.mark.parametrize(
+    ("at_door", "proved", "line"),
+    [
+        (AtDoor(0), True, ""),
+        (
+            AtDoor(1000, accepted=200, refused=799, turned_away=1, messages=700),
+            True,
+            "1,000 of them were clicks at the buyers' door: 200 heard yes, 799 no, 1 sent "
+            "nonsense; each answer is what the orders say",
+        ),
+        (
+            AtDoor(1000, accepted=200, refused=800, messages=700, wrong=["user 7"]),
+            False,
+            "1,000 of them were clicks at the buyers' door: 200 heard yes, 800 no; 1 WRONG: see "
+            "below",
+        ),
+        (
+            AtDoor(1000, accepted=200, refused=790, messages=700),
+            False,
+            "1,000 of them were clicks at the buyers' door: 200 heard yes, 790 no, and 10 heard "
+            "NOTHING",
+        ),
+    ],
+)
+def test_nothing_is_proved_unless_every_click_heard_the_truth(
+    at_door: AtDoor, proved: bool, line: str
+) -> None:
+    decided = 250_000 - at_door.clicks + at_door.messages
+    result = Result({}, decided, 1.0, {}, 9, 9, Report(clean=True), at_door)
+    assert (result.proved, result.asked) == (proved, 250_000)
+    assert door_line(at_door) == line
+    assert ("NOT proved" in headline(result, 9)) is not proved
+
+
+def test_without_a_file_nobody_was_told_anything(tmp_path: Path) -> None:
+    """Its writer may have failed at once."""
+    found = held_against_the_orders(20, tmp_path / "none", "postgresql://localhost:1/none")
+    assert (found.unanswered, found.proved) == (20, False)
 
 
 def test_a_second_sale_in_the_same_folder_is_told_at_once_and_changes_nothing(

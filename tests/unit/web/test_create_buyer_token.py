@@ -28,6 +28,8 @@ A, B = "a" * 32, "b" * 32
 @pytest.fixture(autouse=True)
 def _configured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECKILL_CONFIG", os.devnull)
+    # Embedded services of this checkout come with keys.
+    monkeypatch.setenv("SECKILL_DEVSTACK", os.devnull)
     monkeypatch.setenv("SECKILL_BUYER_KEYS", f"a:{A},b:{B}")
 
 

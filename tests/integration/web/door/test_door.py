@@ -191,11 +191,17 @@ class TestRefusals:
             ("DELETE", "/v1/activities/1", 405),
             ("GET", "/", 404),
             ("GET", "/v1/none", 404),
+            ("GET", "/x/v1/activities/1", 404),
+            ("GET", "/v1/activities/9223372036854775808", 404),
+            ("GET", "/buy/9223372036854775808", 404),
+            ("POST", "/healthz", 405),
             ("GET", "/v1/tickets/" + "A" * 83, 404),
             ("GET", "/v1/activities/9", 404),
             ("GET", "/v1/activities/x", 404),
         ]:
-            assert door.ask(method, path).status == status, path
+            told = door.ask(method, path)
+            assert told.status == status, path
+            assert ("allow" in told.headers) is (status == 405)
 
     def test_an_activity_that_is_not_on_sale(self, door: RunningDoor) -> None:
         assert door.click(activity=9).status == 404

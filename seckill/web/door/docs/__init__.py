@@ -1,0 +1,1 @@
+"""The door's own documentation: its OpenAPI document, and the page that shows it."""
