@@ -10,7 +10,7 @@ import logging
 import math
 import resource
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -45,6 +45,8 @@ log = logging.getLogger(__name__)
 
 # Seconds between two checks for a stop, between two looks at the topic, and for the last answers.
 LOOK_S, TOPIC_S, GRACE_S = 0.1, 5.0, 5.0
+# Seconds before a task that goes on is cancelled again.
+ASK_AGAIN_S = 1.0
 # Open files below this number leave no room for a crowd.
 FEW_FILES = 4096
 
@@ -179,12 +181,23 @@ async def _serve(
             # A bug in one of them ends the process loudly.
             task.result()
     finally:
-        for task in work:
-            task.cancel()
-        await asyncio.gather(*work, return_exceptions=True)
+        await end(work)
         await door.orders.close()
         await trust.close()
         threads.shutdown()
+
+
+async def end(tasks: Sequence["asyncio.Task[None]"]) -> None:
+    """Cancel tasks until they have ended.
+
+    redis-py sends with asyncio.wait_for, which before Python 3.12 loses a cancellation that comes
+    as the send ends. Asked once, the mirror would then go on, and the process would never end.
+    """
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=ASK_AGAIN_S)
 
 
 async def _wait_for_stop(shutdown: Shutdown) -> None:

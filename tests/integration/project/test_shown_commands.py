@@ -108,6 +108,8 @@ NOT_RUN = {
     "make ": "targets have a job of their own in CI, or are what runs this test",
     "python -m pytest": "runs tests, as this is one",
     "python -m tests.helpers.orders_at_scale": "ten million rows: minutes and gigabytes",
+    "manage.py run_loadgen --http": "needs a door: tests/integration/loadgen/test_loadgen_http.py",
+    "manage.py compare_answers": "needs the answers of a run at a door: the same file",
     "manage.py bench": "starts services of its own, minutes: tests/integration/bench",
     "manage.py runserver": "Django's own; the same pages as run_control_api",
     "manage.py run_loadgen --profile": "a rehearsal, minutes",

@@ -62,8 +62,12 @@ def emptied(client: "redis.Redis", source: str) -> Callable[[], None]:
     client.flushall()
 
     def back() -> None:
+        # At once: the consumer may have fenced the empty Redis, and must not see half of it.
+        pipe = client.pipeline(transaction=True)
+        pipe.flushall()
         for key, value in kept.items():
-            client.restore(key, 0, value)  # type: ignore[arg-type]
+            pipe.restore(key, 0, value)  # type: ignore[arg-type]
+        pipe.execute()
 
     return back
 
