@@ -94,6 +94,7 @@ def door(rig: Rig) -> list[Figure]:
         figure("door's CPU an answer that is read", "us", 50),
         figure("commands of Redis an answer that is read", "", 1),
         figure(f"{many}: memory", "MB", 260),
+        figure(f"{many}: memory of each", "kB"),
         figure(f"{many}: all told after the decision", "s", 1.5),
     ]
 
@@ -140,8 +141,9 @@ def _once(rig: Rig) -> tuple[dict[str, float], str]:
     found["door's CPU an answer that is read"] = used[0] / clicks * 1e6
     found["commands of Redis an answer that is read"] = commands / clicks
 
-    memory, told_s = _tell_all(rig, opened, topic)
+    memory, each_kb, told_s = _tell_all(rig, opened, topic)
     found[f"{rig.size.waiting:,} buyers wait: memory"] = memory
+    found[f"{rig.size.waiting:,} buyers wait: memory of each"] = each_kb
     found[f"{rig.size.waiting:,} buyers wait: all told after the decision"] = told_s
     _await_decided(rig, topic)
     rig.crew.stop()
@@ -173,10 +175,12 @@ def _open(rig: Rig, topic: str) -> _Door:
         time.sleep(LOOK_S)
 
 
-def _tell_all(rig: Rig, opened: _Door, topic: str) -> tuple[float, float]:
-    """(MB of the door while so many wait, seconds from the decision until all of them are told)."""
+def _tell_all(rig: Rig, opened: _Door, topic: str) -> tuple[float, float, float]:
+    """(MB of the door while so many wait, kB of each of them, seconds from the decision until all
+    of them are told).
+    """
     _stop_consumer(rig)
-    many = rig.size.waiting
+    many, alone = rig.size.waiting, opened.process.memory_info().rss
     taken = _all_are(202, Crowd(opened.clicks(many, wait=False), CLICKING).run(opened.port))
     asked = [_ask(json.loads(body)["ticket"], wait=True) for body in taken.bodies]
     crowd = Crowd(asked, many, again=lambda body: b'"waiting"' in body)
@@ -198,7 +202,8 @@ def _tell_all(rig: Rig, opened: _Door, topic: str) -> tuple[float, float]:
         await playing
 
     uvloop.run(play())
-    return memory, max(max(crowd.told_at) - decided_at, 0.0)
+    each_kb = (memory * 1e6 - alone) / many / 1e3
+    return memory, each_kb, max(max(crowd.told_at) - decided_at, 0.0)
 
 
 def _stop_consumer(rig: Rig) -> None:

@@ -23,6 +23,7 @@ from seckill.broker.source import Source, open_source
 from seckill.config.sections import Door as Section
 from seckill.errors import BrokerAway
 from seckill.lane.keys import Lane
+from seckill.process import garbage
 from seckill.process.events import event
 from seckill.process.shutdown import Shutdown
 from seckill.process.startup import wait_for
@@ -88,6 +89,8 @@ def serve(
 
     Raises BrokerAway if Kafka does not answer at the start.
     """
+    # Clicks and tokens that are remembered are many objects, and none of them is part of a cycle.
+    garbage.rarely()
     limit_s = section.connect_timeout
     while not shutdown.requested:
         opened = wait_for(lambda: _open(section), limit_s, shutdown, say)
