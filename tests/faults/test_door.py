@@ -7,9 +7,12 @@ times.
 import os
 import random
 import re
+import shutil
 import signal
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -174,8 +177,29 @@ def _emptied(shop: Shop) -> float:
     return time.time()
 
 
+def _rolled_back(shop: Shop) -> float:
+    """Valkey on an append-only file of before."""
+    sale = shop.sale
+    data = sale.stack.folder / "valkey" / "data"
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "data"
+        shutil.copytree(data, copy)
+        stored = sale.stored()
+        wait_until(lambda: sale.stored() > stored + 200, 60, "PostgreSQL is ahead")
+        sale.kill("valkey")
+        # All buyers may be waiting: a consumer holds at its next batch.
+        sale.backlog(1)
+        shop.consumer.wait_for("HOLD: Redis is away")
+        shutil.rmtree(data)
+        shutil.copytree(copy, data)
+    sale.revive("valkey")
+    shop.consumer.wait_for("HOLD: (REWOUND|FENCED)")
+    return time.time()
+
+
 LOSSES: dict[str, Callable[[Shop], float]] = {
     "Redis is emptied": _emptied,
+    "Redis is rolled back": _rolled_back,
 }
 
 
