@@ -15,10 +15,9 @@ import pytest
 import redis
 
 from seckill.formats.settle import Result, Settlement, decode, settle_topic
-from seckill.lane.keys import BOARD_STRING, Lane
-from seckill.web.door.tickets import Ticket, Tickets
+from seckill.lane.keys import Lane
 from tests.conftest import wait_until
-from tests.helpers.door import TICKET_SECRET, OpenDoor, RunningDoor, Told
+from tests.helpers.door import OpenDoor, RunningDoor, Told, read_ticket, settle_by_hand
 from tests.helpers.messages import read
 from tests.helpers.node import Node
 from tests.helpers.sale import put_on_sale
@@ -50,10 +49,6 @@ def paying_door(open_door: OpenDoor, settlements: str) -> RunningDoor:
     )
 
 
-def ticket_of(told: Told) -> Ticket:
-    return Tickets({1: TICKET_SECRET.encode()}).read(told.content["ticket"])
-
-
 class Held:
     """An accepted click whose hold is written as decide_batch.lua does it."""
 
@@ -62,7 +57,7 @@ class Held:
         told = door.click(user, key=key, wait=20)
         assert told.content["state"] in ("accepted", "held")
         self.text = told.content["ticket"]
-        ticket = ticket_of(told)
+        ticket = read_ticket(self.text)
         self.source = str(node.topics.source(node.server.topic))
         self.partition, self.offset = ticket.partition, ticket.offset
         self.place = f"{self.source}:{self.partition}:{self.offset}"
@@ -71,11 +66,7 @@ class Held:
 
     def settled(self, byte: str) -> None:
         """As the settler's scripts do it."""
-        number, at = divmod(self.offset, BOARD_STRING)
-        with self.client.pipeline() as pipe:
-            pipe.hdel(LANE.activity(1).held, self.place)
-            pipe.setrange(LANE.board(self.source, self.partition, number), at, byte)
-            pipe.execute()
+        settle_by_hand(self.client, self.source, self.text, byte)
 
     def ask(self, path: str = "", method: str = "GET", body: Any = None, **headers: str) -> Told:
         """A call on its ticket."""
