@@ -3,8 +3,11 @@
 decide_batch.lua writes it. Owns reading it, comparing it with the records, and rebuilding it after
 a loss of Redis. A byte is the digit of the outcome, or "L" for a counted loser, or REFUSED_UNKNOWN
 where a loss of Redis took the reason. An offset that holds no request, or is undecided, has none.
+The byte of an accepted request that was held changes once, when the hold is settled: see
+seckill/lane/holds.py.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 
 import redis
@@ -14,6 +17,11 @@ from seckill.lane.client import redis_errors
 from seckill.lane.keys import BOARD_STRING, Lane
 
 ACCEPTED = digit_of(Outcome.ACCEPTED)
+# Settled holds: paid, expired, or given back (cancelled, or the payment failed).
+PAID, EXPIRED, CANCELLED = b"PXC"
+# All bytes of an accepted request: settled or not, there is an order.
+WINNERS = frozenset((ACCEPTED, PAID, EXPIRED, CANCELLED))
+_WINNER = re.compile(b"[%s]" % bytes(WINNERS))
 # A counted loser: only the counters of its activity know why it lost.
 LOSER = ord("L")
 REFUSED_UNKNOWN = ord("R")
@@ -41,14 +49,11 @@ def ends(client: "redis.Redis", lane: Lane) -> dict[str, int]:
 def accepted(
     client: "redis.Redis", lane: Lane, source: str, partition: int, below: int
 ) -> Iterator[int]:
-    """The offsets of accepted requests, in order. Raises RedisAway."""
+    """The offsets of accepted requests, settled or not, in order. Raises RedisAway."""
     for number in range(-(-below // BOARD_STRING)):
-        text = read(client, lane, source, partition, number)
         first = number * BOARD_STRING
-        place = text.find(ACCEPTED)
-        while place >= 0 and first + place < below:
-            yield first + place
-            place = text.find(ACCEPTED, place + 1)
+        text = read(client, lane, source, partition, number)[: below - first]
+        yield from (first + found.start() for found in _WINNER.finditer(text))
 
 
 def without(offsets: Iterable[int], recorded: Iterable[int]) -> Iterator[int]:

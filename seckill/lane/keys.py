@@ -30,6 +30,10 @@ class ActivityKeys:
     clicks: str
     # As `new_buyers`.
     new_clicks: str
+    # Hash: place (source:partition:offset) of a held request -> `<due>|<user>|<item>:<n>|...`.
+    held: str
+    # Sorted set: place of a held request, its score the time when it is due, ms.
+    due: str
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,23 @@ class Lane:
     def stats(self) -> str:
         """Hash: outcomes that belong to no activity, and counts of offsets without a request."""
         return f"{{{self.list}}}:stats"
+
+    @property
+    def settle_positions(self) -> str:
+        """Hash: source:partition of the settle topic -> next offset to settle."""
+        return f"{{{self.list}}}:settle:positions"
+
+    @property
+    def settle_stats(self) -> str:
+        """Hash: settle messages by outcome, and counts of offsets without a message."""
+        return f"{{{self.list}}}:settle:stats"
+
+    @property
+    def settle_read(self) -> str:
+        """Hash: source:partition of the settle topic -> ms of Redis's time: all that Kafka had
+        acknowledged before is settled.
+        """
+        return f"{{{self.list}}}:settle:read"
 
     @property
     def audit(self) -> str:
@@ -117,6 +138,8 @@ class Lane:
             new_buyers=f"{prefix}:buyers:new",
             clicks=f"{prefix}:clicks",
             new_clicks=f"{prefix}:clicks:new",
+            held=f"{prefix}:held",
+            due=f"{prefix}:due",
         )
 
 

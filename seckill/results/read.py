@@ -117,7 +117,7 @@ class Reader:
         """Whether the list may hold a record of a place: it is not refused, nor stored for sure."""
         source, partition, offset = place
         stored = self._status.stored.get(position_field(source, partition), 0)
-        return byte in (0, board.ACCEPTED) and offset + 1 >= stored
+        return (byte == 0 or byte in board.WINNERS) and offset + 1 >= stored
 
     def _result(
         self, place: Place, byte: int, orders: list[Line], overlaps: bool, unread: str
@@ -129,7 +129,7 @@ class Reader:
             return Result(UNKNOWN, why=OVERLAP)
         if self._doubt:
             return Result(UNKNOWN, why=self._doubt)
-        if byte == board.ACCEPTED:
+        if byte in board.WINNERS:
             return Result(ACCEPTED, Outcome.ACCEPTED, why=unread)
         if byte == board.REFUSED_UNKNOWN:
             return Result(UNKNOWN, why=LOST)

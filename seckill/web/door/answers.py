@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any
 
 from seckill.formats.outcomes import OUTCOME_OF_DIGIT, Outcome
-from seckill.lane.board import ACCEPTED, LOSER, REFUSED_UNKNOWN
+from seckill.lane.board import LOSER, REFUSED_UNKNOWN, WINNERS
 from seckill.lane.clicks import Place
 
 NOT_DECIDED = 0
@@ -52,7 +52,7 @@ def decided(byte: int, accepted_at: Place | None, *, stored: bool) -> Answer:
     the byte says, since a repeat that was decided after the last unit reads SOLD_OUT. `stored` is
     about the place where it was accepted.
     """
-    if byte == ACCEPTED or accepted_at is not None:
+    if byte in WINNERS or accepted_at is not None:
         return Answer(State.ACCEPTED, Outcome.ACCEPTED.name, stored=stored)
     if byte == NOT_DECIDED:
         return Answer(State.VOID)

@@ -20,7 +20,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from seckill.errors import RedisAway, RedisRefuses
-from seckill.lane.board import ACCEPTED
+from seckill.lane.board import WINNERS
 from seckill.lane.clicks import Place, click_field, place_of
 from seckill.lane.client import judged
 from seckill.lane.keys import Lane
@@ -241,7 +241,7 @@ class Mirror:
             codes = await board_bytes(
                 self._redis, self._lane, self.source, [ask.ticket for ask in ready]
             )
-            lost = [ask for ask, byte in zip(ready, codes, strict=True) if byte != ACCEPTED]
+            lost = [ask for ask, byte in zip(ready, codes, strict=True) if byte not in WINNERS]
             found = await self._look_up(
                 [
                     (a.ticket.activity_id, click_field(a.ticket.user_id, a.ticket.click))

@@ -14,6 +14,9 @@ def test_the_names_of_the_default_lane() -> None:
         "activities": lane.activities,
         "positions": lane.positions,
         "stats": lane.stats,
+        "settle_positions": lane.settle_positions,
+        "settle_stats": lane.settle_stats,
+        "settle_read": lane.settle_read,
         "audit": lane.audit,
         "audit_turn": lane.audit_turn,
         "series": lane.series,
@@ -25,6 +28,9 @@ def test_the_names_of_the_default_lane() -> None:
         "activities": "{seckill:logs}:activities",
         "positions": "{seckill:logs}:positions",
         "stats": "{seckill:logs}:stats",
+        "settle_positions": "{seckill:logs}:settle:positions",
+        "settle_stats": "{seckill:logs}:settle:stats",
+        "settle_read": "{seckill:logs}:settle:read",
         "audit": "{seckill:logs}:audit",
         "audit_turn": "{seckill:logs}:audit:turn",
         "series": "{seckill:logs}:series",
@@ -40,6 +46,8 @@ def test_the_names_of_the_default_lane() -> None:
         new_buyers="{seckill:logs}:7:buyers:new",
         clicks="{seckill:logs}:7:clicks",
         new_clicks="{seckill:logs}:7:clicks:new",
+        held="{seckill:logs}:7:held",
+        due="{seckill:logs}:7:due",
     )
 
 
@@ -54,8 +62,9 @@ def test_all_keys_of_a_lane_hash_to_its_lists_slot(name: str) -> None:
     lane = Lane(name)
     keys = lane.activity(9223372036854775807)
     own = (lane.activities, lane.positions, lane.stats, lane.audit, lane.audit_turn)
+    settle = (lane.settle_positions, lane.settle_stats, lane.settle_read)
     watched = (lane.series, lane.workers, lane.beats)
-    for key in (*own, *watched, *vars(keys).values()):
+    for key in (*own, *settle, *watched, *vars(keys).values()):
         # What a cluster hashes: the text between the first { and the next }.
         assert key[key.index("{") + 1 : key.index("}")] == lane.list
 
@@ -64,11 +73,12 @@ def test_two_lanes_and_two_activities_share_no_key() -> None:
     def names(lane: Lane) -> set[str]:
         own = {lane.list, lane.dead, lane.activities, lane.positions, lane.stats}
         own |= {lane.audit, lane.audit_turn}
+        own |= {lane.settle_positions, lane.settle_stats, lane.settle_read}
         own |= {lane.series, lane.workers, lane.beats}
         for activity in (1, 11):
             own |= set(vars(lane.activity(activity)).values())
         return own
 
     one, other = names(Lane("seckill:logs")), names(Lane("seckill:logs:2"))
-    assert len(one) == len(other) == 10 + 2 * 8
+    assert len(one) == len(other) == 13 + 2 * 10
     assert not one & other
