@@ -255,6 +255,7 @@ class Engine:
         for activity in batch.activities:
             names = lane.activity(activity)
             keys += [names.state, names.stock, names.stats, names.buyers, names.clicks]
+            keys += [names.held, names.due]
         return (
             "EVALSHA",
             self._script.sha,

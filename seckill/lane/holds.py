@@ -4,14 +4,23 @@ Owns the calls of settle_batch.lua and expire_holds.lua, and what their answers 
 in the scripts. Both calls may be repeated, after any error: the script knows what it has done.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
+import msgspec
 import redis
 
-from seckill.lane.clicks import Place
-from seckill.lane.keys import Lane
+from seckill.lane.clicks import Place, place_of, place_value
+from seckill.lane.client import redis_errors, run_script
+from seckill.lane.keys import BOARD_STRING, CONTROL_CHANNEL, ActivityKeys, Lane, position_field
+
+# Holds that may expire in one call of the script: Lua's unpack takes about 8,000 at most.
+MOST = 4_000
+_PAID, _RELEASED = 1, 2
+_to_json = msgspec.json.Encoder().encode
+_pack = msgspec.msgpack.Encoder().encode
 
 
 class SettleStatus(IntEnum):
@@ -136,7 +145,59 @@ def settle_batch(
     `identity` is the lane's that admitted the settler; "": Redis held none then; "*": any.
     Safe to repeat. Raises RedisAway, RedisRefuses: nothing is known, repeat it.
     """
-    raise NotImplementedError
+    activities: dict[int, int] = {}
+    boards: dict[str, int] = {}
+    flat: list[int | str] = []
+    at = batch.start
+    for offset, message in batch.messages:
+        if offset > at:
+            flat.append(at - offset)
+        at = offset + 1
+        if message is None:
+            flat.append(0)
+            continue
+        hold = message.hold
+        board = lane.board(hold.source, hold.partition, hold.offset // BOARD_STRING)
+        flat += (
+            1,
+            activities.setdefault(message.activity_id, len(activities) + 1),
+            str(message.user_id),
+            place_value(hold.source, hold.partition, hold.offset),
+            boards.setdefault(board, len(boards) + 1),
+            _PAID if message.paid else _RELEASED,
+            "" if message.reference is None else _to_json(message.reference).decode(),
+            int(message.lost),
+        )
+    if batch.end > at:
+        flat.append(at - batch.end)
+    keys = [lane.list, lane.activities, lane.settle_positions, lane.settle_stats, lane.state]
+    keys.append(lane.positions)
+    for activity_id in activities:
+        keys += _keys_of(lane.activity(activity_id))
+    args: list[str | int | bytes] = [
+        position_field(batch.source, batch.partition),
+        batch.start,
+        batch.end,
+        batch.generation,
+        f'"{batch.source}",{batch.partition}',
+        identity,
+        time.time_ns() // 1_000_000,
+        CONTROL_CHANNEL,
+        _pack(flat),
+        *activities,
+    ]
+    status, position, text, now_ms, generation = run_script(
+        client, "settle_batch", [*keys, *boards], args
+    )
+    told_why = status in (SettleStatus.FENCED, SettleStatus.CLOCK)
+    return SettleReply(
+        SettleStatus(status),
+        int(position),
+        b"" if told_why else text,
+        int(now_ms),
+        int(generation),
+        text.decode() if told_why else "",
+    )
 
 
 def expire_holds(
@@ -161,4 +222,58 @@ def expire_holds(
     Statuses: DECIDED, NOT_LOADED (this activity), FENCED, MOVED (another generation), UNSEEN.
     Safe to repeat. Raises RedisAway, RedisRefuses.
     """
-    raise NotImplementedError
+    names = lane.activity(activity_id)
+    most = min(most, MOST)
+    boards: dict[str, str] = {}
+    for hold in _due_now(client, names, most):
+        number = hold.offset // BOARD_STRING
+        name = f"{position_field(hold.source, hold.partition)}:{number}"
+        boards[name] = lane.board(hold.source, hold.partition, number)
+    keys = [lane.list, lane.activities, lane.settle_positions, lane.settle_read, lane.state]
+    args: list[str | int | bytes] = [
+        activity_id,
+        generation,
+        identity,
+        CONTROL_CHANNEL,
+        grace_ms,
+        most,
+        "1" if expired_gives_back else "0",
+        _pack([position_field(*place) for place in partitions]),
+        _pack(
+            [
+                part
+                for place, mark in marks.items()
+                for part in (position_field(*place), mark.asked_ms, mark.end)
+            ]
+        ),
+        *boards,
+    ]
+    status, expired, why, overdue, _, *rest = run_script(
+        client, "expire_holds", [*keys, *_keys_of(names), *boards.values()], args
+    )
+    if status != SettleStatus.DECIDED:
+        return ExpireReply(SettleStatus(status), why=why.decode())
+    next_due = rest[0]
+    return ExpireReply(
+        SettleStatus.DECIDED,
+        expired,
+        overdue,
+        int(next_due) if next_due else None,
+        full=expired == most,
+    )
+
+
+def _keys_of(names: ActivityKeys) -> list[str]:
+    """What both scripts need of an activity, in the order of lua/include/holds.lua."""
+    return [names.state, names.stock, names.stats, names.buyers, names.held, names.due]
+
+
+def _due_now(client: "redis.Redis", names: ActivityKeys, most: int) -> list[Place]:
+    """The first holds that are due: the script needs the keys of their bytes on the board."""
+    with redis_errors():
+        seconds, micros = client.time()
+        now_ms = seconds * 1000 + micros // 1000
+        due: list[bytes] = client.zrangebyscore(  # type: ignore[assignment]
+            names.due, "-inf", now_ms, start=0, num=most
+        )
+    return [place for value in due if (place := place_of(value))]

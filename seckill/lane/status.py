@@ -92,6 +92,10 @@ class ActivityStatus:
     latency: Histogram
     total_latency: Histogram
     paused: bool = False
+    # Seconds that an accepted request is held for its payment; None: it is sold at once.
+    hold_s: int | None = None
+    # Raised when units come back without an act.
+    epoch: int = 0
     # Whether all of its clicks are in Redis. False if it was loaded by a version without clicks.
     remembers_clicks: bool = False
     # The journal's row of the last act: see `seckill.witness.mark`.
@@ -278,6 +282,8 @@ def _activity(
         user_limit=number("user_limit"),
         timeout_ms=number("timeout"),
         paused="paused" in words,
+        hold_s=number("hold_s"),
+        epoch=number("epoch") or 0,
         remembers_clicks="clicks" in words,
         items={
             int(item): ItemStatus(int(item), units, ever.get(item, 0))

@@ -1,5 +1,5 @@
 #!lua
--- configure: change fields of a loaded activity's state: window, limit per user, timeout.
+-- configure: change fields of a loaded activity's state: window, limit per user, timeout, hold.
 --
 -- KEYS[1] set  ids of the loaded activities   KEYS[2] hash lane   KEYS[3] hash state
 -- KEYS[4] hash buyers   KEYS[5] hash positions   KEYS[6] hash new buyers, see stage_hash

@@ -6,8 +6,8 @@
 -- KEYS[3]  hash  positions, source:partition -> next offset to decide
 -- KEYS[4]  hash  lane stats
 -- KEYS[5]  hash  lane: identity, generation, clock, and the fence while there is one
--- KEYS[6...]     strings of the board, one for each number in ARGV[11]; then five hashes for each
---                activity in ARGV[12...]: state, stock, stats, buyers, clicks
+-- KEYS[6...]     strings of the board, one for each number in ARGV[11]; then seven keys for each
+--                activity in ARGV[12...]: state, stock, stats, buyers, clicks, held, due
 -- ARGV[1]  field of this partition in the positions
 -- ARGV[2]  from: the position that the consumer holds; all before it was decided in this lane
 -- ARGV[3]  to: the position after this batch
@@ -49,6 +49,8 @@
 -- A request id makes a request a click. The clicks of an activity name each accepted one, and where
 -- it was decided. A request that would be accepted is REPEATED if its user's click is there: no stock
 -- moves. Refused clicks are not remembered: the buyer may try again with the same id.
+-- If the activity has `hold_s`, an accepted request is a hold until it is settled: `held` and `due`
+-- say so from this call on, and its records say when it is due. See settle_batch and expire_holds.
 -- The board has the same byte for each decided offset. "L" is a counted loser whose outcome only
 -- the counters of its activity know. An offset without a request has no byte.
 -- Time never goes back: opening, closing and records use the highest time that the lane has seen. A
@@ -58,100 +60,37 @@
 
 -- include numbers
 -- include rights
+-- include batch
 
-local list_key, activities_key, positions_key, lane_stats_key, lane_key = unpack(KEYS, 1, 5)
+local lane_stats_key = KEYS[4]
 local position_field = ARGV[1]
 local from, to, known_generation = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local default_timeout, origin = tonumber(ARGV[5]), ARGV[6]
 local packed_requests, packed_losers = ARGV[7], ARGV[8]
 local known_identity, consumer_clock, board_numbers = ARGV[9], tonumber(ARGV[10]), ARGV[11]
-local FIRST_BOARD_KEY, KEYS_AN_ACTIVITY, FIRST_ACTIVITY_ID = 6, 5, 12
+local FIRST_BOARD_KEY, KEYS_AN_ACTIVITY, FIRST_ACTIVITY_ID = 6, 7, 12
 
-local DECIDED, DUPLICATE, REWOUND, NOT_LOADED = 1, 2, -1, -2
-local MOVED, STALE, FENCED, CLOCK, UNSEEN = -3, -4, -5, -6, -7
 local ACCEPTED, OVER, SOLD_OUT, EXPIRED, LIMIT = 1, -1, -2, -3, -4
 local NOT_OPEN, UNKNOWN_ITEM, NO_SUCH_ACTIVITY, INVALID, REPEATED = -5, -6, -7, -8, -9
 local DIGIT = {
   [ACCEPTED] = '0', [OVER] = '1', [SOLD_OUT] = '2', [EXPIRED] = '3', [LIMIT] = '4',
   [NOT_OPEN] = '5', [UNKNOWN_ITEM] = '6', [NO_SUCH_ACTIVITY] = '7', [INVALID] = '8', [REPEATED] = '9',
 }
--- Lua's unpack puts its values on a stack that is limited to about 8,000.
-local CHUNK = 4000
 -- Above this, Lua writes a number with an exponent.
 local PLAIN_NUMBER = 1e14
--- Offsets in one string of the board.
-local BOARD_STRING = 65536
--- Ms by which the clocks of Redis and a consumer may differ. Beyond that one of them is wrong, and
--- a wrong clock would refuse everybody as expired, or let a closed sale sell.
-local CLOCK_BOUND = 60000
--- Ms between two writes of the highest time.
-local CLOCK_STEP = 1000
--- The word of a fence when a part of the lane is missing, and the field of buyers and clicks that
--- shows a loss.
-local TORN, MARK = 'TORN', ''
+-- The field of buyers and clicks that shows a loss.
+local MARK = ''
 
 -- An entry above this is COUNTED plus a number of requests that are counted in ARGV[8].
 local COUNTED = 1000
 
-local clock = redis.call('TIME')
-local clock_ms = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
-local lane = redis.call('HMGET', lane_key, 'fenced', 'generation', 'fenced_why', 'identity', 'clock')
-local generation = tonumber(lane[2] or 0)
-
--- Stop all decisions in this lane. The fence has no token, so only a recovery lifts it.
-local function fence(word, why)
-  local missing = missing_right('HSET', lane_key, 'f', 'v')
-  if missing then return missing end
-  redis.call('HSET', lane_key, 'fenced', word, 'fenced_at', whole(clock_ms), 'fenced_why', why,
-    'fence_token', '')
-  return {FENCED, 0, word .. ': ' .. why, 0, generation}
-end
-
-if lane[1] then
-  return {FENCED, 0, lane[1] .. ': ' .. (lane[3] or ''), 0, generation}
-end
-if redis.call('EXISTS', activities_key) == 0 then
-  if redis.call('EXISTS', positions_key) == 1 then
-    return fence(TORN, 'the set of loaded activities is missing, and there are positions')
-  end
-  return {NOT_LOADED, 0, '', 0, generation}
-end
-if known_identity ~= '*' and (lane[4] or '') ~= known_identity then
-  if known_identity == '' then
-    return {UNSEEN, 0, '', 0, generation}
-  end
-  if not lane[4] then
-    return fence(TORN, 'the identity of the lane is missing: its key was evicted or deleted')
-  end
-  return {FENCED, 0, 'FOREIGN: this Redis holds lane ' .. lane[4] .. ', the consumer decides for lane '
-    .. known_identity, 0, generation}
-end
-if consumer_clock and math.abs(clock_ms - consumer_clock) > CLOCK_BOUND then
-  local ahead = (clock_ms - consumer_clock) / 1000
-  return {CLOCK, 0, 'the clock of Redis is ' .. whole(math.abs(ahead)) .. ' s '
-    .. (ahead > 0 and 'ahead of' or 'behind') .. ' the clock of this consumer', 0, generation}
-end
-local stored = tonumber(redis.call('HGET', positions_key, position_field) or nil)
-if generation > known_generation then
-  return {MOVED, stored or -1, '', 0, generation}
-end
-if generation < known_generation or (stored or 0) < from then
-  local refused = fence('REWOUND', 'partition ' .. position_field .. ' stands at '
-    .. (stored and whole(stored) or 'no position') .. ' in generation ' .. generation
-    .. ', a consumer has decided up to ' .. ARGV[2] .. ' in generation ' .. known_generation)
-  if refused.err then return refused end
-  return {REWOUND, stored or 0, '', 0, generation}
-end
-if stored and stored >= to then
-  return {DUPLICATE, stored, '', 0, generation}
-end
+local refused, stored = lane_refusal(known_identity, consumer_clock, 'consumer')
+if refused then return refused end
+refused, stored = batch_refusal(position_field, from, to, known_generation, 'consumer')
+if refused then return refused end
 if packed_losers ~= '' and stored and stored > from then
   return {STALE, stored, '', 0, generation}
 end
-
-local highest = tonumber(lane[5] or 0)
-local now = math.max(clock_ms, highest)
-local now_s = whole(math.floor(now / 1000))
 local record_middle = ',"status":"success","timestamp":' .. now_s .. ',' .. origin .. ',"offset":'
 
 local boards, first_activity_key = {}, FIRST_BOARD_KEY
@@ -167,6 +106,7 @@ local function read_activity(index)
   local activity = {
     id = id, state_key = KEYS[first], stock_key = KEYS[first + 1],
     stats_key = KEYS[first + 2], buyers_key = KEYS[first + 3], clicks_key = KEYS[first + 4],
+    held_key = KEYS[first + 5], due_key = KEYS[first + 6],
     counts = {}, costs = {}, units = 0, records = 0, expired_with_stock = 0,
   }
   if redis.call('SISMEMBER', activities_key, id) == 0 then
@@ -175,7 +115,7 @@ local function read_activity(index)
   end
   local state = redis.call('HMGET', activity.state_key,
     'version', 'over', 'opens_at', 'closes_at', 'user_limit', 'timeout', 'paused', 'clicks',
-    'epoch')
+    'epoch', 'hold_s')
   local stock = redis.call('HGETALL', activity.stock_key)
   if not state[1] or #stock == 0 then
     return nil, 'the ' .. (state[1] and 'stock' or 'state') .. ' of activity ' .. id .. ' is missing'
@@ -194,6 +134,11 @@ local function read_activity(index)
   local timeout = tonumber(state[6] or nil) or default_timeout
   activity.timeout = timeout > 0 and timeout or math.huge
   activity.tail = ',"version":' .. activity.version .. '}'
+  local hold_s = tonumber(state[10] or nil)
+  if hold_s then
+    activity.due, activity.held, activity.due_of = whole(now + hold_s * 1000), {}, {}
+    activity.tail = ',"due":' .. activity.due .. activity.tail
+  end
   local left, total = {}, 0
   for i = 1, #stock, 2 do
     local units = tonumber(stock[i + 1])
@@ -326,6 +271,7 @@ while i <= size do
               tail = ',"request_id":' .. request_id .. tail
             end
             local age = text[cost] or remember(cost)
+            local hold = activity.due and activity.due .. '|' .. user
             for j = i + 5, last, 2 do
               local item, quantity = requests[j], requests[j + 1]
               left[item] = left[item] - quantity
@@ -339,6 +285,15 @@ while i <= size do
               records[recorded] = '{"user_id":' .. user .. head
                 .. (text[quantity] or remember(quantity))
                 .. ',"cost_ms":' .. age .. record_middle .. place .. tail
+              if hold then
+                hold = hold .. '|' .. item .. ':' .. (text[quantity] or remember(quantity))
+              end
+            end
+            if hold then
+              local held, due_of = activity.held, activity.due_of
+              place = position_field .. ':' .. place
+              held[#held + 1], held[#held + 2] = place, hold
+              due_of[#due_of + 1], due_of[#due_of + 2] = activity.due, place
             end
             activity.records = activity.records + n
             activity.units = activity.units + wanted
@@ -434,32 +389,6 @@ local function bucket(cost)
 end
 
 -- Everything is decided. Now check whatever could make a later write fail: rights, types, numbers.
-local checks = {}
-local function needs(command, key, ...)
-  checks[#checks + 1] = {command, key, ...}
-end
-
--- The fields of a hash with `added` added, as arguments of HSET; or nil, and the error reply.
-local function raised(key, added)
-  local fields, pairs_of = {}, {}
-  for field, count in pairs(added) do
-    if count ~= 0 then fields[#fields + 1] = tostring(field) end
-  end
-  if #fields == 0 then return pairs_of end
-  needs('HSET', key, 'f', 'v')
-  local known = redis.call('HMGET', key, unpack(fields))
-  for place, field in ipairs(fields) do
-    local before = tonumber(known[place] or 0)
-    if not before then
-      return nil, redis.error_reply('BROKEN field ' .. field .. ' of ' .. key .. ' is not a number: '
-        .. 'another program has written it; nothing was decided')
-    end
-    pairs_of[2 * place - 1] = field
-    pairs_of[2 * place] = whole(before + (added[field] or added[tonumber(field)]))
-  end
-  return pairs_of
-end
-
 local totals = {}
 for index, activity in pairs(activities) do
   if not activity.missing then
@@ -479,6 +408,13 @@ for index, activity in pairs(activities) do
     if next(activity.bought_changed) then needs('HSET', activity.buyers_key, 'f', 'v') end
     if next(activity.clicked) then needs('HSET', activity.clicks_key, 'f', 'v') end
     if activity.sold_out then needs('HSET', activity.state_key, 'f', 'v') end
+    if activity.due and #activity.held > 0 then
+      if redis.call('HLEN', activity.held_key) ~= redis.call('ZCARD', activity.due_key) then
+        return fence(TORN, 'the holds of activity ' .. activity.id .. ' and their times differ')
+      end
+      needs('HSET', activity.held_key, 'f', 'v')
+      needs('ZADD', activity.due_key, '0', 'v')
+    end
   end
 end
 local lane_totals, broken = raised(lane_stats_key,
@@ -494,10 +430,8 @@ for _, key in pairs(boards) do
   redis.call('STRLEN', key)
   needs('SETRANGE', key, '0', 'v')
 end
-for _, check in ipairs(checks) do
-  local missing = missing_right(unpack(check))
-  if missing then return missing end
-end
+local missing = first_missing_right()
+if missing then return missing end
 
 -- Only writes from here on.
 
@@ -532,9 +466,7 @@ local function write_board(first, bytes)
   end
 end
 
-for first = 1, recorded, CHUNK do
-  redis.call('LPUSH', list_key, unpack(records, first, math.min(first + CHUNK - 1, recorded)))
-end
+in_chunks('LPUSH', list_key, records)
 for _, span in ipairs(spans) do
   write_board(span[1], span[2] or string.rep(loser_byte, span[3]))
 end
@@ -549,6 +481,10 @@ for index = 1, #ARGV - FIRST_ACTIVITY_ID + 1 do
     write_hash(activity.clicks_key, activity.clicked, activity.clicked)
     if activity.sold_out then
       redis.call('HSET', activity.state_key, 'over', 'sold_out')
+    end
+    if activity.due then
+      in_chunks('HSET', activity.held_key, activity.held)
+      in_chunks('ZADD', activity.due_key, activity.due_of)
     end
     local gone = {}
     if not activity.over and not activity.user_limit then
@@ -568,8 +504,6 @@ end
 if #lane_totals > 0 then
   redis.call('HSET', lane_stats_key, unpack(lane_totals))
 end
-if now >= highest + CLOCK_STEP then
-  redis.call('HSET', lane_key, 'clock', whole(now))
-end
+keep_clock()
 redis.call('HSET', positions_key, position_field, ARGV[3])
 return reply

@@ -33,6 +33,19 @@ PLAN = msgspec.msgpack.encode(
 )
 
 
+BOARD = LANE.board("s", 0, 0)
+
+
+# A hold of one unit that is due since long, at its place.
+HOLD = {"s:0:0": "1|7|1001:1"}
+
+
+SETTLED = [KEYS.state, KEYS.stock, KEYS.stats, KEYS.buyers, KEYS.held, KEYS.due]
+
+
+MESSAGES = msgspec.msgpack.encode([1, 1, "7", "s:0:0", 1, 2, "", 0])
+
+
 @dataclass(frozen=True)
 class Call:
     """A call of a script that writes, and the commands that it needs. `lost` keys are not there."""
@@ -84,5 +97,24 @@ CALLS = [
             *(KEYS.clicks, KEYS.new_clicks),
         ],
         [TOKEN, PLAN],
+    ),
+    Call(
+        "settle_batch", "hset hdel zrem lpush setrange",
+        [
+            *(LANE.list, LANE.activities, LANE.settle_positions, LANE.settle_stats, LANE.state),
+            *(LANE.positions, *SETTLED, BOARD),
+        ],
+        ["t:0", 0, 1, 0, '"t",0', "*", "", CONTROL_CHANNEL, MESSAGES, 1],
+    ),
+    Call(
+        "expire_holds", "hset hdel zrem lpush setrange",
+        [
+            *(LANE.list, LANE.activities, LANE.settle_positions, LANE.settle_read, LANE.state),
+            *(*SETTLED, BOARD),
+        ],
+        [
+            *(1, 0, "*", CONTROL_CHANNEL, 0, 9, "1", msgspec.msgpack.encode(["t:0"])),
+            *(msgspec.msgpack.encode(["t:0", 10**12, 0]), "s:0:0"),
+        ],
     ),
 ]  # fmt: skip

@@ -15,6 +15,7 @@ _ACT_SCRIPTS = f"{_I}control/test_act_scripts.py"
 _EDGES, _MODEL = f"{_I}lua/test_script_edges.py", f"{_I}lua/test_model.py"
 _LANE, _REFUSALS = f"{_I}lua/test_lane_scripts.py", f"{_I}lua/test_script_refusals.py"
 _WITNESS, _BOARD = "tests/unit/postgres/test_witness.py", "tests/unit/lane/test_board.py"
+_SETTLE, _EXPIRE = f"{_I}lua/test_settle.py", f"{_I}lua/test_expire.py"
 _NUMBERS = f"{_GROUND}::TestTypesAndNumbers::test_no_number_is_written_with_an_exponent"
 _FIRST_LOAD = f"{_GROUND}::TestTypesAndNumbers::test_the_first_load_writes_no_minus_nought"
 _SCRIPT = (
@@ -35,6 +36,10 @@ _RECOVERING = ("tests/unit/recovery/test_recovery_plan.py", _RECOVERY, _LATE, _O
 
 _LUA: dict[str, tuple[str, ...]] = {
     "decide_batch": _SCRIPT,
+    "settle_batch": (_SETTLE, _RIGHTS),
+    "expire_holds": (_EXPIRE, _RIGHTS),
+    "include/batch": (_SETTLE, *_SCRIPT),
+    "include/holds": (_SETTLE, _EXPIRE, _RIGHTS),
     "include/numbers": (_NUMBERS, _FIRST_LOAD, f"{_I}lua/test_script.py"),
     "include/rights": (_RIGHTS,),
     "include/act": (*_EVERY_ACT, f"{_LATE}::TestFencedLane", _NUMBERS, _ACT_EDGES),

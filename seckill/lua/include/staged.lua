@@ -13,12 +13,18 @@ local function take_in(new_key, key)
   redis.call('RENAME', new_key, key)
 end
 
--- Replace the sale's own buyers. Units bought since the recount began (`since`) are added.
+-- Replace the sale's own buyers. Units bought since the recount began (`since`) are added; those given
+-- back since are negative there.
 local function take_in_buyers(new_buyers_key, buyers_key, since)
   for i = 1, #since, 2 do
     if since[i] ~= STAGED_TOKEN then
       local units = tonumber(redis.call('HGET', new_buyers_key, since[i]) or 0)
-      redis.call('HSET', new_buyers_key, since[i], whole(units + tonumber(since[i + 1])))
+      units = units + tonumber(since[i + 1])
+      if units > 0 then
+        redis.call('HSET', new_buyers_key, since[i], whole(units))
+      else
+        redis.call('HDEL', new_buyers_key, since[i])
+      end
     end
   end
   take_in(new_buyers_key, buyers_key)

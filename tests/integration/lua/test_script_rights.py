@@ -15,8 +15,9 @@ from seckill.formats.outcomes import Outcome
 from seckill.lane.client import connect, run_script
 from seckill.lane.keys import MARK
 from tests.helpers.sale import SOURCE, batch, body, everything, load_scripts, put_on_sale
-from tests.helpers.script_calls import CALLS, KEYS, LANE, TOKEN, Call
+from tests.helpers.script_calls import BOARD, CALLS, HOLD, KEYS, LANE, TOKEN, Call
 
+SETTLING = ("settle_batch", "expire_holds")
 FENCED = {"fenced": "RECOVERING", "fence_token": TOKEN}
 
 
@@ -46,7 +47,8 @@ def narrow(narrow_url: str) -> Iterator["redis.Redis"]:
 def test_a_right_that_is_missing_changes_nothing(
     redis_client: "redis.Redis", narrow: "redis.Redis", call: Call, missing: str
 ) -> None:
-    put_on_sale(redis_client, {1001: 9})
+    put_on_sale(redis_client, {1001: 9}, user_limit=5)
+    hold(redis_client)
     redis_client.hset(KEYS.new_buyers, mapping={MARK: TOKEN, "7": 1})
     redis_client.hset(KEYS.new_clicks, mapping={MARK: TOKEN})
     redis_client.lpush(LANE.list, "record")
@@ -62,6 +64,41 @@ def test_a_right_that_is_missing_changes_nothing(
     redis_client.execute_command("ACL", "SETUSER", "narrow", f"+{missing}")
     run_script(narrow, call.script, call.keys, call.args)
     assert everything(redis_client) != before
+
+
+def hold(client: "redis.Redis") -> None:
+    """A hold that is due, and counts against the limit of its user."""
+    client.hset(KEYS.held, mapping=HOLD)
+    client.zadd(KEYS.due, dict.fromkeys(HOLD, 1))
+    client.hset(KEYS.buyers, "7", 2)
+
+
+@pytest.mark.parametrize(
+    "call", [call for call in CALLS if call.script in SETTLING], ids=lambda call: call.script
+)
+def test_a_right_that_is_missing_for_one_key_of_a_hold(
+    redis_client: "redis.Redis", narrow: "redis.Redis", call: Call
+) -> None:
+    put_on_sale(redis_client, {1001: 9}, user_limit=5)
+    hold(redis_client)
+    before = everything(redis_client)
+    needs = {LANE.list: "lpush", BOARD: "setrange", KEYS.due: "zrem", KEYS.held: "hdel"}
+    for key in set(call.keys) - {LANE.activities, LANE.positions}:
+        if call.script == "expire_holds" and key == LANE.settle_positions:
+            continue
+        command = needs.get(key, "hset")
+        others = " ".join(f"~{other}" for other in call.keys if other != key)
+        redis_client.execute_command(
+            *("ACL", "SETUSER", "narrow", "clearselectors", "+@all", f"-{command}"),
+            f"(+{command} {others})",
+        )
+        with pytest.raises(RedisRefuses, match=f"{command.upper()} on {key}"):
+            run_script(narrow, call.script, call.keys, call.args)
+        assert everything(redis_client) == before
+    redis_client.execute_command("ACL", "SETUSER", "narrow", "clearselectors", "+@all")
+    run_script(narrow, call.script, call.keys, call.args)
+    assert redis_client.hget(KEYS.buyers, "7") == b"1"
+    assert not redis_client.exists(KEYS.held, KEYS.due)
 
 
 def test_a_fence_that_may_not_be_set_is_no_answer(
@@ -81,15 +118,15 @@ def test_a_fence_that_may_not_be_set_is_no_answer(
 def test_a_right_that_is_missing_for_one_key_of_a_batch(
     redis_client: "redis.Redis", narrow_url: str
 ) -> None:
-    """Of each that it writes: an order of the last unit, with a limit and an id, and an invalid
+    """Of each that it writes: a hold on the last unit, with a limit and an id, and an invalid
     body.
     """
-    put_on_sale(redis_client, {1001: 1}, user_limit=1)
+    put_on_sale(redis_client, {1001: 1}, user_limit=1, hold_s=60)
     engine = Engine(narrow_url, LANE)
     sent = batch([body(1, request_id="a"), b"no request"])
     _, _, count, *rest = engine._command(sent)
     keys = [str(key) for key in rest[: int(count)]]
-    needs = {LANE.list: "lpush", LANE.board(SOURCE, 0, 0): "setrange"}
+    needs = {LANE.list: "lpush", LANE.board(SOURCE, 0, 0): "setrange", KEYS.due: "zadd"}
     before = everything(redis_client)
     for key in set(keys) - {LANE.activities}:
         command = needs.get(key, "hset")

@@ -15,6 +15,8 @@ from seckill.formats.outcomes import (
     Outcome,
 )
 from seckill.lane import scripts
+from seckill.lane.board import CANCELLED, EXPIRED, PAID
+from seckill.lane.holds import SettleOutcome, SettleStatus
 
 NAME_AND_NUMBER = re.compile(r"\b([A-Z][A-Z_]+) (-?\d+)\b")
 
@@ -56,6 +58,24 @@ def test_the_scripts_body_uses_the_numbers_of_its_header() -> None:
         assert {member.name: body.get(member.name) for member in enum} == {
             member.name: member.value for member in enum
         }
+
+
+def test_the_script_of_settlements_has_the_same_numbers_and_bytes() -> None:
+    body, text = constants("settle_batch"), scripts.load("settle_batch").text
+    assert {status.name: body.get(status.name) for status in SettleStatus} == {
+        status.name: status.value for status in SettleStatus
+    }
+    letters: dict[str, str] = {}
+    for left, right in re.findall(r"^local ([A-Z_, ]+) = ((?:'.'(?:, )?)+)$", text, re.MULTILINE):
+        letters |= dict(zip(left.split(", "), right.replace("'", "").split(", "), strict=True))
+    names = {"PAID": PAID, "EXPIRED": EXPIRED, "CANCELLED": CANCELLED}
+    assert {name: ord(letters[name]) for name in names} == names
+    outcomes = {o.name: chr(o) for o in SettleOutcome if o.name not in ("PAID", "RELEASED")}
+    assert {name: letters[name] for name in outcomes} == outcomes
+    said = dict(re.findall(r"\b(\S) ([A-Z][A-Z_]+)\b", header("settle_batch")))
+    for outcome in SettleOutcome:
+        if outcome not in (SettleOutcome.INVALID, SettleOutcome.WAIT):
+            assert said[chr(outcome)] == outcome.name
 
 
 def test_the_header_and_the_body_give_an_outcome_the_same_byte() -> None:
