@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from django.db import connection, transaction
 
 from seckill.audit.checks import Totals
-from seckill.postgres.sold import limits_sql
+from seckill.postgres.limits import limits_sql
 
 IDENTITY = (
     "r.source = w.source AND r.partition = w.partition"

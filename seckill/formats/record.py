@@ -26,6 +26,8 @@ ACCEPTED, PAID, EXPIRED, CANCELLED, TOO_LATE = (
 )  # fmt: skip
 SETTLED = frozenset((PAID, EXPIRED, CANCELLED))
 NOT_ACCEPTED = SETTLED | {TOO_LATE}
+# The last moment that the year 9999 has, ms.
+MAX_DUE_MS = 253_402_300_799_999
 # Characters of a payment's reference.
 MAX_REFERENCE = 128
 
@@ -52,7 +54,7 @@ class WireRecord(msgspec.Struct, frozen=True, gc=False):
     # The traceparent of a traced request: spans about this record link to it.
     trace: Annotated[str, msgspec.Meta(max_length=64)] | None = None
     # Of a hold: until when it may be paid, ms since the epoch.
-    due: Count | None = None
+    due: Annotated[int, msgspec.Meta(ge=0, le=MAX_DUE_MS)] | None = None
     # The settle message: source, partition, offset. None: nobody settled it, the hold expired.
     settled_by: tuple[str, Partition, Count] | None = None
     # The payment's own name, as the shop gave it.
