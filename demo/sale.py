@@ -32,6 +32,8 @@ from seckill.report.page import render
 
 # What sends the load: to Kafka, and at the door. They end by themselves.
 LOADERS = frozenset({"run_loadgen", "run_loadgen_http"})
+# Seconds that a guest has to pay.
+GUEST_HOLD_S = 120
 # Seconds between two readings of the running sale.
 LOOK_S = 0.25
 # What the clicks were told, in the folder of the workers' output.
@@ -154,7 +156,7 @@ class Sale:
         file.write_text(render(report), encoding="utf-8")
 
     def open_again(self, units: int) -> int:
-        """Put a few units on sale for guests; returns of which item."""
+        """Put a few units on sale for guests, who have to pay in time; returns of which item."""
         item = min(self.plan.stock)
         act = Control(self.client, "run_sale", Lane(), note="for guests")
         act.add_stock(self.plan.activity_id, {item: units})

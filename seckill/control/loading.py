@@ -208,6 +208,7 @@ def state_of(activity: Activity) -> dict[str, int | None]:
         "closes_at": milliseconds(activity.closes_at),
         "user_limit": activity.user_limit,
         "timeout": activity.timeout_ms,
+        "hold_s": activity.hold_s,
     }
 
 

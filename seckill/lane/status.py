@@ -14,6 +14,8 @@ from seckill.lane.phase import Phase, phase_of
 # `base:X` is counter X at the last reset of the statistics. Since the reset: X - `base:X`.
 BASELINE = "base:"
 BUCKET = "ms:"
+# Counters of settled holds, and of their units.
+HOLD_COUNTERS = ("paid", "expired", "cancelled", "units_paid", "units_returned", "too_late")
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,26 @@ class ItemStatus:
 
 
 @dataclass(frozen=True)
+class Holds:
+    """An activity's holds since the start. `held` are not settled; the next three and `units_paid`
+    and `units_returned` are what became of the others; `too_late`: what came after that.
+    """
+
+    held: int = 0
+    paid: int = 0
+    expired: int = 0
+    cancelled: int = 0
+    units_paid: int = 0
+    units_returned: int = 0
+    too_late: int = 0
+
+    @property
+    def all(self) -> int:
+        """Settled or not."""
+        return self.held + self.paid + self.expired + self.cancelled
+
+
+@dataclass(frozen=True)
 class ActivityStatus:
     """An activity in Redis. `total_` counters run since the start, the others since a reset."""
 
@@ -96,6 +118,7 @@ class ActivityStatus:
     hold_s: int | None = None
     # Raised when units come back without an act.
     epoch: int = 0
+    holds: Holds = Holds()
     # Whether all of its clicks are in Redis. False if it was loaded by a version without clicks.
     remembers_clicks: bool = False
     # The journal's row of the last act: see `seckill.witness.mark`.
@@ -190,6 +213,7 @@ def read_lane(client: "redis.Redis", lane: Lane) -> LaneStatus:
                 ("TIME",),
                 *(("HLEN", lane.activity(number).buyers) for number in known),
                 *(("HLEN", lane.activity(number).clicks) for number in known),
+                *(("HLEN", lane.activity(number).held) for number in known),
                 *(
                     ("HGETALL", key)
                     for key in (lane.positions, lane.stats, lane.state, lane.stored)
@@ -199,16 +223,13 @@ def read_lane(client: "redis.Redis", lane: Lane) -> LaneStatus:
             members, waiting, (seconds, micros), *rest = answers
             if sorted(int(member) for member in members) == known:
                 break
-    buyers, clicks, rest = (
-        rest[: len(known)],
-        rest[len(known) : 2 * len(known)],
-        rest[2 * len(known) :],
-    )
+    buyers, clicks, held = (rest[n * len(known) : (n + 1) * len(known)] for n in range(3))
+    rest = rest[3 * len(known) :]
     positions, stats, state, stored, *hashes = [pairs(flat) for flat in rest]
     lane_stats = _numbers(stats)
     words = {_text(key): _text(value) for key, value in state.items()}
     activities = {
-        activity_id: _activity(activity_id, *hashes[4 * i : 4 * i + 4])
+        activity_id: _activity(activity_id, int(held[i]), *hashes[4 * i : 4 * i + 4])
         for i, activity_id in enumerate(known)
     }
     return LaneStatus(
@@ -255,6 +276,7 @@ def _fence(words: Mapping[str, str]) -> Fence | None:
 
 def _activity(
     activity_id: int,
+    held: int,
     state: Mapping[Any, Any],
     stock: Mapping[Any, Any],
     loaded: Mapping[Any, Any],
@@ -284,6 +306,7 @@ def _activity(
         paused="paused" in words,
         hold_s=number("hold_s"),
         epoch=number("epoch") or 0,
+        holds=Holds(held, **{name: total(name) for name in HOLD_COUNTERS}),
         remembers_clicks="clicks" in words,
         items={
             int(item): ItemStatus(int(item), units, ever.get(item, 0))

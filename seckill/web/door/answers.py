@@ -106,7 +106,7 @@ def lost(byte: int) -> Answer:
 
 
 def shown_answer(ticket: str, answer: Answer, pay_url: str = "") -> dict[str, Any]:
-    """An answer in JSON. `pay_url` is where a hold is paid."""
+    """An answer in JSON. `pay_url` is where a hold is paid, with {ticket}; "" for nowhere."""
     content: dict[str, Any] = {"ticket": ticket, "state": answer.state}
     if answer.outcome:
         content["outcome"] = answer.outcome
@@ -118,5 +118,5 @@ def shown_answer(ticket: str, answer: Answer, pay_url: str = "") -> dict[str, An
         left = max(0, answer.pay_until - answer.now)
         content |= {"pay_until": answer.pay_until, "remaining_ms": left}
         if pay_url:
-            content["pay_url"] = pay_url
+            content["pay_url"] = pay_url.replace("{ticket}", ticket)
     return content

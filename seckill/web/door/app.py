@@ -15,17 +15,13 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from seckill.errors import PostgresAway, RedisAway
-from seckill.formats.outcomes import Outcome
 from seckill.formats.settle import Result
-from seckill.lane.phase import Phase
 from seckill.process.events import event
 from seckill.telemetry.door_counts import BOARD_AGE_MS, WAITING
 from seckill.web.door import asking, http
-from seckill.web.door.answers import Answer, State, shown_answer
-from seckill.web.door.clicks import AnotherBody, Clicks, Order
+from seckill.web.door.answers import shown_answer
 from seckill.web.door.counts import Counts
 from seckill.web.door.docs.pages import docs
 from seckill.web.door.holds import Holds
@@ -33,18 +29,14 @@ from seckill.web.door.http import Problem, Receive, Response, Scope, Send
 from seckill.web.door.limits import Limits
 from seckill.web.door.mirror import Mirror
 from seckill.web.door.orders import Orders
-from seckill.web.door.outgoing import NotTaken, Unknown
 from seckill.web.door.page.page import page
+from seckill.web.door.requests import RETRY_S, Requests
 from seckill.web.door.showcase import shown_showcase
 from seckill.web.door.tickets import Forged, Ticket, Tickets
 from seckill.web.door.tokens import BadToken, BuyerTokens
 
 log = logging.getLogger(__name__)
 
-# Seconds that knowledge of an activity may be old where a request is refused on it.
-FRESH_S = 0.25
-# Seconds until a buyer should ask again.
-RETRY_S = 2.0
 TICKETS = "/v1/tickets/"
 # The query of who asks for a ticket, and knows that it is held.
 STILL_HELD = b"state=held"
@@ -58,14 +50,12 @@ class Door:
     tokens: BuyerTokens
     tickets: Tickets
     limits: Limits
-    clicks: Clicks
+    requests: Requests
     holds: Holds
     mirror: Mirror
     orders: Orders
     counts: Counts = field(default_factory=Counts)
     origins: frozenset[str] = frozenset()
-    # Where a hold is paid, with {ticket}; "": nowhere that the door knows.
-    pay_url: str = ""
     stopping: bool = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -150,85 +140,13 @@ class Door:
         if headers.get(b"content-type", b"").partition(b";")[0].strip() != b"application/json":
             raise Problem(415, "send the order as application/json")
         order = asking.order_of(await http.body_of(receive, headers), user_id, key)
-        shed = await self._shed(order)
+        shed = await self.requests.shed(order)
         if shed is not None:
             return shed
         began = time.monotonic()
-        try:
-            ticket = await self.clicks.take(order, at_ms)
-        except NotTaken as refused:
-            self.counts.not_taken += 1
-            raise Problem(
-                503, f"nothing was ordered: {refused}", retry_after_s=RETRY_S, taken="no"
-            ) from None
-        except Unknown as unknown:
-            self.counts.unknown += 1
-            raise Problem(
-                503,
-                f"it is not known whether this was taken: {unknown}. Ask again with the same "
-                "Idempotency-Key: it can never buy twice",
-                retry_after_s=RETRY_S,
-                taken="unknown",
-            ) from None
-        except AnotherBody:
-            raise Problem(
-                422, "this Idempotency-Key was used for another order a moment ago"
-            ) from None
+        ticket = await self.requests.take(order, at_ms)
         self.counts.taken(time.monotonic() - began)
         return await self._answered(ticket, wait_s, caller, status=202, began=began)
-
-    async def _shed(self, order: Order) -> Response | None:
-        """The answer to a certain loser, who never reaches Kafka; None if it must be decided."""
-        try:
-            seen = await self.mirror.showcase(order.activity_id, FRESH_S)
-            if seen is None:
-                if not self.mirror.look.loaded:
-                    # A Redis that lost everything: it will be recovered, and decide this.
-                    return None
-                raise Problem(404, f"activity {order.activity_id} is not on sale")
-            if not seen.sells_nothing or self.mirror.delayed():
-                return None
-            # A buyer who has bought must never hear no, and may have asked again.
-            bought = await self.mirror.clicked(order.activity_id, order.user_id, order.click)
-        except RedisAway:
-            return None
-        if bought is not None:
-            return self._bought_before(order, bought)
-        self.counts.shed += 1
-        outcome = Outcome.SOLD_OUT if seen.phase is Phase.SOLD_OUT else Outcome.OVER
-        return http.json_response(
-            200,
-            {
-                "state": State.REFUSED,
-                "outcome": outcome.name,
-                "at_door": True,
-                "as_of": seen.now_ms,
-                "epoch": seen.epoch,
-                "version": seen.version,
-            },
-        )
-
-    def _bought_before(self, order: Order, answer: Answer) -> Response:
-        self.counts.repeated += 1
-        place = answer.place
-        assert place is not None
-        if place.source != self.mirror.source:
-            # No ticket is good for a topic that is gone.
-            return http.json_response(200, {"state": answer.state, "outcome": answer.outcome})
-        text = self.tickets.sign(
-            Ticket(
-                self.clicks.source,
-                place.partition,
-                place.offset,
-                order.activity_id,
-                order.user_id,
-                order.click,
-            )
-        )
-        return http.json_response(200, self._shown(text, answer))
-
-    def _shown(self, text: str, answer: Answer) -> dict[str, Any]:
-        return shown_answer(text, answer, self.pay_url.replace("{ticket}", text))
 
     # Its answer
 
@@ -248,7 +166,7 @@ class Door:
             ticket = self.tickets.read(text)
         except Forged as forged:
             raise Problem(404, str(forged)) from None
-        if ticket.source != self.clicks.source:
+        if ticket.source != self.requests.clicks.source:
             raise Problem(410, "the sale of this ticket has ended: its topic was made again")
         return ticket
 
@@ -306,7 +224,7 @@ class Door:
         else:
             answer = self.mirror.ahead(ticket)
         text = self.tickets.sign(ticket)
-        content = self._shown(text, answer)
+        content = shown_answer(text, answer, self.requests.pay_url)
         if answer.is_decided:
             self.counts.told(answer.state, None if began is None else time.monotonic() - began)
             return http.json_response(200, content)

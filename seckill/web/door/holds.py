@@ -9,7 +9,7 @@ without a message, except a payment that comes too late: that one goes on the de
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
@@ -49,7 +49,8 @@ class Holds:
     payers: Payers
     mirror: Mirror
     limits: Limits
-    counts: Counts = field(default_factory=Counts)
+    counts: Counts
+    pay_url: str = ""
 
     def has_key(self, headers: Mapping[bytes, bytes]) -> bool:
         """Whether a payment comes with a key of the shop; False: it is signed, and is checked with
@@ -108,7 +109,7 @@ class Holds:
                 answer = await self._wait(ticket, answer, wait_s, caller)
         else:
             self.counts.settle("known")
-        content = shown_answer(text, answer)
+        content = shown_answer(text, answer, self.pay_url)
         content.pop("outcome")
         content["too_late"] = _too_late(wanted, answer.state)
         if content["too_late"]:

@@ -41,6 +41,7 @@ from seckill.web.door.orders import Orders
 from seckill.web.door.outgoing import Outgoing
 from seckill.web.door.protocol import IDLE_S, LimitedProtocol
 from seckill.web.door.reader import Reader
+from seckill.web.door.requests import Requests
 from seckill.web.door.settling import Settling
 from seckill.web.door.tickets import short_source
 from seckill.web.door.trust import Trust
@@ -151,16 +152,16 @@ async def _serve(
     trust = Trust(Reader(section.pg_dsn, connections=1), lane, source)
     mirror = Mirror(section.redis_url, lane, source, outgoing.partitions, trust)
     limits, counts = Limits.of(section), Counts()
+    clicks, pay_url = Clicks(outgoing, short_source(source)), section.pay_url or ""
     door = Door(
         tokens=keys.tokens,
         tickets=keys.tickets,
         limits=limits,
-        clicks=Clicks(outgoing, short_source(source)),
-        holds=Holds(opened.settling, keys.payers, mirror, limits, counts),
+        requests=Requests(clicks, mirror, keys.tickets, counts, pay_url),
+        holds=Holds(opened.settling, keys.payers, mirror, limits, counts, pay_url),
         mirror=mirror,
         orders=Orders(section.pg_dsn),
         counts=counts,
-        pay_url=section.pay_url or "",
         origins=frozenset(filter(None, (o.strip() for o in section.cors_origins.split(",")))),
     )
     config = uvicorn.Config(

@@ -106,10 +106,10 @@ SCHEMAS: dict[str, Schema] = {
         {
             "state": _const("held"),
             "outcome": _const("ACCEPTED"),
-            "ticket": TICKET,
             "stored": STORED,
             **HOLD,
         },
+        ticket=TICKET,
         pay_url=PAY_URL,
     ),
     "Settled": _object(

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import redis
 
+from demo.till import Till
 from seckill.formats.settle import Result, Settlement, decode, settle_topic
 from seckill.lane.keys import Lane
 from tests.conftest import wait_until
@@ -236,6 +237,17 @@ class TestPayment:
     def test_what_holds_nothing(self, held: Held, node: Node, redis_client: "redis.Redis") -> None:
         redis_client.delete(LANE.activity(1).held)
         assert (held.pay().status, held.ask(method="DELETE").status) == (409, 409)
+
+
+@pytest.mark.parametrize("result", ["paid", "failed"])
+def test_the_demo_shops_till_tells_the_door(held: Held, result: str) -> None:
+    till = Till(f"http://127.0.0.1:{held.door.port}", KEY)
+    paying = _in_thread(lambda: till.settle(held.text, result, "/buy/1", chinese=False))
+    assert held.ask("?state=held", Prefer="wait=1").content["state"] == "held"
+    held.settled("P" if result == "paid" else "C")
+    page = paying()
+    assert ("paid" if result == "paid" else "cancelled") in page
+    assert "Too late" not in page
 
 
 class TestGivingBack:
