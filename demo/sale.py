@@ -76,6 +76,7 @@ class Sale:
         )
         self.crew.start("run_log_worker", "run_log_worker")
         self.crew.start("run_control_api", "run_control_api", "--port", str(self.port))
+        self.crew.start("run_settler", "run_settler")
         self.crew.start("run_door", "run_door", "--port", str(self.door_port))
         self.say("waiting for the workers")
         self._await_workers(gone)
@@ -159,6 +160,7 @@ class Sale:
         """Put a few units on sale for guests, who have to pay in time; returns of which item."""
         item = min(self.plan.stock)
         act = Control(self.client, "run_sale", Lane(), note="for guests")
+        act.configure_fields(self.plan.activity_id, hold_s=GUEST_HOLD_S)
         act.add_stock(self.plan.activity_id, {item: units})
         return item
 
