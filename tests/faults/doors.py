@@ -51,11 +51,16 @@ class Doors:
         return int(found[1])
 
     def kill(self, number: int) -> None:
-        """kill -9, and the same door again."""
+        """kill -9."""
         self.commands[number].tell(signal.SIGKILL)
         self.commands[number].process.wait(60)
-        self.commands[number] = self._start(self.ports[number])
-        self._port(self.commands[number])
+
+    def tend(self) -> None:
+        """Start those again that do not run, on their ports."""
+        for number, command in enumerate(self.commands):
+            if command.process.poll() is not None:
+                self.commands[number] = self._start(self.ports[number])
+                self._port(self.commands[number])
 
 
 class Shop:
@@ -78,11 +83,24 @@ class Shop:
 
     def open(self) -> None:
         """Start two consumers and a log worker."""
-        self.consumer = self.sale.consumer(
+        self.consumer = self._consumers()
+        self.log_worker = self.sale.log_worker()
+
+    def _consumers(self) -> Command:
+        return self.sale.consumer(
             *("--consumers", "2", "--session-timeout-ms", "3000", "--connect-timeout-s", "90"),
             stock=False,
         )
-        self.log_worker = self.sale.log_worker()
+
+    def tend(self) -> None:
+        """Start again what does not run: servers first, whose clients wait for them."""
+        for server in list(self.sale.dead):
+            self.sale.revive(server)
+        self.doors.tend()
+        if self.consumer.process.poll() is not None:
+            self.consumer = self._consumers()
+        if self.log_worker.process.poll() is not None:
+            self.log_worker = self.sale.log_worker()
 
     def wrong(self, lost_at: float = 0.0) -> list[str]:
         """What buyers were told that the rows do not say. Nobody clicks any more."""

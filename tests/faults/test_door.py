@@ -41,6 +41,7 @@ def shop(sale: Sale, rng: random.Random) -> Shop:
 
 def _a_door(shop: Shop) -> None:
     shop.doors.kill(0)
+    shop.doors.tend()
 
 
 def _a_consumer(shop: Shop) -> None:
