@@ -3,6 +3,9 @@
 A click that is sent twice within CLICK_S gets the same ticket from one message. Whatever else sends
 it twice (another door, a lost answer, the client library itself) becomes a second message, and the
 script says REPEATED.
+
+A ticket is made of an acknowledgement only once the topic is known to be the one that the ticket
+names: see `topic`. Else it would get the answer of another buyer, who had that offset there.
 """
 
 import asyncio
@@ -14,7 +17,8 @@ from dataclasses import dataclass
 import msgspec
 
 from seckill.broker.outbox import Outbox
-from seckill.web.door.tickets import Ticket, click_of
+from seckill.web.door.tickets import Ticket, click_of, short_source
+from seckill.web.door.topic import Topic
 
 # Seconds that a buyer waits for Kafka's acknowledgement. After that it is not known.
 ACKNOWLEDGE_S = 2.0
@@ -61,17 +65,24 @@ class _Taking:
     future: "asyncio.Future[Ticket]"
 
 
+@dataclass(eq=False, slots=True)
+class _Acknowledged:
+    """Kafka has it, in a topic that is not proven yet."""
+
+    ticket: Ticket
+    future: "asyncio.Future[Ticket]"
+
+
 class Clicks:
     """The way into Kafka. Everything runs on one event loop."""
 
-    def __init__(self, outbox: Outbox, source: bytes) -> None:
-        """`source` as tickets have it; change `source` when the topic is another one."""
-        self.source = source
-        self._outbox = outbox
+    def __init__(self, outbox: Outbox, topic: Topic) -> None:
+        # As tickets have it.
+        self.source = short_source(topic.source)
+        self._outbox, self._topic = outbox, topic
         self._known: OrderedDict[str, _Taking] = OrderedDict()
-        # The highest offset that Kafka gave, by partition.
-        self._last: dict[int, int] = {}
-        self._wake = asyncio.Event()
+        self._acknowledged: list[_Acknowledged] = []
+        self._wake, self._prove = asyncio.Event(), asyncio.Event()
         # When the oldest record without a result was sent; None: there is none.
         self._silent_since: float | None = None
 
@@ -121,16 +132,12 @@ class Clicks:
             self._silent_since = time.monotonic() if self._outbox.waiting else None
             if future.done():
                 return
-            why = error or self._no_ticket(partition, offset)
-            if why:
-                self._known.pop(click, None)
-                future.set_exception(Unknown(why))
-                # Its buyer may have left: then nobody asks for this exception.
-                future.exception()
-            else:
-                future.set_result(
-                    Ticket(self.source, partition, offset, order.activity_id, order.user_id, click)
-                )
+            if error or offset < 0:
+                self._fail(click, future, error or "Kafka gave no offset")
+                return
+            ticket = Ticket(self.source, partition, offset, order.activity_id, order.user_id, click)
+            self._acknowledged.append(_Acknowledged(ticket, future))
+            self._prove.set()
 
         if not self._outbox.send(value, partition, done):
             raise NotTaken("too many requests wait for Kafka")
@@ -140,17 +147,11 @@ class Clicks:
         self._wake.set()
         return taking
 
-    def _no_ticket(self, partition: int, offset: int) -> str:
-        """Why this offset makes no ticket; "" if it does."""
-        if offset < 0:
-            return "Kafka gave no offset"
-        last = self._last.get(partition, -1)
-        if offset > last:
-            self._last[partition] = offset
-            return ""
-        # The clients go on silently in a topic that was made again. A ticket for this offset would
-        # get the answer of another buyer, who had it in the old topic.
-        return "the topic was made again"
+    def _fail(self, click: str, future: "asyncio.Future[Ticket]", why: str) -> None:
+        self._known.pop(click, None)
+        future.set_exception(Unknown(why))
+        # Its buyer may have left: then nobody asks for this exception.
+        future.exception()
 
     def _forget(self, now: float) -> None:
         while self._known:
@@ -170,3 +171,21 @@ class Clicks:
             self._silent_since = None
             self._wake.clear()
             await self._wake.wait()
+
+    async def prove(self) -> None:
+        """Give tickets for what is acknowledged in our topic, until cancelled.
+
+        One question serves all that was acknowledged before it.
+        """
+        while True:
+            await self._prove.wait()
+            self._prove.clear()
+            proven, self._acknowledged = self._acknowledged, []
+            why = await self._topic.doubt()
+            for each in proven:
+                if each.future.done():
+                    continue
+                if why:
+                    self._fail(each.ticket.click, each.future, why)
+                else:
+                    each.future.set_result(each.ticket)
