@@ -195,7 +195,11 @@ class Door:
 
     def _bought_before(self, order: Order, place: Place) -> Response:
         self.counts.repeated += 1
-        content: dict[str, Any] = {"state": State.ACCEPTED, "outcome": Outcome.ACCEPTED.name}
+        content: dict[str, Any] = {
+            "state": State.ACCEPTED,
+            "outcome": Outcome.ACCEPTED.name,
+            "stored": self.mirror.look.is_stored(place),
+        }
         if place.source == self.mirror.source:
             content["ticket"] = self.tickets.sign(
                 Ticket(

@@ -7,6 +7,7 @@ from typing import Any
 
 import redis.asyncio
 
+from seckill.lane.clicks import Place
 from seckill.lane.keys import BOARD_STRING, Lane, position_field
 from seckill.postgres.lease import CLAIM_FIELDS, Claim, claim_of
 from seckill.web.door.showcase import Showcase, showcase_of
@@ -17,7 +18,11 @@ Pipeline = Any
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The lane at one moment. `at` is this process's monotonic clock; positions by partition."""
+    """The lane at one moment. `at` is this process's monotonic clock; positions by partition.
+
+    `stored` is {source:partition: the offset after the last stored record}, of every topic that
+    this lane has had: a click is accepted once, and may be repeated in a later topic.
+    """
 
     at: float = -1e9
     loaded: bool = False
@@ -26,13 +31,17 @@ class Look:
     # Equal in a later read of the same lane: see `proof_of`.
     proof: tuple[object, ...] = ()
     positions: Mapping[int, int] = field(default_factory=dict)
-    stored: Mapping[int, int] = field(default_factory=dict)
+    stored: Mapping[str, int] = field(default_factory=dict)
     activities: Mapping[int, Showcase | None] = field(default_factory=dict)
 
     @property
     def age_s(self) -> float:
         """Seconds since this look."""
         return time.monotonic() - self.at
+
+    def is_stored(self, place: Place) -> bool:
+        """Whether the order of a request that was accepted there is in PostgreSQL."""
+        return place.offset < self.stored.get(position_field(place.source, place.partition), 0)
 
 
 async def read_look(
@@ -44,7 +53,7 @@ async def read_look(
     pipe = client.pipeline(transaction=True)
     ask_proof(pipe, lane)
     pipe.hmget(lane.positions, fields)
-    pipe.hmget(lane.stored, fields)
+    pipe.hgetall(lane.stored)
     pipe.time()
     for number in wanted:
         keys = lane.activity(number)
@@ -62,7 +71,7 @@ async def read_look(
         claim=claim_of(claim, empty=not loaded and not any(positions)),
         proof=proof_of(words, loaded),
         positions=_numbers(positions),
-        stored=_numbers(stored),
+        stored={place.decode(): int(end) for place, end in stored.items()},
         activities={
             number: showcase_of(number, now_ms, *rest[4 * i + 1 : 4 * i + 4])
             if rest[4 * i]

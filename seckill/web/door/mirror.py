@@ -257,10 +257,10 @@ class Mirror:
             raise
         twins = dict(zip(lost, found, strict=False))
         for ask, byte in zip(ready, codes, strict=True):
-            place = twins.get(ask)
+            twin, ticket = twins.get(ask), ask.ticket
             if not ask.future.done():
-                stored = self._is_stored(ask.ticket, place)
-                ask.future.set_result(decided(byte, place, stored=stored))
+                at = twin or Place(self.source, ticket.partition, ticket.offset)
+                ask.future.set_result(decided(byte, twin, stored=self.look.is_stored(at)))
         for click, place in zip(clicks, found[len(lost) :], strict=True):
             if not click.future.done():
                 click.future.set_result(place)
@@ -279,13 +279,6 @@ class Mirror:
             raise _Changed
         answers = dict(zip(by_activity, map(iter, found), strict=True))
         return [place_of(next(answers[activity_id])) for activity_id, _ in asked]
-
-    def _is_stored(self, ticket: Ticket, place: Place | None) -> bool:
-        if place is None:
-            return ticket.offset < self.look.stored.get(ticket.partition, 0)
-        return place.source == self.source and place.offset < self.look.stored.get(
-            place.partition, 0
-        )
 
 
 def _refuse(clicks: Sequence[_ClickAsk], why: str) -> None:

@@ -17,7 +17,7 @@ from seckill.process.events import event
 log = logging.getLogger(__name__)
 
 # Seconds between two looks while nobody needs one, and at least between two that somebody needs.
-IDLE_S, EACH_S = 5.0, 0.01
+IDLE_S, EACH_S = 5.0, 0.02
 
 
 class Topic:

@@ -8,6 +8,9 @@ import redis
 
 from seckill.broker.topics import Topics
 from seckill.lane.keys import Lane
+from seckill.log_worker.storage import Storage
+from seckill.log_worker.worker import LogWorker
+from seckill.process.shutdown import Shutdown
 from tests.conftest import PARTITIONS, wait_until
 from tests.helpers.door import RunningDoor, Told
 from tests.helpers.node import Node, running
@@ -17,6 +20,7 @@ LANE = Lane()
 SOON_S = 30.0
 # Messages of others in each partition of the old topic, and their buyers.
 OTHERS, FIRST_OTHER = 10, 1_000
+KEY = "one-and-the-same"
 
 
 def others(node: Node, first_user: int) -> None:
@@ -40,12 +44,12 @@ def decided(node: Node) -> int:
     return node.lane().decided
 
 
-def ticket_of(door: RunningDoor) -> Told:
+def ticket_of(door: RunningDoor, key: str = KEY) -> Told:
     """A click that is taken, of a buyer who asks again with one key until it is."""
     told: list[Told] = []
 
     def taken() -> bool:
-        told.append(door.click(1, key="one-and-the-same"))
+        told.append(door.click(1, key=key))
         return told[-1].status != 503
 
     wait_until(taken, SOON_S, "the click is taken")
@@ -66,7 +70,8 @@ def test_nobody_gets_the_answer_of_another(
     put_on_sale(redis_client, {1001: units, 1002: 1})
     with running(node.consumer()):
         if clicked_before:
-            assert door.click(1, wait=20).status == 200
+            told = door.answer(ticket_of(door, "the-one-before").content["ticket"], wait=20)
+            assert told.content["state"] != "waiting"
         before = decided(node)
         others(node, FIRST_OTHER)
         wait_until(lambda: decided(node) == before + OTHERS * PARTITIONS, SOON_S, "all decided")
@@ -80,3 +85,28 @@ def test_nobody_gets_the_answer_of_another(
     # The ticket names the new topic, which nobody has decided: it has no answer for long.
     later = door.answer(told.content["ticket"], wait=1)
     assert (later.status, later.content["state"]) == (200, "waiting")
+
+
+def test_a_click_that_was_stored_in_an_earlier_topic_is_stored(
+    door: RunningDoor, node: Node, topics: Topics, redis_client: "redis.Redis", pg_dsn: str
+) -> None:
+    """Through the script, and where the door refuses everybody else by itself."""
+    put_on_sale(redis_client, {1001: 2})
+    with running(node.consumer()):
+        first = ticket_of(door).content["ticket"]
+        assert door.answer(first, wait=20).content["state"] == "accepted"
+    storage = Storage(pg_dsn)
+    LogWorker(redis_client, storage, Shutdown()).run(drain=True)
+    storage.close()
+    topics.delete(node.server.topic)
+    topics.ensure(node.server.topic, PARTITIONS)
+    told = ticket_of(door)
+    with running(node.consumer()):
+        later = door.answer(told.content["ticket"], wait=20)
+        assert (later.content["state"], later.content["stored"]) == ("accepted", True)
+    # All is gone now: the door refuses others by itself, and knows this click.
+    put_on_sale(redis_client, {1001: 0})
+    wait_until(lambda: door.click(2).content.get("at_door"), SOON_S, "others are refused")
+    again = door.click(1, key=KEY)
+    assert (again.content["state"], again.content["stored"]) == ("accepted", True)
+    assert "ticket" not in again.content
