@@ -1,4 +1,4 @@
-"""Limits on slow and oversized requests, which uvicorn's parser does not have.
+"""What uvicorn lacks: limits on slow and oversized requests, and problems for what is not HTTP.
 
 A request's headers must be complete HEADERS_S after its first byte, or after the connection, and
 have at most MAX_HEADERS bytes. Whoever is slower or longer is cut off.
@@ -7,7 +7,9 @@ have at most MAX_HEADERS bytes. Whoever is slower or longer is cut off.
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from seckill.web.door.http import Problem, problem_response
 
 HEADERS_S = 10.0
 MAX_HEADERS = 16 * 1024
@@ -55,6 +57,19 @@ class LimitedProtocol(HttpToolsProtocol):
         """See httptools."""
         super().on_message_complete()
         self._in_headers, self._unread = True, 0
+
+    def send_400_response(self, msg: str) -> None:
+        """See uvicorn, whose own is plain text: what is not HTTP gets a problem, as all others."""
+        answer = problem_response(Problem(400, "this is not an HTTP request; nothing was sent"))
+        headers = [
+            *answer.headers,
+            (b"content-type", answer.content_type),
+            (b"content-length", b"%d" % len(answer.body)),
+            (b"connection", b"close"),
+        ]
+        lines = [b"%s: %s\r\n" % header for header in headers]
+        self.transport.write(b"".join([STATUS_LINE[400], *lines, b"\r\n", answer.body]))
+        self.transport.close()
 
     def _begin(self) -> None:
         self._end()
