@@ -52,8 +52,8 @@ class ConfluentSource:
         """See `Source`."""
         asked = self._admin.describe_topics(TopicCollection([topic]), request_timeout=ASK_S)
         try:
-            # The library may forget a question, whatever timeout it was given: two doors waited for
-            # ever after a Kafka that had hardly answered on a busy machine.
+            # The library may forget a question, whatever timeout it was given: two doors and a
+            # consumer waited for ever after a busy machine's broker had been fenced for a moment.
             described = asked[topic].result(2 * ASK_S)
         except TimeoutError:
             self._admin = self._open()
