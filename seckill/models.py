@@ -11,13 +11,14 @@ from typing import ClassVar
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, Value
+from django.db.models.functions import Coalesce
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from seckill.formats import record as formats
 from seckill.formats.outcomes import DEFAULT_ACTIVITY, MAX_REQUEST_ID, MAX_UNITS
-from seckill.formats.record import SAME_ORDER
+from seckill.formats.record import CLICK, SAME_ORDER
 
 # The longest time that a hold may have: a week.
 MAX_HOLD_S = 604_800
@@ -437,8 +438,12 @@ class DeadRecord(models.Model):
         """Whether a row with the same identity and content has been stored since: for a filter."""
         same = {name: OuterRef(name) for name in SAME_ORDER}
         late = {name: same[name] for name in ("source", "partition", "offset", "user_id")}
+        rows = Record.objects.filter(**same).alias(click=Coalesce(CLICK, Value("")))
         return Q(
-            (Q(entry=formats.ACCEPTED) & Exists(Record.objects.filter(**same)))
+            (
+                Q(entry=formats.ACCEPTED)
+                & Exists(rows.filter(click=Coalesce(OuterRef(CLICK), Value(""))))
+            )
             | Exists(Settlement.objects.filter(**same, kind=OuterRef("entry")))
             | (Q(entry=formats.TOO_LATE) & Exists(LatePayment.objects.filter(**late)))
         )

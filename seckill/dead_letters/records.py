@@ -13,7 +13,15 @@ from enum import StrEnum
 from typing import Any
 
 from seckill.errors import Poison
-from seckill.formats.record import ACCEPTED, SAME_ORDER, TOO_LATE, WireRecord, parse
+from seckill.formats.record import (
+    ACCEPTED,
+    SAME_ORDER,
+    TOO_LATE,
+    WireRecord,
+    parse,
+    same_content,
+    same_identity,
+)
 from seckill.postgres.lease import Claim, Cursor
 
 INSERT = """
@@ -28,7 +36,8 @@ ON CONFLICT (place) DO NOTHING
 # A row with the same identity and content settles a dead record. In Django: `DeadRecord.settled`.
 _SAME = " AND ".join(f'r."{name}" = d."{name}"' for name in SAME_ORDER)
 SETTLED = f"""(CASE d.entry
-WHEN '{ACCEPTED}' THEN EXISTS (SELECT 1 FROM seckill_record AS r WHERE {_SAME})
+WHEN '{ACCEPTED}' THEN EXISTS (SELECT 1 FROM seckill_record AS r
+    WHERE {same_identity("r", "d")} AND {same_content("r", "d")})
 WHEN '{TOO_LATE}' THEN EXISTS (SELECT 1 FROM seckill_latepayment AS r WHERE r.source = d.source
     AND r.partition = d.partition AND r."offset" = d."offset" AND r.user_id = d.user_id)
 ELSE EXISTS (SELECT 1 FROM seckill_settlement AS r WHERE {_SAME} AND r.kind = d.entry) END)"""

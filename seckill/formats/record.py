@@ -1,4 +1,4 @@
-"""Entries of the list: parsing them, and identifying them.
+"""Entries of the list: parsing them, identifying them, and telling whether two are one order.
 
 Owns their format for readers. decide_batch.lua writes the records of accepted requests. What
 became of a hold comes later in the same list, from settle_batch.lua and expire_holds.lua: a
@@ -17,9 +17,14 @@ from seckill.formats.outcomes import MAX_ID
 Id = Annotated[int, msgspec.Meta(ge=1, le=MAX_ID)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_ID)]
 Partition = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
-# What is the same in two records of one accepted item: where it comes from, and what was bought. A
-# row that has only the first four in common is another order in the place of this one.
-SAME_ORDER = ("source", "partition", "offset", "item_id", "user_id", "activity_id", "quantity")
+# Where a record comes from: one accepted item of one Kafka message.
+IDENTITY = ("source", "partition", "offset", "item_id")
+# What was bought, and by which click. These are the message's own, so a record that is stored again
+# from the topic has them too. A row with the same identity and other content is another order.
+CONTENT = ("user_id", "activity_id", "quantity")
+CLICK = "request_id"
+# Identity and content without the click, which what became of a hold does not name.
+SAME_ORDER = (*IDENTITY, *CONTENT)
 # What an entry is: `ACCEPTED`, or its status if that is one of these. A hold is settled once.
 ACCEPTED, PAID, EXPIRED, CANCELLED, TOO_LATE = (
     "accepted", "paid", "expired", "cancelled", "too_late",
@@ -79,6 +84,17 @@ class LatePayment(WireRecord, frozen=True, gc=False, kw_only=True):
     item_id: Annotated[int, msgspec.Meta(ge=0, le=0)]
     quantity: Annotated[int, msgspec.Meta(ge=0, le=0)]
     settled_by: tuple[str, Partition, Count]
+
+
+def same_identity(one: str, other: str) -> str:
+    """SQL: the records of two tables, given by their aliases, have one identity."""
+    return " AND ".join(f'{one}."{name}" = {other}."{name}"' for name in IDENTITY)
+
+
+def same_content(one: str, other: str) -> str:
+    """SQL: they are one order, if their identity is the same. An empty request id is none."""
+    equal = " AND ".join(f'{one}."{name}" = {other}."{name}"' for name in CONTENT)
+    return f"({equal} AND coalesce({one}.{CLICK}, '') = coalesce({other}.{CLICK}, ''))"
 
 
 _decode = msgspec.json.Decoder(WireRecord).decode

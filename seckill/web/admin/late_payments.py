@@ -14,10 +14,11 @@ from unfold.decorators import action, display
 from seckill.control.late_payments import name_of, settle
 from seckill.models import LatePayment, Settlement
 from seckill.web.admin import steering
-from seckill.web.admin.base import UNKNOWN, ReadOnlyAdmin, activity_link, clock, orders_link
+from seckill.web.admin.base import UNKNOWN, ReadOnlyAdmin, activity_link, orders_link
 from seckill.web.admin.export import CsvExport
 from seckill.web.admin.filters import ActivityFilter
 from seckill.web.admin.journal import ActFilter
+from seckill.web.admin.times import clock
 from seckill.web.shared import auth
 
 OPEN, SETTLED = "open", "settled"

@@ -28,7 +28,6 @@ from seckill.web.admin.base import (
     PlainChangeList,
     ReadOnlyAdmin,
     activity_link,
-    clock,
     item_link,
     orders_link,
 )
@@ -40,6 +39,7 @@ from seckill.web.admin.filters import (
     PeriodFilter,
     period_parameters,
 )
+from seckill.web.admin.times import clock
 
 # Where an order stands that nothing has become of yet.
 SOLD, HELD = "sold", "held"

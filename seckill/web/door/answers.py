@@ -1,8 +1,9 @@
 """What a buyer is told about a request: pure functions from the board's byte to an answer."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+import msgspec
 
 from seckill.formats.outcomes import OUTCOME_OF_DIGIT, Outcome
 from seckill.lane.board import (
@@ -40,8 +41,7 @@ SETTLED = {PAID: State.PAID, EXPIRED: State.EXPIRED, CANCELLED: State.CANCELLED}
 YES = frozenset((State.ACCEPTED, State.HELD, *SETTLED.values()))
 
 
-@dataclass(frozen=True, slots=True)
-class Winner:
+class Winner(msgspec.Struct, frozen=True):
     """An accepted request as it stands now. `due`: until when its hold is to be paid, in ms of
     Redis's clock; None: it holds nothing. `byte` is the board's, read after `due`.
     """
@@ -57,8 +57,7 @@ class Winner:
         return SETTLED.get(self.byte, unsettled)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """`outcome` is the outcome's name, or "" where it is not known. `ahead`: requests that are
     decided before this one. `stored`: the order is in PostgreSQL. `delayed`: nothing is decided
     now. `place`: where an accepted request was decided. `pay_until`: when its hold ends, and `now`,

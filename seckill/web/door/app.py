@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 TICKETS = "/v1/tickets/"
 # The query of who asks for a ticket, and knows that it is held.
 STILL_HELD = b"state=held"
+FORWARDED = b"x-forwarded-for"
 HEALTHY = {"status": "ok"}
 
 
@@ -87,13 +88,12 @@ class Door:
             return http.preflight()
         if path.startswith("/buy/"):
             return page(method, path.removeprefix("/buy/"), headers)
-        caller = self.limits.callers.caller(
-            http.peer_of(scope), http.all_of(scope, b"x-forwarded-for")
-        )
+        hops = http.all_of(scope, FORWARDED) if FORWARDED in headers else ""
+        caller = self.limits.callers.caller(http.peer_of(scope), hops)
         ticket, paying, _ = path.removeprefix(TICKETS).partition("/payment")
         if paying and path == f"{TICKETS}{ticket}/payment":
             http.only(method, "POST")
-            return await self._payment(ticket, headers, receive, caller)
+            return await self._payment(ticket, scope, headers, receive, caller)
         self._limit(self.limits.of_address(caller), "this address")
         if not path.startswith("/v1/"):
             described = docs(path, headers)
@@ -104,7 +104,7 @@ class Door:
         name, _, rest = path.removeprefix("/v1/").partition("/")
         if name == "requests" and not rest:
             http.only(method, "POST")
-            return await self._request(headers, receive, caller)
+            return await self._request(scope, headers, receive, caller)
         if name == "tickets" and rest:
             http.only(method, "GET", "DELETE")
             if method == "DELETE":
@@ -129,7 +129,7 @@ class Door:
     # A click
 
     async def _request(
-        self, headers: Mapping[bytes, bytes], receive: Receive, caller: str
+        self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, caller: str
     ) -> Response:
         at_ms = time.time_ns() // 1_000_000
         user_id = self._user(headers)
@@ -139,7 +139,7 @@ class Door:
         wait_s = asking.wait_of(headers)
         if headers.get(b"content-type", b"").partition(b";")[0].strip() != b"application/json":
             raise Problem(415, "send the order as application/json")
-        order = asking.order_of(await http.body_of(receive, headers), user_id, key)
+        order = asking.order_of(await http.body_of(scope, receive, headers), user_id, key)
         shed = await self.requests.shed(order)
         if shed is not None:
             return shed
@@ -178,12 +178,17 @@ class Door:
         return await self.holds.settle(ticket, text, Result.CANCELLED, None, wait_s, caller)
 
     async def _payment(
-        self, text: str, headers: Mapping[bytes, bytes], receive: Receive, caller: str
+        self,
+        text: str,
+        scope: Scope,
+        headers: Mapping[bytes, bytes],
+        receive: Receive,
+        caller: str,
     ) -> Response:
         # A shop's servers have few addresses: their keys are not limited by rate.
         if not self.holds.has_key(headers):
             self._limit(self.limits.of_address(caller), "this address")
-        payment = self.holds.payment_of(headers, await http.body_of(receive, headers), text)
+        payment = self.holds.payment_of(headers, await http.body_of(scope, receive, headers), text)
         ticket = self._read_ticket(text)
         self._refuse_if_closing()
         return await self.holds.settle(

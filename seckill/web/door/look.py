@@ -6,20 +6,30 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import redis.asyncio
 
-from seckill.lane.clicks import Place, place_value
+from seckill.lane import scripts
+from seckill.lane.clicks import Place, place_of, place_value
+from seckill.lane.client import pairs
 from seckill.lane.keys import BOARD_STRING, Lane, position_field
 from seckill.postgres.lease import CLAIM_FIELDS, Claim, claim_of
 from seckill.web.door.answers import Winner
 from seckill.web.door.showcase import Showcase, showcase_of
 
-Pipeline = Any
+# A command, its key, its arguments.
+Question = tuple[str, ...]
+# Fields in one question: Lua hands no more than some thousand arguments to a command.
+FIELDS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The lane at one moment. `at` is this process's monotonic clock; positions by partition."""
+    """The lane at one moment. `at` is this process's monotonic clock; positions by partition.
+
+    `stored` is {source:partition: the offset after the last stored record}, of every topic that
+    this lane has had: a click is accepted once, and may be repeated in a later topic.
+    """
 
     at: float = -1e9
     # Redis's clock, ms.
@@ -30,13 +40,26 @@ class Look:
     # Equal in a later read of the same lane: see `proof_of`.
     proof: tuple[object, ...] = ()
     positions: Mapping[int, int] = field(default_factory=dict)
-    stored: Mapping[int, int] = field(default_factory=dict)
+    stored: Mapping[str, int] = field(default_factory=dict)
     activities: Mapping[int, Showcase | None] = field(default_factory=dict)
 
     @property
     def age_s(self) -> float:
         """Seconds since this look."""
         return time.monotonic() - self.at
+
+    def is_stored(self, place: Place) -> bool:
+        """Whether the order of a request that was accepted there is in PostgreSQL."""
+        return place.offset < self.stored.get(position_field(place.source, place.partition), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What was read of decided requests. `codes` are the board's bytes; 0: it has none."""
+
+    codes: list[int]
+    places: list[Place | None]
+    proof: tuple[object, ...]
 
 
 async def read_look(
@@ -45,18 +68,21 @@ async def read_look(
     """The lane now, with the `wanted` activities. Raises redis.RedisError, OSError."""
     at = time.monotonic()
     fields = [position_field(source, n) for n in range(partitions)]
-    pipe = client.pipeline(transaction=True)
-    ask_proof(pipe, lane)
-    pipe.hmget(lane.positions, fields)
-    pipe.hmget(lane.stored, fields)
-    pipe.time()
+    questions: list[Question] = [
+        *_proof(lane),
+        ("HMGET", lane.positions, *fields),
+        ("HGETALL", lane.stored),
+        ("TIME",),
+    ]
     for number in wanted:
         keys = lane.activity(number)
-        pipe.sismember(lane.activities, str(number))
-        pipe.hgetall(keys.state)
-        pipe.hgetall(keys.stock)
-        pipe.hgetall(keys.loaded)
-    words, loaded, positions, stored, (seconds, micros), *rest = await pipe.execute()
+        questions += [
+            ("SISMEMBER", lane.activities, str(number)),
+            ("HGETALL", keys.state),
+            ("HGETALL", keys.stock),
+            ("HGETALL", keys.loaded),
+        ]
+    words, loaded, positions, stored, (seconds, micros), *rest = await _ask(client, questions)
     fenced, *claim = words
     now_ms = int(seconds) * 1000 + int(micros) // 1000
     return Look(
@@ -67,9 +93,9 @@ async def read_look(
         claim=claim_of(claim, empty=not loaded and not any(positions)),
         proof=proof_of(words, loaded),
         positions=_numbers(positions),
-        stored=_numbers(stored),
+        stored={place.decode(): int(end) for place, end in pairs(stored).items()},
         activities={
-            number: showcase_of(number, now_ms, *rest[4 * i + 1 : 4 * i + 4])
+            number: showcase_of(number, now_ms, *map(pairs, rest[4 * i + 1 : 4 * i + 4]))
             if rest[4 * i]
             else None
             for i, number in enumerate(wanted)
@@ -77,35 +103,23 @@ async def read_look(
     )
 
 
-def ask_proof(pipe: Pipeline, lane: Lane) -> None:
-    """Ask a pipeline for the two answers of which `proof_of` makes a look's proof."""
-    pipe.hmget(lane.state, ["fenced", *CLAIM_FIELDS])
-    pipe.exists(lane.activities)
-
-
-def proof_of(words: Sequence[bytes | None], loaded: int) -> tuple[object, ...]:
-    """Two reads with the same proof are of one lane: not fenced, emptied or rebuilt in between."""
-    return (*words, bool(loaded))
-
-
-class Bytes:
+class _Bytes:
     """The board's bytes of places: one range for each string of the board. 0: it has none."""
 
     def __init__(self, lane: Lane, places: Sequence[Place]) -> None:
-        self._lane, self._places = lane, places
+        self._places = places
         self._spans: dict[tuple[str, int, int], list[int]] = {}
         for place in places:
             number, at = divmod(place.offset, BOARD_STRING)
             span = self._spans.setdefault((place.source, place.partition, number), [at, at])
             span[0], span[1] = min(span[0], at), max(span[1], at)
-
-    def ask(self, pipe: Pipeline) -> None:
-        """Add the questions."""
-        for string, (first, last) in self._spans.items():
-            pipe.getrange(self._lane.board(*string), first, last)
+        self.questions: list[Question] = [
+            ("GETRANGE", lane.board(*string), str(first), str(last))
+            for string, (first, last) in self._spans.items()
+        ]
 
     def take(self, answers: Iterator[Any]) -> list[int]:
-        """A byte for each place, from the answers to `ask`."""
+        """A byte for each place, from the answers to the questions."""
         texts = {string: next(answers) for string in self._spans}
         codes = []
         for place in self._places:
@@ -117,41 +131,94 @@ class Bytes:
         return codes
 
 
-class Winners:
-    """Accepted requests as they stand now: their holds, and then their bytes.
+class _Fields:
+    """Fields of a hash of activities, so many in one question."""
 
-    In this order: a hold that is settled between the two is told by its byte.
-    """
-
-    def __init__(self, lane: Lane, asked: Sequence[tuple[int, Place]]) -> None:
-        """`asked`: activity and place of each."""
-        self._lane, self._asked = lane, asked
-        self._fields: dict[int, list[str]] = defaultdict(list)
-        for activity_id, place in asked:
-            self._fields[activity_id].append(
-                place_value(place.source, place.partition, place.offset)
-            )
-        self._bytes = Bytes(lane, [place for _, place in asked])
-
-    def ask(self, pipe: Pipeline) -> None:
-        """Add the questions."""
-        for activity_id, fields in self._fields.items():
-            pipe.hmget(self._lane.activity(activity_id).held, fields)
-        self._bytes.ask(pipe)
-
-    def take(self, answers: Iterator[Any]) -> list[Winner]:
-        """The winner at each place, from the answers to `ask`."""
-        holds = {activity_id: iter(next(answers)) for activity_id in self._fields}
-        codes = self._bytes.take(answers)
-        return [
-            Winner(place, byte, _due_of(next(holds[activity_id])))
-            for (activity_id, place), byte in zip(self._asked, codes, strict=True)
+    def __init__(self, asked: Sequence[tuple[int, str]], keys: Mapping[int, str]) -> None:
+        """`asked`: activity and field of each; `keys`: the hash of each activity."""
+        self._asked = asked
+        fields: dict[int, list[str]] = defaultdict(list)
+        for activity_id, name in asked:
+            fields[activity_id].append(name)
+        self._parts = [
+            (activity_id, names[n : n + FIELDS])
+            for activity_id, names in fields.items()
+            for n in range(0, len(names), FIELDS)
+        ]
+        self.questions: list[Question] = [
+            ("HMGET", keys[activity_id], *part) for activity_id, part in self._parts
         ]
 
+    def take(self, answers: Iterator[Any]) -> list[bytes | None]:
+        """A value for each, from the answers to the questions."""
+        found: dict[int, list[bytes | None]] = defaultdict(list)
+        for activity_id, _ in self._parts:
+            found[activity_id] += next(answers)
+        following = {activity_id: iter(values) for activity_id, values in found.items()}
+        return [next(following[activity_id]) for activity_id, _ in self._asked]
 
-def _due_of(held: bytes | None) -> int | None:
+
+async def read_decided(
+    client: "redis.asyncio.Redis",
+    lane: Lane,
+    own: Sequence[Place],
+    clicks: Sequence[tuple[int, str]],
+) -> Decided:
+    """The board at these places, and where these clicks (activity, field) were accepted.
+
+    All of it at one moment. Raises redis.RedisError, OSError.
+    """
+    board = _Bytes(lane, own)
+    fields = _Fields(clicks, {number: lane.activity(number).clicks for number, _ in clicks})
+    answers = iter(await _ask(client, [*board.questions, *fields.questions, *_proof(lane)]))
+    codes, places = board.take(answers), [place_of(value) for value in fields.take(answers)]
+    return Decided(codes, places, proof_of(next(answers), next(answers)))
+
+
+async def read_winners(
+    client: "redis.asyncio.Redis", lane: Lane, asked: Sequence[tuple[int, Place]]
+) -> tuple[list[Winner], tuple[object, ...]]:
+    """Accepted requests (activity, place) as they stand now, at one moment, and its proof.
+
+    Raises redis.RedisError, OSError.
+    """
+    board = _Bytes(lane, [place for _, place in asked])
+    named = [(number, place_value(p.source, p.partition, p.offset)) for number, p in asked]
+    fields = _Fields(named, {number: lane.activity(number).held for number, _ in asked})
+    answers = iter(await _ask(client, [*board.questions, *fields.questions, *_proof(lane)]))
+    codes, holds = board.take(answers), fields.take(answers)
+    winners = [
+        Winner(place, byte, _due_of(hold))
+        for (_, place), byte, hold in zip(asked, codes, holds, strict=True)
+    ]
+    return winners, proof_of(next(answers), next(answers))
+
+
+def _due_of(hold: bytes | None) -> int | None:
     """The first word of a hold, `due|user|item:n|...`."""
-    return None if held is None else int(held.partition(b"|")[0])
+    return None if hold is None else int(hold.partition(b"|")[0])
+
+
+async def _ask(client: "redis.asyncio.Redis", questions: Sequence[Question]) -> list[Any]:
+    """The answers at one moment. One script: redis-py needs a fifth of the time of a MULTI."""
+    script = scripts.load("read_together")
+    keys = sorted({question[1] for question in questions if len(question) > 1})
+    values: list[str | bytes] = [*keys, msgspec.msgpack.encode(questions)]
+    try:
+        answers: list[Any] = await client.evalsha(script.sha, len(keys), *values)
+    except redis.exceptions.NoScriptError:
+        answers = await client.eval(script.text, len(keys), *values)
+    return answers
+
+
+def _proof(lane: Lane) -> list[Question]:
+    """The two questions of whose answers `proof_of` makes a look's proof."""
+    return [("HMGET", lane.state, "fenced", *CLAIM_FIELDS), ("EXISTS", lane.activities)]
+
+
+def proof_of(words: Sequence[bytes | None], loaded: int) -> tuple[object, ...]:
+    """Two reads with the same proof are of one lane: not fenced, emptied or rebuilt in between."""
+    return (*words, bool(loaded))
 
 
 def _numbers(values: Sequence[Any]) -> dict[int, int]:

@@ -12,11 +12,10 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
-from typing import Any
 
 import redis.asyncio
 from redis.asyncio.retry import Retry
@@ -24,12 +23,12 @@ from redis.backoff import NoBackoff
 
 from seckill.errors import RedisAway, RedisRefuses
 from seckill.lane.board import WINNERS
-from seckill.lane.clicks import Place, click_field, place_of
+from seckill.lane.clicks import Place, click_field
 from seckill.lane.client import judged
 from seckill.lane.keys import Lane
 from seckill.process.events import event
 from seckill.web.door.answers import Answer, State, Winner, lost, waiting, won
-from seckill.web.door.look import Bytes, Look, Pipeline, Winners, ask_proof, proof_of, read_look
+from seckill.web.door.look import Look, read_decided, read_look, read_winners
 from seckill.web.door.showcase import Showcase
 from seckill.web.door.tickets import Ticket
 from seckill.web.door.trust import Trust
@@ -118,31 +117,28 @@ class Mirror:
 
     async def wait(self, ticket: Ticket, seconds: float) -> Answer:
         """The answer as soon as it is decided, or what is known after so many seconds."""
-        ask = _Ask(ticket, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        ask = _Ask(ticket, loop.create_future())
         heappush(self._waiting[ticket.partition], (ticket.offset, next(self._order), ask))
         self._wake.set()
+        # Not asyncio.timeout, which costs several times as much.
+        limit = loop.call_later(seconds, self._tell_ahead, ask)
         try:
-            async with asyncio.timeout(seconds):
-                return await ask.future
-        except TimeoutError:
-            return self.ahead(ticket)
+            return await ask.future
+        finally:
+            limit.cancel()
 
     async def wait_settled(self, ticket: Ticket, seconds: float) -> Answer:
         """The answer as soon as it is another than held, or what it is after so many seconds."""
-        ask = _Ask(ticket, asyncio.get_running_loop().create_future(), settled=True)
+        loop = asyncio.get_running_loop()
+        ask = _Ask(ticket, loop.create_future(), settled=True)
         self._asking.append(ask)
         self._wake.set()
+        limit = loop.call_later(seconds, self._tell_ahead, ask)
         try:
-            async with asyncio.timeout(seconds):
-                return await ask.future
-        except TimeoutError:
-            return self._known(ask)
-
-    def _known(self, ask: _Ask) -> Answer:
-        """What may be told without a read."""
-        if ask.last is None or self.delayed() or not self._is_decided(ask):
-            return self.ahead(ask.ticket)
-        return ask.last
+            return await ask.future
+        finally:
+            limit.cancel()
 
     def ahead(self, ticket: Ticket) -> Answer:
         """What is known now of a request that is not decided."""
@@ -181,13 +177,20 @@ class Mirror:
         """Answer everybody who waits with what is known: the door stops."""
         for asks in self._waiting.values():
             for _offset, _order, ask in asks:
-                if not ask.future.done():
-                    ask.future.set_result(self.ahead(ask.ticket))
+                self._tell_ahead(ask)
         self._waiting.clear()
         for ask in self._held:
-            if not ask.future.done():
-                ask.future.set_result(self._known(ask))
+            self._tell_ahead(ask)
         self._held.clear()
+
+    def _tell_ahead(self, ask: _Ask) -> None:
+        """Tell what is known without a read."""
+        if ask.future.done():
+            return
+        if ask.last is None or self.delayed() or not self._is_decided(ask):
+            ask.future.set_result(self.ahead(ask.ticket))
+        else:
+            ask.future.set_result(ask.last)
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -240,8 +243,9 @@ class Mirror:
                 raise
             self._lose(str(meaning), clicks)
         for ask in asking:
-            if ask.last is None and not ask.future.done():
-                ask.future.set_result(self.ahead(ask.ticket))
+            # Who waits for the end of a hold is read again.
+            if ask.last is None:
+                self._tell_ahead(ask)
         if looked is not None:
             looked.set_result(None)
 
@@ -279,33 +283,9 @@ class Mirror:
         return self._held
 
     async def _answer(self, ready: Sequence[_Ask], clicks: Sequence[_ClickAsk]) -> None:
-        """Read the bytes of what is decided, then winners anew, and the clicks of all others."""
+        """Tell what is decided, and what became of clicks that were accepted."""
         try:
-            own = [self._place(ask.ticket) for ask in ready]
-            [codes] = await self._read(Bytes(self._lane, own))
-            winners = Winners(
-                self._lane,
-                [
-                    (ask.ticket.activity_id, place)
-                    for ask, place, byte in zip(ready, own, codes, strict=True)
-                    if byte in WINNERS
-                ],
-            )
-            asked = [
-                (a.ticket.activity_id, click_field(a.ticket.user_id, a.ticket.click))
-                for a, byte in zip(ready, codes, strict=True)
-                if byte not in WINNERS
-            ] + [(ask.activity_id, ask.field_name) for ask in clicks]
-            stand, places = await self._read(winners, _Clicks(self._lane, asked), last=True)
-            twins = [
-                (activity_id, place)
-                for (activity_id, _), place in zip(asked, places, strict=True)
-                if place is not None
-            ]
-            if twins:
-                [elsewhere] = await self._read(Winners(self._lane, twins), last=True)
-            else:
-                elsewhere = []
+            found = await self._read(ready, clicks)
         except (redis.RedisError, OSError, _Changed):
             for ask in ready:
                 if ask.last is None:
@@ -313,65 +293,56 @@ class Mirror:
                     entry = (ask.ticket.offset, next(self._order), ask)
                     heappush(self._waiting[ask.ticket.partition], entry)
             raise
-        stood, twin = iter(stand), iter(elsewhere)
-        found = iter([None if place is None else self._won(next(twin)) for place in places])
-        for ask, byte in zip(ready, codes, strict=True):
-            answer = self._won(next(stood)) if byte in WINNERS else next(found) or lost(byte)
+        for ask, answer in zip(ready, found, strict=False):
+            assert answer is not None
             if answer.state is State.HELD and ask.settled:
                 if ask.last is None:
                     self._held.append(ask)
                 ask.last = answer
             elif not ask.future.done():
                 ask.future.set_result(answer)
-        for click in clicks:
-            accepted = next(found)
+        for click, accepted in zip(clicks, found[len(ready) :], strict=True):
             if not click.future.done():
                 click.future.set_result(accepted)
 
-    async def _read(self, *parts: Any, last: bool = False) -> list[Any]:
-        """What each part takes from one pipeline. The last read proves the ones before."""
-        pipe = self._redis.pipeline(transaction=False)
-        for part in parts:
-            part.ask(pipe)
-        if last:
-            ask_proof(pipe, self._lane)
-        answers = iter(await pipe.execute())
-        found = [part.take(answers) for part in parts]
-        if last and proof_of(next(answers), next(answers)) != self.look.proof:
+    async def _read(
+        self, ready: Sequence[_Ask], clicks: Sequence[_ClickAsk]
+    ) -> list[Answer | None]:
+        """The answers to these tickets, and to these clicks; None: a click was not accepted."""
+        tickets = [ask.ticket for ask in ready]
+        own = [Place(self.source, t.partition, t.offset) for t in tickets]
+        fields = [(t.activity_id, click_field(t.user_id, t.click)) for t in tickets]
+        fields += [(ask.activity_id, ask.field_name) for ask in clicks]
+        found = await read_decided(self._redis, self._lane, own, fields)
+        self._prove(found.proof)
+        # Where each was accepted: elsewhere, if it is the twin of a click that was.
+        at = [
+            place or (here if byte in WINNERS else None)
+            for place, here, byte in zip(found.places, own, found.codes, strict=False)
+        ] + found.places[len(ready) :]
+        asked = [
+            (activity_id, place)
+            for (activity_id, _), place in zip(fields, at, strict=True)
+            if place is not None
+        ]
+        winners: list[Winner] = []
+        if asked:
+            winners, proof = await read_winners(self._redis, self._lane, asked)
+            self._prove(proof)
+        stand = iter(winners)
+        answers: list[Answer | None] = []
+        for n, place in enumerate(at):
+            if place is not None:
+                stored = self.look.is_stored(place)
+                answers.append(won(next(stand), self.look.now_ms, stored=stored))
+            else:
+                answers.append(lost(found.codes[n]) if n < len(ready) else None)
+        return answers
+
+    def _prove(self, proof: tuple[object, ...]) -> None:
+        """What was read is of the lane that was looked at. Raises _Changed."""
+        if proof != self.look.proof:
             raise _Changed
-        return found
-
-    def _place(self, ticket: Ticket) -> Place:
-        return Place(self.source, ticket.partition, ticket.offset)
-
-    def _won(self, winner: Winner) -> Answer:
-        return won(winner, self.look.now_ms, stored=self._is_stored(winner.place))
-
-    def _is_stored(self, place: Place) -> bool:
-        return place.source == self.source and place.offset < self.look.stored.get(
-            place.partition, 0
-        )
-
-
-class _Clicks:
-    """Where clicks were accepted; None: nowhere."""
-
-    def __init__(self, lane: Lane, asked: Sequence[tuple[int, str]]) -> None:
-        """`asked`: activity and field of each."""
-        self._lane, self._asked = lane, asked
-        self._fields: dict[int, list[str]] = defaultdict(list)
-        for activity_id, field_name in asked:
-            self._fields[activity_id].append(field_name)
-
-    def ask(self, pipe: Pipeline) -> None:
-        """Add the questions."""
-        for activity_id, fields in self._fields.items():
-            pipe.hmget(self._lane.activity(activity_id).clicks, fields)
-
-    def take(self, answers: Iterator[Any]) -> list[Place | None]:
-        """The places, from the answers to `ask`."""
-        found = {activity_id: iter(next(answers)) for activity_id in self._fields}
-        return [place_of(next(found[activity_id])) for activity_id, _ in self._asked]
 
 
 def _refuse(clicks: Sequence[_ClickAsk], why: str) -> None:

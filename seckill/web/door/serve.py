@@ -38,18 +38,18 @@ from seckill.web.door.keys import Keys
 from seckill.web.door.limits import Limits
 from seckill.web.door.mirror import Mirror
 from seckill.web.door.orders import Orders
-from seckill.web.door.outgoing import Outgoing
 from seckill.web.door.protocol import IDLE_S, LimitedProtocol
 from seckill.web.door.reader import Reader
 from seckill.web.door.requests import Requests
 from seckill.web.door.settling import Settling
-from seckill.web.door.tickets import short_source
+from seckill.web.door.topic import Topic
 from seckill.web.door.trust import Trust
 from seckill.web.sockets import BACKLOG
 
 log = logging.getLogger(__name__)
 
-# Seconds between two checks for a stop, between two looks at the topic, and for the last answers.
+# Seconds between two checks for a stop, between two looks for the settle topic, and for the last
+# answers.
 LOOK_S, TOPIC_S, GRACE_S = 0.1, 5.0, 5.0
 # Seconds before a task that goes on is cancelled again.
 ASK_AGAIN_S = 1.0
@@ -125,18 +125,23 @@ def _open(section: Section) -> _Opened:
             raise BrokerAway(f"there is no topic {section.topic}; run_consumer makes it")
         outbox = traced_outbox(open_outbox(section, section.topic), section)
         opened = _Opened(reader, source, outbox, Settling(settle_topic(section.topic)))
-        _open_settling(section, opened)
+        _open_settling(section, reader, opened.settling)
         return opened
     except BrokerAway:
         reader.close()
         raise
 
 
-def _open_settling(section: Section, opened: _Opened) -> None:
+def _open_settling(section: Section, reader: Source, settling: Settling) -> None:
     """Open the settle topic if it is there. Raises BrokerAway."""
-    topic = opened.settling.topic
-    if not opened.settling.is_open and opened.reader.source(topic) is not None:
-        opened.settling.open(open_outbox(section, topic))
+    if not settling.is_open and reader.source(settling.topic) is not None:
+        settling.open(open_outbox(section, settling.topic))
+
+
+def _look_for_settling(section: Section, settling: Settling) -> None:
+    """The same with a reader of its own: that of the requests has a thread of its own."""
+    with contextlib.closing(open_source(section)) as reader:
+        _open_settling(section, reader, settling)
 
 
 async def _serve(
@@ -148,11 +153,12 @@ async def _serve(
     opened: _Opened,
     heart: Heart,
 ) -> None:
-    source, outgoing = opened.source, Outgoing(opened.outbox)
+    source, outbox = opened.source, opened.outbox
+    topic = Topic(opened.reader, section.topic, source)
     trust = Trust(Reader(section.pg_dsn, connections=1), lane, source)
-    mirror = Mirror(section.redis_url, lane, source, outgoing.partitions, trust)
+    mirror = Mirror(section.redis_url, lane, source, outbox.partitions, trust)
     limits, counts = Limits.of(section), Counts()
-    clicks, pay_url = Clicks(outgoing, short_source(source)), section.pay_url or ""
+    clicks, pay_url = Clicks(outbox, topic), section.pay_url or ""
     door = Door(
         tokens=keys.tokens,
         tickets=keys.tickets,
@@ -185,10 +191,11 @@ async def _serve(
         for name, task in (
             ("mirror", mirror.run()),
             ("trust", trust.run()),
-            ("clicks", outgoing.run()),
+            ("clicks", clicks.run()),
+            ("tickets", clicks.prove()),
             ("settling", _settle(section, opened, loop, threads)),
             ("heart", _beat(door, heart, loop, threads)),
-            ("topic", _watch_topic(section, opened, loop, threads)),
+            ("topic", topic.until_another()),
             ("stop", _wait_for_stop(shutdown)),
         )
     ]
@@ -207,6 +214,7 @@ async def _serve(
         await door.orders.close()
         await trust.close()
         threads.shutdown()
+        topic.close()
 
 
 async def end(tasks: Sequence["asyncio.Task[None]"]) -> None:
@@ -250,25 +258,7 @@ async def _settle(
     while not opened.settling.is_open:
         await asyncio.sleep(TOPIC_S)
         try:
-            await loop.run_in_executor(threads, _open_settling, section, opened)
+            await loop.run_in_executor(threads, _look_for_settling, section, opened.settling)
         except BrokerAway as away:
             log.debug("the settle topic: %s", away, extra=event("door-topic"))
     await opened.settling.run()
-
-
-async def _watch_topic(
-    section: Section,
-    opened: _Opened,
-    loop: asyncio.AbstractEventLoop,
-    threads: ThreadPoolExecutor,
-) -> None:
-    """Return when the topic is another one."""
-    while True:
-        await asyncio.sleep(TOPIC_S)
-        try:
-            found = await loop.run_in_executor(threads, opened.reader.source, section.topic)
-        except BrokerAway as away:
-            log.debug("the topic's id: %s", away, extra=event("door-topic"))
-            continue
-        if found is not None and found != opened.source:
-            return

@@ -97,9 +97,12 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "Accepted": _object(
         "Yes: the items are the buyer's.",
-        {"state": _const("accepted"), "outcome": _const("ACCEPTED")},
+        {
+            "state": _const("accepted"),
+            "outcome": _const("ACCEPTED"),
+            "stored": STORED,
+        },
         ticket=TICKET,
-        stored=STORED,
     ),
     "Held": _object(
         "Yes, and it is to be paid in time. It may have another state later.",
