@@ -42,6 +42,7 @@ FRESH_S = 0.25
 # Seconds until a buyer should ask again.
 RETRY_S = 2.0
 HEALTHY = {"status": "ok"}
+FORWARDED = b"x-forwarded-for"
 
 
 @dataclass
@@ -87,9 +88,8 @@ class Door:
             return http.preflight()
         if path.startswith("/buy/"):
             return page(method, path.removeprefix("/buy/"), headers)
-        caller = self.limits.callers.caller(
-            http.peer_of(scope), http.all_of(scope, b"x-forwarded-for")
-        )
+        hops = http.all_of(scope, FORWARDED) if FORWARDED in headers else ""
+        caller = self.limits.callers.caller(http.peer_of(scope), hops)
         self._limit(self.limits.of_address(caller), "this address")
         if not path.startswith("/v1/"):
             described = docs(path, headers)
@@ -100,7 +100,7 @@ class Door:
         name, _, rest = path.removeprefix("/v1/").partition("/")
         if name == "requests" and not rest:
             http.only(method, "POST")
-            return await self._request(headers, receive, caller)
+            return await self._request(scope, headers, receive, caller)
         if name == "tickets" and rest:
             http.only(method, "GET")
             return await self._ticket(rest, headers, caller)
@@ -123,7 +123,7 @@ class Door:
     # A click
 
     async def _request(
-        self, headers: Mapping[bytes, bytes], receive: Receive, caller: str
+        self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, caller: str
     ) -> Response:
         at_ms = time.time_ns() // 1_000_000
         user_id = self._user(headers)
@@ -134,7 +134,7 @@ class Door:
         wait_s = asking.wait_of(headers)
         if headers.get(b"content-type", b"").partition(b";")[0].strip() != b"application/json":
             raise Problem(415, "send the order as application/json")
-        order = asking.order_of(await http.body_of(receive, headers), user_id, key)
+        order = asking.order_of(await http.body_of(scope, receive, headers), user_id, key)
         shed = await self._shed(order)
         if shed is not None:
             return shed
@@ -195,7 +195,11 @@ class Door:
 
     def _bought_before(self, order: Order, place: Place) -> Response:
         self.counts.repeated += 1
-        content: dict[str, Any] = {"state": State.ACCEPTED, "outcome": Outcome.ACCEPTED.name}
+        content: dict[str, Any] = {
+            "state": State.ACCEPTED,
+            "outcome": Outcome.ACCEPTED.name,
+            "stored": self.mirror.look.is_stored(place),
+        }
         if place.source == self.mirror.source:
             content["ticket"] = self.tickets.sign(
                 Ticket(

@@ -84,9 +84,15 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "Accepted": _object(
         "Yes: the items are the buyer's.",
-        {"state": _const("accepted"), "outcome": _const("ACCEPTED")},
+        {
+            "state": _const("accepted"),
+            "outcome": _const("ACCEPTED"),
+            "stored": {
+                "type": "boolean",
+                "description": "True: the order is in PostgreSQL as well.",
+            },
+        },
         ticket=TICKET,
-        stored={"type": "boolean", "description": "True: the order is in PostgreSQL as well."},
     ),
     "Refused": _object(
         "No, as it was decided.",
