@@ -9,9 +9,10 @@ import pytest
 from seckill.broker.outbox import Done
 from seckill.web.door import clicks as module
 from seckill.web.door.clicks import AnotherBody, Clicks, Order, Unknown
-from seckill.web.door.tickets import Ticket, click_of, short_source
+from seckill.web.door.tickets import Ticket, click_of
+from seckill.web.door.topic import Topic
 
-SOURCE = short_source("topic")
+SOURCE = "the topic's id"
 ORDER = Order(7, 1, {1001: 1}, click_of(7, "key-0001"))
 
 
@@ -56,17 +57,31 @@ class Held:
         """See `Outbox`."""
 
 
+class Named:
+    """A Kafka that names the topic."""
+
+    def source(self, topic: str) -> str | None:
+        """See `Source`."""
+        return SOURCE
+
+    def close(self) -> None:
+        """See `Source`."""
+
+
 def play(outbox: Held, scene: Callable[[Clicks], Coroutine[Any, Any, None]]) -> None:
     """The scene while clicks are handed over."""
 
     async def on_stage() -> None:
-        clicks = Clicks(outbox, SOURCE)
-        running = asyncio.create_task(clicks.run())
+        topic = Topic(Named(), "topic", SOURCE)
+        clicks = Clicks(outbox, topic)
+        running = [asyncio.create_task(task) for task in (clicks.run(), clicks.prove())]
         try:
             async with asyncio.timeout(60):
                 await scene(clicks)
         finally:
-            running.cancel()
+            for task in running:
+                task.cancel()
+            topic.close()
 
     asyncio.run(on_stage())
 
