@@ -1,4 +1,4 @@
-"""Limits on slow and oversized requests, which uvicorn's parser does not have.
+"""What uvicorn lacks: limits on slow and oversized requests, and problems for what is not HTTP.
 
 A request's headers must be complete HEADERS_S after its first byte, or after the connection, and
 have at most MAX_HEADERS bytes: whoever is slower or longer is cut off. Its body must be complete
@@ -9,9 +9,9 @@ no timer.
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from seckill.web.door.http import BODY_S, LATE
+from seckill.web.door.http import BODY_S, LATE, Problem, problem_response
 
 HEADERS_S = 10.0
 MAX_HEADERS = 16 * 1024
@@ -66,6 +66,19 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_message_complete()
         self._read_for(None)
         self._in_headers, self._unread = True, 0
+
+    def send_400_response(self, msg: str) -> None:
+        """See uvicorn, whose own is plain text: what is not HTTP gets a problem, as all others."""
+        answer = problem_response(Problem(400, "this is not an HTTP request; nothing was sent"))
+        headers = [
+            *answer.headers,
+            (b"content-type", answer.content_type),
+            (b"content-length", b"%d" % len(answer.body)),
+            (b"connection", b"close"),
+        ]
+        lines = [b"%s: %s\r\n" % header for header in headers]
+        self.transport.write(b"".join([STATUS_LINE[400], *lines, b"\r\n", answer.body]))
+        self.transport.close()
 
     def _read_for(self, seconds: float | None) -> None:
         self._time_s = seconds
