@@ -31,6 +31,8 @@ from seckill.lane.client import connect
 from seckill.lane.keys import Lane
 from tests.helpers.other_services import pgbouncer, use_redis_server
 
+pytest_plugins = ["tests.faults.opening"]
+
 PARTITIONS = 2
 # Tests name the time that a quiet machine needs at most. A busy one has so many times as long: a
 # condition that is met ends its wait, so nothing but a failure takes longer for that.

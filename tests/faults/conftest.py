@@ -1,15 +1,11 @@
 """The fixtures of tests in which things break."""
 
 import random
-from collections.abc import Iterator
 
 import pytest
-import redis
 
-from devstack.stack import Stack
-from seckill.config.sections import Server
-from tests.conftest import Manage
 from tests.faults.harness import Sale
+from tests.faults.opening import OpenSale
 from tests.faults.seed import rng_of, seed
 
 
@@ -21,15 +17,6 @@ def rng(request: pytest.FixtureRequest) -> random.Random:
 
 
 @pytest.fixture
-def sale(
-    server: Server,
-    running_stack: Stack,
-    redis_client: "redis.Redis",
-    manage: Manage,
-    environment: dict[str, str],
-) -> Iterator[Sale]:
+def sale(open_sale: OpenSale) -> Sale:
     """An empty sale on the session's services; its commands end with the test."""
-    sale = Sale(server, running_stack, redis_client, manage, environment)
-    sale.open(partitions=4)
-    yield sale
-    sale.close()
+    return open_sale(4)

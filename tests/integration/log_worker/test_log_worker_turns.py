@@ -1,13 +1,10 @@
 """When the log worker waits, and for how long; and which entries it reads ahead."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import redis
 from django.utils import timezone
 
-from devstack.endpoints import Endpoints
 from seckill.lane.keys import Lane
 from seckill.log_worker.storage import Storage, Stored
 from seckill.log_worker.worker import FIRST_PAUSE_S, LONGEST_PAUSE_S, LogWorker
@@ -32,13 +29,6 @@ class Waits(Shutdown):
         if len(self.seconds) == self.most:
             self.request()
         return self.requested
-
-
-@pytest.fixture
-def sale(stack: Endpoints, redis_client: "redis.Redis", pg_dsn: str) -> Iterator[StoredSale]:
-    sale = StoredSale(redis_client, stack.redis_url, pg_dsn)
-    yield sale
-    sale.close()
 
 
 def worker_that_waits(sale: StoredSale, most: int, **options: Any) -> tuple[LogWorker, Waits]:

@@ -3,23 +3,20 @@
 Every buyer clicks twice, into two partitions that two processes decide at the same time.
 """
 
-from collections.abc import Iterator
-
 import pytest
 import redis
 
-from devstack.stack import Stack
 from seckill.audit.kafka import KafkaAudit
 from seckill.broker.reader import TopicReader
 from seckill.broker.topics import Topics
-from seckill.config.sections import Server
 from seckill.control.control import Control
 from seckill.errors import BrokerAway
 from seckill.formats.outcomes import Outcome
 from seckill.lane.keys import Lane
 from seckill.models import Activity, Record
-from tests.conftest import Manage, wait_until
+from tests.conftest import wait_until
 from tests.faults.harness import Sale
+from tests.faults.opening import OpenSale
 from tests.helpers.messages import send
 from tests.helpers.sale import body
 
@@ -31,24 +28,16 @@ START_S = 120
 
 
 @pytest.fixture
-def sale(
-    server: Server,
-    running_stack: Stack,
-    redis_client: "redis.Redis",
-    manage: Manage,
-    environment: dict[str, str],
-) -> Iterator[Sale]:
+def sale(open_sale: OpenSale, redis_client: "redis.Redis") -> Sale:
     """A thousand units, one for each buyer, and a partition for each process."""
-    sale = Sale(server, running_stack, redis_client, manage, environment)
-    sale.open(partitions=PROCESSES)
+    sale = open_sale(PROCESSES)
     sale.kafka_client = "confluent-kafka"
     control = Control(redis_client, "test", Lane())
     control.set_stock(1, {1001: UNITS})
     activity = Activity.objects.get(pk=1)
     activity.user_limit = 1
     control.configure(activity)
-    yield sale
-    sale.close()
+    return sale
 
 
 @pytest.mark.timeout(1200)

@@ -13,13 +13,12 @@ import redis
 from psycopg import sql
 
 from devstack.endpoints import Endpoints
-from devstack.stack import Stack
 from seckill.audit.audit import audit
 from seckill.config.layers import BASE_DIR
-from seckill.config.sections import Server
 from seckill.lane.keys import Lane
 from tests.conftest import Manage
 from tests.faults.harness import Sale
+from tests.faults.opening import OpenSale
 from tests.helpers.door import KEYS, RunningDoor
 from tests.helpers.servers import free_port
 
@@ -84,18 +83,12 @@ def role_dsn(pg_dsn: str) -> Iterator[str]:
 def sale(
     redis_url: str,
     role_dsn: str,
-    server: Server,
-    running_stack: Stack,
-    redis_client: "redis.Redis",
-    manage: Manage,
     environment: dict[str, str],
-) -> Iterator[Sale]:
+    open_sale: OpenSale,
+) -> Sale:
     """A sale whose commands have these rights alone."""
     environment |= {"SECKILL_REDIS_URL": redis_url, "SECKILL_PG_DSN": role_dsn}
-    sale = Sale(server, running_stack, redis_client, manage, environment)
-    sale.open(partitions=2)
-    yield sale
-    sale.close()
+    return open_sale(2)
 
 
 def run(sale: Sale, *arguments: str) -> str:

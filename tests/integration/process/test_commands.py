@@ -2,19 +2,17 @@
 
 import contextlib
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import redis
 
 from devstack.endpoints import Endpoints
-from devstack.stack import Stack
 from seckill.config.sections import LogWorker, Section, Server, flag_of
 from seckill.process.exit_codes import UNREACHABLE, USAGE
 from tests.conftest import Manage, wait_until
 from tests.faults.buyers import MALFORMED_EACH
 from tests.faults.harness import PLENTY, SCARCE, Sale
+from tests.faults.opening import OpenSale
 
 WORKERS = ("run_consumer", "run_log_worker")
 # Nobody listens there.
@@ -22,18 +20,9 @@ NOWHERE = "127.0.0.1:1"
 
 
 @pytest.fixture
-def sale(
-    server: Server,
-    running_stack: Stack,
-    redis_client: "redis.Redis",
-    manage: Manage,
-    environment: dict[str, str],
-) -> Iterator[Sale]:
+def sale(open_sale: OpenSale) -> Sale:
     """An empty sale on the session's services; its commands end with the test."""
-    sale = Sale(server, running_stack, redis_client, manage, environment)
-    sale.open(partitions=4)
-    yield sale
-    sale.close()
+    return open_sale(4)
 
 
 def result(manage: Manage, *arguments: str, **variables: str) -> tuple[int, str]:

@@ -9,9 +9,9 @@ import pytest
 from seckill.broker.outbox import Done
 from seckill.web.door import clicks as module
 from seckill.web.door.clicks import AnotherBody, Clicks, Order, Unknown
-from seckill.web.door.tickets import Ticket, click_of, short_source
+from seckill.web.door.tickets import Ticket, click_of
+from seckill.web.door.topic import Topic
 
-SOURCE = short_source("topic")
 ORDER = Order(7, 1, {1001: 1}, click_of(7, "key-0001"))
 
 
@@ -56,17 +56,35 @@ class Held:
         """See `Outbox`."""
 
 
-def play(outbox: Held, scene: Callable[[Clicks], Coroutine[Any, Any, None]]) -> None:
-    """The scene while clicks are handed over."""
+class Named:
+    """A Kafka that says which topic it is."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def source(self, topic: str) -> str | None:
+        """See `Source`."""
+        return self._name
+
+    def close(self) -> None:
+        """See `Source`."""
+
+
+def play(
+    outbox: Held, scene: Callable[[Clicks], Coroutine[Any, Any, None]], now: str = "topic"
+) -> None:
+    """The scene while clicks are handed over. `now` is the topic's id by then."""
 
     async def on_stage() -> None:
-        clicks = Clicks(outbox, SOURCE)
-        running = asyncio.create_task(clicks.run())
+        topic = Topic(Named(now), "requests", "topic")
+        clicks = Clicks(outbox, topic)
+        running = asyncio.gather(clicks.run(), clicks.prove())
         try:
             async with asyncio.timeout(60):
                 await scene(clicks)
         finally:
             running.cancel()
+            topic.close()
 
     asyncio.run(on_stage())
 
@@ -132,3 +150,18 @@ def test_a_record_that_kafka_refuses_is_unknown_for_all_and_is_not_remembered(
             assert (await again).offset == 6
 
     play(outbox, scene)
+
+
+def test_there_is_no_ticket_where_the_topic_was_made_again_and_the_click_is_not_remembered() -> (
+    None
+):
+    outbox = Held()
+
+    async def scene(clicks: Clicks) -> None:
+        for offset in (5, 6):
+            asker = asyncio.create_task(clicks.take(ORDER, 1))
+            outbox.due.append((await sent(outbox), offset, ""))
+            with pytest.raises(Unknown, match="made again"):
+                await asker
+
+    play(outbox, scene, "another")
