@@ -20,6 +20,7 @@ import uvloop
 from seckill.broker.opening import open_outbox
 from seckill.broker.outbox import Outbox
 from seckill.broker.source import Source, open_source
+from seckill.config.addresses import origins
 from seckill.config.sections import Door as Section
 from seckill.errors import BrokerAway
 from seckill.lane.keys import Lane
@@ -34,6 +35,7 @@ from seckill.web.door.clicks import Clicks
 from seckill.web.door.keys import Keys
 from seckill.web.door.limits import Limits
 from seckill.web.door.mirror import Mirror
+from seckill.web.door.ordering import Ordering
 from seckill.web.door.orders import Orders
 from seckill.web.door.protocol import IDLE_S, LimitedProtocol
 from seckill.web.door.reader import Reader
@@ -134,14 +136,17 @@ async def _serve(
     source, outbox = opened.source, opened.outbox
     trust = Trust(Reader(section.pg_dsn, connections=1), lane, source)
     mirror = Mirror(section.redis_url, lane, source, outbox.partitions, trust)
-    door = Door(
+    ordering = Ordering(
         tokens=keys.tokens,
         tickets=keys.tickets,
         limits=Limits.of(section),
         clicks=Clicks(outbox, short_source(source)),
         mirror=mirror,
+    )
+    door = Door(
+        ordering=ordering,
         orders=Orders(section.pg_dsn),
-        origins=frozenset(filter(None, (o.strip() for o in section.cors_origins.split(",")))),
+        origins=origins(section.cors_origins),
     )
     config = uvicorn.Config(
         door,
@@ -164,7 +169,7 @@ async def _serve(
         for name, task in (
             ("mirror", mirror.run()),
             ("trust", trust.run()),
-            ("clicks", door.clicks.run()),
+            ("clicks", ordering.clicks.run()),
             ("heart", _beat(door, heart, loop, threads)),
             ("topic", _watch_topic(section, opened, loop, threads)),
             ("stop", _wait_for_stop(shutdown)),
@@ -173,7 +178,7 @@ async def _serve(
     serving = asyncio.create_task(server.serve(sockets=[bound.dup()]), name="http")
     try:
         done, _ = await asyncio.wait([*work, serving], return_when=asyncio.FIRST_COMPLETED)
-        door.stopping = True
+        ordering.stopping = True
         mirror.release_all()
         server.should_exit = True
         await serving
@@ -210,10 +215,10 @@ async def _beat(
 ) -> None:
     while True:
         counts = door.heartbeat()
-        detail = door.mirror.away
+        detail = door.ordering.mirror.away
         await loop.run_in_executor(
             threads,
-            lambda: heart.beat(door.counts.done, detail, **counts),  # noqa: B023
+            lambda: heart.beat(door.ordering.counts.done, detail, **counts),  # noqa: B023
         )
         await asyncio.sleep(1.0)
 
