@@ -4,7 +4,7 @@ POST /v1/requests              a click, acknowledged by Kafka; with `Prefer: wai
 GET  /v1/tickets/{ticket}      the answer to a click, as soon as it is decided
 GET  /v1/activities/{id}       an activity, for everybody
 GET  /v1/me/orders             a buyer's stored orders
-GET  /buy/{id}                 the buyers' page
+GET  /buy/{id}                 the buyers' page; see `plain` for buyers without JavaScript
 GET  /openapi.json, /docs      the document of all this
 GET  /healthz, /readyz         for probes
 """
@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from seckill.errors import PostgresAway, RedisAway
+from seckill.errors import PostgresAway
 from seckill.process.events import event
 from seckill.telemetry.door_counts import BOARD_AGE_MS, WAITING
 from seckill.web.door import asking, http
@@ -24,13 +24,16 @@ from seckill.web.door.docs.pages import docs
 from seckill.web.door.http import Problem, Receive, Response, Scope, Send
 from seckill.web.door.ordering import RETRY_S, Bought, Ordering, Shed, Taken
 from seckill.web.door.orders import Orders
-from seckill.web.door.page.page import page
+from seckill.web.door.page.page import Page
+from seckill.web.door.plain.calls import Plain
 from seckill.web.door.showcase import shown_showcase
 from seckill.web.door.tickets import Ticket
 
 log = logging.getLogger(__name__)
 
 HEALTHY = {"status": "ok"}
+# Below these, people read the answers.
+PAGES = ("/buy/", "/t/")
 
 
 @dataclass
@@ -39,6 +42,8 @@ class Door:
 
     ordering: Ordering
     orders: Orders
+    page: Page
+    plain: Plain
     origins: frozenset[str] = frozenset()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -50,15 +55,14 @@ class Door:
             response = await self._route(scope, headers, receive)
         except Problem as problem:
             self.ordering.counts.refuse(problem.status)
-            response = http.problem_response(problem)
+            response = self._refusal(problem, scope, headers)
         except Exception:
             # Without its last part, which may be a ticket.
             where = f"{scope['method']} {scope['path'].rpartition('/')[0][:40]}"
             log.exception("a bug in the door: %s", where, extra=event("door-bug"))
             self.ordering.counts.refuse(500)
-            response = http.problem_response(
-                Problem(500, "a fault of ours; ask again with the same key", taken="unknown")
-            )
+            fault = Problem(500, "a fault of ours; ask again with the same key", taken="unknown")
+            response = self._refusal(fault, scope, headers)
         await http.respond(send, response, self._cors(headers))
 
     async def _route(
@@ -70,11 +74,13 @@ class Door:
             return self._readiness() if path == "/readyz" else http.json_response(200, HEALTHY)
         if method == "OPTIONS":
             return http.preflight()
-        if path.startswith("/buy/"):
-            return page(method, path.removeprefix("/buy/"), headers)
+        if path.startswith("/buy/") and method != "POST" and not path.endswith("/form"):
+            return self.page.serve(method, path.removeprefix("/buy/"), headers)
         limits = self.ordering.limits
         caller = limits.callers.caller(http.peer_of(scope), http.all_of(scope, b"x-forwarded-for"))
         self.ordering.limit(limits.of_address(caller), "this address")
+        if path.startswith(PAGES):
+            return await self.plain.respond(scope, headers, receive, caller)
         if not path.startswith("/v1/"):
             described = docs(path, headers)
             if described is None:
@@ -165,15 +171,7 @@ class Door:
     # For everybody
 
     async def _activity(self, text: str) -> Response:
-        activity_id = asking.number_of(text)
-        try:
-            seen = await self.ordering.mirror.showcase(activity_id, 1.0) if activity_id else None
-        except RedisAway as away:
-            raise Problem(
-                503, f"the sale cannot be shown now: {away}", retry_after_s=RETRY_S
-            ) from None
-        if seen is None:
-            raise Problem(404, f"activity {text[:20]} is not on sale")
+        seen = await self.ordering.on_sale(asking.number_of(text))
         names = await self.orders.names(seen.activity_id)
         content = shown_showcase(seen, names.activity, names.items)
         return http.json_response(200, content, [(b"cache-control", b"public, max-age=1")])
@@ -197,6 +195,12 @@ class Door:
         if scheme.lower() != b"bearer" or not token:
             raise Problem(401, "send the buyer's token: Authorization: Bearer <token>")
         return self.ordering.buyer(token.decode("latin-1").strip())
+
+    def _refusal(self, problem: Problem, scope: Scope, headers: Mapping[bytes, bytes]) -> Response:
+        """JSON for programs, a page for people."""
+        if scope["path"].startswith(PAGES):
+            return self.plain.refusal(problem, scope, headers)
+        return http.problem_response(problem)
 
     def _readiness(self) -> Response:
         if self.ordering.stopping:

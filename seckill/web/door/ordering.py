@@ -147,6 +147,18 @@ class Ordering:
             order.click,
         )
 
+    async def on_sale(self, activity_id: int) -> Showcase:
+        """An activity as it was a second ago or less. Raises Problem: 404, 503."""
+        try:
+            seen = await self.mirror.showcase(activity_id, 1.0) if activity_id else None
+        except RedisAway as away:
+            raise Problem(
+                503, f"the sale cannot be shown now: {away}", retry_after_s=RETRY_S
+            ) from None
+        if seen is None:
+            raise Problem(404, f"activity {activity_id} is not on sale")
+        return seen
+
     def ticket(self, text: str) -> Ticket:
         """The ticket in a text. Raises Problem: 404, 410."""
         try:

@@ -37,6 +37,8 @@ from seckill.web.door.limits import Limits
 from seckill.web.door.mirror import Mirror
 from seckill.web.door.ordering import Ordering
 from seckill.web.door.orders import Orders
+from seckill.web.door.page.page import Page
+from seckill.web.door.plain.calls import Plain
 from seckill.web.door.protocol import IDLE_S, LimitedProtocol
 from seckill.web.door.reader import Reader
 from seckill.web.door.tickets import short_source
@@ -143,10 +145,13 @@ async def _serve(
         clicks=Clicks(outbox, short_source(source)),
         mirror=mirror,
     )
+    orders, allowed = Orders(section.pg_dsn), origins(section.cors_origins)
     door = Door(
         ordering=ordering,
-        orders=Orders(section.pg_dsn),
-        origins=origins(section.cors_origins),
+        orders=orders,
+        page=Page(section),
+        plain=Plain(ordering, orders, allowed, section.buyer_cookie, section.login_url),
+        origins=allowed,
     )
     config = uvicorn.Config(
         door,
