@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import getloadavg, kill
 
 import psutil
@@ -46,14 +46,16 @@ class _Door:
     port: int
     process: psutil.Process
     users: int = 0
+    # One for all, so that a user's token is the same each time.
+    tokens_end_at: int = field(default_factory=lambda: int(time.time()) + 24 * 3600)
 
     def clicks(self, count: int, *, wait: bool, known: bool = False) -> list[bytes]:
         """Clicks of so many users: new ones, or with `known` the latest ones once more."""
         if not known:
             self.users += count
-        ends_at, made = int(time.time()) + 3600, time.monotonic_ns()
+        made = time.monotonic_ns()
         return [
-            _click(user, TOKENS.make(user, ends_at), f"bench-{made}-{user}", wait)
+            _click(user, TOKENS.make(user, self.tokens_end_at), f"bench-{made}-{user}", wait)
             for user in range(self.users - count + 1, self.users + 1)
         ]
 

@@ -5,6 +5,7 @@ ordinary command that can also run alone. Nothing here decides or stores anythin
 """
 
 import http.client
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -96,6 +97,8 @@ class Sale:
         clicks, answers = clicks_of(plan.requests), self.crew.folder / ANSWERS
         answers.unlink(missing_ok=True)
         load = ["run_loadgen", "--profile", plan.profile, "--seed", str(plan.seed), "--quiet"]
+        # Of this run: with the ids of an earlier one they were its clicks, and bought nothing.
+        load += ["--ids", secrets.token_hex(6)]
         began = time.monotonic()
         if clicks:
             self.crew.start(

@@ -36,13 +36,14 @@ class Buyers:
     """An endless series of bodies. Each user comes once in shuffled order; then all come again.
 
     With several processes, each takes every `parts`-th user, so that together they send the same.
+    Request ids begin with `ids`, or with the seed.
 
     Only random() of the random source is used, because only its numbers are the same in every
     version of Python.
     """
 
     def __init__(
-        self, profile: Profile, users: int, seed: int, part: int = 0, parts: int = 1
+        self, profile: Profile, users: int, seed: int, part: int = 0, parts: int = 1, ids: str = ""
     ) -> None:
         self.counts = [0] * len(Kind)
         self._random = random.Random(seed)
@@ -58,7 +59,7 @@ class Buyers:
         self._quantities = highest - self._quantity + 1
         self._multi = profile.multi.items
         self._older_ms = profile.stale.older_ms
-        self._ids = b"%x" % seed if profile.request_ids else None
+        self._ids = (ids.encode() or b"%x" % seed) if profile.request_ids else None
         self._number = part
         self._activities = list(profile.activities)
         self._activity_sums = list(accumulate(profile.activities.values()))

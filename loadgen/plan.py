@@ -31,6 +31,8 @@ class Load:
     # This is part `part` of `parts` processes that send it together.
     part: int = 0
     parts: int = 1
+    # What request ids begin with; "": the seed.
+    ids: str = ""
 
     @property
     def requests(self) -> int:
@@ -39,7 +41,7 @@ class Load:
 
     def buyers(self) -> Buyers:
         """The bodies of this load, from the first one."""
-        return Buyers(self.profile, self.users, self.seed, self.part, self.parts)
+        return Buyers(self.profile, self.users, self.seed, self.part, self.parts, self.ids)
 
     def share(self, part: int, parts: int) -> "Load":
         """What one of several processes sends: together they send each request once, in time."""
@@ -55,6 +57,7 @@ def make_load(
     users: int | None = None,
     peak_rate: float | None = None,
     seed: int | None = None,
+    ids: str = "",
 ) -> Load:
     """What to send. Raises ConfigError if the parts contradict each other.
 
@@ -86,7 +89,7 @@ def make_load(
         pacer = Pacer(segments, total)
     except ValueError as wrong:
         raise ConfigError(f"profile {name}: {wrong}") from None
-    return Load(name, profile, users, seed, pacer)
+    return Load(name, profile, users, seed, pacer, ids=ids)
 
 
 def _segment(phase: Phase, factor: float) -> Segment:

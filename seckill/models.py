@@ -10,12 +10,13 @@ from typing import ClassVar
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, Value
+from django.db.models.functions import Coalesce
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from seckill.formats.outcomes import DEFAULT_ACTIVITY, MAX_REQUEST_ID, MAX_UNITS
-from seckill.formats.record import SAME_ORDER
+from seckill.formats.record import CLICK, CONTENT, IDENTITY
 
 
 class Activity(models.Model):
@@ -291,7 +292,9 @@ class DeadRecord(models.Model):
     @staticmethod
     def settled() -> Exists:
         """Whether a row with the same identity and content has been stored since: for a filter."""
-        return Exists(Record.objects.filter(**{name: OuterRef(name) for name in SAME_ORDER}))
+        same = {name: OuterRef(name) for name in (*IDENTITY, *CONTENT)}
+        rows = Record.objects.filter(**same).alias(click=Coalesce(CLICK, Value("")))
+        return Exists(rows.filter(click=Coalesce(OuterRef(CLICK), Value(""))))
 
 
 class ApiKey(models.Model):

@@ -47,9 +47,9 @@ class Clicks:
     def __init__(self, load: Load) -> None:
         # Every click needs a key. A stale one is as any other: the door reads its own clock.
         profile = load.profile.model_copy(update={"request_ids": True, "stale": Stale()})
-        self.buyers = Buyers(profile, load.users, load.seed, load.part, load.parts)
+        self.buyers = Buyers(profile, load.users, load.seed, load.part, load.parts, load.ids)
         self._first_user, self._users = profile.first_user, load.users
-        self._prefix = f"{load.seed:x}-"
+        self._prefix = f"{load.ids or format(load.seed, 'x')}-"
         self._malformed = 0
 
     def draw(self, count: int) -> list[Click]:

@@ -15,10 +15,10 @@ import redis
 from django.db import connection
 
 from seckill.audit.checks import NEVER_DROPPED, NEVER_LOST, NEVER_TWICE, Finding
-from seckill.audit.totals import IDENTITY
 from seckill.broker.reader import Messages, TopicReader
 from seckill.errors import Poison
 from seckill.formats.outcomes import Outcome
+from seckill.formats.record import same_identity
 from seckill.formats.request import Request, decode
 from seckill.lane.keys import Lane, position_field
 from seckill.lane.status import LaneStatus, read_lane
@@ -30,18 +30,20 @@ MOST_FINDINGS = 20
 # Records fetched from PostgreSQL at once.
 RECORDS = 5_000
 
+# What a record and its message have in common.
+RECORDED = "\"offset\", item_id, user_id, activity_id, quantity, coalesce(request_id, '')"
 # One partition's records in the order of its messages. A record that is stored and still waiting
 # comes once.
 RECORDS_OF_A_PARTITION = f"""
-SELECT "offset", item_id, user_id, activity_id, quantity FROM seckill_record
+SELECT {RECORDED} FROM seckill_record
 WHERE source = %(source)s AND partition = %(partition)s AND "offset" < %(position)s
-UNION ALL SELECT "offset", item_id, user_id, activity_id, quantity FROM waiting w
+UNION ALL SELECT {RECORDED} FROM waiting w
 WHERE source = %(source)s AND partition = %(partition)s AND "offset" < %(position)s
-AND NOT EXISTS (SELECT 1 FROM seckill_record r WHERE {IDENTITY})
+AND NOT EXISTS (SELECT 1 FROM seckill_record r WHERE {same_identity("r", "w")})
 ORDER BY 1, 2
 """
 
-Row = tuple[int, int, int, int, int]
+Row = tuple[int, int, int, int, int, str]
 Progress = Callable[[int, int], None]
 
 
@@ -134,7 +136,7 @@ class KafkaAudit:
             cursor.execute(
                 "SELECT (SELECT count(*) FROM seckill_record WHERE source <> %s)"
                 " + (SELECT count(*) FROM waiting w WHERE source <> %s AND NOT EXISTS"
-                f" (SELECT 1 FROM seckill_record r WHERE {IDENTITY}))",
+                f" (SELECT 1 FROM seckill_record r WHERE {same_identity('r', 'w')}))",
                 [self._topic.source, self._topic.source],
             )
             return int(cursor.fetchone()[0])
@@ -221,7 +223,7 @@ class KafkaAudit:
             )
             return
         asked = {
-            (item, request.user_id, request.activity, quantity)
+            (item, request.user_id, request.activity, quantity, request.request_id or "")
             for item, quantity in request.items.items()
         }
         recorded = {row[1:] for row in rows}
@@ -234,7 +236,7 @@ class KafkaAudit:
                 NEVER_TWICE,
                 f"{origin}, item {wrong[0][0]}",
                 "the record differs from its message: recorded (item, user, activity, "
-                f"quantity) {wrong}, asked {sorted(asked - recorded)}",
+                f"quantity, request id) {wrong}, asked {sorted(asked - recorded)}",
                 KEEP,
             )
             return

@@ -10,12 +10,9 @@ from dataclasses import dataclass
 from django.db import connection, transaction
 
 from seckill.audit.checks import Totals
+from seckill.formats.record import same_content, same_identity
 from seckill.postgres.sold import limits_sql
 
-IDENTITY = (
-    "r.source = w.source AND r.partition = w.partition"
-    ' AND r."offset" = w."offset" AND r.item_id = w.item_id'
-)
 # Marks the first record of each request in the order of the unique index, to count requests.
 FIRST = (
     '"offset" IS DISTINCT FROM lag("offset")'
@@ -36,14 +33,15 @@ SELECT source, partition, activity_id, item_id, sum(quantity)::bigint, count(*),
 FROM (SELECT w.*, {FIRST}, EXISTS (
           SELECT 1 FROM seckill_record r WHERE r.source = w.source AND r.partition = w.partition
           AND r."offset" = w."offset") AS request_stored
-      FROM waiting w WHERE NOT EXISTS (SELECT 1 FROM seckill_record r WHERE {IDENTITY})) AS fresh
+      FROM waiting w
+      WHERE NOT EXISTS (SELECT 1 FROM seckill_record r WHERE {same_identity("r", "w")})) AS fresh
 GROUP BY source, partition, activity_id, item_id
 """
 # Records that are in two places with different contents.
 DIFFERING = f"""
 SELECT w.source, w.partition, w."offset", w.item_id, count(*) OVER ()
-FROM waiting w LEFT JOIN seckill_record r ON {IDENTITY}
-WHERE w.differs OR (r.activity_id, r.user_id, r.quantity) <> (w.activity_id, w.user_id, w.quantity)
+FROM waiting w LEFT JOIN seckill_record r ON {same_identity("r", "w")}
+WHERE w.differs OR (r.id IS NOT NULL AND NOT {same_content("r", "w")})
 ORDER BY 1, 2, 3, 4 LIMIT 1
 """
 UNIQUE = """

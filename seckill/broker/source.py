@@ -16,11 +16,12 @@ from seckill.broker.refusals import judged
 from seckill.broker.security import confluent_options
 from seckill.broker.topics import Topics
 from seckill.config.sections import KafkaSection
+from seckill.errors import BrokerAway
 
 log = logging.getLogger(__name__)
 
 # Seconds to wait for an answer.
-ASK_S = 10.0
+ASK_S = 5.0
 
 
 class Source(Protocol):
@@ -37,14 +38,26 @@ class ConfluentSource:
     """`Source` on confluent-kafka."""
 
     def __init__(self, section: KafkaSection) -> None:
-        options = {"client.id": "seckill-source", "log_level": 2, **confluent_options(section)}
-        self._admin = AdminClient(options, logger=log)
+        self._options = {
+            "client.id": "seckill-source",
+            "log_level": 2,
+            **confluent_options(section),
+        }
+        self._admin = self._open()
+
+    def _open(self) -> AdminClient:
+        return AdminClient(self._options, logger=log)
 
     def source(self, topic: str) -> str | None:
         """See `Source`."""
         asked = self._admin.describe_topics(TopicCollection([topic]), request_timeout=ASK_S)
         try:
-            described = asked[topic].result()
+            # The library may forget a question, whatever timeout it was given: two doors and a
+            # consumer waited for ever after a busy machine's broker had been fenced for a moment.
+            described = asked[topic].result(2 * ASK_S)
+        except TimeoutError:
+            self._admin = self._open()
+            raise BrokerAway("Kafka was asked for a topic's id and gave no answer") from None
         except KafkaException as wrong:
             if wrong.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 return None

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from seckill.errors import Poison
-from seckill.formats.record import SAME_ORDER, WireRecord, parse
+from seckill.formats.record import WireRecord, parse, same_content, same_identity
 from seckill.postgres.lease import Claim, Cursor
 
 INSERT = """
@@ -24,8 +24,9 @@ SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::bytea[], %s::uuid[]
 ON CONFLICT (place) DO NOTHING
 """
 # A row with the same identity and content settles a dead record. In Django: `DeadRecord.settled`.
-SETTLED = "EXISTS (SELECT 1 FROM seckill_record AS r WHERE {})".format(
-    " AND ".join(f'r."{name}" = d."{name}"' for name in SAME_ORDER)
+SETTLED = (
+    "EXISTS (SELECT 1 FROM seckill_record AS r"
+    f" WHERE {same_identity('r', 'd')} AND {same_content('r', 'd')})"
 )
 OPEN = f"d.dismissed_at IS NULL AND NOT {SETTLED}"
 COUNT = f"SELECT d.kind, count(*) FROM seckill_deadrecord AS d WHERE {OPEN} GROUP BY d.kind"

@@ -1,4 +1,4 @@
-"""Records in the list: parsing them, and identifying them.
+"""Records in the list: parsing them, identifying them, and telling whether two are one order.
 
 Owns the record's format for readers. Only decide_batch.lua writes records.
 """
@@ -14,9 +14,12 @@ from seckill.formats.outcomes import MAX_ID
 
 Id = Annotated[int, msgspec.Meta(ge=1, le=MAX_ID)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_ID)]
-# What is the same in two records of one accepted item: where it comes from, and what was bought. A
-# row that has only the first four in common is another order in the place of this one.
-SAME_ORDER = ("source", "partition", "offset", "item_id", "user_id", "activity_id", "quantity")
+# Where a record comes from: one accepted item of one Kafka message.
+IDENTITY = ("source", "partition", "offset", "item_id")
+# What was bought, and by which click. These are the message's own, so a record that is stored again
+# from the topic has them too. A row with the same identity and other content is another order.
+CONTENT = ("user_id", "activity_id", "quantity")
+CLICK = "request_id"
 
 
 class WireRecord(msgspec.Struct, frozen=True, gc=False):
@@ -44,6 +47,17 @@ class WireRecord(msgspec.Struct, frozen=True, gc=False):
     def identity(self) -> tuple[UUID, int, int, int]:
         """The Kafka message that it comes from, and the item within it."""
         return source_id(self.source), self.partition, self.offset, self.item_id
+
+
+def same_identity(one: str, other: str) -> str:
+    """SQL: the records of two tables, given by their aliases, have one identity."""
+    return " AND ".join(f'{one}."{name}" = {other}."{name}"' for name in IDENTITY)
+
+
+def same_content(one: str, other: str) -> str:
+    """SQL: they are one order, if their identity is the same. An empty request id is none."""
+    equal = " AND ".join(f'{one}."{name}" = {other}."{name}"' for name in CONTENT)
+    return f"({equal} AND coalesce({one}.{CLICK}, '') = coalesce({other}.{CLICK}, ''))"
 
 
 _decode = msgspec.json.Decoder(WireRecord).decode

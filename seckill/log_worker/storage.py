@@ -21,7 +21,7 @@ from psycopg.abc import RV, PQGen
 from seckill.dead_letters import records as dead_records
 from seckill.dead_letters.records import Dead
 from seckill.errors import PostgresAway
-from seckill.formats.record import WireRecord
+from seckill.formats.record import WireRecord, same_content, same_identity
 from seckill.lane.keys import DEFAULT_LIST
 from seckill.log_worker.copy_rows import COLUMNS, packed
 from seckill.postgres import lease
@@ -69,12 +69,10 @@ WITH stored AS (
 SELECT activity_id, item_id, sum(quantity)::bigint, count(*) FROM stored GROUP BY 1, 2
 """
 # Records of the batch that are not rows now, or whose row is another order.
-NOT_STORED = """
-SELECT b.place, r.id IS NULL, r.user_id, r.activity_id, r.quantity
-FROM batch AS b LEFT JOIN seckill_record AS r ON r.source = b.source AND r.partition = b.partition
-    AND r."offset" = b."offset" AND r.item_id = b.item_id
-WHERE r.id IS NULL OR (r.user_id, r.activity_id, r.quantity, r.request_id)
-    IS DISTINCT FROM (b.user_id, b.activity_id, b.quantity, b.request_id)
+NOT_STORED = f"""
+SELECT b.place, r.id IS NULL, r.user_id, r.activity_id, r.quantity, r.request_id
+FROM batch AS b LEFT JOIN seckill_record AS r ON {same_identity("r", "b")}
+WHERE r.id IS NULL OR NOT {same_content("r", "b")}
 ORDER BY b.place
 """
 COUNT_SOLD = """
@@ -263,12 +261,12 @@ class Storage:
         _copy(cursor, COPY_BATCH, records)
         stored = cursor.execute(STORE_NEW_ONES).fetchall()
         refused = []
-        for place, missing, user, activity, quantity in cursor.execute(NOT_STORED).fetchall():
+        for place, missing, user, activity, quantity, click in cursor.execute(NOT_STORED):
             reason = "PostgreSQL stored no row and reported no error: a trigger or a rule skips it"
             if not missing:
                 reason = (
                     "another order is stored under its identity: "
-                    f"user {user}, activity {activity}, quantity {quantity}"
+                    f"user {user}, activity {activity}, quantity {quantity}, request id {click}"
                 )
             refused.append((first + place - 1, reason))
         _count_sold(cursor, {(activity, item): n for activity, item, n, _ in stored})

@@ -150,7 +150,7 @@ DOOR_BOARD_AGE = Metric(
 )  # fmt: skip
 DOOR_ACKNOWLEDGE = Metric(
     "seckill_door_acknowledge_seconds", "histogram", "seconds",
-    "from a click's hand-over to Kafka to the acknowledgement", ("worker",),
+    "from a click's hand-over to Kafka to its ticket: acknowledged, in this topic", ("worker",),
 )  # fmt: skip
 DOOR_ANSWER = Metric(
     "seckill_door_answer_seconds", "histogram", "seconds",

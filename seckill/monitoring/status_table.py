@@ -15,6 +15,9 @@ from seckill.formats.outcomes import Outcome
 from seckill.lane.keys import Lane
 from seckill.lane.phase import Phase
 from seckill.lane.status import ActivityStatus, LaneStatus, read_lane
+from seckill.monitoring.verdict import Verdict
+from seckill.monitoring.verdict_look import read_verdict
+from seckill.monitoring.verdict_text import in_words
 from seckill.process.columns import Fitted
 from seckill.telemetry.door_counts import ACKNOWLEDGE, DoorCounts
 from seckill.telemetry.heartbeats import LETTERS_LOST, Kind, Worker, read_workers
@@ -22,6 +25,8 @@ from seckill.telemetry.history import Sample, fresh_sample
 
 # Items that get their own row; the others are summed up in one row.
 ITEMS_SHOWN = 10
+# How a verdict's line looks, by its level.
+STYLES = {"danger": "bold red", "warning": "bold yellow", "success": "green", "info": ""}
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class Look:
     workers: list[Worker]
     audit: LastAudit | None
     now_ms: int
+    verdict: Verdict
     sample: Sample | None = None
 
     @property
@@ -43,12 +49,13 @@ class Look:
 
 def look(client: "redis.Redis", lane: Lane) -> Look:
     """Read everything from Redis once. Raises RedisAway."""
-    status = read_lane(client, lane)
+    status, workers = read_lane(client, lane), read_workers(client, lane)
     return Look(
         lane=status,
-        workers=read_workers(client, lane),
+        workers=workers,
         audit=read_last_audit(client, lane),
         now_ms=status.now_ms,
+        verdict=read_verdict(client, lane, status, workers),
         sample=fresh_sample(client, lane),
     )
 
@@ -56,20 +63,20 @@ def look(client: "redis.Redis", lane: Lane) -> Look:
 def table(now: Look, before: Look | None = None) -> RenderableType:
     """The table. With an earlier look it also shows rates."""
     lane = now.lane
-    parts: list[RenderableType] = []
+    parts: list[RenderableType] = [
+        Text(in_words(now.verdict, now.now_ms), STYLES[now.verdict.level])
+    ]
     if lane.fence is not None:
         parts.append(
             Text(
-                f"FENCED {lane.fence.word}: {lane.fence.why}. Nothing is decided, requests wait in "
-                "Kafka. manage.py recover repairs it.",
+                f"FENCED {lane.fence.word}: {lane.fence.why}. manage.py recover repairs it.",
                 "bold red",
             )
         )
     if not lane.loaded:
         parts.append(
             Text(
-                "Nothing is loaded: nothing is decided, requests wait in Kafka. For a new sale run "
-                "manage.py set_stock, after a loss of Redis manage.py recover.",
+                "For a new sale run manage.py set_stock, after a loss of Redis manage.py recover.",
                 "bold yellow",
             )
         )

@@ -15,7 +15,7 @@ import redis
 from django.db import connection
 
 from seckill.errors import Poison
-from seckill.formats.record import parse, source_id
+from seckill.formats.record import parse, same_identity, source_id
 from seckill.lane.client import redis_errors
 from seckill.lane.keys import Lane
 from seckill.lane.record_list import scan
@@ -125,8 +125,8 @@ def stage(found: Waiting) -> None:
             'INSERT INTO waiting SELECT source, partition, "offset", item_id, min(activity_id),'
             " min(user_id), min(quantity), min(request_id),"
             " coalesce(min(digest) <> max(digest), false)"
-            " OR (min(activity_id), min(user_id), min(quantity))"
-            " <> (max(activity_id), max(user_id), max(quantity))"
+            " OR (min(activity_id), min(user_id), min(quantity), min(coalesce(request_id, '')))"
+            " <> (max(activity_id), max(user_id), max(quantity), max(coalesce(request_id, '')))"
             ' FROM listed GROUP BY source, partition, "offset", item_id'
         )
         cursor.execute("ANALYZE waiting")
@@ -135,15 +135,11 @@ def stage(found: Waiting) -> None:
 def accepted_sql(positions: Mapping[str, int]) -> tuple[str, list[Any]]:
     """SQL for all records accepted before T, stored or waiting, each once; and its arguments."""
     limits, arguments = limits_sql(positions)
-    same = (
-        "r.source = w.source AND r.partition = w.partition"
-        ' AND r."offset" = w."offset" AND r.item_id = w.item_id'
-    )
     return (
         f"SELECT {COLUMNS} FROM seckill_record r LEFT JOIN {limits} USING (source, partition)"
         ' WHERE p.next IS NULL OR r."offset" < p.next'
         f" UNION ALL SELECT {COLUMNS} FROM waiting w"
-        f" WHERE NOT EXISTS (SELECT 1 FROM seckill_record r WHERE {same})",
+        f" WHERE NOT EXISTS (SELECT 1 FROM seckill_record r WHERE {same_identity('r', 'w')})",
         arguments,
     )
 

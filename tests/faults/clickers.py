@@ -48,9 +48,13 @@ class Answer:
 
 @dataclass
 class Heard:
-    """What buyers were told: final answers by click. `statuses` counts all answers."""
+    """What buyers were told: final answers by click. `statuses` counts all answers.
+
+    `voids`: who was told that Kafka has lost the click.
+    """
 
     answers: dict[Click, list[Answer]] = field(default_factory=lambda: defaultdict(list))
+    voids: list[Click] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
     lines_lost: int = 0
     gave_up: list[Click] = field(default_factory=list)
@@ -126,6 +130,8 @@ class Clickers:
             if state == "void" or status == 410:
                 # Kafka has lost it: the same click once more.
                 ticket = ""
+                if state == "void":
+                    self.heard.voids.append(click)
             if state == ACCEPTED or status in (410, 429, 503):
                 time.sleep(0.2)
         with self._lock:

@@ -14,6 +14,7 @@ from seckill.config.layers import load as load_section
 from seckill.config.sections import LogWorker as LogWorkerSection
 from seckill.config.sections import Server
 from seckill.consumer.engine import Batch, Engine, Look, Reply
+from seckill.formats.outcomes import Outcome, digit_of
 from seckill.lane.client import connect
 from seckill.lane.keys import Lane
 from seckill.lane.scripts import Script, load
@@ -89,6 +90,52 @@ class ReadsThenWrites(Engine):
         return super().collect()
 
 
+class WritesTheBoard(Engine):
+    """Writes the board itself: the script does not."""
+
+    def __init__(self, redis_url: str) -> None:
+        super().__init__(redis_url, LANE)
+        self._redis = connect(redis_url)
+        self._script = changed(
+            "  write_board(span[1], span[2] or string.rep(loser_byte, span[3]))\n", ""
+        )
+
+    def write(self, batch: Batch, outcomes: bytes) -> None:
+        """The bytes of a batch. The tests stay within one string of a board."""
+        key = self.lane.board(batch.source, batch.partition, 0)
+        self._redis.setrange(key, batch.start, outcomes)  # type: ignore[arg-type]
+
+
+class WritesTheBoardFirst(WritesTheBoard):
+    """Tells yes as long as something is left, and has it decided afterwards."""
+
+    def submit(self, batches: Sequence[Batch]) -> None:
+        left = any(
+            int(n)
+            for n in self._redis.hmget(LANE.activity(1).stock, ["1002"])
+            if n is not None  # type: ignore[union-attr]
+        )
+        outcome = Outcome.ACCEPTED if left else Outcome.SOLD_OUT
+        for batch in batches:
+            self.write(batch, bytes([digit_of(outcome)]) * (batch.end - batch.start))
+        super().submit(batches)
+
+
+class WritesTheBoardLast(WritesTheBoard):
+    """Writes what the script has answered."""
+
+    def submit(self, batches: Sequence[Batch]) -> None:
+        self._batches = [batch.whole() for batch in batches]
+        super().submit(self._batches)
+
+    def collect(self) -> list[Reply]:
+        replies = super().collect()
+        time.sleep(HESITATION_S)
+        for batch, reply in zip(self._batches, replies, strict=True):
+            self.write(batch, reply.outcomes)
+        return replies
+
+
 class TrimsFirst(LogWorker):
     """Takes records off the list, and stores them afterwards; dies in between."""
 
@@ -119,6 +166,8 @@ def main() -> None:
         "ignores the position": IgnoresThePosition,
         "forgets a counter": ForgetsACounter,
         "reads, then writes": ReadsThenWrites,
+        "writes the board first": WritesTheBoardFirst,
+        "writes the board last": WritesTheBoardLast,
     }[name]
     server = load_section(Server)
     log_as_a_consumer()

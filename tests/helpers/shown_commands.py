@@ -6,6 +6,7 @@ known program, or with one of our commands and its arguments.
 
 import os
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -62,17 +63,19 @@ class Shell:
     """A reader's shell: the repository's files in a folder of its own, and `manage.py` a program.
 
     What a command writes beside them is not in the repository. `variables` are kept for all calls.
+    The folder's path has a space, as a reader's may.
     """
 
     def __init__(self, folder: Path, **variables: str) -> None:
-        self.place, programs = folder / "place", folder / "programs"
+        self.place, programs = folder / "a place", folder / "programs"
         for made in (self.place, programs):
             made.mkdir(parents=True)
         for entry in BASE_DIR.iterdir():
             if entry.name[0] != "." or entry.name == ".venv":
                 (self.place / entry.name).symlink_to(entry)
         program = programs / "manage.py"
-        program.write_text(f'#!/bin/sh\nexec .venv/bin/python {BASE_DIR}/manage.py "$@"\n')
+        run = shlex.join([str(self.place / ".venv/bin/python"), str(self.place / "manage.py")])
+        program.write_text(f'#!/bin/sh\nexec {run} "$@"\n')
         program.chmod(0o755)
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("SECKILL_")}
         self.environment = {

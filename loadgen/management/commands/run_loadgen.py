@@ -3,6 +3,7 @@
 
 import argparse
 import logging
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -61,6 +62,12 @@ def _whole(lowest: int, highest: int) -> Any:
     return parse
 
 
+def _beginning(text: str) -> str:
+    if not re.fullmatch(r"[\w.-]{1,60}", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{text!r}: 1 to 60 letters, digits, '.', '_' or '-'")
+    return text
+
+
 def _door(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
@@ -113,6 +120,13 @@ class Command(base.Command):
             type=_whole(0, MAX_ID),
             metavar="N",
             help="the same seed gives the same requests (default: the profile's, or a new one)",
+        )
+        parser.add_argument(
+            "--ids",
+            type=_beginning,
+            metavar="TEXT",
+            help="what request ids begin with (default: the seed). The same ids are the same "
+            "clicks, which buy once; with other ids the same seed buys again",
         )
         parser.add_argument(
             "--processes",
@@ -195,6 +209,7 @@ class Command(base.Command):
             users=client.user_count if options["user_count"] is not None else None,
             peak_rate=client.rate if options["rate"] is not None else None,
             seed=options["seed"],
+            ids=options["ids"] or "",
         )
 
     def _show(self, load: Load, options: dict[str, Any]) -> None:

@@ -31,9 +31,10 @@ class Command(base.Command):
     """Read, show, repeat."""
 
     help = (
-        "Show the sale: stock, outcomes, latency, lag, workers, the last audit. On a terminal it "
-        "refreshes until Ctrl-C; elsewhere, or with --once or --json, it shows the sale once. It "
-        "only asks Redis. While Redis is away a live table keeps trying, and says so."
+        "Show the sale: whether it sells, stock, outcomes, latency, lag, workers, the last audit. "
+        "On a terminal it refreshes until Ctrl-C; elsewhere, or with --once or --json, it shows "
+        "the sale once. It only asks Redis. While Redis is away a live table keeps trying, and "
+        "says so."
     )
     examples = (
         "",
@@ -65,7 +66,7 @@ class Command(base.Command):
         try:
             if options["json"]:
                 now = look(client, lane)
-                answer = StateOut.of(now.lane, now.workers, now.audit, now.sample)
+                answer = StateOut.of(now.lane, now.workers, now.audit, now.sample, now.verdict)
                 self.stdout.write(json.dumps(answer.model_dump(mode="json"), indent=2))
             elif console.is_terminal and not options["once"]:
                 with Shutdown() as shutdown:

@@ -131,14 +131,12 @@ export function acts(list) {
     (act) => `${act.url} ${act.state}`,
     (act) => {
       const row = make("tr", "", { "data-done": act.done ? "yes" : "no" });
-      const when = make("td");
-      when.append(times.make(act.at));
       const name = make("th", "", { scope: "row" });
       name.append(make("a", act.text, { href: act.url }));
       if (!act.done) name.append(" ", make("span", act.state, { class: "desk-badge", "data-kind": "warning" }));
       const result = make("td", act.result);
       if (act.note) result.append(make("small", act.note));
-      row.append(when, make("td", act.who), name, result);
+      row.append(make("td", times.text(act.at)), make("td", act.who), name, result);
       return row;
     },
     () => {},

@@ -1,5 +1,5 @@
-// Times of all pages in the reader's zone, with UTC beside it. A classic script, so that it runs on
-// every page: `times` is its one global. Elements come from seckill/web/admin/times.py.
+// Times that come in after the page, in the reader's zone with UTC beside it: the same look as
+// seckill/formats/times.py. A classic script, so that it runs on every page: `times` is its one global.
 
 const times = (() => {
   const two = (n) => String(n).padStart(2, "0");
@@ -8,27 +8,12 @@ const times = (() => {
   const clock = (at) => [at.getHours(), at.getMinutes(), at.getSeconds()].map(two).join(":");
   const utcClock = (at) => at.toISOString().slice(11, 19);
 
-  // The day only where it is another one.
-  const beside = (at) => `${utc(at) === local(at) ? "" : `${utc(at)} `}${utcClock(at)} UTC`;
-
-  function show(element) {
-    const at = new Date(element.dateTime);
-    if (Number.isNaN(at.getTime())) return;
-    if (at.getTimezoneOffset() === 0) {
-      element.textContent = `${utc(at)} ${utcClock(at)} UTC`;
-      return;
-    }
-    const small = document.createElement("small");
-    small.textContent = ` ${beside(at)}`;
-    element.replaceChildren(`${local(at)} ${clock(at)}`, small);
-  }
-
-  // A new element for a time in ms.
-  function make(ms) {
-    const element = document.createElement("time");
-    element.dateTime = new Date(ms).toISOString();
-    show(element);
-    return element;
+  // To the second. UTC's day only if it is another.
+  function text(ms) {
+    const at = new Date(ms);
+    if (at.getTimezoneOffset() === 0) return `${utc(at)} ${utcClock(at)} UTC`;
+    const day = utc(at) === local(at) ? "" : `${utc(at).slice(5)} `;
+    return `${local(at)} ${clock(at)} (${day}${utcClock(at)} UTC)`;
   }
 
   // One line for a chart: the clock alone.
@@ -37,8 +22,5 @@ const times = (() => {
     return at.getTimezoneOffset() === 0 ? `${utcClock(at)} UTC` : `${clock(at)} (${utcClock(at)} UTC)`;
   }
 
-  document.addEventListener("DOMContentLoaded", () => {
-    for (const element of document.querySelectorAll("time[data-moment]")) show(element);
-  });
-  return { show, make, line };
+  return { text, line };
 })();

@@ -24,8 +24,9 @@ from seckill.errors import ServiceAway
 from seckill.lane.status import ActivityStatus
 from seckill.models import Activity
 from seckill.web.admin import desk, desk_acts, new_activity, overview, report_page, sentences
-from seckill.web.admin.base import UNKNOWN, SeckillAdmin, clock, link
+from seckill.web.admin.base import UNKNOWN, SeckillAdmin, link
 from seckill.web.admin.live import STATES, LiveChangeList, attach, look, state_of
+from seckill.web.admin.times import clock
 from seckill.web.shared import auth, services
 
 

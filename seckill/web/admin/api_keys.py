@@ -14,7 +14,8 @@ from unfold.decorators import action, display
 
 from seckill.models import ApiKey
 from seckill.web.admin import steering
-from seckill.web.admin.base import SeckillAdmin, clock
+from seckill.web.admin.base import SeckillAdmin
+from seckill.web.admin.times import clock
 
 
 @admin.register(ApiKey)

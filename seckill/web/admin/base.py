@@ -4,7 +4,6 @@ Owns no page. Each page has its own file; acts are in `seckill.web.admin.steerin
 """
 
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -12,15 +11,12 @@ from django.contrib.admin import ShowFacets
 from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils import timezone
-from django.utils.functional import lazy
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
 
-from seckill.formats.times import moment_text, zone_text
 from seckill.web.shared import auth
 from seckill.web.shared.paginator import CappedPaginator
 
@@ -106,19 +102,6 @@ class ReadOnlyAdmin(SeckillAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Never."""
         return False
-
-
-def clock(moment: datetime | None) -> str | None:
-    """A time as text, to the second, in the reader's time zone, with UTC beside it."""
-    return moment_text(moment, timezone.get_current_timezone()) if moment else None
-
-
-def _zone() -> str:
-    return zone_text(timezone.get_current_timezone(), timezone.now())
-
-
-# The reader's time zone by name, for the labels of forms.
-ZONE: Any = lazy(_zone, str)()
 
 
 def activity_link(activity_id: int | None, name: str = "") -> SafeString | str:

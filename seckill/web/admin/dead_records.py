@@ -11,17 +11,11 @@ from unfold.decorators import display
 
 from seckill.models import DeadRecord
 from seckill.process.printable import preview
-from seckill.web.admin.base import (
-    UNKNOWN,
-    ReadOnlyAdmin,
-    activity_link,
-    clock,
-    item_link,
-    orders_link,
-)
+from seckill.web.admin.base import UNKNOWN, ReadOnlyAdmin, activity_link, item_link, orders_link
 from seckill.web.admin.export import CsvExport
 from seckill.web.admin.filters import ActivityFilter
 from seckill.web.admin.journal import ActFilter
+from seckill.web.admin.times import clock
 
 # How many bytes of the text are shown.
 SHOWN = 2_000

@@ -16,7 +16,7 @@ from unfold.widgets import (
 )
 
 from seckill.formats.outcomes import DEFAULT_ACTIVITY, MAX_ID, MAX_UNITS
-from seckill.web.admin.base import ZONE
+from seckill.web.admin.times import ZONE
 
 
 class UnitsForm(forms.Form):

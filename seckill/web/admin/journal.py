@@ -17,7 +17,7 @@ from unfold.decorators import display
 from seckill.control.acts import ACTS, act_text
 from seckill.models import StockChange
 from seckill.web.admin import act_words
-from seckill.web.admin.base import ReadOnlyAdmin, activity_link, clock, link
+from seckill.web.admin.base import ReadOnlyAdmin, activity_link, link
 from seckill.web.admin.export import CsvExport
 from seckill.web.admin.filters import (
     ActivityFilter,
@@ -25,6 +25,7 @@ from seckill.web.admin.filters import (
     PeriodFilter,
     period_parameters,
 )
+from seckill.web.admin.times import clock
 
 # How many characters of a change the list shows.
 SHOWN = 160

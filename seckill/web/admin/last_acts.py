@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 from seckill.control.acts import act_text
 from seckill.models import StockChange
 from seckill.web.admin.sentences import changes_text
-from seckill.web.admin.times import moment
+from seckill.web.admin.times import clock
 
 State = StockChange.State
 
@@ -21,7 +21,7 @@ def last_acts(count: int, activity_id: int | None = None) -> list[dict[str, Any]
     return [
         {
             "at": change.at,
-            "moment": moment(change.at),
+            "moment": clock(change.at),
             "who": change.actor,
             "activity": change.activity_id,
             "text": act_text(change.act),

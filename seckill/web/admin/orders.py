@@ -23,7 +23,6 @@ from seckill.web.admin.base import (
     PlainChangeList,
     ReadOnlyAdmin,
     activity_link,
-    clock,
     item_link,
     orders_link,
 )
@@ -35,6 +34,7 @@ from seckill.web.admin.filters import (
     PeriodFilter,
     period_parameters,
 )
+from seckill.web.admin.times import clock
 
 
 class OrderChangeList(PlainChangeList):

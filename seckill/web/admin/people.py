@@ -12,7 +12,8 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from seckill.web.admin.base import UNKNOWN, clock
+from seckill.web.admin.base import UNKNOWN
+from seckill.web.admin.times import clock
 
 admin.site.unregister(User)
 admin.site.unregister(Group)

@@ -15,7 +15,7 @@ from seckill.control.control import Act
 from seckill.errors import ServiceAway
 from seckill.lane.status import ActivityStatus
 from seckill.models import Item, StockChange
-from seckill.web.admin.base import clock
+from seckill.web.admin.times import clock
 
 # How many acts a page names that were done since the operator looked.
 MOVED_SHOWN = 10

@@ -1,8 +1,9 @@
 """What a buyer is told about a request: pure functions from the board's byte to an answer."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+import msgspec
 
 from seckill.formats.outcomes import OUTCOME_OF_DIGIT, Outcome
 from seckill.lane.board import ACCEPTED, LOSER, REFUSED_UNKNOWN
@@ -21,8 +22,7 @@ class State(StrEnum):
     VOID = "void"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """`outcome` is the outcome's name, or "" where it is not known. `ahead`: requests that are
     decided before this one. `stored`: the order is in PostgreSQL. `delayed`: nothing is decided
     now.

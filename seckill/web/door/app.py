@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 HEALTHY = {"status": "ok"}
 # Below these, people read the answers.
 PAGES = ("/buy/", "/t/")
+FORWARDED = b"x-forwarded-for"
 
 
 @dataclass
@@ -77,7 +78,8 @@ class Door:
         if path.startswith("/buy/") and method != "POST" and not path.endswith("/form"):
             return self.page.serve(method, path.removeprefix("/buy/"), headers)
         limits = self.ordering.limits
-        caller = limits.callers.caller(http.peer_of(scope), http.all_of(scope, b"x-forwarded-for"))
+        hops = http.all_of(scope, FORWARDED) if FORWARDED in headers else ""
+        caller = limits.callers.caller(http.peer_of(scope), hops)
         self.ordering.limit(limits.of_address(caller), "this address")
         if path.startswith(PAGES):
             return await self.plain.respond(scope, headers, receive, caller)
@@ -90,7 +92,7 @@ class Door:
         name, _, rest = path.removeprefix("/v1/").partition("/")
         if name == "requests" and not rest:
             http.only(method, "POST")
-            return await self._request(headers, receive, caller)
+            return await self._request(scope, headers, receive, caller)
         if name == "tickets" and rest:
             http.only(method, "GET")
             return await self._ticket(rest, headers, caller)
@@ -113,7 +115,7 @@ class Door:
     # A click
 
     async def _request(
-        self, headers: Mapping[bytes, bytes], receive: Receive, caller: str
+        self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, caller: str
     ) -> Response:
         at_ms = time.time_ns() // 1_000_000
         user_id = self._user(headers)
@@ -122,14 +124,18 @@ class Door:
         wait_s = asking.wait_of(headers)
         if headers.get(b"content-type", b"").partition(b";")[0].strip() != b"application/json":
             raise Problem(415, "send the order as application/json")
-        order = asking.order_of(await http.body_of(receive, headers), user_id, key)
+        order = asking.order_of(await http.body_of(scope, receive, headers), user_id, key)
         match await self.ordering.place(order, at_ms):
             case Taken(ticket, began):
                 return await self._answered(ticket, wait_s, caller, began)
-            case Bought(place):
-                bought: dict[str, Any] = {"state": State.ACCEPTED, "outcome": "ACCEPTED"}
-                if place is not None:
-                    bought["ticket"] = self.ordering.tickets.sign(place)
+            case Bought(of_before, stored):
+                bought: dict[str, Any] = {
+                    "state": State.ACCEPTED,
+                    "outcome": "ACCEPTED",
+                    "stored": stored,
+                }
+                if of_before is not None:
+                    bought["ticket"] = self.ordering.tickets.sign(of_before)
                 return http.json_response(200, bought)
             case Shed(outcome, seen):
                 return http.json_response(

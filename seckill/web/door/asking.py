@@ -1,5 +1,6 @@
 """Reads what a buyer asks: headers and body, strictly. Raises Problem that says what is wrong."""
 
+import re
 from collections.abc import Mapping
 
 import msgspec
@@ -8,11 +9,11 @@ from seckill.formats.outcomes import MAX_ID
 from seckill.formats.request import Id, Items
 from seckill.web.door.clicks import Order
 from seckill.web.door.http import Problem
+from seckill.web.door.tickets import click_of
 
 # The longest wait for a decision, s.
 MOST_WAIT_S = 25
 KEY_LENGTH = range(8, 65)
-KEY_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 
 
 class _Body(msgspec.Struct, forbid_unknown_fields=True):
@@ -20,17 +21,18 @@ class _Body(msgspec.Struct, forbid_unknown_fields=True):
     items: Items
 
 
+_is_key = re.compile(rb"[A-Za-z0-9_-]+").fullmatch
 _read_body = msgspec.json.Decoder(_Body).decode
 
 
 def key_of(headers: Mapping[bytes, bytes]) -> str:
     """The Idempotency-Key."""
-    key = headers.get(b"idempotency-key", b"").decode("latin-1")
-    if len(key) not in KEY_LENGTH or not KEY_CHARACTERS.issuperset(key):
+    key = headers.get(b"idempotency-key", b"")
+    if len(key) not in KEY_LENGTH or not _is_key(key):
         raise Problem(
             400, "send an Idempotency-Key of 8 to 64 characters of A-Z, a-z, 0-9, _ and -"
         )
-    return key
+    return key.decode()
 
 
 def wait_of(headers: Mapping[bytes, bytes]) -> float:
@@ -52,7 +54,7 @@ def order_of(body: bytes, user_id: int, key: str) -> Order:
     # A body has a colon for each member that was read. A key named twice has two meanings.
     if body.count(b":") != 2 + len(asked.items):
         raise Problem(400, "not an order: a key is named twice")
-    return Order(user_id, asked.activity_id, asked.items, key)
+    return Order(user_id, asked.activity_id, asked.items, click_of(user_id, key))
 
 
 def number_of(text: str) -> int:

@@ -3,18 +3,23 @@
 A click that is sent twice within CLICK_S gets the same ticket from one message. Whatever else sends
 it twice (another door, a lost answer, the client library itself) becomes a second message, and the
 script says REPEATED.
+
+A ticket is made of an acknowledgement only once the topic is known to be the one that the ticket
+names: see `topic`. Else it would get the answer of another buyer, who had that offset there.
 """
 
 import asyncio
 import time
 import zlib
-from collections import OrderedDict
-from dataclasses import dataclass
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+from functools import partial
 
 import msgspec
 
 from seckill.broker.outbox import Outbox
-from seckill.web.door.tickets import Ticket, click_of
+from seckill.web.door.tickets import Ticket, short_source
+from seckill.web.door.topic import Topic
 
 # Seconds that a buyer waits for Kafka's acknowledgement. After that it is not known.
 ACKNOWLEDGE_S = 2.0
@@ -38,42 +43,44 @@ class AnotherBody(Exception):
     """The same key came with another order."""
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What a buyer asks for, checked."""
+class Order(msgspec.Struct, frozen=True):
+    """What a buyer asks for, checked. `click` is its request id in Kafka: see `click_of`."""
 
     user_id: int
     activity_id: int
     items: dict[int, int]
-    key: str
-
-    @property
-    def click(self) -> str:
-        """The request id of this click in Kafka."""
-        return click_of(self.user_id, self.key)
+    click: str
 
 
 @dataclass(eq=False, slots=True)
 class _Taking:
-    items: dict[int, int]
-    activity_id: int
+    order: Order
     at: float
-    future: "asyncio.Future[Ticket]"
+    # What came of it: a ticket, or why it is not known whether Kafka has it.
+    ticket: Ticket | None = None
+    why: str = ""
+    waiting: "list[asyncio.Future[Ticket]]" = field(default_factory=list)
 
 
 class Clicks:
     """The way into Kafka. Everything runs on one event loop."""
 
-    def __init__(self, outbox: Outbox, source: bytes) -> None:
-        """`source` as tickets have it; change `source` when the topic is another one."""
-        self.source = source
-        self._outbox = outbox
+    def __init__(self, outbox: Outbox, topic: Topic) -> None:
+        # As tickets have it.
+        self.source = short_source(topic.source)
+        self._outbox, self._topic = outbox, topic
         self._known: OrderedDict[str, _Taking] = OrderedDict()
-        # The highest offset that Kafka gave, by partition.
-        self._last: dict[int, int] = {}
-        self._wake = asyncio.Event()
-        # When the oldest record without a result was sent; None: there is none.
+        # What Kafka has, in a topic that is not proven yet; and how many those are.
+        self._acknowledged: list[tuple[_Taking, Ticket]] = []
+        self._unproven = 0
+        # Those who wait, with the time at which they are told that it is not known. All wait
+        # equally long, so that this queue needs no timer for each.
+        self._late_at: deque[tuple[float, asyncio.Future[Ticket]]] = deque()
+        self._wake, self._prove = asyncio.Event(), asyncio.Event()
+        # When Kafka was heard last, or the first record without a result was sent; None: none is
+        # without a result.
         self._silent_since: float | None = None
+        self._heard = False
 
     @property
     def partitions(self) -> int:
@@ -88,75 +95,75 @@ class Clicks:
         now = time.monotonic()
         self._forget(now)
         taking = self._known.get(order.click)
-        if taking is not None:
-            if (taking.items, taking.activity_id) != (order.items, order.activity_id):
-                raise AnotherBody
-        else:
+        if taking is None:
             taking = self._send(order, at_ms, now)
-        try:
-            async with asyncio.timeout(ACKNOWLEDGE_S):
-                return await asyncio.shield(taking.future)
-        except TimeoutError:
-            raise Unknown("Kafka has not acknowledged it in time") from None
+        elif taking.order != order:
+            raise AnotherBody
+        if taking.ticket is not None:
+            return taking.ticket
+        if taking.why:
+            raise Unknown(taking.why)
+        future: asyncio.Future[Ticket] = asyncio.get_running_loop().create_future()
+        taking.waiting.append(future)
+        self._late_at.append((now + ACKNOWLEDGE_S, future))
+        return await future
 
     def _send(self, order: Order, at_ms: int, now: float) -> _Taking:
         if self._silent_since is not None and now - self._silent_since > ACKNOWLEDGE_S:
             # Do not queue behind what Kafka does not take: tell at once.
             raise NotTaken("Kafka does not answer")
-        click = order.click
+        taking = _Taking(order, now)
         partition = zlib.crc32(b"%d" % order.user_id) % self._outbox.partitions
-        future: asyncio.Future[Ticket] = asyncio.get_running_loop().create_future()
-        taking = _Taking(order.items, order.activity_id, now, future)
         value = _to_json(
             {
                 "user_id": order.user_id,
                 "items": order.items,
                 "request_initiation_time": at_ms,
                 "activity_id": order.activity_id,
-                "request_id": click,
+                "request_id": order.click,
             }
         )
-
-        def done(offset: int, error: str) -> None:
-            self._silent_since = time.monotonic() if self._outbox.waiting else None
-            if future.done():
-                return
-            why = error or self._no_ticket(partition, offset)
-            if why:
-                self._known.pop(click, None)
-                future.set_exception(Unknown(why))
-                # Its buyer may have left: then nobody asks for this exception.
-                future.exception()
-            else:
-                future.set_result(
-                    Ticket(self.source, partition, offset, order.activity_id, order.user_id, click)
-                )
-
-        if not self._outbox.send(value, partition, done):
+        self._known[order.click] = taking
+        if not self._outbox.send(value, partition, partial(self._done, taking, partition)):
+            del self._known[order.click]
             raise NotTaken("too many requests wait for Kafka")
-        self._known[click] = taking
         if self._silent_since is None:
             self._silent_since = now
         self._wake.set()
         return taking
 
-    def _no_ticket(self, partition: int, offset: int) -> str:
-        """Why this offset makes no ticket; "" if it does."""
-        if offset < 0:
-            return "Kafka gave no offset"
-        last = self._last.get(partition, -1)
-        if offset > last:
-            self._last[partition] = offset
-            return ""
-        # The clients go on silently in a topic that was made again. A ticket for this offset would
-        # get the answer of another buyer, who had it in the old topic.
-        return "the topic was made again"
+    def _done(self, taking: _Taking, partition: int, offset: int, error: str) -> None:
+        self._heard = True
+        if error or offset < 0:
+            self._tell(taking, None, error or "Kafka gave no offset")
+            return
+        order = taking.order
+        ticket = Ticket(
+            self.source, partition, offset, order.activity_id, order.user_id, order.click
+        )
+        self._acknowledged.append((taking, ticket))
+        self._unproven += 1
+        self._prove.set()
+
+    def _tell(self, taking: _Taking, ticket: Ticket | None, why: str) -> None:
+        """Give the ticket to all who wait for it; without one, say why it is not known."""
+        taking.ticket, taking.why = ticket, why
+        if ticket is None:
+            self._known.pop(taking.order.click, None)
+        for future in taking.waiting:
+            if future.done():
+                continue
+            if ticket is None:
+                future.set_exception(Unknown(why))
+            else:
+                future.set_result(ticket)
+        taking.waiting.clear()
 
     def _forget(self, now: float) -> None:
         while self._known:
             click, oldest = next(iter(self._known.items()))
             over = len(self._known) > MOST_CLICKS
-            if not over and (now - oldest.at < CLICK_S or not oldest.future.done()):
+            if not over and (now - oldest.at < CLICK_S or oldest.ticket is None):
                 return
             del self._known[click]
 
@@ -164,9 +171,36 @@ class Clicks:
         """Hand results to those who wait, until cancelled."""
         while True:
             self._outbox.poll()
-            if self._outbox.waiting:
+            now = time.monotonic()
+            if self._heard:
+                self._heard, self._silent_since = False, now
+            self._tell_late(now)
+            if self._outbox.waiting or self._unproven:
                 await asyncio.sleep(POLL_S)
                 continue
             self._silent_since = None
             self._wake.clear()
             await self._wake.wait()
+
+    async def prove(self) -> None:
+        """Give tickets for what is acknowledged in our topic, until cancelled.
+
+        One question serves all that was acknowledged before it.
+        """
+        while True:
+            await self._prove.wait()
+            self._prove.clear()
+            acknowledged, self._acknowledged = self._acknowledged, []
+            why = await self._topic.doubt()
+            for taking, ticket in acknowledged:
+                self._tell(taking, None if why else ticket, why)
+            self._unproven -= len(acknowledged)
+
+    def _tell_late(self, now: float) -> None:
+        while self._late_at:
+            late_at, future = self._late_at[0]
+            if not future.done():
+                if late_at > now:
+                    return
+                future.set_exception(Unknown("Kafka has not acknowledged it in time"))
+            self._late_at.popleft()

@@ -40,7 +40,7 @@ class Counts:
     # Clicks that had bought before, answered without Kafka.
     repeated: int = 0
     acknowledged: int = 0
-    # From the hand-over to Kafka to its acknowledgement.
+    # From the hand-over to Kafka to the ticket.
     acknowledge: Durations = field(default_factory=Durations)
     not_taken: int = 0
     unknown: int = 0
@@ -54,7 +54,7 @@ class Counts:
     answer: Durations = field(default_factory=Durations)
 
     def taken(self, seconds: float) -> None:
-        """Kafka has acknowledged a click after so many seconds."""
+        """A click has its ticket after so many seconds."""
         self.acknowledged += 1
         self.acknowledge.add(seconds)
 

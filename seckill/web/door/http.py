@@ -1,8 +1,6 @@
 """The little of HTTP that the door needs on bare ASGI: bodies, headers, JSON, problems."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from random import random
 from typing import Any
@@ -16,6 +14,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 JSON, PROBLEM = b"application/json", b"application/problem+json"
 # Bytes of a body, and seconds in which it must be complete.
 MAX_BODY, BODY_S = 4096, 10.0
+# In the state of a request whose body was not complete in time: see `protocol`.
+LATE = "late"
 
 to_json = msgspec.json.Encoder().encode
 
@@ -38,14 +38,13 @@ class Problem(Exception):
         self.retry_after_s = retry_after_s
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(msgspec.Struct, frozen=True):
     """A complete answer."""
 
     status: int
     body: bytes
     content_type: bytes = JSON
-    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    headers: list[tuple[bytes, bytes]] = []
 
 
 def json_response(
@@ -116,29 +115,26 @@ def headers_of(scope: Scope) -> Mapping[bytes, bytes]:
 
 def all_of(scope: Scope, name: bytes) -> str:
     """All headers of this name, joined with commas."""
-    return b",".join(value for key, value in scope["headers"] if key == name).decode("latin-1")
+    return b",".join([value for key, value in scope["headers"] if key == name]).decode("latin-1")
 
 
-async def body_of(receive: Receive, headers: Mapping[bytes, bytes]) -> bytes:
+async def body_of(scope: Scope, receive: Receive, headers: Mapping[bytes, bytes]) -> bytes:
     """The complete body. Raises Problem: 413, 408."""
     length = headers.get(b"content-length", b"0")
     if not length.isdigit() or int(length) > MAX_BODY:
         raise Problem(413, f"a request has at most {MAX_BODY:,} bytes")
-    parts, size = [], 0
-    try:
-        async with asyncio.timeout(BODY_S):
-            while True:
-                message = await receive()
-                if message["type"] != "http.request":
-                    raise Problem(400, "the connection was closed before the body was complete")
-                parts.append(message.get("body", b""))
-                size += len(parts[-1])
-                if size > MAX_BODY:
-                    raise Problem(413, f"a request has at most {MAX_BODY:,} bytes")
-                if not message.get("more_body"):
-                    return b"".join(parts)
-    except TimeoutError:
-        raise Problem(408, f"the body was not complete within {BODY_S:.0f} s") from None
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise Problem(400, "the connection was closed before the body was complete")
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY:
+            raise Problem(413, f"a request has at most {MAX_BODY:,} bytes")
+        if not message.get("more_body"):
+            return body
+        if LATE in scope["state"]:
+            raise Problem(408, f"the body was not complete within {BODY_S:.0f} s")
 
 
 async def respond(send: Send, response: Response, more: list[tuple[bytes, bytes]]) -> None:

@@ -20,13 +20,12 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from seckill.errors import RedisAway, RedisRefuses
-from seckill.lane.board import ACCEPTED
-from seckill.lane.clicks import Place, click_field, place_of
+from seckill.lane.clicks import Place, click_field
 from seckill.lane.client import judged
 from seckill.lane.keys import Lane
 from seckill.process.events import event
 from seckill.web.door.answers import Answer, decided, waiting
-from seckill.web.door.look import Look, ask_proof, board_bytes, proof_of, read_look
+from seckill.web.door.look import Look, read_decided, read_look
 from seckill.web.door.showcase import Showcase
 from seckill.web.door.tickets import Ticket
 from seckill.web.door.trust import Trust
@@ -106,14 +105,16 @@ class Mirror:
 
     async def wait(self, ticket: Ticket, seconds: float) -> Answer:
         """The answer as soon as it is decided, or what is known after so many seconds."""
-        ask = _Ask(ticket, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        ask = _Ask(ticket, loop.create_future())
         heappush(self._waiting[ticket.partition], (ticket.offset, next(self._order), ask))
         self._wake.set()
+        # Not asyncio.timeout, which costs several times as much.
+        limit = loop.call_later(seconds, self._tell_ahead, ask)
         try:
-            async with asyncio.timeout(seconds):
-                return await ask.future
-        except TimeoutError:
-            return self.ahead(ticket)
+            return await ask.future
+        finally:
+            limit.cancel()
 
     def ahead(self, ticket: Ticket) -> Answer:
         """What is known now of a request that is not decided."""
@@ -152,9 +153,12 @@ class Mirror:
         """Answer everybody who waits with what is known: the door stops."""
         for asks in self._waiting.values():
             for _offset, _order, ask in asks:
-                if not ask.future.done():
-                    ask.future.set_result(self.ahead(ask.ticket))
+                self._tell_ahead(ask)
         self._waiting.clear()
+
+    def _tell_ahead(self, ask: _Ask) -> None:
+        if not ask.future.done():
+            ask.future.set_result(self.ahead(ask.ticket))
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -206,8 +210,7 @@ class Mirror:
                 raise
             self._lose(str(meaning), clicks)
         for ask in asking:
-            if not ask.future.done():
-                ask.future.set_result(self.ahead(ask.ticket))
+            self._tell_ahead(ask)
         if looked is not None:
             looked.set_result(None)
 
@@ -236,56 +239,27 @@ class Mirror:
         return ready
 
     async def _answer(self, ready: Sequence[_Ask], clicks: Sequence[_ClickAsk]) -> None:
-        """Read the bytes of what is decided, then the clicks of what was not accepted."""
+        """Tell what is decided, and where clicks were accepted."""
+        tickets = [ask.ticket for ask in ready]
+        fields = [(t.activity_id, click_field(t.user_id, t.click)) for t in tickets]
+        fields += [(ask.activity_id, ask.field_name) for ask in clicks]
         try:
-            codes = await board_bytes(
-                self._redis, self._lane, self.source, [ask.ticket for ask in ready]
-            )
-            lost = [ask for ask, byte in zip(ready, codes, strict=True) if byte != ACCEPTED]
-            found = await self._look_up(
-                [
-                    (a.ticket.activity_id, click_field(a.ticket.user_id, a.ticket.click))
-                    for a in lost
-                ]
-                + [(ask.activity_id, ask.field_name) for ask in clicks]
-            )
+            found = await read_decided(self._redis, self._lane, self.source, tickets, fields)
+            if found.proof != self.look.proof:
+                raise _Changed
         except (redis.RedisError, OSError, _Changed):
             for ask in ready:
                 # Not answered: they wait for the next look.
                 entry = (ask.ticket.offset, next(self._order), ask)
                 heappush(self._waiting[ask.ticket.partition], entry)
             raise
-        twins = dict(zip(lost, found, strict=False))
-        for ask, byte in zip(ready, codes, strict=True):
-            place = twins.get(ask)
+        for ask, byte, place in zip(ready, found.codes, found.places, strict=False):
             if not ask.future.done():
-                stored = self._is_stored(ask.ticket, place)
-                ask.future.set_result(decided(byte, place, stored=stored))
-        for click, place in zip(clicks, found[len(lost) :], strict=True):
+                at = place or Place(self.source, ask.ticket.partition, ask.ticket.offset)
+                ask.future.set_result(decided(byte, place, stored=self.look.is_stored(at)))
+        for click, place in zip(clicks, found.places[len(ready) :], strict=True):
             if not click.future.done():
                 click.future.set_result(place)
-
-    async def _look_up(self, asked: Sequence[tuple[int, str]]) -> list[Place | None]:
-        """Where these clicks were accepted. It is the last read, so it proves the ones before."""
-        by_activity: dict[int, list[str]] = defaultdict(list)
-        for activity_id, field_name in asked:
-            by_activity[activity_id].append(field_name)
-        pipe = self._redis.pipeline(transaction=False)
-        for activity_id, fields in by_activity.items():
-            pipe.hmget(self._lane.activity(activity_id).clicks, fields)
-        ask_proof(pipe, self._lane)
-        *found, words, loaded = await pipe.execute()
-        if proof_of(words, loaded) != self.look.proof:
-            raise _Changed
-        answers = dict(zip(by_activity, map(iter, found), strict=True))
-        return [place_of(next(answers[activity_id])) for activity_id, _ in asked]
-
-    def _is_stored(self, ticket: Ticket, place: Place | None) -> bool:
-        if place is None:
-            return ticket.offset < self.look.stored.get(ticket.partition, 0)
-        return place.source == self.source and place.offset < self.look.stored.get(
-            place.partition, 0
-        )
 
 
 def _refuse(clicks: Sequence[_ClickAsk], why: str) -> None:

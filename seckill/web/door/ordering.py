@@ -48,6 +48,7 @@ class Bought:
     """This very click was accepted before. No ticket, if that was in a topic of before."""
 
     ticket: Ticket | None
+    stored: bool
 
 
 @dataclass
@@ -131,7 +132,7 @@ class Ordering:
             return None
         if place is not None:
             self.counts.repeated += 1
-            return Bought(self._ticket_at(order, place))
+            return Bought(self._ticket_at(order, place), self.mirror.look.is_stored(place))
         self.counts.shed += 1
         return Shed(Outcome.SOLD_OUT if seen.phase is Phase.SOLD_OUT else Outcome.OVER, seen)
 

@@ -25,7 +25,6 @@ from seckill.config.sections import Door as Section
 from seckill.errors import BrokerAway
 from seckill.lane.keys import Lane
 from seckill.process import garbage
-from seckill.process.events import event
 from seckill.process.shutdown import Shutdown
 from seckill.process.startup import wait_for
 from seckill.telemetry.heartbeats import Heart, Kind
@@ -41,14 +40,14 @@ from seckill.web.door.page.page import Page
 from seckill.web.door.plain.calls import Plain
 from seckill.web.door.protocol import IDLE_S, LimitedProtocol
 from seckill.web.door.reader import Reader
-from seckill.web.door.tickets import short_source
+from seckill.web.door.topic import Topic
 from seckill.web.door.trust import Trust
 from seckill.web.sockets import BACKLOG
 
 log = logging.getLogger(__name__)
 
-# Seconds between two checks for a stop, between two looks at the topic, and for the last answers.
-LOOK_S, TOPIC_S, GRACE_S = 0.1, 5.0, 5.0
+# Seconds between two checks for a stop, and for the last answers.
+LOOK_S, GRACE_S = 0.1, 5.0
 # Seconds before a task that goes on is cancelled again.
 ASK_AGAIN_S = 1.0
 # Open files below this number leave no room for a crowd.
@@ -136,13 +135,14 @@ async def _serve(
     heart: Heart,
 ) -> None:
     source, outbox = opened.source, opened.outbox
+    topic = Topic(opened.reader, section.topic, source)
     trust = Trust(Reader(section.pg_dsn, connections=1), lane, source)
     mirror = Mirror(section.redis_url, lane, source, outbox.partitions, trust)
     ordering = Ordering(
         tokens=keys.tokens,
         tickets=keys.tickets,
         limits=Limits.of(section),
-        clicks=Clicks(outbox, short_source(source)),
+        clicks=Clicks(outbox, topic),
         mirror=mirror,
     )
     orders, allowed = Orders(section.pg_dsn), origins(section.cors_origins)
@@ -175,8 +175,9 @@ async def _serve(
             ("mirror", mirror.run()),
             ("trust", trust.run()),
             ("clicks", ordering.clicks.run()),
+            ("tickets", ordering.clicks.prove()),
             ("heart", _beat(door, heart, loop, threads)),
-            ("topic", _watch_topic(section, opened, loop, threads)),
+            ("topic", topic.until_another()),
             ("stop", _wait_for_stop(shutdown)),
         )
     ]
@@ -195,6 +196,7 @@ async def _serve(
         await door.orders.close()
         await trust.close()
         threads.shutdown()
+        topic.close()
 
 
 async def end(tasks: Sequence["asyncio.Task[None]"]) -> None:
@@ -226,21 +228,3 @@ async def _beat(
             lambda: heart.beat(door.ordering.counts.done, detail, **counts),  # noqa: B023
         )
         await asyncio.sleep(1.0)
-
-
-async def _watch_topic(
-    section: Section,
-    opened: _Opened,
-    loop: asyncio.AbstractEventLoop,
-    threads: ThreadPoolExecutor,
-) -> None:
-    """Return when the topic is another one."""
-    while True:
-        await asyncio.sleep(TOPIC_S)
-        try:
-            found = await loop.run_in_executor(threads, opened.reader.source, section.topic)
-        except BrokerAway as away:
-            log.debug("the topic's id: %s", away, extra=event("door-topic"))
-            continue
-        if found is not None and found != opened.source:
-            return

@@ -2,8 +2,11 @@
 
 import gc
 import socket
+from concurrent.futures import Future
+from typing import Any
 
 import pytest
+from confluent_kafka.admin import AdminClient
 
 from seckill.broker import source as sources
 from seckill.broker.source import open_source
@@ -44,6 +47,26 @@ def test_nobody_there(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     flags = {"kafka_client": "confluent-kafka", "brokers": "127.0.0.1:1"}
     with pytest.raises(BrokerAway):
         open_source(server.model_copy(update=flags)).source(server.topic)
+
+
+def test_a_question_that_the_library_forgets(
+    server: Server, topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """librdkafka never ended one: a door that waited for it would give no ticket any more."""
+
+    class Forgetful(AdminClient):  # type: ignore[misc]
+        def describe_topics(self, asked: Any, **options: Any) -> dict[str, Future[Any]]:
+            return {server.topic: Future()}
+
+    flags = {"kafka_client": "confluent-kafka"}
+    monkeypatch.setattr(sources, "ASK_S", 0.5)
+    with monkeypatch.context() as forgetting:
+        forgetting.setattr(sources, "AdminClient", Forgetful)
+        asker = open_source(server.model_copy(update=flags))
+    with pytest.raises(BrokerAway, match="no answer"):
+        asker.source(server.topic)
+    monkeypatch.setattr(sources, "ASK_S", 10.0)
+    assert asker.source(server.topic) == topics.source(server.topic)
 
 
 def test_what_does_not_connect_is_closed_at_once() -> None:

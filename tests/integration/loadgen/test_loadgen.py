@@ -411,6 +411,12 @@ def test_kafka_away_at_start_is_one_clear_line_and_exit_code_3(manage: Manage) -
         (["--seed", "-1"], 2, "not a whole number"),
         (["--list-profiles"], 0, "constant "),
         (["--profile", "dirty", "--seed", "3", "--dry-run", "5"], 0, '"request_id":"3-0"'),
+        (
+            ["--profile", "dirty", "--seed", "3", "--ids", "monday", "--dry-run", "5"],
+            0,
+            '"request_id":"monday-0"',
+        ),
+        (["--ids", 'a"b'], 2, "letters, digits"),
     ],
 )
 def test_what_needs_no_kafka(manage: Manage, arguments: list[str], code: int, words: str) -> None:

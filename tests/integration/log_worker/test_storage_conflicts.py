@@ -8,15 +8,17 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from psycopg.conninfo import make_conninfo
 
+from seckill.audit.totals import DIFFERING
 from seckill.consumer.guard import Guard
 from seckill.errors import PostgresAway, PostgresRefuses
 from seckill.lane.keys import Lane
 from seckill.models import DeadRecord, Item, Record
 from seckill.monitoring.fitness import Unfit, check_postgres
 from seckill.postgres.access import connect
+from seckill.postgres.sold import Waiting, stage
 from tests.helpers.books import Books, record, sold
 from tests.helpers.sale import put_on_sale
 
@@ -35,6 +37,12 @@ def sql(*statements: str) -> None:
     with connection.cursor() as cursor:
         for statement in statements:
             cursor.execute(statement)
+
+
+def ask(statement: str) -> list[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+        return cursor.fetchall()
 
 
 @contextmanager
@@ -97,9 +105,29 @@ class TestContent:
         assert "another order is stored under its identity: user 564" in reason
         [dead] = DeadRecord.objects.all()
         assert (dead.offset, dead.kind) == (0, "refused")
+        # It needs a person: the row under its identity does not settle it.
+        assert storage.storage.count_dead() == 1
+        assert not DeadRecord.objects.filter(DeadRecord.settled()).exists()
+        with transaction.atomic():
+            stage(Waiting())
+            [row] = ask(DIFFERING)
+        assert row[2:] == (0, 1001, 1)
         # Read again, after a lost answer: kept once.
         assert storage.store([record(1), record(0, **other), record(2)]) == 0
         assert DeadRecord.objects.count() == 1
+
+    @pytest.mark.parametrize("click", [None, "a click"])
+    def test_the_same_order_settles_it(self, storage: Books, click: str | None) -> None:
+        """Refused once, and stored again from the topic, which has the click too."""
+        bought = record(0, request_id=click)
+        with trigger("RAISE 'not now';"):
+            assert storage.store([bought]) == 0
+        assert storage.storage.count_dead() == 1
+        assert storage.store([record(0, request_id=click, cost_ms=0, version=0)]) == 1
+        assert storage.storage.count_dead() == 0
+        assert DeadRecord.objects.filter(DeadRecord.settled()).count() == 1
+        assert storage.store([bought]) == 0
+        assert storage.refused == []
 
     def test_two_of_one_batch(self, storage: Books) -> None:
         assert storage.store([record(0), record(0, user_id=9)]) == 1

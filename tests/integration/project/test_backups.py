@@ -7,6 +7,7 @@ embedded services; all other programs are the real ones.
 import importlib.util
 import os
 import re
+import shlex
 import shutil
 import signal
 from collections.abc import Iterator
@@ -29,12 +30,14 @@ BEFORE = (BASE_DIR / "docs/runbooks/before.md").read_text(encoding="utf-8")
 README = (BASE_DIR / "README.md").read_text(encoding="utf-8")
 # Ten requests by ten users.
 (SEND,) = [b for b in blocks(section(README, "Your first sale")) if b.startswith("python")]
-SYSTEMCTL = """#!{python}
+# Called with the repository, the services' folder, and what systemctl is called with.
+SYSTEMCTL = """
 import sys, pathlib
-sys.path.insert(0, {base!r})
+_, base, folder, act, unit = sys.argv
+sys.path.insert(0, base)
 from devstack.stack import Stack
-names = {{"postgresql": "postgres", "valkey": "valkey"}}
-getattr(Stack(pathlib.Path({folder!r})), sys.argv[1])(names[sys.argv[2]])
+names = {"postgresql": "postgres", "valkey": "valkey"}
+getattr(Stack(pathlib.Path(folder)), act)(names[unit])
 """
 
 
@@ -42,7 +45,7 @@ class Kept:
     """A sale on services of its own, and a shell beside it."""
 
     def __init__(self, folder: Path) -> None:
-        self.services = folder / "services"
+        self.services = folder / "the services"
         self.shell = Shell(folder, SECKILL_DEVSTACK=str(self.services))
         self.sold = 0
 
@@ -55,11 +58,9 @@ class Kept:
         room = known_room(self.services / "postgres", state)
         wheel = _programs_of_the_wheel()
         programs = self.shell.place.parent / "programs"
-        (programs / "systemctl").write_text(
-            SYSTEMCTL.format(
-                python=BASE_DIR / ".venv/bin/python", base=str(BASE_DIR), folder=str(self.services)
-            )
-        )
+        python = str(BASE_DIR / ".venv/bin/python")
+        run = shlex.join([python, "-c", SYSTEMCTL, str(BASE_DIR), str(self.services)])
+        (programs / "systemctl").write_text(f'#!/bin/sh\nexec {run} "$@"\n')
         (programs / "systemctl").chmod(0o755)
         redis = urlsplit(self.shell.environment["SECKILL_REDIS_URL"])
         self.shell.environment |= {

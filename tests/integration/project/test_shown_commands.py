@@ -177,7 +177,7 @@ def test_both_readmes_show_the_same_first_sale() -> None:
 def first_sale(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shell, str]]:
     """A shell in which the README's first sale has been gone through, and what it said."""
     folder = tmp_path_factory.mktemp("reader")
-    shell = Shell(folder, SECKILL_DEVSTACK=str(folder / "services"))
+    shell = Shell(folder, SECKILL_DEVSTACK=str(folder / "the services"))
     *lines, last = script(README, "Your first sale").rstrip().splitlines()
     assert plain(last) == "manage.py devstack down"
     try:
@@ -187,7 +187,7 @@ def first_sale(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shell
         yield shell, said
         assert shell.run(last)[0] == 0
     finally:
-        Stack(folder / "services").remove()
+        Stack(folder / "the services").remove()
 
 
 def test_the_first_sale_says_what_the_readme_says(first_sale: tuple[Shell, str]) -> None:

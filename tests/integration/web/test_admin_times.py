@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 
 from seckill.control.control import Control
-from seckill.models import Activity
+from seckill.models import Activity, StockChange
 from tests.integration.web.pages import ACTIVITIES, JOURNAL, ORDERS, confirm, rows, seed, text
 
 pytestmark = pytest.mark.django_db
@@ -26,6 +26,14 @@ def test_forms_mean_the_zone_that_they_name(operator: Client, control: Control) 
     shown = "2031-01-02 10:00:00 (02:00:00 UTC)"
     for page in (ACTIVITIES, ACTIVITIES + "1/change/", JOURNAL):
         assert shown in text(operator.get(page)), page
+
+
+def test_the_last_acts_look_like_the_journal(operator: Client, control: Control) -> None:
+    control.set_stock(1, {1001: 5})
+    operator.cookies["zone"] = "Asia/Shanghai"
+    done = StockChange.objects.get().at.astimezone(ZoneInfo("Asia/Shanghai"))
+    for page in (JOURNAL, "/admin/"):
+        assert f"{done:%Y-%m-%d %H:%M:%S} (" in text(operator.get(page)), page
 
 
 def test_a_period_is_meant_in_the_readers_zone(boss: Client) -> None:

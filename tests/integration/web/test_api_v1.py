@@ -267,6 +267,10 @@ class TestLookups:
         ]
         assert (said["lane"]["waiting"], said["lane"]["fence"], said["audit"]) == (1, None, None)
         assert said["workers"] == []
+        assert said["verdict"] == {
+            "state": "no_consumer", "level": "danger",
+            "text": "No consumer runs: what comes now waits in Kafka",
+        }  # fmt: skip
 
     def test_the_last_audit(self, ask: Ask, redis_client: "redis.Redis") -> None:
         assert ask("GET", "/v1/audit").status_code == 404

@@ -210,3 +210,13 @@ FOR_EVER: list[bytes | None] = [
     b'{"user_id":592,"items":{"1002":1},"request_initiation_time":1795448539792,"request_id":"2a-1"}',
     b'{"user_id":348,"items":{"1005":5},"request_initiation_time":1795448539792,"request_id":"2a-2"}',
 ]
+
+
+def test_other_ids_are_other_clicks_of_the_same_buyers() -> None:
+    """A sale that runs again with its seed is bought again."""
+    chosen = profile(request_ids=True)
+    first = [json.loads(body or b"") for body in Buyers(chosen, 100, 7).draw([NOW] * 50)]
+    again = [json.loads(b or b"") for b in Buyers(chosen, 100, 7, ids="x").draw([NOW] * 50)]
+    ids = {request.pop("request_id") for request in first}
+    assert ids.isdisjoint(request.pop("request_id") for request in again)
+    assert first == again

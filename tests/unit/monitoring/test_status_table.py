@@ -5,6 +5,7 @@ from io import StringIO
 from rich.console import Console
 
 from seckill.monitoring.status_table import Look, table
+from seckill.monitoring.verdict import judge
 from seckill.telemetry.heartbeats import LETTERS_LOST, Kind, Worker
 from seckill.telemetry.history import Sample
 from tests.helpers.figures import EMPTY
@@ -13,8 +14,13 @@ from tests.helpers.figures import EMPTY
 def text(sample: Sample | None = None, **counts: int) -> str:
     worker = Worker(Kind.CONSUMER, "host:1", 0, 0, 0, 0, "", counts)
     out = StringIO()
-    Console(file=out, width=200).print(table(Look(EMPTY, [worker], None, 0, sample)))
+    Console(file=out, width=200).print(table(Look(EMPTY, [worker], None, 0, judge(EMPTY), sample)))
     return out.getvalue()
+
+
+def test_the_verdict_comes_first() -> None:
+    first = "Nothing is loaded in Redis: nothing is decided, what waits in Kafka is not known"
+    assert text().splitlines()[0].rstrip() == first
 
 
 def test_a_lag_that_nobody_tells_of() -> None:
@@ -36,7 +42,7 @@ def test_dead_letters_that_were_given_up() -> None:
 def door_line(board_age_ms: int, **counts: int) -> str:
     worker = Worker(Kind.DOOR, "host:2", 0, 0, 0, 0, "", {**counts, "board_age_ms": board_age_ms})
     out = StringIO()
-    Console(file=out, width=400).print(table(Look(EMPTY, [worker], None, 0)))
+    Console(file=out, width=400).print(table(Look(EMPTY, [worker], None, 0, judge(EMPTY))))
     (line,) = [line for line in out.getvalue().splitlines() if line.startswith("door ")]
     return line.rstrip()
 

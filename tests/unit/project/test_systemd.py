@@ -86,9 +86,12 @@ def test_no_secret_and_no_rights(unit: str) -> None:
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd here to ask")
 @pytest.mark.parametrize("unit", UNITS)
 def test_systemd_takes_it(unit: str, tmp_path: Path) -> None:
-    """It wants the program to be there: this environment's stands in its place."""
+    """It wants the program to be there: this environment's stands in its place, below a path with
+    a space, in quotes."""
     text = (FOLDER / f"{unit}.service").read_text(encoding="utf-8")
-    text = text.replace("/opt/seckill/.venv/bin/python", sys.executable)
+    (tmp_path / "a place").symlink_to(Path(sys.executable).parent)
+    python = f'"{tmp_path}/a place/{Path(sys.executable).name}"'
+    text = text.replace("/opt/seckill/.venv/bin/python", python)
     (tmp_path / f"{unit}.service").write_text(text, encoding="utf-8")
     asked = ["systemd-analyze", "verify", "--man=no", str(tmp_path / f"{unit}.service")]
     answer = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=120)

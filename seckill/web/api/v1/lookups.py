@@ -5,6 +5,7 @@ from ninja import Query, Router
 
 from seckill.audit.verdict import read_last_audit
 from seckill.models import StockChange
+from seckill.monitoring.verdict_look import read_verdict
 from seckill.telemetry.heartbeats import read_workers
 from seckill.telemetry.history import fresh_sample
 from seckill.web.api.operations import LOOK
@@ -32,13 +33,15 @@ router = Router(tags=["lookups"])
     summary="Everything at a glance",
 )
 def show_status(request: HttpRequest) -> StateOut:
-    """The lane, all loaded activities, all known workers, the last audit."""
-    client = services.redis_client()
+    """What the lane does now, all loaded activities, all known workers, the last audit."""
+    client, lane, status = services.redis_client(), services.lane(), services.lane_status()
+    workers = read_workers(client, lane)
     return StateOut.of(
-        services.lane_status(),
-        read_workers(client, services.lane()),
-        read_last_audit(client, services.lane()),
-        fresh_sample(client, services.lane()),
+        status,
+        workers,
+        read_last_audit(client, lane),
+        fresh_sample(client, lane),
+        read_verdict(client, lane, status, workers),
     )
 
 

@@ -10,6 +10,8 @@ from seckill.control.checks import MAX_NAME, MAX_TIMEOUT_MS
 from seckill.formats.outcomes import MAX_ID, MAX_REQUEST_ID, MAX_UNITS
 from seckill.lane.status import ActivityStatus, LaneStatus
 from seckill.models import Activity, Item, StockChange
+from seckill.monitoring.verdict import State, Verdict
+from seckill.monitoring.verdict_text import in_words
 from seckill.telemetry.heartbeats import Worker
 from seckill.telemetry.history import Sample
 from seckill.web.api.schemas import ActivityOut, LaneOut, moment
@@ -311,9 +313,28 @@ class LagOut(BaseModel):
         )
 
 
+class VerdictOut(BaseModel):
+    """What the lane does now, as the desk says it: does it sell, and if not, what is wrong."""
+
+    state: str = Field(description="One word for programs.", examples=[State.SELLING.value])
+    level: str = Field(
+        description="`success`, `info`, `warning` or `danger`.", examples=["success"]
+    )
+    text: str = Field(
+        description="In words, with how long it has held.",
+        examples=["Selling for 6 s: 1,493/s, nothing waits"],
+    )
+
+    @classmethod
+    def of(cls, verdict: Verdict, now_ms: int) -> "VerdictOut":
+        """The response for a verdict. `now_ms`: the lane's clock."""
+        return cls(state=verdict.state, level=verdict.level, text=in_words(verdict, now_ms))
+
+
 class StateOut(BaseModel):
     """The whole lane at one moment: all loaded activities, workers, and the last audit."""
 
+    verdict: VerdictOut
     lane: LaneOut
     lag: LagOut
     activities: list[ActivityOut]
@@ -327,9 +348,11 @@ class StateOut(BaseModel):
         workers: list[Worker],
         audit: LastAudit | None,
         sample: Sample | None,
+        verdict: Verdict,
     ) -> "StateOut":
         """The answer."""
         return cls(
+            verdict=VerdictOut.of(verdict, lane.now_ms),
             lane=LaneOut.of(lane),
             lag=LagOut.of(sample),
             activities=[

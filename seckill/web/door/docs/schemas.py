@@ -45,7 +45,7 @@ TICKET: Schema = {
     "pattern": f"^[A-Za-z0-9_-]{{{LENGTH}}}$",
     "description": "The signed place of the click in the log. Its holder may read the answer.",
 }
-PAGE_KEY: Schema = {"type": "string", "pattern": f"^[A-Za-z0-9_-]{{{2 * KEY_BYTES}}}$"}
+PAGE_KEY: Schema = {"type": "string", "pattern": f"^[0-9a-f]{{{2 * KEY_BYTES}}}$"}
 REASONS = sorted(outcome.name for outcome in Outcome if outcome is not Outcome.ACCEPTED)
 REASON: Schema = {
     "type": "string",
@@ -94,9 +94,15 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "Accepted": _object(
         "Yes: the items are the buyer's.",
-        {"state": _const("accepted"), "outcome": _const("ACCEPTED")},
+        {
+            "state": _const("accepted"),
+            "outcome": _const("ACCEPTED"),
+            "stored": {
+                "type": "boolean",
+                "description": "True: the order is in PostgreSQL as well.",
+            },
+        },
         ticket=TICKET,
-        stored={"type": "boolean", "description": "True: the order is in PostgreSQL as well."},
     ),
     "Refused": _object(
         "No, as it was decided.",

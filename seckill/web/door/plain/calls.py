@@ -22,7 +22,7 @@ from seckill.web.door.plain import pages, reading
 from seckill.web.door.plain.pages import Told
 from seckill.web.door.plain.reading import Pressed
 from seckill.web.door.showcase import Showcase, state_of
-from seckill.web.door.tickets import Forged, Ticket
+from seckill.web.door.tickets import Forged, Ticket, click_of
 from seckill.web.door.tokens import BadToken
 
 # Seconds that a ticket's page waits for the answer, and until it loads itself again.
@@ -97,13 +97,14 @@ class Plain:
         user_id = self.ordering.buyer(self._token(scope))
         self.ordering.must_be_open()
         reading.is_form(headers)
-        pressed = reading.pressed_of(await http.body_of(receive, headers))
+        pressed = reading.pressed_of(await http.body_of(scope, receive, headers))
         if pressed is None:
             fresh = _key_cookie(activity_id, reading.new_page_key())
             return _see(f"/buy/{activity_id}/form", fresh)
         words = words_for(headers)
         try:
-            order = Order(user_id, activity_id, {pressed.item: 1}, pressed.key)
+            click = click_of(user_id, pressed.key)
+            order = Order(user_id, activity_id, {pressed.item: 1}, click)
             placed = await self.ordering.place(order, at_ms)
         except Problem as problem:
             self.ordering.counts.refuse(problem.status)

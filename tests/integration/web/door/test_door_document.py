@@ -15,10 +15,9 @@ from seckill.lane.board import ACCEPTED, LOSER
 from seckill.lane.keys import Lane
 from seckill.lane.phase import Phase
 from seckill.web.door.answers import State, decided, shown_answer, waiting
-from seckill.web.door.clicks import click_of
 from seckill.web.door.docs.document import document
 from seckill.web.door.showcase import Left, Showcase, shown_showcase
-from seckill.web.door.tickets import Ticket, Tickets, short_source
+from seckill.web.door.tickets import Ticket, Tickets, click_of, short_source
 from tests.conftest import wait_until
 from tests.helpers.described import ask_everything
 from tests.helpers.door import TICKET_SECRET, OpenDoor, RunningDoor, Told, token_of
