@@ -1,7 +1,8 @@
 """A shop that makes a guest of each visitor, so that one can click along. Only in the demo.
 
 A real shop knows its buyers and signs their tokens itself. This one signs for whoever comes, so it
-listens on loopback and lives in `demo/`, which no production process imports.
+listens on loopback and lives in `demo/`, which no production process imports. A guest's session is
+a cookie with his token, so that he can buy without JavaScript, and come back to the page.
 """
 
 import secrets
@@ -10,14 +11,27 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
+from http.cookies import SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
 
+from seckill.web.door.http import to_json
 from seckill.web.door.token_maker import TokenMaker
 
 # Seconds that a guest's token is good for.
 GUEST_S = 3600
 # Guests have ids above those of the load's buyers.
 FIRST_GUEST, GUESTS = 1_000_000_000, 1_000_000_000
+COOKIE = "demo_buyer"
+
+
+def door_flags(port: int) -> tuple[str, ...]:
+    """What a door is told of the shop on this port."""
+    here = f"http://127.0.0.1:{port}"
+    return (
+        *("--buyer-cookie", COOKIE, "--token-exchange", f"{here}/session"),
+        *("--login-url", f"{here}/?back={{back}}"),
+    )
 
 
 @contextmanager
@@ -26,17 +40,43 @@ def shop(port: int, door: str, tokens: TokenMaker, activity_id: int) -> Iterator
 
     class _Visit(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            """Make a guest, and send him to the buyers' page."""
-            if self.path != "/":
+            """`/` makes a guest and sends him to the buyers' page; `/session` gives him his
+            token.
+            """
+            address = urlsplit(self.path)
+            if address.path == "/":
+                self._welcome(parse_qs(address.query).get("back", [""])[0])
+            elif address.path == "/session":
+                self._session()
+            else:
                 self.send_error(HTTPStatus.NOT_FOUND)
-                return
+
+        def _welcome(self, back: str) -> None:
             guest = FIRST_GUEST + secrets.randbelow(GUESTS)
             token = tokens.make(guest, int(time.time()) + GUEST_S)
+            # Whoever comes back asks for the token; and nobody is sent to a stranger's page.
+            if not back.startswith(f"{door}/buy/"):
+                back = f"{door}/buy/{activity_id}#token={token}"
             self.send_response(HTTPStatus.SEE_OTHER)
-            self.send_header("Location", f"{door}/buy/{activity_id}#token={token}")
+            self.send_header("Location", back)
+            kept = f"{COOKIE}={token}; Path=/; Max-Age={GUEST_S}; HttpOnly; SameSite=Lax"
+            self.send_header("Set-Cookie", kept)
+            self._end(b"")
+
+        def _session(self) -> None:
+            found = SimpleCookie(self.headers.get("Cookie", "")).get(COOKIE)
+            self.send_response(HTTPStatus.OK if found else HTTPStatus.UNAUTHORIZED)
+            # To the door's page alone.
+            self.send_header("Access-Control-Allow-Origin", door)
+            self.send_header("Access-Control-Allow-Credentials", "true")
+            self.send_header("Content-Type", "application/json")
+            self._end(to_json({"token": found.value} if found else {}))
+
+        def _end(self, body: bytes) -> None:
             self.send_header("Cache-Control", "no-store")
-            self.send_header("Content-Length", "0")
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
+            self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
             """Nothing: the terminal shows the sale."""

@@ -16,7 +16,7 @@ from demo.alone import SaleRuns, alone
 from demo.figures import Plan
 from demo.ports import Ports, port_of
 from demo.sale import Sale, logs_folder
-from demo.shop import shop
+from demo.shop import door_flags, shop
 from demo.view import Addresses, print_result, view_for
 from devstack.crew import Crew, worker_environment
 from devstack.endpoints import DevstackError
@@ -187,6 +187,7 @@ class Command(base.Command):
                 show=view.show,
                 port=ports.web,
                 door_port=ports.door,
+                door_flags=door_flags(ports.shop),
             )
             # A cancelled demo has proved nothing.
             called_off = exit_codes.FAILED if demo else exit_codes.OK

@@ -21,7 +21,7 @@ _LONG = "0a1b2c3d" * 4
 FILLED_IN = {"SECKILL_TICKET_SECRET": _LONG, "SECKILL_BUYER_KEYS": f"shop:{_LONG}"}
 # ${NAME}, ${NAME:-default}, ${NAME:?message}; $$ is a dollar.
 PLACEHOLDER = re.compile(r"\$\$|\$\{(\w+)(?::([-?])([^}]*))?\}")
-SECRET = re.compile(r"PASSWORD|SECRET|AUTH|_DSN|_URL|_KEYS")
+SECRET = re.compile(r"PASSWORD|SECRET|AUTH|_DSN|(?<!LOGIN)_URL|_KEYS")
 
 
 @cache
