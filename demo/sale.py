@@ -7,7 +7,7 @@ ordinary command that can also run alone. Nothing here decides or stores anythin
 import http.client
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,6 +58,8 @@ class Sale:
     # The ports of the web process and of the buyers' door.
     port: int
     door_port: int
+    # What the door is told of the demo shop.
+    door_flags: Sequence[str]
 
     _source: str = ""
     _before: LaneStatus | None = None
@@ -78,7 +80,7 @@ class Sale:
         self.crew.start("run_log_worker", "run_log_worker")
         self.crew.start("run_control_api", "run_control_api", "--port", str(self.port))
         self.crew.start("run_settler", "run_settler")
-        self.crew.start("run_door", "run_door", "--port", str(self.door_port))
+        self.crew.start("run_door", "run_door", "--port", str(self.door_port), *self.door_flags)
         self.say("waiting for the workers")
         self._await_workers(gone)
         if not self._drain(lambda _: None):

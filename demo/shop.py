@@ -1,8 +1,9 @@
 """A shop that makes a guest of each visitor, so that one can click along. Only in the demo.
 
 A real shop knows its buyers and signs their tokens itself. This one signs for whoever comes, so it
-listens on loopback and lives in `demo/`, which no production process imports. Its payment page is
-in `till`.
+listens on loopback and lives in `demo/`, which no production process imports. A guest's session is
+a cookie with his token, so that he can buy without JavaScript, and come back to the page. Its
+payment page is in `till`.
 """
 
 import secrets
@@ -11,10 +12,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
+from http.cookies import SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 from demo.till import Till, is_ticket
+from seckill.web.door.http import to_json
 from seckill.web.door.token_maker import TokenMaker
 
 # Seconds that a guest's token is good for.
@@ -23,6 +26,16 @@ GUEST_S = 3600
 FIRST_GUEST, GUESTS = 1_000_000_000, 1_000_000_000
 # Bytes of a form.
 MAX_FORM = 1024
+COOKIE = "demo_buyer"
+
+
+def door_flags(port: int) -> tuple[str, ...]:
+    """What a door is told of the shop on this port."""
+    here = f"http://127.0.0.1:{port}"
+    return (
+        *("--buyer-cookie", COOKIE, "--token-exchange", f"{here}/session"),
+        *("--login-url", f"{here}/?back={{back}}"),
+    )
 
 
 @contextmanager
@@ -32,25 +45,46 @@ def shop(port: int, tokens: TokenMaker, activity_id: int, till: Till) -> Iterato
 
     class _Visit(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            """Make a guest and send him to the buyers' page; or show where a hold is paid."""
+            """`/` makes a guest and sends him to the buyers' page; `/session` gives him his
+            token; `/pay` is where a hold is paid.
+            """
             address = urlsplit(self.path)
-            if address.path == "/pay":
-                ticket = _one(address.query, "ticket")
-                if not is_ticket(ticket):
-                    self.send_error(HTTPStatus.NOT_FOUND)
-                    return
+            ticket = _one(address.query, "ticket")
+            if address.path == "/":
+                self._welcome(_one(address.query, "back"))
+            elif address.path == "/session":
+                self._session()
+            elif address.path == "/pay" and is_ticket(ticket):
                 self._show(till.page(ticket, sale, chinese=self._chinese()))
-                return
-            if self.path != "/":
+            else:
                 self.send_error(HTTPStatus.NOT_FOUND)
-                return
+
+        def _welcome(self, back: str) -> None:
             guest = FIRST_GUEST + secrets.randbelow(GUESTS)
             token = tokens.make(guest, int(time.time()) + GUEST_S)
+            # Whoever comes back asks for the token; and nobody is sent to a stranger's page.
+            if not back.startswith(f"{till.door}/buy/"):
+                back = f"{sale}#token={token}"
             self.send_response(HTTPStatus.SEE_OTHER)
-            self.send_header("Location", f"{sale}#token={token}")
+            self.send_header("Location", back)
+            kept = f"{COOKIE}={token}; Path=/; Max-Age={GUEST_S}; HttpOnly; SameSite=Lax"
+            self.send_header("Set-Cookie", kept)
+            self._end(b"")
+
+        def _session(self) -> None:
+            found = SimpleCookie(self.headers.get("Cookie", "")).get(COOKIE)
+            self.send_response(HTTPStatus.OK if found else HTTPStatus.UNAUTHORIZED)
+            # To the door's page alone.
+            self.send_header("Access-Control-Allow-Origin", till.door)
+            self.send_header("Access-Control-Allow-Credentials", "true")
+            self.send_header("Content-Type", "application/json")
+            self._end(to_json({"token": found.value} if found else {}))
+
+        def _end(self, body: bytes) -> None:
             self.send_header("Cache-Control", "no-store")
-            self.send_header("Content-Length", "0")
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
+            self.wfile.write(body)
 
         def do_POST(self) -> None:
             """The buttons of the payment page."""
@@ -67,14 +101,10 @@ def shop(port: int, tokens: TokenMaker, activity_id: int, till: Till) -> Iterato
             return self.headers.get("Accept-Language", "").lower().startswith("zh")
 
         def _show(self, page: str) -> None:
-            content = page.encode()
             self.send_response(HTTPStatus.OK)
             self.send_header("Content-Type", "text/html; charset=utf-8")
-            self.send_header("Cache-Control", "no-store")
             self.send_header("Referrer-Policy", "no-referrer")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+            self._end(page.encode())
 
         def log_message(self, format: str, *args: object) -> None:
             """Nothing: the terminal shows the sale."""

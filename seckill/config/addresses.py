@@ -52,6 +52,19 @@ def check_origins(text: str) -> str:
     return text
 
 
+def check_shop_address(address: str) -> str:
+    """The address of a page unchanged. ValueError unless it is a browser's, or a path."""
+    if not re.fullmatch(
+        r"(?:https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?(?=/|$)|(?=/))(?:/(?!/)[!-~]*)?",
+        address,
+    ):
+        raise ValueError(
+            "must be a page's address without user and password, or a path; write "
+            "https://shop.example.com/session or /session"
+        )
+    return address
+
+
 def check_url(url: str) -> str:
     """The address unchanged. ValueError if user and password do not end where they should."""
     parts = urlsplit(url)

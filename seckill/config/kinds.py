@@ -13,6 +13,7 @@ from seckill.config.addresses import (
     check_origins,
     check_pay_url,
     check_redis_url,
+    check_shop_address,
     check_url,
     is_address,
 )
@@ -103,6 +104,9 @@ Burst = Annotated[int, Field(ge=1, le=1_000_000)]
 Waiting = Annotated[int, Field(ge=0, le=1_000_000)]
 Networks = Annotated[str, AfterValidator(check_networks)]
 Origins = Annotated[str, AfterValidator(check_origins)]
+ShopAddress = Annotated[
+    str | None, AfterValidator(lambda v: v if v is None else check_shop_address(v))
+]
 TicketSecrets = Annotated[
     str | None, AfterValidator(lambda v: v if v is None else check_ticket_secrets(v))
 ]

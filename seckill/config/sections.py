@@ -21,6 +21,7 @@ from seckill.config.kinds import (
     PgDsn,
     Rate,
     RedisUrl,
+    ShopAddress,
     Stock,
     TicketSecrets,
     Topic,
@@ -291,8 +292,26 @@ class Door(KafkaSection):
         description="address of the shop's page where a hold is paid, with {ticket} in it; absent: "
         "the buyers' page has no link",
     )
+    buyer_cookie: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9_.-]{1,64}$",
+        description="cookie that the shop sets with a buyer's token, for buyers without "
+        "JavaScript; absent: they cannot buy",
+    )
+    token_exchange: ShopAddress = Field(
+        None,
+        description="address of the shop that the buyers' page asks for a token, with the shop's "
+        "cookies; absent: the shop hands it over in the page's address",
+    )
+    login_url: ShopAddress = Field(
+        None,
+        description="page of the shop where buyers sign in; {back} in it becomes the address to "
+        "come back to",
+    )
     cors_origins: Origins = Field(
-        "", description="origins of pages that may call the door from a browser, with commas"
+        "",
+        description="origins of pages that may call the door from a browser or send its form, with "
+        "commas",
     )
     proxy_networks: Networks = Field(
         "127.0.0.0/8,::1",

@@ -69,7 +69,7 @@ class Clickers:
     def __init__(self, doors: list[int], clicks: int, rng: random.Random, item: int = 1002) -> None:
         self.doors, self.heard, self._item = doors, Heard(), item
         self.firm = False
-        self._lock = threading.Lock()
+        self._lock, self._called_off = threading.Lock(), threading.Event()
         self._todo = [
             Click(user, f"key-{user:08d}", rng.random() < 0.2) for user in range(1, clicks + 1)
         ]
@@ -87,7 +87,10 @@ class Clickers:
             thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, failed: object, *_: object) -> None:
+        if failed is not None:
+            # Else the failure is shown, and the process ends, only when all have clicked.
+            self._called_off.set()
         for thread in self._threads:
             thread.join(GIVE_UP_S * 4)
             assert not thread.is_alive()
@@ -95,7 +98,7 @@ class Clickers:
     def _buy(self, number: int) -> None:
         while True:
             with self._lock:
-                if not self._todo:
+                if not self._todo or self._called_off.is_set():
                     return
                 click = self._todo.pop()
             if click.twin:
@@ -110,7 +113,7 @@ class Clickers:
         """Click, and ask, until there is a final answer."""
         deadline = time.monotonic() + GIVE_UP_S
         ticket = ""
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and not self._called_off.is_set():
             port = self.doors[door % len(self.doors)]
             door += 1
             try:

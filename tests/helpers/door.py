@@ -35,6 +35,8 @@ class Told:
     status: int
     headers: dict[str, str]
     content: dict[str, Any] = field(default_factory=dict)
+    # A page's HTML.
+    text: str = ""
 
 
 class RunningDoor:
@@ -69,7 +71,8 @@ class RunningDoor:
             line.close()
         names = {name.lower(): value for name, value in answer.getheaders()}
         has_json = text and "json" in names["content-type"]
-        return Told(answer.status, names, json.loads(text) if has_json else {})
+        content = json.loads(text) if has_json else {}
+        return Told(answer.status, names, content, "" if has_json else text.decode())
 
     def click(
         self,

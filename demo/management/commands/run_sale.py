@@ -17,7 +17,7 @@ from demo.alone import SaleRuns, alone
 from demo.figures import Plan
 from demo.ports import Ports, port_of
 from demo.sale import GUEST_HOLD_S, Sale, logs_folder
-from demo.shop import shop
+from demo.shop import door_flags, shop
 from demo.till import Till
 from demo.view import Addresses, print_result, view_for
 from devstack.crew import Crew, worker_environment
@@ -194,6 +194,7 @@ class Command(base.Command):
                 show=view.show,
                 port=ports.web,
                 door_port=ports.door,
+                door_flags=door_flags(ports.shop),
             )
             # A cancelled demo has proved nothing.
             called_off = exit_codes.FAILED if demo else exit_codes.OK

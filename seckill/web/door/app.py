@@ -6,7 +6,7 @@ DELETE /v1/tickets/{ticket}    a buyer gives a hold back: `holds`
 POST /v1/tickets/{ticket}/payment  the shop says what became of a payment
 GET  /v1/activities/{id}       an activity, for everybody
 GET  /v1/me/orders             a buyer's stored orders
-GET  /buy/{id}                 the buyers' page
+GET  /buy/{id}                 the buyers' page; see `plain` for buyers without JavaScript
 GET  /openapi.json, /docs      the document of all this
 GET  /healthz, /readyz         for probes
 """
@@ -14,50 +14,45 @@ GET  /healthz, /readyz         for probes
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from seckill.errors import PostgresAway, RedisAway
+from seckill.errors import PostgresAway
 from seckill.formats.settle import Result
 from seckill.process.events import event
 from seckill.telemetry.door_counts import BOARD_AGE_MS, WAITING
 from seckill.web.door import asking, http
-from seckill.web.door.answers import shown_answer
-from seckill.web.door.counts import Counts
+from seckill.web.door.answers import State, shown_answer
 from seckill.web.door.docs.pages import docs
 from seckill.web.door.holds import Holds
 from seckill.web.door.http import Problem, Receive, Response, Scope, Send
-from seckill.web.door.limits import Limits
-from seckill.web.door.mirror import Mirror
+from seckill.web.door.ordering import RETRY_S, Bought, Ordering, Shed, Taken
 from seckill.web.door.orders import Orders
-from seckill.web.door.page.page import page
-from seckill.web.door.requests import RETRY_S, Requests
+from seckill.web.door.page.page import Page
+from seckill.web.door.plain.calls import Plain
 from seckill.web.door.showcase import shown_showcase
-from seckill.web.door.tickets import Forged, Ticket, Tickets
-from seckill.web.door.tokens import BadToken, BuyerTokens
+from seckill.web.door.tickets import Ticket
 
 log = logging.getLogger(__name__)
 
 TICKETS = "/v1/tickets/"
 # The query of who asks for a ticket, and knows that it is held.
 STILL_HELD = b"state=held"
+# Below these, people read the answers.
+PAGES = ("/buy/", "/t/")
 FORWARDED = b"x-forwarded-for"
 HEALTHY = {"status": "ok"}
 
 
 @dataclass
 class Door:
-    """One door process. `stopping` refuses new clicks."""
+    """One door process: its calls, and what each answers."""
 
-    tokens: BuyerTokens
-    tickets: Tickets
-    limits: Limits
-    requests: Requests
+    ordering: Ordering
     holds: Holds
-    mirror: Mirror
     orders: Orders
-    counts: Counts = field(default_factory=Counts)
+    page: Page
+    plain: Plain
     origins: frozenset[str] = frozenset()
-    stopping: bool = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -67,14 +62,16 @@ class Door:
         try:
             response = await self._route(scope, headers, receive)
         except Problem as problem:
-            self.counts.refuse(problem.status)
-            response = http.problem_response(problem)
+            self.ordering.counts.refuse(problem.status)
+            response = self._refusal(problem, scope, headers)
         except Exception:
-            log.exception("a bug in the door: %s", scope["path"][:100], extra=event("door-bug"))
-            self.counts.refuse(500)
-            response = http.problem_response(
-                Problem(500, "a fault of ours; ask again with the same key", taken="unknown")
-            )
+            # Without a ticket, which is the last part, or the one before "payment".
+            path = scope["path"].removesuffix("/payment").rpartition("/")[0]
+            where = f"{scope['method']} {path[:40]}"
+            log.exception("a bug in the door: %s", where, extra=event("door-bug"))
+            self.ordering.counts.refuse(500)
+            fault = Problem(500, "a fault of ours; ask again with the same key", taken="unknown")
+            response = self._refusal(fault, scope, headers)
         await http.respond(send, response, self._cors(headers))
 
     async def _route(
@@ -86,15 +83,18 @@ class Door:
             return self._readiness() if path == "/readyz" else http.json_response(200, HEALTHY)
         if method == "OPTIONS":
             return http.preflight()
-        if path.startswith("/buy/"):
-            return page(method, path.removeprefix("/buy/"), headers)
+        if path.startswith("/buy/") and method != "POST" and not path.endswith("/form"):
+            return self.page.serve(method, path.removeprefix("/buy/"), headers)
+        limits = self.ordering.limits
         hops = http.all_of(scope, FORWARDED) if FORWARDED in headers else ""
-        caller = self.limits.callers.caller(http.peer_of(scope), hops)
+        caller = limits.callers.caller(http.peer_of(scope), hops)
         ticket, paying, _ = path.removeprefix(TICKETS).partition("/payment")
         if paying and path == f"{TICKETS}{ticket}/payment":
             http.only(method, "POST")
             return await self._payment(ticket, scope, headers, receive, caller)
-        self._limit(self.limits.of_address(caller), "this address")
+        self.ordering.limit(limits.of_address(caller), "this address")
+        if path.startswith(PAGES):
+            return await self.plain.respond(scope, headers, receive, caller)
         if not path.startswith("/v1/"):
             described = docs(path, headers)
             if described is None:
@@ -121,9 +121,9 @@ class Door:
     def heartbeat(self) -> dict[str, int]:
         """What is counted and measured, for the heartbeat."""
         return {
-            **self.counts.named(),
-            WAITING: self.limits.waiting,
-            BOARD_AGE_MS: round(min(self.mirror.look.age_s, 86_400.0) * 1000),
+            **self.ordering.counts.named(),
+            WAITING: self.ordering.limits.waiting,
+            BOARD_AGE_MS: round(min(self.ordering.mirror.look.age_s, 86_400.0) * 1000),
         }
 
     # A click
@@ -133,20 +133,35 @@ class Door:
     ) -> Response:
         at_ms = time.time_ns() // 1_000_000
         user_id = self._user(headers)
-        self._limit(self.limits.of_user(user_id), "this buyer")
-        self._refuse_if_closing()
+        self.ordering.must_be_open()
         key = asking.key_of(headers)
         wait_s = asking.wait_of(headers)
         if headers.get(b"content-type", b"").partition(b";")[0].strip() != b"application/json":
             raise Problem(415, "send the order as application/json")
         order = asking.order_of(await http.body_of(scope, receive, headers), user_id, key)
-        shed = await self.requests.shed(order)
-        if shed is not None:
-            return shed
-        began = time.monotonic()
-        ticket = await self.requests.take(order, at_ms)
-        self.counts.taken(time.monotonic() - began)
-        return await self._answered(ticket, wait_s, caller, status=202, began=began)
+        match await self.ordering.place(order, at_ms):
+            case Taken(ticket, began):
+                return await self._answered(ticket, wait_s, caller, began=began)
+            case Bought(Ticket() as ticket, answer):
+                text = self.ordering.tickets.sign(ticket)
+                return http.json_response(200, shown_answer(text, answer, self.holds.pay_url))
+            case Bought(answer=answer):
+                # No ticket is good for a topic that is gone.
+                bought = shown_answer("", answer)
+                del bought["ticket"]
+                return http.json_response(200, bought)
+            case Shed(outcome, seen):
+                return http.json_response(
+                    200,
+                    {
+                        "state": State.REFUSED,
+                        "outcome": outcome.name,
+                        "at_door": True,
+                        "as_of": seen.now_ms,
+                        "epoch": seen.epoch,
+                        "version": seen.version,
+                    },
+                )
 
     # Its answer
 
@@ -154,26 +169,16 @@ class Door:
         self, text: str, query: bytes, headers: Mapping[bytes, bytes], caller: str
     ) -> Response:
         return await self._answered(
-            self._read_ticket(text),
+            self.ordering.ticket(text),
             asking.wait_of(headers),
             caller,
-            status=200,
             until_settled=query == STILL_HELD,
         )
 
-    def _read_ticket(self, text: str) -> Ticket:
-        try:
-            ticket = self.tickets.read(text)
-        except Forged as forged:
-            raise Problem(404, str(forged)) from None
-        if ticket.source != self.requests.clicks.source:
-            raise Problem(410, "the sale of this ticket has ended: its topic was made again")
-        return ticket
-
     async def _give_back(self, text: str, headers: Mapping[bytes, bytes], caller: str) -> Response:
-        ticket = self._read_ticket(text)
-        self._limit(self.limits.of_user(ticket.user_id), "this buyer")
-        self._refuse_if_closing()
+        ticket = self.ordering.ticket(text)
+        self.ordering.limit(self.ordering.limits.of_user(ticket.user_id), "this buyer")
+        self.ordering.must_be_open()
         wait_s = asking.wait_of(headers)
         return await self.holds.settle(ticket, text, Result.CANCELLED, None, wait_s, caller)
 
@@ -187,17 +192,13 @@ class Door:
     ) -> Response:
         # A shop's servers have few addresses: their keys are not limited by rate.
         if not self.holds.has_key(headers):
-            self._limit(self.limits.of_address(caller), "this address")
+            self.ordering.limit(self.ordering.limits.of_address(caller), "this address")
         payment = self.holds.payment_of(headers, await http.body_of(scope, receive, headers), text)
-        ticket = self._read_ticket(text)
-        self._refuse_if_closing()
+        ticket = self.ordering.ticket(text)
+        self.ordering.must_be_open()
         return await self.holds.settle(
             ticket, text, Result(payment.result), payment.reference, asking.wait_of(headers), caller
         )
-
-    def _refuse_if_closing(self) -> None:
-        if self.stopping:
-            raise Problem(503, "this door is closing; ask again", retry_after_s=1, taken="no")
 
     async def _answered(
         self,
@@ -205,41 +206,26 @@ class Door:
         wait_s: float,
         caller: str,
         *,
-        status: int,
         until_settled: bool = False,
         began: float | None = None,
     ) -> Response:
-        """The answer within `wait_s`: `status` while it waits, 200 when it is decided.
+        """The answer within `wait_s`: 200, or 202 while a click waits that this call has sent.
 
         `until_settled`: its buyer knows that it is held, and waits for what becomes of that.
-        `began` is when this very call handed the click to Kafka.
         """
-        if wait_s and not self.stopping:
-            if not self.limits.enter(ticket.user_id, caller):
-                self.counts.crowded += 1
-                answer = self.mirror.ahead(ticket)
-            else:
-                try:
-                    wait = self.mirror.wait_settled if until_settled else self.mirror.wait
-                    answer = await wait(ticket, wait_s)
-                finally:
-                    self.limits.leave(ticket.user_id, caller)
-        elif status == 200:
-            answer = await self.mirror.ask(ticket)
-        else:
-            answer = self.mirror.ahead(ticket)
-        text = self.tickets.sign(ticket)
-        content = shown_answer(text, answer, self.requests.pay_url)
+        answer = await self.ordering.answer(
+            ticket, wait_s, caller, until_settled=until_settled, began=began
+        )
+        text = self.ordering.tickets.sign(ticket)
+        content = shown_answer(text, answer, self.holds.pay_url)
         if answer.is_decided:
-            self.counts.told(answer.state, None if began is None else time.monotonic() - began)
             return http.json_response(200, content)
-        location = f"/v1/tickets/{text}".encode()
         return http.json_response(
-            status,
+            200 if began is None else 202,
             content,
             [
                 (b"cache-control", b"no-store"),
-                (b"location", location),
+                (b"location", f"/v1/tickets/{text}".encode()),
                 (b"retry-after", b"%d" % http.retry_after(RETRY_S if answer.delayed else 1)),
             ],
         )
@@ -247,22 +233,13 @@ class Door:
     # For everybody
 
     async def _activity(self, text: str) -> Response:
-        activity_id = asking.number_of(text)
-        try:
-            seen = await self.mirror.showcase(activity_id, 1.0) if activity_id else None
-        except RedisAway as away:
-            raise Problem(
-                503, f"the sale cannot be shown now: {away}", retry_after_s=RETRY_S
-            ) from None
-        if seen is None:
-            raise Problem(404, f"activity {text[:20]} is not on sale")
+        seen = await self.ordering.on_sale(asking.number_of(text))
         names = await self.orders.names(seen.activity_id)
         content = shown_showcase(seen, names.activity, names.items)
         return http.json_response(200, content, [(b"cache-control", b"public, max-age=1")])
 
     async def _my_orders(self, headers: Mapping[bytes, bytes]) -> Response:
         user_id = self._user(headers)
-        self._limit(self.limits.of_user(user_id), "this buyer")
         try:
             found = await self.orders.of(user_id)
         except PostgresAway as away:
@@ -279,21 +256,19 @@ class Door:
         scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
         if scheme.lower() != b"bearer" or not token:
             raise Problem(401, "send the buyer's token: Authorization: Bearer <token>")
-        try:
-            return self.tokens.verify(token.decode("latin-1").strip(), time.time())
-        except BadToken as bad:
-            raise Problem(401, str(bad)) from None
+        return self.ordering.buyer(token.decode("latin-1").strip())
 
-    def _limit(self, wait_s: float, who: str) -> None:
-        if wait_s > 0:
-            self.counts.limited += 1
-            raise Problem(429, f"too many requests of {who}", retry_after_s=wait_s)
+    def _refusal(self, problem: Problem, scope: Scope, headers: Mapping[bytes, bytes]) -> Response:
+        """JSON for programs, a page for people."""
+        if scope["path"].startswith(PAGES):
+            return self.plain.refusal(problem, scope, headers)
+        return http.problem_response(problem)
 
     def _readiness(self) -> Response:
-        if self.stopping:
+        if self.ordering.stopping:
             raise Problem(503, "this door is closing", retry_after_s=1)
-        if self.mirror.away:
-            raise Problem(503, self.mirror.away, retry_after_s=RETRY_S)
+        if self.ordering.mirror.away:
+            raise Problem(503, self.ordering.mirror.away, retry_after_s=RETRY_S)
         return http.json_response(200, {"status": "ready"})
 
     def _cors(self, headers: Mapping[bytes, bytes]) -> list[tuple[bytes, bytes]]:

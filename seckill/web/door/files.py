@@ -13,12 +13,14 @@ POLICY = (
 )
 
 
-def safe_headers(policy: bytes = POLICY) -> list[tuple[bytes, bytes]]:
+def safe_headers(
+    policy: bytes = POLICY, referrer: bytes = b"no-referrer"
+) -> list[tuple[bytes, bytes]]:
     """What every page and file carries."""
     return [
         (b"content-security-policy", policy),
         (b"x-content-type-options", b"nosniff"),
-        (b"referrer-policy", b"no-referrer"),
+        (b"referrer-policy", referrer),
     ]
 
 

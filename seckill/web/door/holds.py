@@ -22,12 +22,11 @@ from seckill.web.door.counts import Counts
 from seckill.web.door.http import Problem, Response, json_response, retry_after
 from seckill.web.door.limits import Limits
 from seckill.web.door.mirror import Mirror
+from seckill.web.door.ordering import RETRY_S
 from seckill.web.door.outgoing import NotTaken, Unknown
 from seckill.web.door.payers import SIGNATURE, NotAPayer, Payers
 from seckill.web.door.settling import Settling
 from seckill.web.door.tickets import Ticket
-
-RETRY_S = 2.0
 
 
 class Payment(msgspec.Struct, forbid_unknown_fields=True):

@@ -54,15 +54,21 @@ def json_response(
     return Response(status, to_json(content), JSON, headers or [(b"cache-control", b"no-store")])
 
 
-def problem_response(problem: Problem) -> Response:
-    """The answer for a refusal."""
-    headers = [(b"cache-control", b"no-store")]
+def problem_headers(problem: Problem) -> list[tuple[bytes, bytes]]:
+    """What a refusal says besides its body."""
+    headers = []
     if problem.retry_after_s is not None:
         headers.append((b"retry-after", b"%d" % retry_after(problem.retry_after_s)))
     if problem.allow:
         headers.append((b"allow", ", ".join(problem.allow).encode()))
     if problem.status == HTTPStatus.UNAUTHORIZED:
         headers.append((b"www-authenticate", b"Bearer"))
+    return headers
+
+
+def problem_response(problem: Problem) -> Response:
+    """The answer for a refusal, in JSON."""
+    headers = [(b"cache-control", b"no-store"), *problem_headers(problem)]
     body = {
         "title": HTTPStatus(problem.status).phrase,
         "status": problem.status,

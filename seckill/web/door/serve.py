@@ -20,6 +20,7 @@ import uvloop
 from seckill.broker.opening import open_outbox
 from seckill.broker.outbox import Outbox
 from seckill.broker.source import Source, open_source
+from seckill.config.addresses import origins
 from seckill.config.sections import Door as Section
 from seckill.errors import BrokerAway
 from seckill.formats.settle import settle_topic
@@ -37,10 +38,12 @@ from seckill.web.door.holds import Holds
 from seckill.web.door.keys import Keys
 from seckill.web.door.limits import Limits
 from seckill.web.door.mirror import Mirror
+from seckill.web.door.ordering import Ordering
 from seckill.web.door.orders import Orders
+from seckill.web.door.page.page import Page
+from seckill.web.door.plain.calls import Plain
 from seckill.web.door.protocol import IDLE_S, LimitedProtocol
 from seckill.web.door.reader import Reader
-from seckill.web.door.requests import Requests
 from seckill.web.door.settling import Settling
 from seckill.web.door.topic import Topic
 from seckill.web.door.trust import Trust
@@ -158,17 +161,23 @@ async def _serve(
     trust = Trust(Reader(section.pg_dsn, connections=1), lane, source)
     mirror = Mirror(section.redis_url, lane, source, outbox.partitions, trust)
     limits, counts = Limits.of(section), Counts()
-    clicks, pay_url = Clicks(outbox, topic), section.pay_url or ""
-    door = Door(
+    pay_url = section.pay_url or ""
+    ordering = Ordering(
         tokens=keys.tokens,
         tickets=keys.tickets,
         limits=limits,
-        requests=Requests(clicks, mirror, keys.tickets, counts, pay_url),
-        holds=Holds(opened.settling, keys.payers, mirror, limits, counts, pay_url),
+        clicks=Clicks(outbox, topic),
         mirror=mirror,
-        orders=Orders(section.pg_dsn),
         counts=counts,
-        origins=frozenset(filter(None, (o.strip() for o in section.cors_origins.split(",")))),
+    )
+    orders, allowed = Orders(section.pg_dsn), origins(section.cors_origins)
+    door = Door(
+        ordering=ordering,
+        holds=Holds(opened.settling, keys.payers, mirror, limits, counts, pay_url),
+        orders=orders,
+        page=Page(section),
+        plain=Plain(ordering, orders, allowed, section.buyer_cookie, section.login_url, pay_url),
+        origins=allowed,
     )
     config = uvicorn.Config(
         door,
@@ -191,8 +200,8 @@ async def _serve(
         for name, task in (
             ("mirror", mirror.run()),
             ("trust", trust.run()),
-            ("clicks", clicks.run()),
-            ("tickets", clicks.prove()),
+            ("clicks", ordering.clicks.run()),
+            ("tickets", ordering.clicks.prove()),
             ("settling", _settle(section, opened, loop, threads)),
             ("heart", _beat(door, heart, loop, threads)),
             ("topic", topic.until_another()),
@@ -202,7 +211,7 @@ async def _serve(
     serving = asyncio.create_task(server.serve(sockets=[bound.dup()]), name="http")
     try:
         done, _ = await asyncio.wait([*work, serving], return_when=asyncio.FIRST_COMPLETED)
-        door.stopping = True
+        ordering.stopping = True
         mirror.release_all()
         server.should_exit = True
         await serving
@@ -240,10 +249,10 @@ async def _beat(
 ) -> None:
     while True:
         counts = door.heartbeat()
-        detail = door.mirror.away
+        detail = door.ordering.mirror.away
         await loop.run_in_executor(
             threads,
-            lambda: heart.beat(door.counts.done, detail, **counts),  # noqa: B023
+            lambda: heart.beat(door.ordering.counts.done, detail, **counts),  # noqa: B023
         )
         await asyncio.sleep(1.0)
 

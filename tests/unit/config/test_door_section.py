@@ -68,6 +68,12 @@ SECRET = "hunter2"
         ("cors_origins", "*", "must be origins"),
         ("cors_origins", "https://shop.example/", "must be origins"),
         ("cors_origins", f"https://u:{SECRET}@shop.example", "must be origins"),
+        ("buyer_cookie", "a b", "should match"),
+        ("token_exchange", "shop.example/session", "must be a page's address"),
+        ("token_exchange", f"https://u:{SECRET}@shop.example/", "must be a page's address"),
+        ("token_exchange", "https://shop.example; script-src *", "must be a page's address"),
+        ("token_exchange", "//shop.example/session", "must be a page's address"),
+        ("login_url", "javascript:alert(1)", "must be a page's address"),
         ("processes", "65", "less than or equal to 64"),
         ("user_rate", "-1", "greater than or equal to 0"),
         ("address_burst", "0", "greater than or equal to 1"),
@@ -95,6 +101,15 @@ def test_origins(tmp_path: Path) -> None:
     settings = load_door(tmp_path, cors_origins="https://a.example, http://[::1]:3000,")
     assert origins(settings.cors_origins) == {"https://a.example", "http://[::1]:3000"}
     assert origins(load_door(tmp_path).cors_origins) == frozenset()
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["/session", "https://shop.example", "http://[::1]:3000/a?next={back}", "https://a.example:8/"],
+)
+def test_addresses_of_the_shop(tmp_path: Path, address: str) -> None:
+    settings = load_door(tmp_path, token_exchange=address, login_url=address)
+    assert settings.token_exchange == settings.login_url == address
 
 
 def test_its_port_has_a_variable_of_its_own(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """The demo shop: each visitor is another guest, whose token the door takes. And its ports."""
 
 import http.client
+import json
 import os
 import re
 import socket
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from django.core.management import CommandError
@@ -19,13 +21,23 @@ from seckill.config.sections import Door
 from seckill.web.door.keys import keys_of
 from seckill.web.door.token_maker import TokenMaker
 
+DOOR = "http://127.0.0.1:3001"
+TICKET = "A" * 83
+
+
+def call(port: int, path: str, cookie: str = "") -> tuple[http.client.HTTPResponse, bytes]:
+    """The answer to one visit, and its body."""
+    line = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    line.request("GET", path, headers={"Cookie": cookie} if cookie else {})
+    answer = line.getresponse()
+    body = answer.read()
+    line.close()
+    return answer, body
+
 
 def visit(port: int, path: str) -> tuple[int, str]:
     """Status and Location of one visit."""
-    line = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    line.request("GET", path)
-    answer = line.getresponse()
-    line.close()
+    answer, _ = call(port, path)
     return answer.status, answer.getheader("Location") or ""
 
 
@@ -46,7 +58,7 @@ def test_each_visitor_is_a_guest_of_his_own_whom_the_door_knows(tmp_path: Path) 
     environ = {"SECKILL_CONFIG": os.devnull, "SECKILL_DEVSTACK": str(tmp_path)}
     section = load(Door, environ=environ)
     port = free_port(())
-    with shop(port, TokenMaker.of(section), 7, Till("http://127.0.0.1:3001", "a key")):
+    with shop(port, TokenMaker.of(section), 7, Till(DOOR, "a key")):
         visits = [visit(port, "/") for _ in range(3)]
         assert visit(port, "/buy/7")[0] == 404
     guests = set()
@@ -57,9 +69,6 @@ def test_each_visitor_is_a_guest_of_his_own_whom_the_door_knows(tmp_path: Path) 
         guests.add(keys_of(section).tokens.verify(found[1], time.time()))
     assert len(guests) == 3
     assert min(guests) >= FIRST_GUEST
-
-
-TICKET = "A" * 83
 
 
 def test_the_pretend_payment_page(tmp_path: Path) -> None:
@@ -80,6 +89,27 @@ def test_the_pretend_payment_page(tmp_path: Path) -> None:
         assert (status, "did not take it" in told) == (200, True)
         for form in (f"ticket={TICKET}&result=won", "result=paid", "x" * 2000):
             assert ask(port, "POST", "/pay", form)[0] == 404, form
+
+
+def test_a_guest_who_comes_back_has_his_token(tmp_path: Path) -> None:
+    keep_door_secrets(tmp_path)
+    environ = {"SECKILL_CONFIG": os.devnull, "SECKILL_DEVSTACK": str(tmp_path)}
+    section = load(Door, environ=environ)
+    port = free_port(())
+    with shop(port, TokenMaker.of(section), 7, Till(DOOR, "a key")):
+        back = f"{DOOR}/buy/7/form"
+        answer, _ = call(port, f"/?back={quote(back, safe='')}")
+        assert answer.getheader("Location") == back
+        stranger = visit(port, "/?back=https%3A%2F%2Fstranger.example%2Fbuy%2F7")[1]
+        assert stranger.startswith(f"{DOOR}/buy/7#")
+        cookie = str(answer.getheader("Set-Cookie"))
+        assert {"HttpOnly", "SameSite=Lax"} <= set(cookie.split("; "))
+        assert call(port, "/session")[0].status == 401
+        session, body = call(port, "/session", cookie.partition(";")[0])
+    assert session.getheader("Access-Control-Allow-Origin") == DOOR
+    assert session.getheader("Access-Control-Allow-Credentials") == "true"
+    token = json.loads(body)["token"]
+    assert keys_of(section).tokens.verify(token, time.time()) >= FIRST_GUEST
 
 
 def test_no_two_processes_get_one_port() -> None:

@@ -26,7 +26,7 @@ FILLED_IN = {
 }
 # ${NAME}, ${NAME:-default}, ${NAME:?message}; $$ is a dollar.
 PLACEHOLDER = re.compile(r"\$\$|\$\{(\w+)(?::([-?])([^}]*))?\}")
-SECRET = re.compile(r"PASSWORD|SECRET|AUTH|_DSN|_URL|_KEYS")
+SECRET = re.compile(r"PASSWORD|SECRET|AUTH|_DSN|(?<!LOGIN)_URL|_KEYS")
 
 
 @cache

@@ -171,6 +171,15 @@ _SETTLED: Part = {
 _HTML: Part = {"text/html": {"schema": {"type": "string"}}}
 
 
+def _page(description: str) -> Part:
+    """A page for people: an answer or a refusal."""
+    return _answer(description, _HTML)
+
+
+_PAGE_503 = _page("The sale cannot be shown now. The page loads itself again.")
+_PAGE_429 = _page("Too many calls of this address, or of this buyer.")
+
+
 def _path(name: str, schema: Part, example: object) -> Part:
     return {"name": name, "in": "path", "required": True, "schema": schema, "example": example}
 
@@ -282,8 +291,57 @@ PATHS: Part = {
     ),
     "/buy/{id}": _get(
         "page", "everybody", "The buyers' page",
-        {"200": _answer("The page.", _HTML), **_problems(404)},
+        {"200": _page("The page."), "404": _page("No number of an activity.")},
         parameters=[_path("id", ID, 1)],
+    )
+    | {
+        "post": {
+            "operationId": "form_click",
+            "tags": ["pages"],
+            "summary": "A click without JavaScript",
+            "description": "The buyer's token comes in the cookie that `buyer_cookie` names; "
+            "without that setting it is 404. `Origin` must be the door's own or one of "
+            "`cors_origins`.",
+            "parameters": [_path("id", ID, 1)],
+            "requestBody": {
+                "required": True,
+                "content": {"application/x-www-form-urlencoded": {"schema": ref("Form")}},
+            },
+            "responses": {
+                "200": _page("Decided without a ticket."),
+                "303": _page("Taken, on to its ticket; or `another`, back to the form."),
+                "400": _page("The connection was closed before the body was complete."),
+                "401": _page("No token in the cookie, or one that is not valid."),
+                "403": _page("The form is from elsewhere."),
+                "404": _page("The activity is not on sale, or forms are switched off."),
+                "408": _page("The body was not complete in time."),
+                "413": _page("The body is too long."),
+                "415": _page("The body is not a form."),
+                "422": _page("Not the form of this page."),
+                "429": _PAGE_429,
+                "503": _page("Not taken, or not known whether it is: the same key again."),
+            },
+        }
+    },
+    "/buy/{id}/form": _get(
+        "form", "pages", "The sale with a form, for browsers without JavaScript",
+        {
+            "200": _page("The sale."),
+            "404": _page("It is not on sale, or forms are switched off."),
+            "429": _PAGE_429,
+            "503": _PAGE_503,
+        },
+        parameters=[_path("id", ID, 1)],
+    ),
+    "/t/{ticket}": _get(
+        "ticket_page", "pages", "What became of a click, as a page",
+        {
+            "200": _page("The answer; while it waits, with `Refresh`."),
+            "404": _page("Not a ticket of this shop, or forms are switched off."),
+            "410": _page("The topic was made again."),
+            "429": _PAGE_429,
+        },
+        parameters=[_path("ticket", TICKET, _TICKET)],
     ),
     "/healthz": _get(
         "healthz", "probes", "Whether the process runs",
@@ -308,6 +366,7 @@ def document() -> bytes:
             "tags": [
                 {"name": "buyers", "description": "Clicks and their answers."},
                 {"name": "shop", "description": "The shop's servers."},
+                {"name": "pages", "description": "For people whose browser runs no script."},
                 {"name": "everybody", "description": "Without a token."},
                 {"name": "probes", "description": "For load balancers."},
             ],

@@ -8,6 +8,7 @@ from typing import Any
 from seckill.formats.outcomes import MAX_ID, MAX_ITEMS, MAX_QUANTITY, Outcome
 from seckill.formats.settle import MAX_REFERENCE
 from seckill.web.door.answers import YES
+from seckill.web.door.plain.reading import ANOTHER, KEY_BYTES
 from seckill.web.door.showcase import Left, Phase, state_of
 from seckill.web.door.tickets import LENGTH
 
@@ -46,6 +47,7 @@ TICKET: Schema = {
     "pattern": f"^[A-Za-z0-9_-]{{{LENGTH}}}$",
     "description": "The signed place of the click in the log. Its holder may read the answer.",
 }
+PAGE_KEY: Schema = {"type": "string", "pattern": f"^[0-9a-f]{{{2 * KEY_BYTES}}}$"}
 REASONS = sorted(outcome.name for outcome in Outcome if outcome is not Outcome.ACCEPTED)
 REASON: Schema = {
     "type": "string",
@@ -79,6 +81,14 @@ SCHEMAS: dict[str, Schema] = {
             },
         },
     ),
+    "Form": {
+        "type": "object",
+        "description": "A button of the form: an item with the page's key, or a new key.",
+        "oneOf": [
+            _object("A click.", {"key": PAGE_KEY, "item": ITEM_NAME}),
+            _object("A page with a new key.", {ANOTHER: {"type": "string"}}),
+        ],
+    },
     "Waiting": _object(
         "Not decided yet. Ask again after Retry-After; never click again.",
         {

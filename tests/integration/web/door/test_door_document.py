@@ -171,12 +171,17 @@ def test_the_door_keeps_what_its_document_says(
     open_door: OpenDoor, redis_client: "redis.Redis", mode: GenerationMode
 ) -> None:
     put_on_sale(redis_client, {1001: 1000})
-    door = open_door("--user-rate", "0", "--address-rate", "0")
-    described = schemathesis.openapi.from_url(f"http://127.0.0.1:{door.port}/openapi.json")
+    door = open_door("--user-rate", "0", "--address-rate", "0", "--buyer-cookie", "shop")
+    here = f"http://127.0.0.1:{door.port}"
+    described = schemathesis.openapi.from_url(f"{here}/openapi.json")
     asked = ask_everything(
         described,
         mode,
-        {"Authorization": f"Bearer {token_of(7)}"},
+        {
+            "Authorization": f"Bearer {token_of(7)}",
+            "Cookie": f"shop={token_of(7)}",
+            "Origin": here,
+        },
         examples=EXAMPLES,
         no_input={*NO_INPUT, "GET /v1/me/orders"},
     )

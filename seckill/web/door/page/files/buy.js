@@ -6,6 +6,8 @@ const PENDING = ["waiting", "held"];
 const STALE_MS = 600_000; // A click without a ticket is not sent again by itself after this.
 const activity = location.pathname.split("/").pop();
 const at = (id) => document.getElementById(id);
+const { exchange, login } = document.documentElement.dataset;
+at("plain")?.remove();
 let offset = 0, seen = null, click = null, following = false, refusedAt = null, wake = () => {};
 
 function readToken() {
@@ -16,7 +18,31 @@ function readToken() {
   }
   return sessionStorage.getItem("seckill.token");
 }
-let token = readToken();
+let token = readToken(), asked = null, given = 0;
+
+// The shop's token for its session, or why there is none.
+async function askShop() {
+  try {
+    const answer = await fetch(exchange, { credentials: "include", cache: "no-store", redirect: "manual", signal: AbortSignal.timeout?.(10_000) });
+    if (answer.status === 401 || answer.type === "opaqueredirect") return "signin";
+    const content = await answer.json();
+    if (!answer.ok || typeof content.token !== "string") return "shop";
+    sessionStorage.setItem("seckill.token", content.token);
+    sessionStorage.removeItem("seckill.sent");
+    given = Date.now();
+    return "";
+  } catch { return "shop"; }
+}
+
+const signIn = () => location.assign(login.replace("{back}", encodeURIComponent(location.href)));
+
+// The door takes the token no more. One that the shop has just given is no better the next time.
+function renew() {
+  if (!exchange || Date.now() - given < 10_000) { say("signin", "no"); return; }
+  sessionStorage.removeItem("seckill.token");
+  asked = null;
+  resume();
+}
 
 function buyer() {
   try {
@@ -42,10 +68,9 @@ function say(name, tone = "wait", n = "") {
   if (at("detail").textContent !== told) at("detail").textContent = told;
   Object.assign(at("result").dataset, { tone, name });
   at("result").hidden = false;
-  at("again").hidden = !["unknown", "yours", "paid"].includes(name);
-  at("again").textContent = name === "unknown" ? texts.again : texts.another;
-  const held = ["held", "late", "notBack"].includes(name);
-  at("back").hidden = !held;
+  at("again").hidden = !["unknown", "yours", "paid", "shop"].includes(name) && !(name === "signin" && login);
+  at("again").textContent = { yours: texts.another, paid: texts.another, signin: texts.signInButton }[name] ?? texts.again;
+  at("back").hidden = !["held", "late", "notBack"].includes(name);
   at("pay").hidden = name !== "held" || !click?.pay;
   if (!at("pay").hidden) at("pay").href = click.pay;
   at("left").hidden = name !== "held";
@@ -83,7 +108,7 @@ const follow_up = () => ask(`/v1/tickets/${click.ticket}${click.state === "held"
 async function follow() {
   if (following) return;
   following = true;
-  let tries = 0;
+  let tries = 0, refused = false;
   while (click && PENDING.includes(click.state)) {
     if (!click.ticket) say("sending");
     draw();
@@ -96,7 +121,7 @@ async function follow() {
       if (content.delayed) await sleep(1000 * after + 500 * Math.random());
       // Too many calls of this buyer or address wait: the door answers at once.
       else if (click && `${click.state} ${click.ahead}` === before && Date.now() - began < 1000) await sleep(1000 + 1000 * Math.random());
-    } else if (status === 401) { say("signin", "no"); break; }
+    } else if (status === 401) { refused = true; break; }
     else if (status === 410) take({ state: "void" });
     else if (status === 404 && click.ticket) { delete click.ticket; store(); }
     else if (status >= 400 && status < 500 && ![408, 429].includes(status)) take({ state: "refused" });
@@ -107,6 +132,7 @@ async function follow() {
     }
   }
   following = false;
+  if (refused) renew();
   draw();
 }
 
@@ -165,9 +191,24 @@ async function giveBack() {
   at("back").disabled = false;
 }
 
-function resume() {
+async function resume() {
   token = readToken();
-  if (!token) { click = null; say("signin", "no"); draw(); return; }
+  if (!token) {
+    click = null;
+    draw();
+    const why = exchange ? await (asked ??= askShop()) : "signin";
+    token = readToken();
+    if (!token) {
+      say(why, "no");
+      // Once: a shop that always says no must not send the buyer round in circles.
+      if (why === "signin" && exchange && login && !sessionStorage.getItem("seckill.sent")) {
+        sessionStorage.setItem("seckill.sent", "1");
+        signIn();
+      }
+      return;
+    }
+    at("result").hidden = true;
+  }
   click = load();
   if (click?.state === "accepted") say("yours", "yes");
   else if (click?.state === "paid") say("paid", "yes");
@@ -232,7 +273,7 @@ function tick() {
   if (!end) return;
   const left = Math.max(0, Math.ceil((end - Date.now() - offset) / 1000));
   const days = Math.floor(left / 86400);
-  at("clock").textContent = (seen.state === "soon" ? texts.opensIn : texts.closesIn) + (days ? `${days}${chinese ? "天 " : "d "}` : "")
+  at("clock").textContent = (seen.state === "soon" ? texts.opensIn : texts.closesIn) + (days ? `${days}${texts.days}` : "")
     + [Math.floor(left / 3600) % 24, Math.floor(left / 60) % 60, left % 60].map(two).join(":");
 }
 
@@ -257,12 +298,15 @@ document.addEventListener("visibilitychange", () => {
   else { if (Date.now() - hiddenAt > 2000) wake(); look(); }
 });
 addEventListener("online", () => { wake(); look(); });
-addEventListener("pageshow", (event) => { if (event.persisted) resume(); });
+addEventListener("pageshow", (event) => { if (event.persisted) { asked = null; resume(); } });
 addEventListener("hashchange", resume);
 // Another tab made or ended the click.
 addEventListener("storage", (event) => { if (event.key === place() && !following) resume(); });
 at("again").addEventListener("click", () => {
-  if (["accepted", "paid"].includes(click?.state)) { click = null; store(); at("result").hidden = true; draw(); } else follow();
+  const { name } = at("result").dataset;
+  if (name === "signin") signIn();
+  else if (name === "shop") { asked = null; resume(); }
+  else if (["accepted", "paid"].includes(click?.state)) { click = null; store(); at("result").hidden = true; draw(); } else follow();
 });
 at("pay").textContent = texts.pay;
 at("back").textContent = texts.giveBack;

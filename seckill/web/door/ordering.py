@@ -1,0 +1,207 @@
+"""Where an order is placed and its answer is asked, whatever the buyer's form: JSON or a page.
+
+Owns the steps of a click: who asks and how often, whether it is a certain loser, the way into
+Kafka, and the look at what became of it. What is refused is a Problem. Formats are its callers'.
+"""
+
+import time
+from dataclasses import dataclass, field
+
+from seckill.errors import RedisAway
+from seckill.formats.outcomes import Outcome
+from seckill.lane.phase import Phase
+from seckill.web.door.answers import Answer
+from seckill.web.door.clicks import AnotherBody, Clicks, Order
+from seckill.web.door.counts import Counts
+from seckill.web.door.http import Problem
+from seckill.web.door.limits import Limits
+from seckill.web.door.mirror import Mirror
+from seckill.web.door.outgoing import NotTaken, Unknown
+from seckill.web.door.showcase import Showcase
+from seckill.web.door.tickets import Forged, Ticket, Tickets
+from seckill.web.door.tokens import BadToken, BuyerTokens
+
+# Seconds that knowledge of an activity may be old where a request is refused on it.
+FRESH_S = 0.25
+# Seconds until a buyer should ask again.
+RETRY_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Kafka has it. `began` is when it was handed over, on the monotonic clock."""
+
+    ticket: Ticket
+    began: float
+
+
+@dataclass(frozen=True, slots=True)
+class Shed:
+    """A certain loser, refused without a message: `seen` sells nothing."""
+
+    outcome: Outcome
+    seen: Showcase
+
+
+@dataclass(frozen=True, slots=True)
+class Bought:
+    """This very click was accepted before; `answer` is how that stands now. No ticket, if it was
+    in a topic of before.
+    """
+
+    ticket: Ticket | None
+    answer: Answer
+
+
+@dataclass
+class Ordering:
+    """One door process. `stopping` refuses new clicks, and nobody waits any more."""
+
+    tokens: BuyerTokens
+    tickets: Tickets
+    limits: Limits
+    clicks: Clicks
+    mirror: Mirror
+    counts: Counts = field(default_factory=Counts)
+    stopping: bool = False
+
+    def buyer(self, token: str) -> int:
+        """The user of a token, whose call is counted. Raises Problem: 401, 429."""
+        try:
+            user_id = self.tokens.verify(token, time.time())
+        except BadToken as bad:
+            raise Problem(401, str(bad)) from None
+        self.limit(self.limits.of_user(user_id), "this buyer")
+        return user_id
+
+    def limit(self, wait_s: float, who: str) -> None:
+        """Raises Problem 429 if `who` has to wait."""
+        if wait_s > 0:
+            self.counts.limited += 1
+            raise Problem(429, f"too many requests of {who}", retry_after_s=wait_s)
+
+    def must_be_open(self) -> None:
+        """Raises Problem 503 if this door takes no more clicks."""
+        if self.stopping:
+            raise Problem(503, "this door is closing; ask again", retry_after_s=1, taken="no")
+
+    async def place(self, order: Order, at_ms: int) -> Taken | Shed | Bought:
+        """An order into Kafka, unless its answer is known. `at_ms`: the door's clock at its click.
+
+        Raises Problem: 404, 422, 503.
+        """
+        known = await self._known(order)
+        if known is not None:
+            return known
+        began = time.monotonic()
+        try:
+            ticket = await self.clicks.take(order, at_ms)
+        except NotTaken as refused:
+            self.counts.not_taken += 1
+            raise Problem(
+                503, f"nothing was ordered: {refused}", retry_after_s=RETRY_S, taken="no"
+            ) from None
+        except Unknown as unknown:
+            self.counts.unknown += 1
+            raise Problem(
+                503,
+                f"it is not known whether this was taken: {unknown}. Ask again with the same "
+                "Idempotency-Key: it can never buy twice",
+                retry_after_s=RETRY_S,
+                taken="unknown",
+            ) from None
+        except AnotherBody:
+            raise Problem(
+                422, "this Idempotency-Key was used for another order a moment ago"
+            ) from None
+        self.counts.taken(time.monotonic() - began)
+        return Taken(ticket, began)
+
+    async def _known(self, order: Order) -> Shed | Bought | None:
+        """The answer to who never has to reach Kafka; None if it must be decided."""
+        try:
+            seen = await self.mirror.showcase(order.activity_id, FRESH_S)
+            if seen is None:
+                if not self.mirror.look.loaded:
+                    # A Redis that lost everything: it will be recovered, and decide this.
+                    return None
+                raise Problem(404, f"activity {order.activity_id} is not on sale")
+            if not seen.sells_nothing or self.mirror.delayed():
+                return None
+            # A buyer who has bought must never hear no, and may have asked again.
+            bought = await self.mirror.clicked(order.activity_id, order.user_id, order.click)
+        except RedisAway:
+            return None
+        if bought is not None:
+            self.counts.repeated += 1
+            return Bought(self._ticket_at(order, bought), bought)
+        self.counts.shed += 1
+        return Shed(Outcome.SOLD_OUT if seen.phase is Phase.SOLD_OUT else Outcome.OVER, seen)
+
+    def _ticket_at(self, order: Order, bought: Answer) -> Ticket | None:
+        place = bought.place
+        assert place is not None
+        if place.source != self.mirror.source:
+            return None
+        return Ticket(
+            self.clicks.source,
+            place.partition,
+            place.offset,
+            order.activity_id,
+            order.user_id,
+            order.click,
+        )
+
+    async def on_sale(self, activity_id: int) -> Showcase:
+        """An activity as it was a second ago or less. Raises Problem: 404, 503."""
+        try:
+            seen = await self.mirror.showcase(activity_id, 1.0) if activity_id else None
+        except RedisAway as away:
+            raise Problem(
+                503, f"the sale cannot be shown now: {away}", retry_after_s=RETRY_S
+            ) from None
+        if seen is None:
+            raise Problem(404, f"activity {activity_id} is not on sale")
+        return seen
+
+    def ticket(self, text: str) -> Ticket:
+        """The ticket in a text. Raises Problem: 404, 410."""
+        try:
+            ticket = self.tickets.read(text)
+        except Forged as forged:
+            raise Problem(404, str(forged)) from None
+        if ticket.source != self.clicks.source:
+            raise Problem(410, "the sale of this ticket has ended: its topic was made again")
+        return ticket
+
+    async def answer(
+        self,
+        ticket: Ticket,
+        wait_s: float,
+        caller: str,
+        *,
+        until_settled: bool = False,
+        began: float | None = None,
+    ) -> Answer:
+        """The answer within `wait_s`.
+
+        `until_settled`: a hold is waited for until something becomes of it.
+        `began` is when this very call handed the click to Kafka: without a wait, it waits then.
+        """
+        if wait_s and not self.stopping:
+            if not self.limits.enter(ticket.user_id, caller):
+                self.counts.crowded += 1
+                answer = self.mirror.ahead(ticket)
+            else:
+                try:
+                    wait = self.mirror.wait_settled if until_settled else self.mirror.wait
+                    answer = await wait(ticket, wait_s)
+                finally:
+                    self.limits.leave(ticket.user_id, caller)
+        elif began is None:
+            answer = await self.mirror.ask(ticket)
+        else:
+            answer = self.mirror.ahead(ticket)
+        if answer.is_decided:
+            self.counts.told(answer.state, None if began is None else time.monotonic() - began)
+        return answer
