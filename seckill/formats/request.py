@@ -55,7 +55,7 @@ def decode(value: bytes | None) -> Request:
     try:
         request = _decode(value)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
-        raise Poison(_reason(wrong)) from None
+        raise Poison(reason_of(wrong)) from None
     # A body has one colon for each member that was read. Surplus colons mean unknown members,
     # colons inside texts, or a repeated key, of which the decoder silently keeps the last.
     members = 3 + len(request.items)
@@ -66,7 +66,7 @@ def decode(value: bytes | None) -> Request:
         if request.request_id and "\x00" in request.request_id:
             raise Poison("request_id holds a NUL character")
     if value.count(b":") != members:
-        _refuse_repeated_keys(value)
+        refuse_repeated_keys(value)
     return request
 
 
@@ -100,7 +100,7 @@ def _decode_or_poison(value: bytes | None) -> Request | Poison:
         return Poison(*poison.args)
 
 
-def _refuse_repeated_keys(value: bytes) -> None:
+def refuse_repeated_keys(value: bytes) -> None:
     """Raises Poison if a key occurs twice: such a body has two meanings, so it has none."""
 
     def check(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -115,10 +115,11 @@ def _refuse_repeated_keys(value: bytes) -> None:
         # From text, not bytes: from bytes json accepts lone surrogates, which are not UTF-8.
         json.loads(value.decode(), object_pairs_hook=check, parse_int=str, parse_float=str)
     except (ValueError, RecursionError) as wrong:
-        raise Poison(_reason(wrong)) from None
+        raise Poison(reason_of(wrong)) from None
 
 
-def _reason(wrong: Exception) -> str:
+def reason_of(wrong: Exception) -> str:
+    """Why a body cannot be read, in words."""
     if isinstance(wrong, RecursionError):
         return "nested too deeply"
     if isinstance(wrong, UnicodeDecodeError):

@@ -103,6 +103,8 @@ def _worker(worker: Worker, look: Look, lag: dict[int, int] | None) -> dict[str,
         Kind.PARENT: _("parent of consumers"),
         Kind.LOG_WORKER: _("log worker"),
         Kind.DOOR: _("buyers' door"),
+        Kind.SETTLER: _("settler"),
+        Kind.SETTLER_PARENT: _("parent of settlers"),
     }
     return {
         "id": worker.id,

@@ -12,7 +12,7 @@ import yaml
 from seckill.config.layers import BASE_DIR
 
 SERVERS = {"kafka", "valkey", "postgres"}
-WORKERS = {"web", "door", "consumer", "log-worker"}
+WORKERS = {"web", "door", "consumer", "settler", "log-worker"}
 ONCE = {"migrate", "create-admin", "loadgen"}
 MONITORING = {"prometheus", "grafana"}
 OURS = sorted(WORKERS | ONCE)

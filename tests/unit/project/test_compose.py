@@ -119,7 +119,8 @@ def test_order_of_the_start() -> None:
 
 
 def test_time_to_stop() -> None:
-    assert int(service("consumer")["stop_grace_period"].removesuffix("s")) >= STOP_S + 10
+    for name in ("consumer", "settler"):
+        assert int(service(name)["stop_grace_period"].removesuffix("s")) >= STOP_S + 10
     for name, server in (
         ("kafka", kafka.Kafka),
         ("valkey", valkey.Valkey),
