@@ -21,7 +21,7 @@ from seckill.lane import board
 from seckill.lane.keys import Lane
 from seckill.lane.status import LaneStatus
 from seckill.models import Activity, Item, Record
-from seckill.postgres import sold
+from seckill.postgres import settled, sold
 
 # The advisory lock that allows one restore at a time: any number that nothing else uses.
 RESTORING = 7_351_002
@@ -66,6 +66,13 @@ def recorded(source: str, partition: int) -> Iterator[int]:
         while rows := cursor.fetchmany(ROWS):
             for (offset,) in rows:
                 yield offset
+
+
+def recorded_bytes(source: str, partition: int) -> Iterator[tuple[int, int]]:
+    """The offsets that have a record, in order, each with its byte of the board. As `recorded`."""
+    ended = settled.settled_offsets(source, partition)
+    for offset in recorded(source, partition):
+        yield offset, board.BYTE_OF.get(ended.get(offset, ""), board.ACCEPTED)
 
 
 def find_missing(client: "redis.Redis", lane: Lane, status: LaneStatus) -> Missing:
