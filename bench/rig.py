@@ -118,7 +118,8 @@ class Rig:
             time.sleep(LOOK_S)
         with psycopg.connect(self.server.pg_dsn, autocommit=True) as database:
             database.execute(
-                "TRUNCATE seckill_record, seckill_item, seckill_activity, seckill_stockchange"
+                "TRUNCATE seckill_record, seckill_settlement, seckill_latepayment, seckill_item,"
+                " seckill_activity, seckill_stockchange"
                 " CASCADE"
             )
             database.execute("CHECKPOINT")

@@ -1,7 +1,8 @@
 """The tables: activities, items, records (orders), the journal of control acts, API keys.
 
-Owns the schema and the constraints that carry the invariants. Only the log worker writes `Record`
-rows and `Item.sold`, in one transaction. `seckill.control.control` writes everything else.
+Owns the schema and the constraints that carry the invariants. Only the log worker writes `Record`,
+`Settlement` and `LatePayment` rows, `Item.sold` and `Item.returned`, in one transaction.
+`seckill.control.control` writes everything else.
 """
 
 import hashlib
@@ -14,8 +15,12 @@ from django.db.models import Exists, OuterRef, Q
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from seckill.formats import record as formats
 from seckill.formats.outcomes import DEFAULT_ACTIVITY, MAX_REQUEST_ID, MAX_UNITS
 from seckill.formats.record import SAME_ORDER
+
+# The longest time that a hold may have: a week.
+MAX_HOLD_S = 604_800
 
 
 class Activity(models.Model):
@@ -49,6 +54,15 @@ class Activity(models.Model):
         validators=[MinValueValidator(1)],
         help_text=_("Requests older than this expire. Empty: what the consumers are started with."),
     )
+    hold_s = models.BigIntegerField(
+        _("hold, s"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_HOLD_S)],
+        help_text=_(
+            "How long an accepted request may wait for payment. Empty: it is sold at once."
+        ),
+    )
     # Restored in Redis when the activity is loaded again. Only acts change them.
     paused = models.BooleanField(_("paused"), default=False, db_default=False, editable=False)
     finished = models.BooleanField(_("finished"), default=False, db_default=False, editable=False)
@@ -69,6 +83,10 @@ class Activity(models.Model):
                 | Q(closes_at__isnull=True)
                 | Q(closes_at__gt=models.F("opens_at")),
                 name="activity_closes_after_opening",
+            ),
+            models.CheckConstraint(
+                condition=Q(hold_s__isnull=True) | Q(hold_s__gte=1, hold_s__lte=MAX_HOLD_S),
+                name="activity_hold_in_range",
             ),
         ]
 
@@ -93,7 +111,16 @@ class Item(models.Model):
         _("allocation"), default=0, db_default=0, help_text=_("Units ever put on sale.")
     )
     sold = models.BigIntegerField(
-        _("sold"), default=0, db_default=0, help_text=_("Units in stored orders.")
+        _("sold"),
+        default=0,
+        db_default=0,
+        help_text=_("Units in stored orders, without those that came back."),
+    )
+    returned = models.BigIntegerField(
+        _("returned"),
+        default=0,
+        db_default=0,
+        help_text=_("Units that came back: holds that expired or were given back."),
     )
 
     class Meta:
@@ -103,7 +130,10 @@ class Item(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["activity", "item_id"], name="item_once_an_activity"),
             models.CheckConstraint(
-                condition=Q(item_id__gte=1) & Q(allocation__gte=0) & Q(sold__gte=0),
+                condition=Q(item_id__gte=1)
+                & Q(allocation__gte=0)
+                & Q(sold__gte=0)
+                & Q(returned__gte=0),
                 name="item_counts_not_negative",
             ),
         ]
@@ -128,6 +158,9 @@ class Record(models.Model):
     offset = models.BigIntegerField(_("offset"))
     request_id = models.CharField(_("request id"), max_length=MAX_REQUEST_ID, null=True, blank=True)
     version = models.BigIntegerField(_("version"), help_text=_("Of the sale, when decided."))
+    due = models.DateTimeField(
+        _("due"), null=True, help_text=_("Until when it may be paid. Empty: sold at once.")
+    )
 
     class Meta:
         verbose_name = _("order")
@@ -154,6 +187,113 @@ class Record(models.Model):
 
     def __str__(self) -> str:
         return gettext("order %(id)s") % {"id": self.pk}
+
+
+class Settlement(models.Model):
+    """What became of one item of a hold. A hold is settled once. Only the log worker writes it."""
+
+    class Kind(models.TextChoices):
+        """How a hold ended. The last two give the units back."""
+
+        PAID = formats.PAID, _("paid")
+        EXPIRED = formats.EXPIRED, _("expired")
+        CANCELLED = formats.CANCELLED, _("cancelled")
+
+    # The identity: that of the record which it settles.
+    source = models.UUIDField(_("source"))
+    partition = models.IntegerField(_("partition"))
+    offset = models.BigIntegerField(_("offset"))
+    item_id = models.BigIntegerField(_("item"))
+    user_id = models.BigIntegerField(_("user"))
+    activity_id = models.BigIntegerField(_("activity"))
+    quantity = models.BigIntegerField(_("quantity"))
+    kind = models.CharField(_("kind"), max_length=10, choices=Kind.choices)
+    ts = models.DateTimeField(_("settled at"))
+    # The settle message. Nobody sends one for a hold that expires.
+    settle_source = models.UUIDField(null=True)
+    settle_partition = models.IntegerField(null=True)
+    settle_offset = models.BigIntegerField(null=True)
+    reference = models.CharField(_("reference"), max_length=formats.MAX_REFERENCE, null=True)
+
+    class Meta:
+        verbose_name = _("settlement")
+        verbose_name_plural = _("settlements")
+        ordering: ClassVar = ["-id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["source", "partition", "offset", "item_id"], name="hold_settled_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(quantity__gte=1), name="settlement_quantity_positive"
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    kind=formats.EXPIRED,
+                    settle_source__isnull=True,
+                    settle_partition__isnull=True,
+                    settle_offset__isnull=True,
+                )
+                | Q(
+                    kind__in=[formats.PAID, formats.CANCELLED],
+                    settle_source__isnull=False,
+                    settle_partition__isnull=False,
+                    settle_offset__isnull=False,
+                ),
+                name="settlement_has_its_message",
+            ),
+        ]
+        indexes: ClassVar = [
+            # The last message of each settle partition that is stored: from there a recovery goes
+            # on.
+            models.Index(
+                fields=["settle_source", "settle_partition", "settle_offset"],
+                name="settlement_message",
+                condition=Q(settle_source__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return gettext("settlement %(id)s") % {"id": self.pk}
+
+
+class LatePayment(models.Model):
+    """Money for a hold that had expired or was given back: somebody must pay it back."""
+
+    # The identity: the settle message that reported it.
+    settle_source = models.UUIDField()
+    settle_partition = models.IntegerField()
+    settle_offset = models.BigIntegerField()
+    # The hold.
+    source = models.UUIDField(_("source"))
+    partition = models.IntegerField(_("partition"))
+    offset = models.BigIntegerField(_("offset"))
+    user_id = models.BigIntegerField(_("user"))
+    activity_id = models.BigIntegerField(_("activity"))
+    reference = models.CharField(_("reference"), max_length=formats.MAX_REFERENCE, null=True)
+    ts = models.DateTimeField(_("decided at"))
+    # When somebody has paid it back.
+    resolved_at = models.DateTimeField(_("resolved"), null=True)
+    resolved_by = models.CharField(
+        _("resolved by"), max_length=150, blank=True, default="", db_default=""
+    )
+    note = models.CharField(_("note"), max_length=500, blank=True, default="", db_default="")
+
+    class Meta:
+        verbose_name = _("late payment")
+        verbose_name_plural = _("late payments")
+        ordering: ClassVar = ["-id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["settle_source", "settle_partition", "settle_offset"],
+                name="late_payment_once",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["source", "partition", "offset"], name="late_payment_hold"),
+        ]
+
+    def __str__(self) -> str:
+        return gettext("late payment %(id)s") % {"id": self.pk}
 
 
 class StockChange(models.Model):
@@ -242,7 +382,7 @@ class Lease(models.Model):
 
 
 class DeadRecord(models.Model):
-    """An accepted record that could not become a row: see `seckill.dead_letters.records`."""
+    """An entry of the list that could not become a row: see `seckill.dead_letters.records`."""
 
     class Kind(models.TextChoices):
         """Why it could not be stored."""
@@ -264,6 +404,10 @@ class DeadRecord(models.Model):
     user_id = models.BigIntegerField(_("user"), null=True)
     quantity = models.BigIntegerField(_("quantity"), null=True)
     request_id = models.TextField(_("request id"), null=True)
+    # "accepted" for a record. For what became of a hold: paid, expired, cancelled, too_late.
+    entry = models.CharField(
+        _("entry"), max_length=10, default=formats.ACCEPTED, db_default=formats.ACCEPTED
+    )
     at = models.DateTimeField(_("when"))
     # When somebody settled it by hand. It raises no alarm any more, but still counts as sold.
     dismissed_at = models.DateTimeField(_("dismissed"), null=True)
@@ -289,9 +433,15 @@ class DeadRecord(models.Model):
         return gettext("dead record %(id)s") % {"id": self.pk}
 
     @staticmethod
-    def settled() -> Exists:
+    def settled() -> Q:
         """Whether a row with the same identity and content has been stored since: for a filter."""
-        return Exists(Record.objects.filter(**{name: OuterRef(name) for name in SAME_ORDER}))
+        same = {name: OuterRef(name) for name in SAME_ORDER}
+        late = {name: same[name] for name in ("source", "partition", "offset", "user_id")}
+        return Q(
+            (Q(entry=formats.ACCEPTED) & Exists(Record.objects.filter(**same)))
+            | Exists(Settlement.objects.filter(**same, kind=OuterRef("entry")))
+            | (Q(entry=formats.TOO_LATE) & Exists(LatePayment.objects.filter(**late)))
+        )
 
 
 class ApiKey(models.Model):

@@ -1,7 +1,8 @@
-"""Accepted records that could not become rows: kept in PostgreSQL with their reason, and counted.
+"""Entries of the list that could not become rows: kept in PostgreSQL with their reason.
 
 Owns the table seckill_deadrecord. A dead record is an accepted order: it outlives Redis, its units
-are never given back, and nothing removes it. After a successful replay its row settles it.
+are never given back, and nothing removes it. A dead settlement of a hold counts as well: its units
+were given back. After a successful replay its row settles it.
 No Django: the log worker writes here in the transaction that stores the rest of its batch.
 """
 
@@ -12,21 +13,25 @@ from enum import StrEnum
 from typing import Any
 
 from seckill.errors import Poison
-from seckill.formats.record import SAME_ORDER, WireRecord, parse
+from seckill.formats.record import ACCEPTED, SAME_ORDER, TOO_LATE, WireRecord, parse
 from seckill.postgres.lease import Claim, Cursor
 
 INSERT = """
 INSERT INTO seckill_deadrecord (place, kind, reason, raw, source, partition, "offset", item_id,
-    activity_id, user_id, quantity, request_id, at)
+    activity_id, user_id, quantity, request_id, entry, at)
 SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::bytea[], %s::uuid[], %s::int[],
-    %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[]) AS dead,
+    %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[],
+    %s::text[]) AS dead,
     clock_timestamp()
 ON CONFLICT (place) DO NOTHING
 """
 # A row with the same identity and content settles a dead record. In Django: `DeadRecord.settled`.
-SETTLED = "EXISTS (SELECT 1 FROM seckill_record AS r WHERE {})".format(
-    " AND ".join(f'r."{name}" = d."{name}"' for name in SAME_ORDER)
-)
+_SAME = " AND ".join(f'r."{name}" = d."{name}"' for name in SAME_ORDER)
+SETTLED = f"""(CASE d.entry
+WHEN '{ACCEPTED}' THEN EXISTS (SELECT 1 FROM seckill_record AS r WHERE {_SAME})
+WHEN '{TOO_LATE}' THEN EXISTS (SELECT 1 FROM seckill_latepayment AS r WHERE r.source = d.source
+    AND r.partition = d.partition AND r."offset" = d."offset" AND r.user_id = d.user_id)
+ELSE EXISTS (SELECT 1 FROM seckill_settlement AS r WHERE {_SAME} AND r.kind = d.entry) END)"""
 OPEN = f"d.dismissed_at IS NULL AND NOT {SETTLED}"
 COUNT = f"SELECT d.kind, count(*) FROM seckill_deadrecord AS d WHERE {OPEN} GROUP BY d.kind"
 COLUMNS = (
@@ -100,7 +105,14 @@ def keep(cursor: Cursor, dead: Sequence[Dead]) -> None:
         reason = entry.reason.replace("\0", "")[:LONGEST_REASON]
         if record is None:
             rows.append(
-                (f"{entry.place}:{digest}", str(entry.kind), reason, entry.raw, *[None] * 8)
+                (
+                    f"{entry.place}:{digest}",
+                    str(entry.kind),
+                    reason,
+                    entry.raw,
+                    *[None] * 8,
+                    ACCEPTED,
+                )
             )
             continue
         name = f"{record.source}:{record.partition}:{record.offset}:{record.item_id}"
@@ -113,6 +125,7 @@ def keep(cursor: Cursor, dead: Sequence[Dead]) -> None:
                     record.user_id,
                     record.quantity,
                     _storable(record.request_id),
+                    record.kind,
                 ),
             )
         )

@@ -96,10 +96,25 @@ class ActivityStatus:
     hold_s: int | None = None
     # Raised when units come back without an act.
     epoch: int = 0
+    # Holds that nobody has settled, and since the start how they ended. `too_late`: payments that
+    # came after the end of one.
+    held: int = 0
+    paid: int = 0
+    expired: int = 0
+    cancelled: int = 0
+    too_late: int = 0
+    units_paid: int = 0
+    units_returned: int = 0
     # Whether all of its clicks are in Redis. False if it was loaded by a version without clicks.
     remembers_clicks: bool = False
     # The journal's row of the last act: see `seckill.witness.mark`.
     journal: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether there are holds, or were."""
+        ended = self.paid or self.expired or self.cancelled or self.too_late
+        return bool(self.hold_s or self.held or ended)
 
     @property
     def success(self) -> int:
@@ -167,6 +182,16 @@ class LaneStatus:
     buyers: dict[int, int] = field(default_factory=dict)
     # {activity: accepted requests with an id}, for activities that remember them.
     clicks: dict[int, int] = field(default_factory=dict)
+    # Of the settle topic, as `positions`; settle messages by outcome; until when, by Redis's clock,
+    # each partition was read.
+    settle_positions: dict[str, int] = field(default_factory=dict)
+    settle_stats: dict[str, int] = field(default_factory=dict)
+    settle_read: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """What lies below was decided or settled before this reading."""
+        return {**self.positions, **self.settle_positions}
 
     @property
     def decided(self) -> int:
@@ -190,25 +215,26 @@ def read_lane(client: "redis.Redis", lane: Lane) -> LaneStatus:
                 ("TIME",),
                 *(("HLEN", lane.activity(number).buyers) for number in known),
                 *(("HLEN", lane.activity(number).clicks) for number in known),
+                *(("HLEN", lane.activity(number).held) for number in known),
                 *(
                     ("HGETALL", key)
-                    for key in (lane.positions, lane.stats, lane.state, lane.stored)
+                    for key in (
+                        *(lane.positions, lane.stats, lane.state, lane.stored),
+                        *(lane.settle_positions, lane.settle_stats, lane.settle_read),
+                    )
                 ),
                 *(("HGETALL", key) for number in known for key in _hashes(lane, number)),
             )
             members, waiting, (seconds, micros), *rest = answers
             if sorted(int(member) for member in members) == known:
                 break
-    buyers, clicks, rest = (
-        rest[: len(known)],
-        rest[len(known) : 2 * len(known)],
-        rest[2 * len(known) :],
-    )
-    positions, stats, state, stored, *hashes = [pairs(flat) for flat in rest]
+    buyers, clicks, held = (rest[i * len(known) : (i + 1) * len(known)] for i in range(3))
+    positions, stats, state, stored, *more = [pairs(flat) for flat in rest[3 * len(known) :]]
+    settle_positions, settle_stats, settle_read, *hashes = more
     lane_stats = _numbers(stats)
     words = {_text(key): _text(value) for key, value in state.items()}
     activities = {
-        activity_id: _activity(activity_id, *hashes[4 * i : 4 * i + 4])
+        activity_id: _activity(activity_id, held[i], *hashes[4 * i : 4 * i + 4])
         for i, activity_id in enumerate(known)
     }
     return LaneStatus(
@@ -239,6 +265,9 @@ def read_lane(client: "redis.Redis", lane: Lane) -> LaneStatus:
             for activity_id, fields in zip(known, clicks, strict=True)
             if activities[activity_id].remembers_clicks
         },
+        settle_positions=_numbers(settle_positions),
+        settle_stats=_numbers(settle_stats),
+        settle_read=_numbers(settle_read),
     )
 
 
@@ -255,6 +284,7 @@ def _fence(words: Mapping[str, str]) -> Fence | None:
 
 def _activity(
     activity_id: int,
+    held: int,
     state: Mapping[Any, Any],
     stock: Mapping[Any, Any],
     loaded: Mapping[Any, Any],
@@ -284,6 +314,13 @@ def _activity(
         paused="paused" in words,
         hold_s=number("hold_s"),
         epoch=number("epoch") or 0,
+        held=held,
+        paid=total("paid"),
+        expired=total("expired"),
+        cancelled=total("cancelled"),
+        too_late=total("too_late"),
+        units_paid=total("units_paid"),
+        units_returned=total("units_returned"),
         remembers_clicks="clicks" in words,
         items={
             int(item): ItemStatus(int(item), units, ever.get(item, 0))

@@ -23,14 +23,17 @@ COLUMNS = {
     "offset": "int8",
     "request_id": "varchar",
     "version": "int8",
+    "due": "timestamptz",
 }
 HEADER, TRAILER = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
 # PostgreSQL counts time in microseconds since 2000.
 EPOCH_S, SECOND = 946_684_800, 1_000_000
-# Number of columns and the first five; ts to offset; version. An int8 is 8 bytes long.
+# Number of columns and the first five; ts to offset; version, and due or its absence. An int8 is
+# 8 bytes long.
 _FIRST = Struct(">h iq iq iq iq iq").pack
 _MIDDLE = Struct(">iq i16s ii iq").pack
-_LAST = Struct(">iq").pack
+_LAST = Struct(">iq i").pack
+_DUE = Struct(">q").pack
 NULL = Struct(">i").pack(-1)
 
 
@@ -46,7 +49,9 @@ def packed(records: Sequence[WireRecord]) -> bytes:
                 8, r.offset,
             ),
             NULL if r.request_id is None else _counted(r.request_id),
-            _LAST(8, r.version),
+            _LAST(8, r.version, -1)
+            if r.due is None
+            else _LAST(8, r.version, 8) + _DUE(r.due * 1000 - EPOCH_S * SECOND),
         )  # fmt: skip
     parts.append(TRAILER)
     return b"".join(parts)

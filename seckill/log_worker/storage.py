@@ -5,11 +5,11 @@ its identity, and is counted only once. A batch is copied straight into the tabl
 PostgreSQL finds one of its records there already, the new ones are selected through a temporary
 table, and the others are compared by content. What PostgreSQL refuses becomes a dead record in the
 same transaction, so nothing is stored before everything older is stored or kept.
+Only a batch that has settlements pays for them: see `seckill.log_worker.settlements`.
 Always: the transaction locks the lane's row, and stores only what a Redis of the lane's generation
 and term has decided. So a batch that was read before a recovery never arrives after it.
 """
 
-import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,16 +21,16 @@ from psycopg.abc import RV, PQGen
 from seckill.dead_letters import records as dead_records
 from seckill.dead_letters.records import Dead
 from seckill.errors import PostgresAway
-from seckill.formats.record import WireRecord
+from seckill.formats.record import NOT_ACCEPTED, WireRecord
 from seckill.lane.keys import DEFAULT_LIST
+from seckill.log_worker import settlements
 from seckill.log_worker.copy_rows import COLUMNS, packed
+from seckill.log_worker.ids import is_behind, skip_ids
+from seckill.log_worker.settlements import REFUSED_ROWS
 from seckill.postgres import lease
 from seckill.postgres.access import postgres_errors
 from seckill.postgres.lease import Claim, NotLeading, PostgresOlder
 from seckill.postgres.witness import lost_rows
-from seckill.process.events import event
-
-log = logging.getLogger(__name__)
 
 # Seconds to wait for a connection.
 CONNECT_TIMEOUT_S = 5
@@ -81,21 +81,7 @@ COUNT_SOLD = """
 INSERT INTO seckill_item AS item (activity_id, item_id, sold) VALUES (%s, %s, %s)
 ON CONFLICT (activity_id, item_id) DO UPDATE SET sold = item.sold + EXCLUDED.sold
 """
-# Move the id sequence past the existing rows, after a failover to a logical replica or a restore.
-# Drawing ids one by one needs no right that storing does not need anyway.
-SKIP_IDS = """
-SELECT count(nextval(s.name)) FROM (
-    SELECT pg_get_serial_sequence('seckill_record', 'id')::regclass AS name,
-        generate_series(nextval(pg_get_serial_sequence('seckill_record', 'id')::regclass),
-            (SELECT max(id) FROM seckill_record))) AS s
-"""
-PRIMARY_KEY, IDENTITY_KEY = "seckill_record_pkey", "record_stored_once"
-# Errors of a row that PostgreSQL will never accept: a value, a constraint, a trigger's refusal.
-REFUSED_ROWS = (
-    psycopg.errors.DataError,
-    psycopg.errors.IntegrityError,
-    psycopg.errors.RaiseException,
-)
+IDENTITY_KEY = "record_stored_once"
 
 
 class _Line(psycopg.Connection):
@@ -116,8 +102,8 @@ class _Line(psycopg.Connection):
 
 @dataclass
 class Stored:
-    """The result of a batch: the number of new rows, the number of records stored before, and the
-    refused records as (index, reason)."""
+    """The result of a batch: the number of new rows, the number of entries stored before, and the
+    refused entries as (index, reason)."""
 
     new: int = 0
     known: int = 0
@@ -142,7 +128,7 @@ class Storage:
         dead: Sequence[Dead] = (),
         stored: Mapping[str, int] | None = None,
     ) -> Stored:
-        """Store records and count their units. Keep apart what is dead and what is refused.
+        """Store entries of the list and count their units. Keep apart what is dead or refused.
 
         `claim` is what their Redis said of itself when they were read. `texts` are the records as
         they were in the list. `stored` is what Redis says was stored before.
@@ -156,7 +142,7 @@ class Storage:
                 self._begin(cursor, claim, stored or {})
                 result = Stored()
                 if records:
-                    self._store(cursor, records, 0, result)
+                    self._store_all(cursor, records, result)
                 refused = [
                     Dead(dead_records.Kind.REFUSED, texts[index], reason, "")
                     for index, reason in result.refused
@@ -187,7 +173,8 @@ class Storage:
         """Raises PostgresAway unless PostgreSQL answers and has our tables."""
         with self._errors():
             self._connect().execute(
-                "SELECT 1 FROM seckill_record, seckill_lane, seckill_deadrecord LIMIT 1"
+                "SELECT 1 FROM seckill_record, seckill_lane, seckill_deadrecord,"
+                " seckill_settlement, seckill_latepayment LIMIT 1"
             )
 
     def close(self) -> None:
@@ -212,6 +199,28 @@ class Storage:
         if gone:
             raise PostgresOlder(gone)
 
+    def _store_all(
+        self, cursor: psycopg.Cursor, entries: Sequence[WireRecord], result: Stored
+    ) -> None:
+        """Store the records of a batch, and then what became of holds."""
+        if NOT_ACCEPTED.isdisjoint({entry.status for entry in entries}):
+            self._store(cursor, entries, 0, result)
+            return
+        settlements.lock_items(cursor, entries)
+        records: list[tuple[int, WireRecord]] = []
+        others: list[tuple[int, WireRecord]] = []
+        for place in enumerate(entries):
+            (others if place[1].status in NOT_ACCEPTED else records).append(place)
+        if records:
+            stored = Stored()
+            self._store(cursor, [record for _, record in records], 0, stored)
+            result.new, result.known = stored.new, stored.known
+            result.refused += [(records[index][0], why) for index, why in stored.refused]
+        before = len(result.refused)
+        new = settlements.store(cursor, others, result.refused)
+        result.new += new
+        result.known += len(others) - new - (len(result.refused) - before)
+
     def _store(
         self, cursor: psycopg.Cursor, records: Sequence[WireRecord], first: int, result: Stored
     ) -> None:
@@ -229,8 +238,8 @@ class Storage:
                 result.new += copied
                 return
         except psycopg.errors.UniqueViolation as twice:
-            if twice.diag.constraint_name == PRIMARY_KEY:
-                _skip_ids(cursor)
+            if is_behind(twice):
+                skip_ids(cursor, "seckill_record")
                 self._store(cursor, records, first, result)
                 return
             if twice.diag.constraint_name != IDENTITY_KEY:
@@ -247,10 +256,10 @@ class Storage:
             with connection.transaction():
                 self._store_new_ones(cursor, records, first, result)
         except psycopg.errors.UniqueViolation as twice:
-            if twice.diag.constraint_name != PRIMARY_KEY:
+            if not is_behind(twice):
                 self._halve(cursor, records, first, result, twice)
                 return
-            _skip_ids(cursor)
+            skip_ids(cursor, "seckill_record")
             self._store(cursor, records, first, result)
         except REFUSED_ROWS as wrong:
             self._halve(cursor, records, first, result, wrong)
@@ -328,13 +337,3 @@ def _copy(cursor: psycopg.Cursor, statement: str, records: Sequence[WireRecord])
 def _count_sold(cursor: psycopg.Cursor, units: Mapping[Item, int]) -> None:
     """Always in the same order: two workers must not deadlock."""
     cursor.executemany(COUNT_SOLD, [(*item, count) for item, count in sorted(units.items())])
-
-
-def _skip_ids(cursor: psycopg.Cursor) -> None:
-    skipped = cursor.execute(SKIP_IDS).fetchone()
-    log.warning(
-        "the ids of seckill_record were behind its rows (a failover, or rows that were restored); "
-        "%d were skipped, storing goes on",
-        skipped[0] if skipped else 0,
-        extra=event("ids-skipped"),
-    )

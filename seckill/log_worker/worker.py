@@ -22,7 +22,7 @@ import redis
 from seckill.dead_letters.from_redis import adopt
 from seckill.dead_letters.records import Dead, Kind, place_in_list
 from seckill.errors import Poison, PostgresAway, RedisAway
-from seckill.formats.record import WireRecord, parse
+from seckill.formats.record import TOO_LATE, WireRecord, parse
 from seckill.lane.client import redis_errors, run_script
 from seckill.lane.keys import Lane, position_field
 from seckill.lane.record_list import scan
@@ -231,7 +231,8 @@ class LogWorker:
         refused = {index for index, _ in result.refused}
         stored = dict(batch.stored)
         for index, record in enumerate(batch.records):
-            if index not in refused:
+            # The order of a late payment need not be a row.
+            if index not in refused and record.status != TOO_LATE:
                 place = position_field(record.source, record.partition)
                 stored[place] = max(stored.get(place, 0), record.offset + 1)
         moved = [(name, after) for name, after in stored.items() if batch.stored.get(name) != after]

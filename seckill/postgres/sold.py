@@ -1,9 +1,10 @@
-"""What is sold, counted from the records: in the list, as rows, and as dead records.
+"""What is sold, counted from the entries of the list, from rows, and from dead records.
 
 Owns the one exact way to count during a sale: read the positions at a moment T, then the list, then
 PostgreSQL. Every record accepted before T has an offset below its partition's position at T. It is
 still in the list, or was trimmed meanwhile and is in PostgreSQL, as a row or as a dead record. Dead
-records are accepted orders: their units are never given back.
+records are accepted orders: their units are never given back. Settlements of holds are found in the
+same way (see `seckill.postgres.settled`), and what they gave back is not sold.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,10 +16,12 @@ import redis
 from django.db import connection
 
 from seckill.errors import Poison
-from seckill.formats.record import parse, source_id
+from seckill.formats.record import ACCEPTED, EXPIRED, NOT_ACCEPTED, WireRecord, parse, source_id
 from seckill.lane.client import redis_errors
 from seckill.lane.keys import Lane
 from seckill.lane.record_list import scan
+from seckill.postgres import settled
+from seckill.postgres.limits import limits_sql, positions_by_partition
 
 # Examples of wrong records that are kept. The rest is only counted.
 EXAMPLES = 10
@@ -28,72 +31,121 @@ FETCHED = 10_000
 WORK_MEMORY = "128MB"
 
 COLUMNS = 'source, partition, "offset", item_id, activity_id, user_id, quantity, request_id'
+DEAD = (
+    'SELECT raw, source::text, partition, "offset", item_id, activity_id, user_id, quantity,'
+    " request_id, entry FROM seckill_deadrecord WHERE kind = 'refused' AND source IS NOT NULL"
+)
 
-
+# NULL, as COPY reads it.
+NOTHING = r"\N"
 # What COPY would take for the end of a value, or for an escape. PostgreSQL stores no NUL.
 _ESCAPED = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r", "\0": None})
 
 
 @dataclass
 class Waiting:
-    """Records in the list below the positions, as rows for COPY, 110 bytes each."""
+    """Entries of the list below the positions, as rows for COPY, 110 bytes each."""
 
     positions: Mapping[str, int] = field(default_factory=dict)
+    # Records, and what became of holds.
     rows: list[bytes] = field(default_factory=list)
+    ended: list[bytes] = field(default_factory=list)
     # Texts that are not records, as (text, reason): the first few, and the number of all.
     unreadable: list[tuple[bytes, str]] = field(default_factory=list)
     unreadable_count: int = 0
 
 
-def positions_by_partition(positions: Mapping[str, int]) -> dict[tuple[UUID, int], int]:
-    """Positions as Redis names them, as {(source, partition): offset}."""
-    result = {}
-    for name, offset in positions.items():
-        source, _, partition = name.rpartition(":")
-        result[UUID(source), int(partition)] = offset
-    return result
-
-
 def waiting(client: "redis.Redis", lane: Lane, positions: Mapping[str, int]) -> Waiting:
-    """The list's records below the positions, and those of partitions without a position.
+    """The list's entries below the positions, and those of partitions without a position.
 
-    Raises RedisAway.
+    `positions` are those of requests and of settle messages. Raises RedisAway.
     """
     limits = positions_by_partition(positions)
     found = Waiting(positions)
     with redis_errors():
         for chunk in scan(client, lane):
-            found.rows.append(_rows(chunk, limits, found))
+            _sort(_readable(chunk, found), limits, found)
     return found
 
 
-def _rows(chunk: Iterable[bytes], limits: Mapping[tuple[UUID, int], int], found: Waiting) -> bytes:
-    rows = []
+def _readable(chunk: Iterable[bytes], found: Waiting) -> Iterator[WireRecord]:
     for raw in chunk:
         try:
-            record = parse(raw)
+            yield parse(raw)
         except Poison as poison:
             found.unreadable_count += 1
             if len(found.unreadable) < EXAMPLES:
                 found.unreadable.append((raw, str(poison)))
-            continue
+
+
+def _sort(
+    records: Iterable[WireRecord],
+    limits: Mapping[tuple[UUID, int], int],
+    found: Waiting,
+    digest: str = "",
+) -> None:
+    """Add the records, and what became of holds, as far as they lie below the limits."""
+    rows, ended = [], []
+    for record in records:
         limit = limits.get((source_id(record.source), record.partition))
-        if limit is None or record.offset < limit:
-            rows.append(
-                f"{record.source}\t{record.partition}\t{record.offset}\t{record.item_id}"
-                f"\t{record.activity_id}\t{record.user_id}\t{record.quantity}"
-                f"\t{_text(record.request_id)}\t{hash(record)}\n"
-            )
-    return "".join(rows).encode()
+        if limit is not None and record.offset >= limit:
+            continue
+        if record.status in NOT_ACCEPTED:
+            by = record.settled_by
+            limit = by and limits.get((source_id(by[0]), by[1]))
+            if by is None or limit is None or by[2] < limit:
+                ended.append(_ended_row(record))
+            continue
+        rows.append(_row(record, digest or str(hash(record))))
+    found.rows.append("".join(rows).encode())
+    found.ended.append("".join(ended).encode())
+
+
+def _row(record: WireRecord, digest: str) -> str:
+    return (
+        f"{record.source}\t{record.partition}\t{record.offset}\t{record.item_id}"
+        f"\t{record.activity_id}\t{record.user_id}\t{record.quantity}"
+        f"\t{_text(record.request_id)}\t{NOTHING if record.due is None else record.due}"
+        f"\t{digest}\n"
+    )
+
+
+def _ended_row(record: WireRecord) -> str:
+    by = record.settled_by or (NOTHING,) * 3
+    return (
+        f"{record.source}\t{record.partition}\t{record.offset}\t{record.item_id}"
+        f"\t{record.activity_id}\t{record.user_id}\t{record.quantity}\t{record.kind}"
+        f"\t{by[0]}\t{by[1]}\t{by[2]}\n"
+    )
+
+
+def _dead(cursor: Any) -> Iterator[WireRecord]:
+    """The dead records that count, from their columns: their text alone has the rest."""
+    cursor.execute(DEAD)
+    for raw, *place, activity, user, quantity, request_id, entry in cursor.fetchall():
+        due = by = None
+        try:
+            record = parse(bytes(raw))
+            due, by = record.due, record.settled_by
+        except Poison:
+            # It was readable when it was kept.
+            pass
+        yield WireRecord(
+            user_id=user, activity_id=activity, item_id=place[3], quantity=quantity, cost_ms=0,
+            status="success" if entry == ACCEPTED else entry, timestamp=0,
+            source=place[0], partition=place[1], offset=place[2], version=0,
+            request_id=request_id, due=due, settled_by=by,
+        )  # fmt: skip
 
 
 def _text(value: str | None) -> str:
     """A text, or nothing, as COPY reads it."""
-    return r"\N" if value is None else value.translate(_ESCAPED)
+    return NOTHING if value is None else value.translate(_ESCAPED)
 
 
 def stage(found: Waiting) -> None:
-    """Copy waiting and dead records into this transaction's temporary table `waiting`.
+    """Copy waiting and dead records into this transaction's temporary table `waiting`, and what
+    became of holds into `settling` (late payments stay in `ended`).
 
     Each record is there once. A dead record that is also in the list, with another text, is the
     same record.
@@ -101,35 +153,40 @@ def stage(found: Waiting) -> None:
     Each count below is one statement and so sees one snapshot of PostgreSQL: a record that the log
     worker commits meanwhile is either stored or waiting, never both and never neither.
     """
+    dead = Waiting()
+    limits = positions_by_partition(found.positions)
     with connection.cursor() as cursor:
         cursor.execute(f"SET LOCAL work_mem = '{WORK_MEMORY}'")
         for table, more in (("listed", "digest bigint"), ("waiting", "differs boolean")):
             cursor.execute(
                 f"CREATE TEMPORARY TABLE IF NOT EXISTS {table} (source uuid, partition int,"
                 ' "offset" bigint, item_id bigint, activity_id bigint, user_id bigint,'
-                f" quantity bigint, request_id text, {more}) ON COMMIT DROP"
+                f" quantity bigint, request_id text, due bigint, {more}) ON COMMIT DROP"
             )
             cursor.execute(f"TRUNCATE {table}")
-        with cursor.copy("COPY listed FROM STDIN") as copy:
-            for rows in found.rows:
-                copy.write(rows)
-        limits, arguments = limits_sql(found.positions)
-        cursor.execute(
-            f"INSERT INTO listed SELECT {COLUMNS}, NULL FROM seckill_deadrecord AS d"
-            f" LEFT JOIN {limits} USING (source, partition)"
-            " WHERE kind = 'refused' AND source IS NOT NULL"
-            ' AND (p.next IS NULL OR d."offset" < p.next)',
-            arguments,
-        )
+        for table, more in (("ended", ""), ("settling", ", differs boolean")):
+            cursor.execute(settled.CREATE.format(table, more))
+            cursor.execute(f"TRUNCATE {table}")
+        # A dead record has no digest: a replayed one has another text, and is the same record.
+        _sort(_dead(cursor), limits, dead, digest=NOTHING)
+        for table, parts in (
+            ("listed", found.rows + dead.rows),
+            ("ended", found.ended + dead.ended),
+        ):
+            with cursor.copy(f"COPY {table} FROM STDIN") as copy:
+                for rows in parts:
+                    copy.write(rows)
         cursor.execute(
             'INSERT INTO waiting SELECT source, partition, "offset", item_id, min(activity_id),'
-            " min(user_id), min(quantity), min(request_id),"
+            " min(user_id), min(quantity), min(request_id), min(due),"
             " coalesce(min(digest) <> max(digest), false)"
             " OR (min(activity_id), min(user_id), min(quantity))"
             " <> (max(activity_id), max(user_id), max(quantity))"
             ' FROM listed GROUP BY source, partition, "offset", item_id'
         )
+        cursor.execute(settled.GATHER)
         cursor.execute("ANALYZE waiting")
+        cursor.execute("ANALYZE settling")
 
 
 def accepted_sql(positions: Mapping[str, int]) -> tuple[str, list[Any]]:
@@ -148,27 +205,16 @@ def accepted_sql(positions: Mapping[str, int]) -> tuple[str, list[Any]]:
     )
 
 
-def limits_sql(positions: Mapping[str, int]) -> tuple[str, list[Any]]:
-    """SQL for the positions as a table p (source, partition, next); and its arguments."""
-    limits = positions_by_partition(positions)
-    return (
-        "unnest(%s::uuid[], %s::int[], %s::bigint[]) AS p(source, partition, next)",
-        [
-            [source for source, _ in limits],
-            [partition for _, partition in limits],
-            list(limits.values()),
-        ],
-    )
-
-
 def units_by_item(
     positions: Mapping[str, int], activity_id: int | None = None
 ) -> dict[tuple[int, int], int]:
-    """{(activity, item): units} accepted before T, for all activities or for one.
+    """{(activity, item): units} accepted before T and not given back, for all activities or one.
 
     Call `stage` first, in the same transaction.
     """
     accepted, arguments = accepted_sql(positions)
+    returned, more = settled.returned_sql(positions)
+    arguments += more
     one = ""
     if activity_id is not None:
         one = " WHERE activity_id = %s"
@@ -176,14 +222,19 @@ def units_by_item(
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT activity_id, item_id, sum(quantity)::bigint"
-            f" FROM ({accepted}) AS accepted{one} GROUP BY activity_id, item_id",
+            f" FROM (SELECT activity_id, item_id, quantity FROM ({accepted}) AS accepted"
+            f" UNION ALL SELECT activity_id, item_id, -quantity FROM ({returned}) AS returned)"
+            f" AS sold{one} GROUP BY activity_id, item_id",
             arguments,
         )
         return {(activity, item): units for activity, item, units in cursor.fetchall()}
 
 
 def totals(activity_id: int, positions: Mapping[str, int]) -> tuple[int, int, int]:
-    """(requests, units, records) of an activity accepted before T. Call `stage` first."""
+    """(requests, units, records) of an activity accepted before T, whatever became of them.
+
+    Call `stage` first.
+    """
     accepted, arguments = accepted_sql(positions)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -197,16 +248,35 @@ def totals(activity_id: int, positions: Mapping[str, int]) -> tuple[int, int, in
         return requests, units, records
 
 
-def units_by_user(activity_id: int, positions: Mapping[str, int]) -> dict[int, int]:
-    """{user: units} of an activity accepted before T. Call `stage` first, in one transaction."""
-    accepted, arguments = accepted_sql(positions)
+def units_by_user(
+    activity_id: int, positions: Mapping[str, int], *, expired_gives_back: bool = False
+) -> dict[int, int]:
+    """{user: units} of an activity accepted before T that count against the limit of each.
+
+    What a user gave back does not count. What expired does, unless the settler is set otherwise.
+    Call `stage` first, in one transaction.
+    """
+    sql, arguments = by_user_sql(positions, expired_gives_back=expired_gives_back)
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT user_id, sum(quantity)::bigint"
-            f" FROM ({accepted}) AS accepted WHERE activity_id = %s GROUP BY user_id",
+            f"SELECT user_id, units FROM ({sql}) AS bought WHERE activity_id = %s",
             [*arguments, activity_id],
         )
         return dict(cursor.fetchall())
+
+
+def by_user_sql(positions: Mapping[str, int], *, expired_gives_back: bool) -> tuple[str, list[Any]]:
+    """SQL for (activity_id, user_id, units) that count against limits; and its arguments."""
+    accepted, arguments = accepted_sql(positions)
+    returned, more = settled.returned_sql(positions)
+    forgiven = "" if expired_gives_back else f" WHERE kind <> '{EXPIRED}'"
+    return (
+        "SELECT activity_id, user_id, sum(quantity)::bigint AS units FROM ("
+        f"SELECT activity_id, user_id, quantity FROM ({accepted}) AS accepted"
+        f" UNION ALL SELECT activity_id, user_id, -quantity FROM ({returned}) AS returned{forgiven}"
+        ") AS counted GROUP BY activity_id, user_id HAVING sum(quantity) > 0",
+        arguments + more,
+    )
 
 
 @dataclass(frozen=True)

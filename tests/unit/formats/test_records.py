@@ -8,7 +8,7 @@ import pytest
 
 from seckill.errors import Poison
 from seckill.formats.outcomes import MAX_ID
-from seckill.formats.record import parse
+from seckill.formats.record import LatePayment, parse
 
 SOURCE = "0f9a2c51-6f0e-4b8e-9d0c-3a54f1f2a111"
 # A record as the script writes it.
@@ -30,6 +30,34 @@ def test_a_record() -> None:
     assert record.identity == (UUID(SOURCE), 3, 70, 1001)
     assert parse(changed(request_id='a"b')).request_id == 'a"b'
     assert parse(changed(more="is ignored")).identity == record.identity
+
+
+def test_a_hold_and_its_settlements() -> None:
+    plain = parse(TEXT.encode())
+    assert (plain.kind, plain.due, plain.settled_by, plain.reference) == ("accepted", *[None] * 3)
+    assert (parse(changed(due=1795448639000)).due, parse(changed(due=1)).kind) == (
+        1795448639000, "accepted"
+    )  # fmt: skip
+    paid = parse(changed(status="paid", settled_by=[SOURCE, 1, 7], reference="pi_1"))
+    assert (paid.kind, paid.settled_by, paid.reference) == ("paid", (SOURCE, 1, 7), "pi_1")
+    # The hold's own place, and a settlement is no second record of it.
+    assert paid.identity == plain.identity
+    assert [parse(changed(status=s)).kind for s in ("expired", "cancelled")] == [
+        "expired", "cancelled"
+    ]  # fmt: skip
+
+
+LATE = {"status": "too_late", "item_id": 0, "quantity": 0, "settled_by": [SOURCE, 1, 7]}
+
+
+def test_a_payment_that_came_too_late_moves_no_units() -> None:
+    late = parse(changed(**LATE, reference="pi_1"))
+    assert isinstance(late, LatePayment)
+    assert (late.kind, late.quantity, late.settled_by) == ("too_late", 0, (SOURCE, 1, 7))
+    assert hash(late) != hash(parse(changed(**LATE, reference="pi_2")))
+    for wrong in ({"status": "success"}, {"settled_by": None}, {"settled_by": ["x", 1, 7]}):
+        with pytest.raises(Poison):
+            parse(changed(**{**LATE, **wrong}))
 
 
 def test_the_identity_is_the_message_and_the_item() -> None:
@@ -70,11 +98,15 @@ def test_the_largest_values() -> None:
         (changed(partition=2**31), "$.partition"),
         (changed(offset=-1), "$.offset"),
         (changed(version=None), "$.version"),
+        (changed(due=-1), "$.due"),
+        (changed(settled_by=[SOURCE, 1]), "$.settled_by"),
+        (changed(settled_by=["a topic", 1, 7]), "UUID"),
+        (changed(reference="x" * 129), "$.reference"),
         # The original's seven members alone: nobody can tell whether it is stored already.
         (json.dumps({k: v for k, v in json.loads(TEXT).items() if k != "offset"}).encode(),
          "offset"),
     ],
-    ids=range(19),
+    ids=range(23),
 )  # fmt: skip
 def test_what_is_no_record_has_its_reason(raw: bytes, reason: str) -> None:
     with pytest.raises(Poison) as poison:
