@@ -13,6 +13,7 @@ from typing import Any
 
 import redis
 
+from seckill.audit import holds
 from seckill.audit.checks import Finding, Totals, all_checks
 from seckill.audit.ground import (
     buyers_of,
@@ -97,15 +98,20 @@ def _look(client: "redis.Redis", lane: Lane) -> Report:
             "(manage.py set_stock 1001:10); after a loss see docs/operations.md"
         )
     run_id = server_of(client)
-    found = sold.waiting(client, lane, before.positions)
+    limits = before.limits
+    found = sold.waiting(client, lane, limits)
     limited = {n for n, a in before.activities.items() if a.user_limit is not None}
     with postgres_errors(), snapshot():
         sold.stage(found)
-        counts = count(before.positions)
+        counts = count(limits)
         seen = compared(lane, before, run_id)
-        buyers = buyers_of(limited, before.positions)
-        clicks = clicks_in_records(set(before.activities), before.positions)
+        buyers = buyers_of(limited, limits)
+        clicks = clicks_in_records(set(before.activities), limits)
+        proved = holds.prove(before)
         begun = begun_acts()
+    # Redis's books after those of PostgreSQL: it must know at least as much.
+    short = forgotten(client, lane, buyers)
+    proved = holds.compare(client, lane, before, proved)
     after = read_lane(client, lane)
     # Left out: records of a partition whose first batch was decided after T, and activities that
     # an operator is changing. Redis and PostgreSQL cannot be read at the same moment for those.
@@ -118,20 +124,34 @@ def _look(client: "redis.Redis", lane: Lane) -> Report:
     }
     with postgres_errors():
         steered |= locked_activities(set(before.activities))
+    returned_since = {
+        activity_id: activity.holds.units_returned
+        - before.activities[activity_id].holds.units_returned
+        for activity_id, activity in after.activities.items()
+        if activity_id in before.activities
+    }
     totals = replace(
         totals,
         # Whatever is stored was decided before, so this later look at Redis must show it.
         future=undecided(after.positions, seen.ends),
         older=seen.older,
         acts=lost_acts(after, {n: a for n, a in seen.acts.items() if n not in steered}),
-        buyers={activity: found.users for activity, found in buyers.items()},
-        forgotten=forgotten(client, lane, buyers),
+        buyers={activity: (found.least, found.most) for activity, found in buyers.items()},
+        # Who gave units back meanwhile has fewer by right.
+        forgotten={
+            activity: why for activity, why in short.items() if not returned_since.get(activity)
+        },
+        late_returned=returned_since,
         clicks={activity: found.number for activity, found in clicks.items()},
         unclicked=unclicked(client, lane, clicks),
     )
     report = _summary(before, totals)
     report.lane = before
-    for finding in all_checks(before, totals, found, steered, look_at_ground(client, before, seen)):
+    ground = look_at_ground(client, before, seen)
+    for finding in (
+        *all_checks(before, totals, found, steered, ground),
+        *holds.checks(before, after, proved),
+    ):
         report.checks += 1
         if finding is not None:
             report.findings.append(finding)
@@ -173,7 +193,7 @@ def _summary(lane: LaneStatus, totals: Totals) -> Report:
         outcomes=dict(outcomes),
         units_loaded=sum(item.loaded for item in items),
         units_left=sum(item.left for item in items),
-        units_sold=sum(totals.units.values()),
+        units_sold=sum(map(totals.sold, totals.units)),
         records_stored=totals.stored,
         records_waiting=lane.waiting,
     )

@@ -47,14 +47,16 @@ class Totals:
     """Counts of records accepted before the moment of the audit. A record counts once, whether it
     is stored or waiting. Keys are activities, or (activity, item). Texts are "" for nothing found.
 
-    inventory       (allocation, sold) in PostgreSQL
-    stored, stored_by_item  PostgreSQL alone, in the same snapshot as `inventory`
+    units           accepted, whatever became of them; returned: of these, what came back
+    late_returned   units that expired while the audit looked: they may be in `returned`
+    inventory       (allocation, sold, returned) in PostgreSQL
+    stored, stored_by_item, stored_returned  PostgreSQL alone, in the same snapshot as `inventory`
     differing       a record that exists with two contents
     stored_once     whether PostgreSQL refuses duplicates
     future          a partition with stored records that Redis has not decided
     older           what PostgreSQL has lost
     acts            an operator's act that Redis does not know
-    buyers          how many users have units of each activity
+    buyers          how many users have units of each activity: at least, at most
     forgotten       a user for whom Redis has fewer units than the records, by activity
     clicks          how many clicks of each activity the records hold
     unclicked       a click that Redis does not know, by activity
@@ -64,17 +66,24 @@ class Totals:
     records: dict[int, int]
     requests: dict[int, int]
     stored: int
-    inventory: dict[tuple[int, int], tuple[int, int]]
+    inventory: dict[tuple[int, int], tuple[int, int, int]]
     stored_by_item: dict[tuple[int, int], int]
     differing: str = ""
     stored_once: bool = True
     future: str = ""
     older: str = ""
     acts: str = ""
-    buyers: dict[int, int] = field(default_factory=dict)
+    returned: dict[tuple[int, int], int] = field(default_factory=dict)
+    stored_returned: dict[tuple[int, int], int] = field(default_factory=dict)
+    late_returned: dict[int, int] = field(default_factory=dict)
+    buyers: dict[int, tuple[int, int]] = field(default_factory=dict)
     forgotten: dict[int, str] = field(default_factory=dict)
     clicks: dict[int, int] = field(default_factory=dict)
     unclicked: dict[int, str] = field(default_factory=dict)
+
+    def sold(self, item: tuple[int, int]) -> int:
+        """Units of an (activity, item) that were accepted and did not come back."""
+        return self.units.get(item, 0) - self.returned.get(item, 0)
 
 
 @dataclass(frozen=True)
@@ -164,11 +173,15 @@ def foundations(lane: LaneStatus, totals: Totals, ground: Ground) -> Checks:
 
 
 def stock(lane: LaneStatus, totals: Totals) -> Checks:
-    """Invariant 1, and 2 from the other side: loaded = left + sold and left >= 0, for each item."""
+    """Invariant 1, and 2 from the other side: loaded = left + sold and left >= 0, for each item.
+
+    Sold is what was accepted and did not come back.
+    """
     for activity_id, activity in lane.activities.items():
         for item_id, item in activity.items.items():
             who = f"activity {activity_id}, item {item_id}"
-            units = totals.units.get((activity_id, item_id), 0)
+            units = totals.sold((activity_id, item_id))
+            late = totals.late_returned.get(activity_id, 0)
             seen = f"loaded {item.loaded}, left {item.left}, sold in records {units}"
             yield _unless(
                 item.left >= 0 and item.loaded - item.left >= units,
@@ -178,7 +191,7 @@ def stock(lane: LaneStatus, totals: Totals) -> Checks:
                 STOP_AND_LOOK,
             )
             yield _unless(
-                item.loaded - item.left <= units,
+                item.loaded - item.left <= units + late,
                 NEVER_LOST,
                 who,
                 f"{seen}: units were taken without a record",
@@ -219,9 +232,10 @@ def limits(lane: LaneStatus, totals: Totals, steered: set[int]) -> Checks:
     for activity_id, activity in lane.activities.items():
         if activity.user_limit is None or activity_id in steered:
             continue
-        counted, proved = lane.buyers.get(activity_id, 0), totals.buyers.get(activity_id, 0)
+        counted = lane.buyers.get(activity_id, 0)
+        least, proved = totals.buyers.get(activity_id, (0, 0))
         yield _unless(
-            counted == proved and not totals.forgotten.get(activity_id),
+            least <= counted <= proved and not totals.forgotten.get(activity_id),
             NEVER_OVERSOLD,
             f"activity {activity_id}, its limit per user",
             totals.forgotten.get(activity_id)
@@ -247,9 +261,10 @@ def clicks(lane: LaneStatus, totals: Totals) -> Checks:
 
 def inventory(lane: LaneStatus, totals: Totals, steered: set[int]) -> Checks:
     """PostgreSQL against itself (sold = sum of records) and against Redis (allocation = loaded)."""
-    for (activity_id, item_id), (allocation, sold) in totals.inventory.items():
+    for (activity_id, item_id), (allocation, sold, returned) in totals.inventory.items():
         who = f"activity {activity_id}, item {item_id}"
-        stored = totals.stored_by_item.get((activity_id, item_id), 0)
+        back = totals.stored_returned.get((activity_id, item_id), 0)
+        stored = totals.stored_by_item.get((activity_id, item_id), 0) - back
         yield _unless(
             sold == stored,
             NEVER_TWICE if sold > stored else NEVER_LOST,
@@ -257,7 +272,14 @@ def inventory(lane: LaneStatus, totals: Totals, steered: set[int]) -> Checks:
             f"the inventory says {sold} sold, the stored records say {stored}",
             "somebody changed a table by hand: correct seckill_item.sold",
         )
-        units = totals.units.get((activity_id, item_id), 0)
+        yield _unless(
+            returned == back,
+            NEVER_TWICE if returned > back else NEVER_LOST,
+            who,
+            f"the inventory says {returned} returned, the stored settlements say {back}",
+            "somebody changed a table by hand: correct seckill_item.returned",
+        )
+        units = totals.sold((activity_id, item_id))
         yield _unless(
             units <= allocation or activity_id in steered,
             NEVER_OVERSOLD,

@@ -4,7 +4,7 @@ Owns the reads for `checks.foundations` and `checks.limits`. Changes nothing.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import redis
@@ -29,8 +29,7 @@ SAMPLE = 1_000
 BUYERS = """
 SELECT activity_id, count(*), (array_agg(user_id ORDER BY user_id %% 7919))[1:%s],
     (array_agg(units ORDER BY user_id %% 7919))[1:%s]
-FROM (SELECT activity_id, user_id, sum(quantity)::bigint AS units FROM ({accepted}) AS accepted
-      WHERE activity_id = ANY(%s) GROUP BY activity_id, user_id) AS bought GROUP BY activity_id
+FROM ({bought}) AS bought WHERE activity_id = ANY(%s) GROUP BY activity_id
 """
 
 
@@ -59,9 +58,12 @@ class Compared:
 
 @dataclass(frozen=True)
 class Buyers:
-    """How many users have bought, and a sample of them: {user: units}."""
+    """How many users have units that count against the limit, at least and at most; and a sample of
+    those that have at least some: {user: units}.
+    """
 
-    users: int
+    least: int
+    most: int
     sample: dict[int, int]
 
 
@@ -143,15 +145,23 @@ def buyers_of(activities: set[int], positions: Mapping[str, int]) -> dict[int, B
     """Who has bought in these activities before the positions. Call `sold.stage` first."""
     if not activities:
         return {}
-    accepted, arguments = sold.accepted_sql(positions)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            BUYERS.format(accepted=accepted), [SAMPLE, SAMPLE, *arguments, list(activities)]
-        )
-        return {
-            activity: Buyers(users, dict(zip(some, units, strict=True)))
-            for activity, users, some, units in cursor.fetchall()
-        }
+    found: dict[int, list[Buyers]] = {}
+    # Whether an expired hold counts against the limit is the settlers' setting, not known here.
+    for gives_back in (True, False):
+        bought, arguments = sold.by_user_sql(positions, expired_gives_back=gives_back)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                BUYERS.format(bought=bought), [SAMPLE, SAMPLE, *arguments, list(activities)]
+            )
+            for activity, users, some, units in cursor.fetchall():
+                sample = dict(zip(some, units, strict=True))
+                found.setdefault(activity, []).append(Buyers(users, users, sample))
+    return {
+        activity: replace(looks[0], most=looks[-1].most)
+        if len(looks) == 2
+        else Buyers(0, looks[0].most, {})
+        for activity, looks in found.items()
+    }
 
 
 def forgotten(client: "redis.Redis", lane: Lane, buyers: Mapping[int, Buyers]) -> dict[int, str]:

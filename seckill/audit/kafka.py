@@ -110,7 +110,7 @@ class KafkaAudit:
         before = read_lane(self._redis, self._lane)
         report = KafkaReport(self._topic.name, self._topic.source)
         positions = self._topic_positions(before, report)
-        found = sold.waiting(self._redis, self._lane, before.positions)
+        found = sold.waiting(self._redis, self._lane, before.limits)
         with postgres_errors(), snapshot():
             sold.stage(found)
             report.other_sources_records = self._records_of_other_sources()

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from django.db import connection, transaction
 
 from seckill.audit.checks import Totals
-from seckill.formats.record import same_content, same_identity
+from seckill.formats.record import CANCELLED, EXPIRED, same_content, same_identity
+from seckill.postgres import settled
 from seckill.postgres.limits import limits_sql
 
 # Marks the first record of each request in the order of the unique index, to count requests.
@@ -48,6 +49,14 @@ UNIQUE = """
 SELECT count(*) FROM pg_constraint WHERE conname = 'record_stored_once' AND contype = 'u'
 AND conrelid = 'seckill_record'::regclass
 """
+RETURNED = """
+SELECT source::text, partition, activity_id, item_id, sum(quantity)::bigint
+FROM ({returned}) AS returned GROUP BY 1, 2, 3, 4
+"""
+STORED_RETURNED = f"""
+SELECT activity_id, item_id, sum(quantity)::bigint FROM seckill_settlement
+WHERE kind IN ('{EXPIRED}', '{CANCELLED}') GROUP BY 1, 2
+"""
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,10 @@ class Counts:
     """Everything that was counted."""
 
     sums: list[Sums]
-    inventory: dict[tuple[int, int], tuple[int, int]]
+    # (source, partition, activity, item, units) that came back before T; and all that are stored.
+    returned: list[tuple[str, int, int, int, int]]
+    stored_returned: dict[tuple[int, int], int]
+    inventory: dict[tuple[int, int], tuple[int, int, int]]
     differing: str
     stored_once: bool
 
@@ -87,8 +99,14 @@ class Counts:
                 units[item] += part.units
                 records[part.activity_id] += part.records
                 requests[part.activity_id] += part.requests
+        returned: dict[tuple[int, int], int] = defaultdict(int)
+        for source, partition, activity_id, item_id, number in self.returned:
+            if f"{source}:{partition}" not in places:
+                returned[activity_id, item_id] += number
         return Totals(
             units=dict(units),
+            returned=dict(returned),
+            stored_returned=self.stored_returned,
             records=dict(records),
             requests=dict(requests),
             stored=sum(part.stored_records for part in self.sums),
@@ -109,15 +127,20 @@ def count(positions: dict[str, int]) -> Counts:
         sums += [Sums(str(source), *rest) for source, *rest in cursor.fetchall()]
         cursor.execute(DIFFERING)
         differing = cursor.fetchone()
-        cursor.execute("SELECT activity_id, item_id, allocation, sold FROM seckill_item")
-        inventory = {(a, i): (allocation, units) for a, i, allocation, units in cursor.fetchall()}
+        cursor.execute("SELECT activity_id, item_id, allocation, sold, returned FROM seckill_item")
+        inventory = {(activity, item): tuple(rest) for activity, item, *rest in cursor.fetchall()}
+        sql, arguments = settled.returned_sql(positions)
+        cursor.execute(RETURNED.format(returned=sql), arguments)
+        returned = cursor.fetchall()
+        cursor.execute(STORED_RETURNED)
+        stored_returned = {(activity, item): units for activity, item, units in cursor.fetchall()}
         cursor.execute(UNIQUE)
         stored_once = cursor.fetchone()[0] == 1
     text = ""
     if differing:
         source, partition, offset, item, number = differing
         text = f"{source}:{partition}:{offset}, item {item} (and {number - 1} more)"
-    return Counts(sums, inventory, text, stored_once)
+    return Counts(sums, returned, stored_returned, inventory, text, stored_once)
 
 
 def begun_acts() -> list[int]:

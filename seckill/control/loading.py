@@ -27,6 +27,8 @@ from seckill.postgres import sold
 
 # A limit too high to refuse anybody. Once it is set, buyers are counted.
 COUNT_ONLY = 10**15
+# How often the sold units are counted while holds expire.
+COUNTS = 10
 # The answer of load_state if somebody else has loaded the activity or is about to.
 LATE = -1
 
@@ -68,14 +70,9 @@ class Loader:
                 % {"id": activity_id}
             )
         activity = Activity.objects.get(pk=activity_id)
-        lane = self.status()
+        lane, units = self._count_sold(turn)
         now = lane.activities.get(activity_id)
         version = now.version if now else 0
-        if turn.version is not None and version != turn.version:
-            raise moved(activity_id, turn.version, version)
-        self._stage(lane)
-        self._refuse_if_missing(activity_id, now, lane.positions)
-        units = sold.units_by_item(lane.positions, activity_id)
         counted: list[str | int] = []
         for item, allocation in items.items():
             status = now.items.get(item) if now else None
@@ -92,13 +89,40 @@ class Loader:
         new = {str(item): left for item, left in zip(items, rest[1::3], strict=True)}
         return version, old, new
 
+    def _count_sold(self, turn: Turn) -> tuple[LaneStatus, dict[tuple[int, int], int]]:
+        """The lane at a moment, and the units that were sold then. Raises Refused.
+
+        Holds that expire while this counts may be counted or not, so it counts again: units that
+        came back twice would be sold twice.
+        """
+        for _attempt in range(COUNTS):
+            lane = self.status()
+            now = lane.activities.get(turn.activity_id)
+            version = now.version if now else 0
+            if turn.version is not None and version != turn.version:
+                raise moved(turn.activity_id, turn.version, version)
+            self._stage(lane)
+            self._refuse_if_missing(turn.activity_id, now, lane.limits)
+            units = sold.units_by_item(lane.limits, turn.activity_id)
+            if now is None or not now.holds.held:
+                break
+            then = self.status().activities.get(turn.activity_id)
+            if then is not None and then.holds.expired == now.holds.expired:
+                break
+        else:
+            raise Refused(
+                _("holds of activity %(id)s expire right now: try again in a moment")
+                % {"id": turn.activity_id}
+            )
+        return lane, units
+
     def load_state(self, activity: Activity, lane: LaneStatus) -> int:
         """Load state, buyers and clicks of an unregistered activity: no requests for it are decided
         yet.
 
         Returns its version. Raises VersionMoved if somebody else has loaded it in the meantime.
         """
-        keys, positions = self._lane.activity(activity.pk), lane.positions
+        keys, positions = self._lane.activity(activity.pk), lane.limits
         self._stage(lane)
         state = [
             part
@@ -128,7 +152,7 @@ class Loader:
     def _stage(self, lane: LaneStatus) -> None:
         """Called before every count of records. Raises Refused if PostgreSQL lacks some of them."""
         refuse_if_postgres_is_older(lane, self._lane)
-        sold.stage(sold.waiting(self._redis, self._lane, lane.positions))
+        sold.stage(sold.waiting(self._redis, self._lane, lane.limits))
 
     def _refuse_if_missing(
         self, activity_id: int, now: ActivityStatus | None, positions: Mapping[str, int]
@@ -155,7 +179,8 @@ class Loader:
         Before a first limit applies, the buyers so far are counted. The script that sets the limit
         takes them in.
         """
-        before = self.status().activities.get(turn.activity_id)
+        lane = self.status()
+        before = lane.activities.get(turn.activity_id)
         if before is None:
             raise not_loaded(turn.activity_id)
         limit = new.get("user_limit")
@@ -166,8 +191,10 @@ class Loader:
         version, positions = self._configure(
             turn.step(turn.version), {"user_limit": COUNT_ONLY}, "count"
         )
-        self._stage(replace(self.status(), positions=positions))
-        token = self._stage_buyers(turn.activity_id, positions)
+        # What was given back since the first look may be counted in Redis already: not twice.
+        then = replace(self.status(), positions=positions, settle_positions=lane.settle_positions)
+        self._stage(then)
+        token = self._stage_buyers(turn.activity_id, then.limits)
         return self._configure(turn.at(version), new, "keep", token)[0]
 
     def _configure(

@@ -1,4 +1,4 @@
-"""Hashes counted from the records, on their way into Redis: buyers, and clicks.
+"""What was counted from the records, on its way into Redis: buyers, clicks, holds.
 
 One count writes them to a key of its own, beside the hash of the sale. The script that needs them
 then takes them in as a whole, and refuses those of any other count. So no batch of requests sees
@@ -13,10 +13,13 @@ import redis
 
 from seckill.lane.clicks import click_field, place_value
 from seckill.lane.client import run_script
-from seckill.postgres import sold
+from seckill.lane.keys import ActivityKeys
+from seckill.postgres import settled, sold
 
 # Fields in one call. Each is two values, and Lua's unpack takes about 8,000 at most.
 CHUNK = 2_000
+# Holds in one call.
+HOLDS = 1_000
 # The token that means: take nothing in.
 NONE = ""
 
@@ -54,3 +57,25 @@ def stage_clicks(
             for click in sold.clicks_of(activity_id, positions)
         ),
     )
+
+
+def stage_holds(
+    client: "redis.Redis", keys: ActivityKeys, activity_id: int, earliest_ms: int
+) -> str:
+    """Stage the holds that nobody has settled; returns the token. None is due before `earliest_ms`.
+
+    Call `sold.stage` first, in the same transaction. Raises RedisAway.
+    """
+    token = secrets.token_hex(8)
+    names = [keys.new_held, keys.new_due]
+    if not run_script(client, "stage_holds", names, [token, "1"]):
+        return token
+    rest = settled.holds_of(activity_id)
+    while holds := list(islice(rest, HOLDS)):
+        values: list[str | int | bytes] = []
+        for hold in holds:
+            due_ms = max(hold.due_ms, earliest_ms)
+            values += [hold.place, due_ms, hold.text(due_ms)]
+        if not run_script(client, "stage_holds", names, [token, "0", *values]):
+            break
+    return token

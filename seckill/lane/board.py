@@ -22,6 +22,10 @@ PAID, EXPIRED, CANCELLED = b"PXC"
 # All bytes of an accepted request: settled or not, there is an order.
 WINNERS = frozenset((ACCEPTED, PAID, EXPIRED, CANCELLED))
 _WINNER = re.compile(b"[%s]" % bytes(WINNERS))
+# How a hold ended, as its settlement says it.
+BYTE_OF = {"paid": PAID, "expired": EXPIRED, "cancelled": CANCELLED}
+KIND_OF = {byte: kind for kind, byte in BYTE_OF.items()}
+_ENDED = re.compile(b"[%s]" % bytes(KIND_OF))
 # A counted loser: only the counters of its activity know why it lost.
 LOSER = ord("L")
 REFUSED_UNKNOWN = ord("R")
@@ -56,6 +60,16 @@ def accepted(
         yield from (first + found.start() for found in _WINNER.finditer(text))
 
 
+def ended(
+    client: "redis.Redis", lane: Lane, source: str, partition: int, below: int
+) -> Iterator[tuple[int, str]]:
+    """The offsets of settled holds, in order, and how each ended. Raises RedisAway."""
+    for number in range(-(-below // BOARD_STRING)):
+        first = number * BOARD_STRING
+        text = read(client, lane, source, partition, number)[: below - first]
+        yield from ((first + hit.start(), KIND_OF[hit[0][0]]) for hit in _ENDED.finditer(text))
+
+
 def without(offsets: Iterable[int], recorded: Iterable[int]) -> Iterator[int]:
     """The offsets that are not recorded. Both arguments are in ascending order."""
     known = iter(recorded)
@@ -73,13 +87,14 @@ def rebuild(
     place: tuple[str, int],
     stood: int,
     position: int,
-    recorded: Iterable[int],
+    recorded: Iterable[tuple[int, int]],
 ) -> None:
     """Write what the records prove about the offsets below a partition's new position.
 
     `place` is (source, partition). From `stood` on Redis knows nothing: a request there without a
     record was refused, for a reason that is lost. `recorded` are the offsets with records, in
-    ascending order. Call only while the lane is fenced. Safe to repeat. Raises RedisAway.
+    ascending order, each with its byte. Call only while the lane is fenced. Safe to repeat.
+    Raises RedisAway.
     """
     known = iter(recorded)
     following = next(known, None)
@@ -90,8 +105,8 @@ def rebuild(
         last = min(first + BOARD_STRING, position)
         for offset in range(max(first, stood), last):
             text[offset - first] = REFUSED_UNKNOWN
-        while following is not None and following < last:
-            text[following - first] = ACCEPTED
+        while following is not None and following[0] < last:
+            text[following[0] - first] = following[1]
             following = next(known, None)
         if text != before:
             with redis_errors():

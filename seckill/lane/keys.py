@@ -34,6 +34,9 @@ class ActivityKeys:
     held: str
     # Sorted set: place of a held request, its score the time when it is due, ms.
     due: str
+    # As `new_buyers`.
+    new_held: str
+    new_due: str
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,8 @@ class Lane:
             new_clicks=f"{prefix}:clicks:new",
             held=f"{prefix}:held",
             due=f"{prefix}:due",
+            new_held=f"{prefix}:held:new",
+            new_due=f"{prefix}:due:new",
         )
 
 

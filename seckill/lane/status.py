@@ -125,6 +125,11 @@ class ActivityStatus:
     journal: str = ""
 
     @property
+    def has_held(self) -> bool:
+        """Whether there are holds, or were."""
+        return bool(self.hold_s or self.holds.all or self.holds.too_late)
+
+    @property
     def success(self) -> int:
         """Accepted requests."""
         return self.outcomes[Outcome.ACCEPTED]
@@ -190,6 +195,16 @@ class LaneStatus:
     buyers: dict[int, int] = field(default_factory=dict)
     # {activity: accepted requests with an id}, for activities that remember them.
     clicks: dict[int, int] = field(default_factory=dict)
+    # Of the settle topic, as `positions`; settle messages by outcome; until when, by Redis's clock,
+    # each partition was read.
+    settle_positions: dict[str, int] = field(default_factory=dict)
+    settle_stats: dict[str, int] = field(default_factory=dict)
+    settle_read: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """What lies below was decided or settled before this reading."""
+        return {**self.positions, **self.settle_positions}
 
     @property
     def decided(self) -> int:
@@ -216,7 +231,10 @@ def read_lane(client: "redis.Redis", lane: Lane) -> LaneStatus:
                 *(("HLEN", lane.activity(number).held) for number in known),
                 *(
                     ("HGETALL", key)
-                    for key in (lane.positions, lane.stats, lane.state, lane.stored)
+                    for key in (
+                        *(lane.positions, lane.stats, lane.state, lane.stored),
+                        *(lane.settle_positions, lane.settle_stats, lane.settle_read),
+                    )
                 ),
                 *(("HGETALL", key) for number in known for key in _hashes(lane, number)),
             )
@@ -224,8 +242,8 @@ def read_lane(client: "redis.Redis", lane: Lane) -> LaneStatus:
             if sorted(int(member) for member in members) == known:
                 break
     buyers, clicks, held = (rest[n * len(known) : (n + 1) * len(known)] for n in range(3))
-    rest = rest[3 * len(known) :]
-    positions, stats, state, stored, *hashes = [pairs(flat) for flat in rest]
+    positions, stats, state, stored, *more = [pairs(flat) for flat in rest[3 * len(known) :]]
+    settle_positions, settle_stats, settle_read, *hashes = more
     lane_stats = _numbers(stats)
     words = {_text(key): _text(value) for key, value in state.items()}
     activities = {
@@ -260,6 +278,9 @@ def read_lane(client: "redis.Redis", lane: Lane) -> LaneStatus:
             for activity_id, fields in zip(known, clicks, strict=True)
             if activities[activity_id].remembers_clicks
         },
+        settle_positions=_numbers(settle_positions),
+        settle_stats=_numbers(settle_stats),
+        settle_read=_numbers(settle_read),
     )
 
 

@@ -92,7 +92,7 @@ def _needs(lane: Lane) -> list[list[str]]:
     board = lane.board("source", 0, 0)
     hashes = [lane.positions, lane.stats, lane.state, lane.stored, lane.audit, lane.workers]
     hashes += [keys.state, keys.stock, keys.loaded, keys.stats, keys.buyers, keys.new_buyers]
-    hashes += [keys.clicks, keys.new_clicks, keys.held]
+    hashes += [keys.clicks, keys.new_clicks, keys.held, keys.new_held]
     hashes += [lane.settle_positions, lane.settle_stats, lane.settle_read]
     needs = [[c, key, "f", "v"] for key in hashes for c in ("HSET",)]
     needs += [[c, key, "f"] for key in hashes for c in ("HGET", "HMGET", "HDEL", "HEXISTS")]
@@ -105,7 +105,8 @@ def _needs(lane: Lane) -> list[list[str]]:
     needs += [["SETRANGE", board, "0", "v"], ["STRLEN", board], ["GET", board], ["SET", board, "v"]]
     needs += [["GETRANGE", board, "0", "0"], ["ZADD", keys.due, "1", "v"], ["ZREM", keys.due, "v"]]
     needs += [["ZCARD", keys.due], ["ZCOUNT", keys.due, "0", "1"], ["ZRANGE", keys.due, "0", "0"]]
-    needs += [["ZRANGEBYSCORE", keys.due, "0", "1"]]
+    needs += [["ZRANGEBYSCORE", keys.due, "0", "1"], ["ZADD", keys.new_due, "1", "v"]]
+    needs += [["RENAME", keys.new_held, keys.held], ["RENAME", keys.new_due, keys.due]]
     needs += [["ZADD", lane.series, "1", "v"], ["ZRANGE", lane.series, "0", "1"]]
     needs += [["ZREM", lane.series, "v"], ["ZREMRANGEBYRANK", lane.series, "0", "1"]]
     needs += [["ZRANGEBYSCORE", lane.series, "0", "1"], ["ZADD", lane.beats, "1", "v"]]

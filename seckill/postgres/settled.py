@@ -188,3 +188,23 @@ def holds_of(activity_id: int) -> Iterator[Hold]:
             for source, part, offset, due_ms, user, items, units in rows:
                 bought = dict(zip(items, units, strict=True))
                 yield Hold(source, part, offset, due_ms, user, bought)
+
+
+def count_held(activity_id: int) -> int:
+    """How many holds of an activity nobody has settled."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT count(*) FROM ({HOLDS}) AS held", {"activity": activity_id})
+        return int(cursor.fetchone()[0])
+
+
+def settled_offsets(source: str, partition: int) -> dict[int, str]:
+    """{offset of the hold: how it ended} in one partition of requests."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            'SELECT DISTINCT "offset", kind FROM seckill_settlement'
+            " WHERE source = %(source)s AND partition = %(partition)s"
+            ' UNION SELECT "offset", kind FROM settling'
+            " WHERE source = %(source)s AND partition = %(partition)s",
+            {"source": source, "partition": partition},
+        )
+        return dict(cursor.fetchall())

@@ -42,7 +42,7 @@ ORDER BY 1, 2 LIMIT 1
 JOURNAL = "SELECT id, at FROM seckill_stockchange WHERE id = ANY(%s)"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 ACTS = """
-SELECT a.id, a.paused, a.finished, a.opens_at, a.closes_at, a.user_limit, a.timeout_ms,
+SELECT a.id, a.paused, a.finished, a.opens_at, a.closes_at, a.user_limit, a.timeout_ms, a.hold_s,
     (SELECT max(version) FROM seckill_stockchange AS c
      WHERE c.activity_id = a.id AND c.state = 'applied')
 FROM seckill_activity AS a
@@ -60,6 +60,7 @@ class Steered:
     user_limit: int | None
     timeout: int | None
     version: int
+    hold_s: int | None = None
 
 
 def last_rows(cursor: Cursor) -> dict[str, int]:
@@ -125,8 +126,12 @@ def steered(cursor: Cursor) -> dict[int, Steered]:
 
     cursor.execute(ACTS)
     return {
-        number: Steered(paused, finished, ms(opens), ms(closes), limit, timeout, version or 0)
-        for number, paused, finished, opens, closes, limit, timeout, version in cursor.fetchall()
+        number: Steered(
+            paused, finished, ms(opens), ms(closes), limit, timeout, version or 0, hold_s
+        )
+        for number, paused, finished, opens, closes, limit, timeout, hold_s, version in (
+            cursor.fetchall()
+        )
     }
 
 
@@ -203,6 +208,7 @@ def differing(now: ActivityStatus, act: Steered) -> str:
         ("closes_at", now.closes_at_ms, act.closes_at),
         ("limit per user", now.user_limit, act.user_limit),
         ("timeout", now.timeout_ms, act.timeout),
+        ("hold", now.hold_s, act.hold_s),
     )
     for name, redis, postgres in pairs:
         if redis != postgres:

@@ -5,8 +5,7 @@ order is sold to its buyer even if Redis has forgotten it. A request without a r
 or was lost with Redis. Requests are decided again from the first offset after the last record.
 """
 
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import redis
@@ -16,13 +15,14 @@ from django.db.models import Max
 from seckill.control.loading import kept_state, state_of
 from seckill.formats.outcomes import Outcome
 from seckill.lane.keys import Lane, position_field
-from seckill.lane.status import LaneStatus, read_lane
+from seckill.lane.status import ActivityStatus, LaneStatus, read_lane
 from seckill.models import Activity, Item, StockChange
-from seckill.postgres import lease, sold
+from seckill.postgres import lease, settled, sold
 from seckill.postgres.claims import claim_of_lane
+from seckill.postgres.settled import Ended
 from seckill.postgres.through_django import snapshot
 from seckill.postgres.witness import last_rows, lost_entries, lost_rows
-from seckill.recovery import restore
+from seckill.recovery import restore, restore_settled
 
 # The state of an activity with no unit left.
 SOLD_OUT = "sold_out"
@@ -52,10 +52,20 @@ class ActivityPlan:
     requests: int
     units: int
     records: int
+    # How its holds ended, and how many nobody has settled.
+    ended: Ended
+    held: int
+    # Of the state in Redis now.
+    epoch_now: int
     # {user: units} if the activity has a limit per user.
     buyers: dict[int, int] | None
     # Differences between Redis and the plan, in words.
     changes: list[str]
+
+    @property
+    def holds(self) -> bool:
+        """Whether it has holds, or had some."""
+        return "hold_s" in self.state or bool(self.held or self.ended != Ended())
 
 
 @dataclass(frozen=True)
@@ -81,6 +91,9 @@ class Plan:
     activities: list[ActivityPlan]
     partitions: list[PartitionPlan]
     recovered: int
+    # Partitions of the settle topic, and the outcomes of its messages.
+    settle_partitions: list[PartitionPlan] = field(default_factory=list)
+    settle_stats: dict[str, int] = field(default_factory=dict)
     # {source:partition: the offset after the last stored record}
     stored: dict[str, int] = field(default_factory=dict)
     # What PostgreSQL has lost, in words; "" for nothing.
@@ -94,7 +107,10 @@ class Plan:
             self.lane.fence is not None
             or bool(self.older)
             or any(a.changes for a in self.activities)
-            or any(p.position_now is None or p.position_now < p.position for p in self.partitions)
+            or any(
+                place.position_now is None or place.position_now < place.position
+                for place in (*self.partitions, *self.settle_partitions)
+            )
         )
 
 
@@ -104,6 +120,7 @@ class PostgresState:
 
     older: str
     missing: restore.Missing
+    lost: restore_settled.Lost
 
 
 def postgres_state(client: "redis.Redis", lane: Lane) -> PostgresState:
@@ -113,6 +130,7 @@ def postgres_state(client: "redis.Redis", lane: Lane) -> PostgresState:
     with snapshot():
         sold.stage(found)
         missing = restore.find_missing(client, lane, status)
+        lost = restore_settled.find_lost(client, lane, status)
         with connection.cursor() as cursor:
             row = lease.read(cursor, lane.list)
             gone = lost_rows(cursor, status.stored) if status.stored else ""
@@ -128,7 +146,9 @@ def postgres_state(client: "redis.Redis", lane: Lane) -> PostgresState:
     if missing.count:
         what = f"{missing.count:,} accepted requests have no record: {missing.named()}"
         older = f"{older}; {what}" if older else what
-    return PostgresState(older, missing)
+    if lost.holds:
+        older = f"{older}; {lost.named()}" if older else lost.named()
+    return PostgresState(older, missing, lost)
 
 
 def make_plan(
@@ -158,7 +178,8 @@ def make_plan(
             _activity(number, status, units, accept_oversell=accept_oversell)
             for number in sorted(numbers)
         ]
-        places = _partitions(status, _ends(), source, partitions)
+        places = _partitions(status.positions, _ends(), source, partitions)
+        settle_places = _partitions(status.settle_positions, _by_place(settled.settle_ends()))
     # Redis's counters stay for all outcomes but one: accepted is what the records prove.
     accepted_now = sum(a.total_outcomes[Outcome.ACCEPTED] for a in status.activities.values())
     decided = status.decided - accepted_now + sum(plan.requests for plan in activities)
@@ -167,9 +188,37 @@ def make_plan(
         activities=activities,
         partitions=places,
         recovered=sum(place.position for place in places) - decided - status.skipped,
+        settle_partitions=settle_places,
+        settle_stats=_settle_stats(status, settle_places, activities),
         stored=stored,
         notes=_notes(status, found, activities),
     )
+
+
+def _settle_stats(
+    status: LaneStatus, places: list[PartitionPlan], activities: list[ActivityPlan]
+) -> dict[str, int]:
+    """Settle messages by outcome. What the settlements prove replaces Redis's counters; of messages
+    that left no entry, those that a loss of Redis took are `recovered`.
+    """
+    if not places:
+        return {}
+    stats = dict(status.settle_stats)
+    stats["paid"] = sum(activity.ended.paid for activity in activities)
+    stats["released"] = sum(activity.ended.cancelled for activity in activities)
+    late = sum(activity.ended.late for activity in activities)
+    stats["too_late"] = max(stats.get("too_late", 0), late)
+    stats.pop("recovered", None)
+    stats["recovered"] = sum(place.position for place in places) - sum(stats.values())
+    return stats
+
+
+def _by_place(ends: Mapping[str, int]) -> dict[tuple[str, int], int]:
+    found = {}
+    for name, end in ends.items():
+        source, _, partition = name.rpartition(":")
+        found[source, int(partition)] = end
+    return found
 
 
 def _activity(
@@ -213,6 +262,8 @@ def _activity(
     last = StockChange.objects.filter(activity_id=activity_id).aggregate(last=Max("version"))
     state["version"] = str(max(last["last"] or 0, now.version if now else 0) + 1)
     requests, total, records = sold.totals(activity_id, {})
+    ended = settled.ended({}).get(activity_id, Ended())
+    left_held = settled.count_held(activity_id)
     return ActivityPlan(
         activity_id=activity_id,
         version_now=now.version if now else 0,
@@ -221,8 +272,14 @@ def _activity(
         requests=requests,
         units=total,
         records=records,
+        ended=ended,
+        held=left_held,
+        epoch_now=now.epoch if now else 0,
         buyers=None if row.user_limit is None else sold.units_by_user(activity_id, {}),
-        changes=_changes(status, activity_id, items, state, records),
+        changes=[
+            *_changes(status, activity_id, items, state, records),
+            *_changes_of_holds(now, ended, left_held),
+        ],
     )
 
 
@@ -252,6 +309,21 @@ def _changes(
     return changes
 
 
+def _changes_of_holds(now: ActivityStatus | None, ended: Ended, held: int) -> list[str]:
+    if now is None:
+        return []
+    return [
+        f"{counted:,} holds {word} in Redis, {proved:,} proved"
+        for word, counted, proved in (
+            ("held", now.holds.held, held),
+            ("paid", now.holds.paid, ended.paid),
+            ("expired", now.holds.expired, ended.expired),
+            ("given back", now.holds.cancelled, ended.cancelled),
+        )
+        if counted != proved
+    ]
+
+
 def _ends() -> dict[tuple[str, int], int]:
     """{(source, partition): the offset after the last record}, stored or waiting."""
     with connection.cursor() as cursor:
@@ -265,15 +337,12 @@ def _ends() -> dict[tuple[str, int], int]:
 
 
 def _partitions(
-    status: LaneStatus,
+    positions: Mapping[str, int],
     ends: Mapping[tuple[str, int], int],
-    source: str | None,
-    partitions: list[int],
+    source: str | None = None,
+    partitions: Sequence[int] = (),
 ) -> list[PartitionPlan]:
-    now: dict[tuple[str, int], int] = defaultdict(int)
-    for name, position in status.positions.items():
-        known_source, _, number = name.rpartition(":")
-        now[known_source, int(number)] = position
+    now = _by_place(positions)
     places = set(now) | set(ends)
     if source is not None:
         places |= {(source, number) for number in partitions}

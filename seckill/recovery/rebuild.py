@@ -11,7 +11,7 @@ decide.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import msgspec
 import redis
@@ -37,11 +37,13 @@ from seckill.models import Activity, Item, StockChange
 from seckill.postgres import lease, sold
 from seckill.postgres.claims import claim_of_lane
 from seckill.postgres.lease import Claim, ForeignLane, NotLeading
-from seckill.recovery import restore
+from seckill.recovery import restore, restore_settled
 from seckill.recovery.plan import ActivityPlan, Plan, PostgresState, make_plan, postgres_state
 
 # Seconds to wait for a batch that is being stored: longer than a log worker itself waits.
 STORING_LIMIT_S = 90
+# Ms that every hold has at least when the sale goes on.
+GRACE_MS = 1_000
 # The field of accepted requests in an activity's stats.
 ACCEPTED = "1"
 # The name of this act in the journal.
@@ -68,9 +70,11 @@ def recover(
     say: Callable[[str], None],
     *,
     topic: TopicReader | None = None,
+    settle_topic: TopicReader | None = None,
     accept_oversell: bool = False,
 ) -> Done:
-    """Rebuild the lane. With a `topic`, rows that PostgreSQL has lost are stored again from it.
+    """Rebuild the lane. With a `topic`, rows that PostgreSQL has lost are stored again from it, and
+    with the settle topic what became of holds.
 
     `accept_oversell` raises an allocation to the units sold, if more are sold: a person's decision.
     Raises Refused before any change if rows are lost and no topic is given. After any other
@@ -87,7 +91,7 @@ def recover(
     with _every_turn():
         _settle(client, lane, actor)
         _adopt_old_letters(client, lane)
-        restored = _restore(client, lane, state, topic, say)
+        restored = _restore(client, lane, state, topic, settle_topic, say)
         plan, claim, entries = _plan(
             client, lane, source, partitions, claim, actor, accept_oversell=accept_oversell
         )
@@ -127,6 +131,7 @@ def _restore(
     lane: Lane,
     state: PostgresState,
     topic: TopicReader | None,
+    settle_topic: TopicReader | None,
     say: Callable[[str], None],
 ) -> int:
     """Restore what PostgreSQL has lost, from topic and Redis. Returns how many requests."""
@@ -135,6 +140,9 @@ def _restore(
     status = read_lane(client, lane)
     restored = restore.store_missing(client, lane, status, topic)
     say(f"restored from the topic: the rows of {restored:,} accepted requests")
+    settled = restore_settled.store_lost(client, lane, status, settle_topic)
+    if settled:
+        say(f"restored from the settle topic: the settlements of {settled:,} holds")
     if state.older:
         for number, now in status.activities.items():
             follow_redis(number, now)
@@ -207,8 +215,9 @@ def rebuild(client: "redis.Redis", lane: Lane, plan: Plan, claim: Claim, token: 
 
     Raises RedisAway or Refused.
     """
-    clicks = _rebuild_pieces(client, lane, plan)
+    clicks, holds = _rebuild_pieces(client, lane, plan)
     keys = [lane.activities, lane.positions, lane.stats, lane.state, lane.stored]
+    keys += [lane.settle_positions, lane.settle_stats, lane.settle_read]
     activities = []
     for activity in plan.activities:
         names = lane.activity(activity.activity_id)
@@ -217,21 +226,32 @@ def rebuild(client: "redis.Redis", lane: Lane, plan: Plan, claim: Claim, token: 
             staged = staging.stage(client, names.new_buyers, activity.buyers.items())
         keys += [names.state, names.stock, names.loaded, names.stats]
         keys += [names.buyers, names.new_buyers, names.clicks, names.new_clicks]
-        activities.append([*_packed(activity), staged, clicks[activity.activity_id]])
+        keys += [names.held, names.new_held, names.due, names.new_due]
+        number = activity.activity_id
+        packed = _packed(activity, claim.generation)
+        activities.append([*packed, staged, clicks[number], holds[number]])
     positions = [part for p in plan.partitions for part in (p.field_name, str(p.position))]
+    settled = [part for p in plan.settle_partitions for part in (p.field_name, str(p.position))]
     about = {"identity": claim.identity, "generation": claim.generation, "term": claim.term}
-    packed = msgspec.msgpack.encode(
-        [positions, str(plan.recovered), activities, _flat(about), _flat(plan.stored)]
+    packed_plan = msgspec.msgpack.encode(
+        [
+            *(positions, str(plan.recovered), activities, _flat(about), _flat(plan.stored)),
+            *(settled, _flat(plan.settle_stats)),
+        ]
     )
-    if int(run_script(client, "rebuild", keys, [token.value, packed])) < 0:
+    if int(run_script(client, "rebuild", keys, [token.value, packed_plan])) < 0:
         raise Refused("another act or recovery is running at the same time; run this again")
 
 
-def _rebuild_pieces(client: "redis.Redis", lane: Lane, plan: Plan) -> dict[int, str]:
+def _rebuild_pieces(
+    client: "redis.Redis", lane: Lane, plan: Plan
+) -> tuple[dict[int, str], dict[int, str]]:
     """Rebuild the board piece by piece: nobody else writes to it while the lane is fenced.
 
-    Stage the clicks of each activity; returns the token of each.
+    Stage the clicks and the holds of each activity; returns the tokens of both.
     """
+    # Who could not pay while Redis was away gets a moment, whatever the time was.
+    earliest_ms = read_lane(client, lane).now_ms + GRACE_MS
     with transaction.atomic():
         sold.stage(sold.waiting(client, lane, {}))
         for place in plan.partitions:
@@ -241,27 +261,41 @@ def _rebuild_pieces(client: "redis.Redis", lane: Lane, plan: Plan) -> dict[int, 
                 (place.source, place.partition),
                 place.position_now or 0,
                 place.position,
-                restore.recorded(place.source, place.partition),
+                restore.recorded_bytes(place.source, place.partition),
             )
-        return {
+        numbers = [activity.activity_id for activity in plan.activities]
+        clicks = {
             number: staging.stage_clicks(client, lane.activity(number).new_clicks, number, {})
-            for number in (activity.activity_id for activity in plan.activities)
+            for number in numbers
         }
+        holds = {
+            number: staging.stage_holds(client, lane.activity(number), number, earliest_ms)
+            for number in numbers
+        }
+        return clicks, holds
 
 
 def _flat(pairs: Mapping[str, object]) -> list[str]:
     return [str(part) for pair in pairs.items() for part in pair]
 
 
-def _packed(plan: ActivityPlan) -> list[object]:
-    """An activity in the form that the script's header describes, without the token."""
+def _packed(plan: ActivityPlan, generation: int) -> list[object]:
+    """An activity in the form that the script's header describes, without the tokens."""
+    state, stats = dict(plan.state), {
+        ACCEPTED: plan.requests, "units": plan.units, "records": plan.records
+    }  # fmt: skip
+    if plan.holds:
+        # Units may have come back, so what was counted as certain before is not.
+        state["epoch"] = str(max(plan.epoch_now + 1, generation))
+        ended = asdict(plan.ended)
+        stats |= {"too_late": ended.pop("late"), **ended}
     return [
         str(plan.activity_id),
         str(plan.version_now),
-        _flat({**plan.state}),
+        _flat(state),
         _flat({str(item.item_id): item.left for item in plan.items}),
         _flat({str(item.item_id): item.loaded for item in plan.items}),
-        _flat({ACCEPTED: plan.requests, "units": plan.units, "records": plan.records}),
+        _flat(stats),
     ]
 
 

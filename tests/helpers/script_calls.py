@@ -26,9 +26,11 @@ PLAN = msgspec.msgpack.encode(
     [
         ["s:0", "1"],
         "0",
-        [["1", "1", ["version", "2"], ["7", 1], ["7", 1], ["1", 0], TOKEN, TOKEN]],
+        [["1", "1", ["version", "2"], ["7", 1], ["7", 1], ["1", 0], TOKEN, TOKEN, TOKEN]],
         [],
         [],
+        ["t:0", "1"],
+        ["paid", "1"],
     ]
 )
 
@@ -90,13 +92,19 @@ CALLS = [
     Call("fence", "hset hdel", [LANE.state], ["REWOUND", "why", "another", "1", ""]),
     Call("fence", "hset hdel", [LANE.state], ["", "", TOKEN, "0", ""]),
     Call(
-        "rebuild", "hset sadd unlink rename",
+        "rebuild", "hset hdel sadd unlink rename",
         [
             *(LANE.activities, LANE.positions, LANE.stats, LANE.state, LANE.stored),
+            *(LANE.settle_positions, LANE.settle_stats, LANE.settle_read),
             *(KEYS.state, KEYS.stock, KEYS.loaded, KEYS.stats, KEYS.buyers, KEYS.new_buyers),
             *(KEYS.clicks, KEYS.new_clicks),
+            *(KEYS.held, KEYS.new_held, KEYS.due, KEYS.new_due),
         ],
         [TOKEN, PLAN],
+    ),
+    Call(
+        "stage_holds", "hset unlink zadd", [KEYS.new_held, KEYS.new_due],
+        [TOKEN, "1", "s:0:1", 9, "9|7|1001:1"],
     ),
     Call(
         "settle_batch", "hset hdel zrem lpush setrange",

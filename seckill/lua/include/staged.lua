@@ -1,6 +1,7 @@
--- Hashes that were recounted from the records (see stage_hash) replace the sale's own: the buyers, and
--- the clicks. Field "" holds the token of the recount, or MARK in the sale's own hash. A sale whose
--- hash must be there and has no mark has lost it, by eviction or by hand: then everybody could buy again.
+-- What was recounted from the records (see stage_hash and stage_holds) replaces the sale's own: the
+-- buyers, the clicks, the holds. Field "" holds the token of the recount, or MARK in the sale's own
+-- buyers and clicks. A sale whose hash must be there and has no mark has lost it, by eviction or by
+-- hand: then everybody could buy again.
 local STAGED_TOKEN, MARK = '', '1'
 
 local function is_staged(new_key, token)
@@ -28,4 +29,14 @@ local function take_in_buyers(new_buyers_key, buyers_key, since)
     end
   end
   take_in(new_buyers_key, buyers_key)
+end
+
+-- Replace the sale's own holds, and the times when they are due.
+local function take_in_holds(held_key, new_held_key, due_key, new_due_key)
+  redis.call('UNLINK', held_key, due_key)
+  redis.call('HDEL', new_held_key, STAGED_TOKEN)
+  if redis.call('EXISTS', new_held_key) == 1 then
+    redis.call('RENAME', new_held_key, held_key)
+    redis.call('RENAME', new_due_key, due_key)
+  end
 end

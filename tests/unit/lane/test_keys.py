@@ -48,6 +48,8 @@ def test_the_names_of_the_default_lane() -> None:
         new_clicks="{seckill:logs}:7:clicks:new",
         held="{seckill:logs}:7:held",
         due="{seckill:logs}:7:due",
+        new_held="{seckill:logs}:7:held:new",
+        new_due="{seckill:logs}:7:due:new",
     )
 
 
