@@ -24,6 +24,8 @@ WINNERS = frozenset((ACCEPTED, PAID, EXPIRED, CANCELLED))
 _WINNER = re.compile(b"[%s]" % bytes(WINNERS))
 # How a hold ended, as its settlement says it.
 BYTE_OF = {"paid": PAID, "expired": EXPIRED, "cancelled": CANCELLED}
+KIND_OF = {byte: kind for kind, byte in BYTE_OF.items()}
+_ENDED = re.compile(b"[%s]" % bytes(KIND_OF))
 # A counted loser: only the counters of its activity know why it lost.
 LOSER = ord("L")
 REFUSED_UNKNOWN = ord("R")
@@ -56,6 +58,16 @@ def accepted(
         first = number * BOARD_STRING
         text = read(client, lane, source, partition, number)[: below - first]
         yield from (first + found.start() for found in _WINNER.finditer(text))
+
+
+def ended(
+    client: "redis.Redis", lane: Lane, source: str, partition: int, below: int
+) -> Iterator[tuple[int, str]]:
+    """The offsets of settled holds, in order, and how each ended. Raises RedisAway."""
+    for number in range(-(-below // BOARD_STRING)):
+        first = number * BOARD_STRING
+        text = read(client, lane, source, partition, number)[: below - first]
+        yield from ((first + hit.start(), KIND_OF[hit[0][0]]) for hit in _ENDED.finditer(text))
 
 
 def without(offsets: Iterable[int], recorded: Iterable[int]) -> Iterator[int]:

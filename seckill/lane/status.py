@@ -71,7 +71,10 @@ class ItemStatus:
 
 @dataclass(frozen=True)
 class ActivityStatus:
-    """An activity in Redis. `total_` counters run since the start, the others since a reset."""
+    """An activity in Redis. `total_` counters run since the start, the others since a reset.
+
+    `units_sold` did not come back; `total_units` were accepted, whatever became of them.
+    """
 
     activity_id: int
     version: int
@@ -109,6 +112,11 @@ class ActivityStatus:
     remembers_clicks: bool = False
     # The journal's row of the last act: see `seckill.witness.mark`.
     journal: str = ""
+
+    @property
+    def total_units_sold(self) -> int:
+        """Units that were accepted since the start and did not come back."""
+        return self.total_units - self.units_returned
 
     @property
     def holds(self) -> bool:
@@ -328,7 +336,7 @@ def _activity(
         },
         outcomes={o: since(str(int(o))) for o in outcomes},
         total_outcomes={o: total(str(int(o))) for o in outcomes},
-        units_sold=since("units"),
+        units_sold=since("units") - since("units_returned"),
         total_units=total("units"),
         records=since("records"),
         total_records=total("records"),

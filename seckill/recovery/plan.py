@@ -22,7 +22,7 @@ from seckill.postgres.claims import claim_of_lane
 from seckill.postgres.settled import Ended
 from seckill.postgres.through_django import snapshot
 from seckill.postgres.witness import last_rows, lost_entries, lost_rows
-from seckill.recovery import restore
+from seckill.recovery import restore, restore_settled
 
 # The state of an activity with no unit left.
 SOLD_OUT = "sold_out"
@@ -120,6 +120,7 @@ class PostgresState:
 
     older: str
     missing: restore.Missing
+    lost: restore_settled.Lost
 
 
 def postgres_state(client: "redis.Redis", lane: Lane) -> PostgresState:
@@ -129,6 +130,7 @@ def postgres_state(client: "redis.Redis", lane: Lane) -> PostgresState:
     with snapshot():
         sold.stage(found)
         missing = restore.find_missing(client, lane, status)
+        lost = restore_settled.find_lost(client, lane, status)
         with connection.cursor() as cursor:
             row = lease.read(cursor, lane.list)
             gone = lost_rows(cursor, status.stored) if status.stored else ""
@@ -144,7 +146,9 @@ def postgres_state(client: "redis.Redis", lane: Lane) -> PostgresState:
     if missing.count:
         what = f"{missing.count:,} accepted requests have no record: {missing.named()}"
         older = f"{older}; {what}" if older else what
-    return PostgresState(older, missing)
+    if lost.holds:
+        older = f"{older}; {lost.named()}" if older else lost.named()
+    return PostgresState(older, missing, lost)
 
 
 def make_plan(

@@ -37,7 +37,7 @@ from seckill.models import Activity, Item, StockChange
 from seckill.postgres import lease, sold
 from seckill.postgres.claims import claim_of_lane
 from seckill.postgres.lease import Claim, ForeignLane, NotLeading
-from seckill.recovery import restore
+from seckill.recovery import restore, restore_settled
 from seckill.recovery.plan import ActivityPlan, Plan, PostgresState, make_plan, postgres_state
 
 # Seconds to wait for a batch that is being stored: longer than a log worker itself waits.
@@ -70,9 +70,11 @@ def recover(
     say: Callable[[str], None],
     *,
     topic: TopicReader | None = None,
+    settle_topic: TopicReader | None = None,
     accept_oversell: bool = False,
 ) -> Done:
-    """Rebuild the lane. With a `topic`, rows that PostgreSQL has lost are stored again from it.
+    """Rebuild the lane. With a `topic`, rows that PostgreSQL has lost are stored again from it, and
+    with the settle topic what became of holds.
 
     `accept_oversell` raises an allocation to the units sold, if more are sold: a person's decision.
     Raises Refused before any change if rows are lost and no topic is given. After any other
@@ -89,7 +91,7 @@ def recover(
     with _every_turn():
         _settle(client, lane, actor)
         _adopt_old_letters(client, lane)
-        restored = _restore(client, lane, state, topic, say)
+        restored = _restore(client, lane, state, topic, settle_topic, say)
         plan, claim, entries = _plan(
             client, lane, source, partitions, claim, actor, accept_oversell=accept_oversell
         )
@@ -129,6 +131,7 @@ def _restore(
     lane: Lane,
     state: PostgresState,
     topic: TopicReader | None,
+    settle_topic: TopicReader | None,
     say: Callable[[str], None],
 ) -> int:
     """Restore what PostgreSQL has lost, from topic and Redis. Returns how many requests."""
@@ -137,6 +140,9 @@ def _restore(
     status = read_lane(client, lane)
     restored = restore.store_missing(client, lane, status, topic)
     say(f"restored from the topic: the rows of {restored:,} accepted requests")
+    settled = restore_settled.store_lost(client, lane, status, settle_topic)
+    if settled:
+        say(f"restored from the settle topic: the settlements of {settled:,} holds")
     if state.older:
         for number, now in status.activities.items():
             follow_redis(number, now)

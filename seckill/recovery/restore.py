@@ -15,10 +15,12 @@ from django.db import connection, transaction
 from django.db.models import F
 
 from seckill.broker.reader import TopicReader
+from seckill.broker.unpack import Message
 from seckill.errors import Poison, Refused
 from seckill.formats.request import decode
 from seckill.lane import board
-from seckill.lane.keys import Lane
+from seckill.lane.client import redis_errors
+from seckill.lane.keys import BOARD_STRING, Lane
 from seckill.lane.status import LaneStatus
 from seckill.models import Activity, Item, Record
 from seckill.postgres import settled, sold
@@ -108,14 +110,38 @@ def store_missing(client: "redis.Redis", lane: Lane, status: LaneStatus, topic: 
                     f"accepted orders of an earlier topic ({source}) are lost, but the topic of "
                     f"this name is now {topic.source}: {missing.named()}"
                 )
-            _store(topic, partition, offsets)
+            _store(topic, partition, offsets, _Dues(client, lane, status))
         left = find_missing(client, lane, status)
         if left.count:
             raise Refused(f"{left.count} of {missing.count} could not be stored: {left.named()}")
     return missing.count
 
 
-def _store(topic: TopicReader, partition: int, offsets: list[int]) -> None:
+@dataclass
+class _Dues:
+    """Until when restored holds may be paid: Redis knows it of those that are held still."""
+
+    client: "redis.Redis"
+    lane: Lane
+    status: LaneStatus
+
+    def of(self, place: tuple[str, int, int], activity_id: int, at: datetime) -> datetime | None:
+        """None: it is no hold. Of a settled one the moment of its order, for nobody knows it."""
+        activity = self.status.activities.get(activity_id)
+        if activity is None or not activity.holds:
+            return None
+        number, index = divmod(place[2], BOARD_STRING)
+        pipe = self.client.pipeline(transaction=False)
+        pipe.hget(self.lane.activity(activity_id).held, ":".join(map(str, place)))
+        pipe.getrange(self.lane.board(place[0], place[1], number), index, index)
+        with redis_errors():
+            text, byte = pipe.execute()
+        if text is not None:
+            return datetime.fromtimestamp(int(text.partition(b"|")[0]) / 1000, UTC)
+        return at if byte and byte[0] in board.KIND_OF else None
+
+
+def _store(topic: TopicReader, partition: int, offsets: list[int], dues: _Dues) -> None:
     rows: list[Record] = []
     found = 0
     wanted = set(offsets)
@@ -125,7 +151,7 @@ def _store(topic: TopicReader, partition: int, offsets: list[int]) -> None:
             if offset not in wanted:
                 continue
             found += 1
-            rows += _rows(topic, partition, offset, message.value(), message.timestamp()[1])
+            rows += _rows(topic, partition, offset, message, dues)
         while len(rows) >= ROWS:
             _insert(rows[:ROWS])
             del rows[:ROWS]
@@ -138,15 +164,17 @@ def _store(topic: TopicReader, partition: int, offsets: list[int]) -> None:
 
 
 def _rows(
-    topic: TopicReader, partition: int, offset: int, value: bytes | None, at_ms: int
+    topic: TopicReader, partition: int, offset: int, message: Message, dues: _Dues
 ) -> list[Record]:
+    at = datetime.fromtimestamp(max(0, message.timestamp()[1]) / 1000, UTC)
     try:
-        request = decode(value)
+        request = decode(message.value())
     except Poison as poison:
         raise Refused(
             f"the message at {topic.source}:{partition}:{offset} was accepted, but it is not a "
             f"request now ({poison}): is this the topic of the sale?"
         ) from None
+    due = dues.of((topic.source, partition, offset), request.activity, at)
     return [
         Record(
             user_id=request.user_id,
@@ -157,11 +185,12 @@ def _rows(
             cost_ms=0,
             version=0,
             status="success",
-            ts=datetime.fromtimestamp(max(0, at_ms) / 1000, UTC),
+            ts=at,
             source=topic.source,
             partition=partition,
             offset=offset,
             request_id=request.request_id or None,
+            due=due,
         )
         for item, quantity in request.items.items()
     ]

@@ -16,6 +16,7 @@ from seckill.broker.topics import Topics
 from seckill.config.layers import load
 from seckill.config.sections import Server
 from seckill.errors import BrokerAway, Refused
+from seckill.formats.settle import settle_topic
 from seckill.lane.client import connect
 from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
@@ -54,12 +55,12 @@ class Topic:
 
 
 @contextmanager
-def _reader(server: Server, *, wanted: bool) -> Iterator[TopicReader | None]:
-    """A reader of the sale's topic; None unless it is wanted."""
+def _reader(server: Server, topic: str, *, wanted: bool) -> Iterator[TopicReader | None]:
+    """A reader of a topic; None unless it is wanted."""
     if not wanted:
         yield None
         return
-    with TopicReader(server) as reader:
+    with TopicReader(server.model_copy(update={"topic": topic})) as reader:
         yield reader
 
 
@@ -135,7 +136,13 @@ class Command(base.Command):
                 self._show(plan, topic, console, as_json=options["json"])
                 return
             try:
-                with _reader(server, wanted=options["from_kafka"]) as reader:
+                from_kafka = options["from_kafka"]
+                # It exists only where holds were settled.
+                settled = from_kafka and bool(read_lane(client, lane).settle_positions)
+                with (
+                    _reader(server, server.topic, wanted=from_kafka) as reader,
+                    _reader(server, settle_topic(server.topic), wanted=settled) as settle_reader,
+                ):
                     done = recover(
                         client,
                         lane,
@@ -144,6 +151,7 @@ class Command(base.Command):
                         shell_actor(),
                         console.say,
                         topic=reader,
+                        settle_topic=settle_reader,
                         accept_oversell=options["accept_oversell"],
                     )
             except CannotRead as reason:
