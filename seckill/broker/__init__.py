@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from seckill.errors import BrokerAway
 
 if TYPE_CHECKING:
-    from seckill.config.sections import Server
+    from seckill.config.sections import ConsumerSection
 
 __all__ = ["BrokerAway", "CannotUnpack", "Consumer", "Position", "Slice"]
 
@@ -114,6 +114,6 @@ class Consumer(Protocol):
         """Leave the group and close the connections."""
 
 
-def max_poll_interval_ms(server: "Server") -> int:
+def max_poll_interval_ms(server: "ConsumerSection") -> int:
     """The longest time between two polls. It must not be shorter than the session timeout."""
     return max(MAX_POLL_INTERVAL_MS, server.session_timeout)

@@ -13,7 +13,7 @@ from seckill.broker import CannotUnpack, Position, Slice
 from seckill.broker.refusals import judged
 from seckill.broker.security import confluent_options
 from seckill.broker.traces import traces_of
-from seckill.config.sections import Server
+from seckill.config.sections import ConsumerSection
 from seckill.errors import BrokerAway
 from seckill.process.events import event
 
@@ -52,7 +52,7 @@ _headers_of = methodcaller("headers")
 class ConfluentConsumer:
     """`broker.Consumer` on confluent-kafka."""
 
-    def __init__(self, server: Server, assigned: Callable[[], None]) -> None:
+    def __init__(self, server: ConsumerSection, assigned: Callable[[], None]) -> None:
         self._assigned = assigned
         self._topic = server.topic
         self._traced = server.otlp_endpoint is not None

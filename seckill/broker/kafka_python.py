@@ -17,7 +17,7 @@ from seckill.broker.refusals import judged, unopened
 from seckill.broker.security import kafka_python_options
 from seckill.broker.traces import traces_of
 from seckill.broker.unpack import bound
-from seckill.config.sections import Server
+from seckill.config.sections import ConsumerSection
 from seckill.errors import BrokerAway
 
 # The library cannot be woken up, so a stop is noticed after this time at the latest.
@@ -49,7 +49,7 @@ class _Listener(ConsumerRebalanceListener):
 class KafkaPythonConsumer:
     """`broker.Consumer` on kafka-python."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: ConsumerSection) -> None:
         self._topic = server.topic
         self._traced = server.otlp_endpoint is not None
         try:

@@ -22,7 +22,7 @@ from confluent_kafka.admin import AdminClient
 from seckill.broker.security import confluent_options
 from seckill.broker.transactions import quoted
 from seckill.config.layers import BASE_DIR
-from seckill.config.sections import Server
+from seckill.config.sections import ConsumerSection
 from seckill.errors import BrokerAway
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class Member:
 class Members:
     """Asks for the members of one group. Not thread-safe."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: ConsumerSection) -> None:
         self._server = server
         self._child: subprocess.Popen[bytes] | None = None
         self._pipe: Connection | None = None
@@ -100,7 +100,7 @@ def _answer(pipe: Connection) -> None:
     # Ctrl-C goes to both. The parent ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(EOFError, OSError):
-        server: Server = pipe.recv()
+        server: ConsumerSection = pipe.recv()
         options = {"client.id": "seckill-strangers", "log_level": 2, **confluent_options(server)}
         admin = AdminClient(options, logger=log)
         while True:
@@ -112,7 +112,7 @@ def _answer(pipe: Connection) -> None:
             pipe.send(answer)
 
 
-def _members(admin: AdminClient, server: Server) -> Iterator[_Fields]:
+def _members(admin: AdminClient, server: ConsumerSection) -> Iterator[_Fields]:
     asked = admin.describe_consumer_groups([server.group_id], request_timeout=ANSWER_S)
     for member in asked[server.group_id].result().members:
         partitions = sorted(

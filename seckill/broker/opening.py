@@ -11,10 +11,10 @@ from seckill.broker.outbox_kafka_python import KafkaPythonOutbox
 from seckill.broker.producer import Producer
 from seckill.broker.producer_confluent import ConfluentProducer
 from seckill.broker.producer_kafka_python import KafkaPythonProducer
-from seckill.config.sections import KafkaSection, Server
+from seckill.config.sections import ConsumerSection, KafkaSection
 
 
-def open_consumer(server: Server, assigned: Callable[[], None] = lambda: None) -> Consumer:
+def open_consumer(server: ConsumerSection, assigned: Callable[[], None] = lambda: None) -> Consumer:
     """A consumer of `server.topic` in group `server.group_id`. Raises BrokerAway.
 
     `assigned` is called before anything is fetched, by the client that can raise CannotUnpack.

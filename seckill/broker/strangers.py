@@ -10,7 +10,7 @@ import time
 from seckill.broker import CLIENT_ID
 from seckill.broker.members import Member, Members
 from seckill.broker.transactions import quoted
-from seckill.config.sections import Server
+from seckill.config.sections import ConsumerSection
 from seckill.errors import BrokerAway
 from seckill.process.events import event
 
@@ -25,7 +25,7 @@ MOST_NAMED = 5
 class Strangers:
     """`run` works on a thread until `stop`. Any thread may read `found`, the last result."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: ConsumerSection) -> None:
         self._server = server
         self._members = Members(server)
         self._told: tuple[Member, ...] = ()

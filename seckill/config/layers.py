@@ -1,8 +1,8 @@
 """The layers of the configuration. The first layer with a value wins: command-line flag,
 environment variable (`SECKILL_<NAME>`), section of config.yaml, embedded services, default.
 
-If log_worker, control_api or door name no store, the store of section server counts. Nothing is
-read at import: `load` reads once per process and returns frozen objects.
+If log_worker, control_api, door or settler name no store, the store of section server counts.
+Nothing is read at import: `load` reads once per process and returns frozen objects.
 """
 
 import difflib

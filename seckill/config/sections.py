@@ -16,6 +16,8 @@ from seckill.config.kinds import (
     Networks,
     Origins,
     OtlpEndpoint,
+    PaymentDigests,
+    PayUrl,
     PgDsn,
     Rate,
     RedisUrl,
@@ -24,6 +26,7 @@ from seckill.config.kinds import (
     Topic,
     Waiting,
 )
+from seckill.formats.settle import settle_topic
 
 # The prefix of our environment variables.
 ENV_PREFIX = "SECKILL_"
@@ -103,19 +106,11 @@ class KafkaSection(Section):
     connect_timeout: ConnectTimeout = 60.0
 
 
-class Server(KafkaSection):
-    """`server`: the consumers that decide requests."""
+class ConsumerSection(KafkaSection):
+    """What every process needs that has consumers, in one group, on one topic."""
 
-    name: ClassVar[str] = "server"
-    stock: Stock = Field(
-        default_factory=dict, description="units to put on sale if nothing is loaded yet"
-    )
-    timeout: int | None = Field(
-        None, ge=1, description="ms after which a request is too old; absent: never"
-    )
     consumers: int = Field(1, ge=1, le=256, description="consumer processes")
     status_interval: float = Field(10.0, gt=0, description="seconds between status lines")
-    reset_offset: bool = Field(False, description="at start, skip every request now in the topic")
     group_id: str = Field("seckill_server_group", min_length=1, description="Kafka consumer group")
     session_timeout: int = Field(
         10_000, ge=1000, description="ms until the partitions of a dead consumer go to others"
@@ -127,6 +122,50 @@ class Server(KafkaSection):
     metrics_port: MetricsPort = 0
     log_format: LogFormat = "text"
     otlp_endpoint: OtlpEndpoint = None
+
+
+class Server(ConsumerSection):
+    """`server`: the consumers that decide requests."""
+
+    name: ClassVar[str] = "server"
+    stock: Stock = Field(
+        default_factory=dict, description="units to put on sale if nothing is loaded yet"
+    )
+    timeout: int | None = Field(
+        None, ge=1, description="ms after which a request is too old; absent: never"
+    )
+    reset_offset: bool = Field(False, description="at start, skip every request now in the topic")
+
+
+class Settler(ConsumerSection):
+    """`settler`: the consumers that settle holds, and what lets holds expire."""
+
+    name: ClassVar[str] = "settler"
+    # Settler and consumers may run with one environment, and need not be equally many.
+    own_variables: ClassVar[frozenset[str]] = frozenset({"consumers", "batch_size"})
+    consumers: int = Field(1, ge=1, le=256, description="settler processes")
+    group_id: str = Field(
+        "seckill_server_group",
+        min_length=1,
+        description="consumer group of section server; the settlers' group has -settler behind it",
+    )
+    batch_size: int = Field(
+        2000, ge=1, le=20000, description="settlements per script call, at most"
+    )
+    grace_ms: int = Field(
+        1000,
+        ge=0,
+        le=3_600_000,
+        description="ms that a hold lives on after the moment up to which all is settled",
+    )
+    expired_gives_back: bool = Field(
+        False, description="whether an expired hold no longer counts against the limit per user"
+    )
+
+    def of_settlements(self) -> "Settler":
+        """The same, reading the topic of the settlements in the settlers' group."""
+        names = {"topic": settle_topic(self.topic), "group_id": f"{self.group_id}-settler"}
+        return self.model_copy(update=names)
 
 
 class Client(KafkaSection):
@@ -235,6 +274,23 @@ class Door(KafkaSection):
     buyer_issuer: str | None = Field(
         None, min_length=1, description="iss that buyer tokens must have; absent: any"
     )
+    payment_keys: PaymentDigests = Field(
+        None,
+        repr=False,
+        description="keys of the shop's servers that report payments, NAME:SHA256 with commas: the "
+        "SHA-256 of each key in hexadecimal",
+    )
+    payment_secrets: BuyerSecrets = Field(
+        None,
+        repr=False,
+        description="secrets of signed payment reports, NAME:SECRET with commas, 32 bytes or more "
+        "each; taken as text",
+    )
+    pay_url: PayUrl = Field(
+        None,
+        description="address of the shop's page where a hold is paid, with {ticket} in it; absent: "
+        "the buyers' page has no link",
+    )
     cors_origins: Origins = Field(
         "", description="origins of pages that may call the door from a browser, with commas"
     )
@@ -266,7 +322,7 @@ class Door(KafkaSection):
     )
 
 
-SECTIONS: tuple[type[Section], ...] = (Server, Client, LogWorker, ControlApi, Door)
+SECTIONS: tuple[type[Section], ...] = (Server, Client, LogWorker, ControlApi, Door, Settler)
 # Sections that use section server's stores if they name none, as in the original system.
-AS_THE_SERVER: tuple[type[Section], ...] = (LogWorker, ControlApi, Door)
+AS_THE_SERVER: tuple[type[Section], ...] = (LogWorker, ControlApi, Door, Settler)
 STORES = ("redis_url", "pg_dsn")

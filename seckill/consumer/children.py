@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
+from typing import Any
 
-from seckill.config.sections import Server
+from seckill.config.sections import ConsumerSection
 from seckill.consumer.memory import LIMIT_MB, children_give_back, small_stacks
 from seckill.lane.keys import Lane
 from seckill.process.events import event
@@ -30,6 +31,9 @@ STOP_S = 20.0
 FAST_CLIENT, BOUNDED_CLIENT = "confluent-kafka", "kafka-python"
 CANNOT_UNPACK_CODES = (CANNOT_UNPACK, -signal.SIGABRT)
 
+# The main function of a child. Its section is of the parent's own class.
+Work = Callable[[Any, Lane], None]
+
 
 @dataclass
 class _Child:
@@ -47,9 +51,9 @@ class Children:
     `forget` is called with the pid of a process that ended and could not report it itself.
     """
 
-    server: Server
+    server: ConsumerSection
     lane: Lane
-    work: Callable[[Server, Lane], None]
+    work: Work
     forget: Callable[[int], None]
 
     restarts: int = 0
@@ -118,7 +122,7 @@ class Children:
         log.error(
             "a batch in Kafka cannot be unpacked by %s, or takes more than the %d MB that a "
             "consumer may have: all consumers of this process start again on %s, which counts such "
-            "messages as INVALID and goes on. Nothing is lost. It is slower: restart run_consumer "
+            "messages as INVALID and goes on. Nothing is lost. It is slower: restart this command "
             "when nobody sends such messages any more",
             *(FAST_CLIENT, LIMIT_MB, BOUNDED_CLIENT),
             extra=event("cannot-unpack"),

@@ -12,10 +12,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from seckill import broker
-from seckill.broker import Position
-from seckill.consumer.batch import Batch, Known
-from seckill.consumer.engine import Engine, Reply, Status
-from seckill.consumer.intake import Intake
+from seckill.broker import Position, Slice
+from seckill.consumer.batch import Batch, Known, encode
+from seckill.consumer.engine import Decider, Reply, Status
+from seckill.consumer.intake import Encode, Intake
 from seckill.consumer.time_units import TimeUnits
 from seckill.dead_letters.writer import DeadLetters
 from seckill.errors import BrokerAway, RedisAway
@@ -74,11 +74,15 @@ class Consumer:
     """One member of the group. `run` goes on until a stop is requested; `run_once` is one turn."""
 
     client: broker.Consumer
-    engine: Engine
+    engine: Decider
     dead_letters: DeadLetters
     shutdown: Shutdown
     find_source: Callable[[], str | None]
     batch_size: int = 4000
+    # Makes a batch of the messages of a slice.
+    pack: Encode = encode
+    # Looks at each slice before that, for the log.
+    look_at: Callable[[Slice], None] = field(default_factory=lambda: TimeUnits().look)
     # Called each turn and during a hold. The function may read `decided` and `hold`.
     beat: Callable[[], None] = lambda: None
 
@@ -89,7 +93,6 @@ class Consumer:
     _ready: list[Batch] = field(default_factory=list)
     _in_flight: list[Batch] = field(default_factory=list)
     _known: dict[int, Known] = field(default_factory=dict)
-    _units: TimeUnits = field(default_factory=TimeUnits)
     _committed_at: float = 0.0
     _looked_at: float = 0.0
     # When the current hold was logged last; 0: there is none.
@@ -97,7 +100,12 @@ class Consumer:
 
     def __post_init__(self) -> None:
         self._intake = Intake(
-            self.client, self.shutdown, self.find_source, self.engine.look, self.batch_size
+            self.client,
+            self.shutdown,
+            self.find_source,
+            self.engine.look,
+            self.batch_size,
+            self.pack,
         )
 
     @property
@@ -170,7 +178,7 @@ class Consumer:
             self._intake.begin_anew()
             return 0
         for part in slices:
-            self._units.look(part)
+            self.look_at(part)
             self._ready += self._intake.encode(part, self._known)
         return sum(len(part.offsets) for part in slices)
 
@@ -275,6 +283,9 @@ class Consumer:
             if reply.status in HOLD_REASONS:
                 waiting.append(batch)
                 reason = reason or _reason(batch, reply)
+            elif reply.waits:
+                waiting.append(batch)
+                reason = reason or f"{reply.waits}. {WAITING}"
             elif reply.status is Status.STALE:
                 waiting.append(batch.whole())
             elif reply.status is Status.MOVED:

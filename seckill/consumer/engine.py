@@ -51,6 +51,7 @@ class Reply:
     """The script's answer. `position` is the next offset to decide; `outcomes` as in its header.
 
     `why` is the reason of FENCED and CLOCK. `known` is what it reported of the batch's activities.
+    `waits` says in words why a part of the batch, from `position` on, is to be sent again later.
     """
 
     status: Status
@@ -60,6 +61,7 @@ class Reply:
     generation: int = 0
     why: str = ""
     known: Mapping[int, Known] = field(default_factory=dict)
+    waits: str = ""
 
     def count(self, outcome: Outcome) -> int:
         """Requests of the batch that got this outcome now, without the counted losers."""
@@ -97,6 +99,30 @@ class Look:
 
     claim: Claim
     positions: Mapping[int, int | None]
+
+
+class Decider(Protocol):
+    """What a consumer needs of an engine: see `Engine`. All methods but `close` raise RedisAway."""
+
+    @property
+    def claim(self) -> Claim:
+        """The claim of this connection's Redis."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether there are answers to collect."""
+
+    def submit(self, batches: Sequence[Batch]) -> None:
+        """Send the calls. If it raises, nothing is in flight."""
+
+    def collect(self) -> list[Reply]:
+        """The answers, in the same order. If it raises, all must be submitted again."""
+
+    def look(self, source: str, partitions: Sequence[int]) -> Look:
+        """What Redis says of the lane, and the positions of these partitions."""
+
+    def close(self) -> None:
+        """Close the connection."""
 
 
 class Engine:
@@ -224,7 +250,7 @@ class Engine:
             self._connection.send_command("INFO", "server")
             info: Any = self._connection.read_response()
             try:
-                self.claim = self._guard.admit(_run_id(info))
+                self.claim = self._guard.admit(run_id_of(info))
             except RedisAway:
                 # The address may lead to another server by now.
                 self.close()
@@ -314,7 +340,7 @@ class Engine:
         )
 
 
-def _run_id(info: bytes) -> str:
+def run_id_of(info: bytes) -> str:
     """The id of the server's process, from INFO."""
     for line in info.splitlines():
         if line.startswith(b"run_id:"):

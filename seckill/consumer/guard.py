@@ -36,10 +36,19 @@ class NotCompared(RedisAway):
         )
 
 
+FindPositions = Callable[["redis.Redis", Lane, LaneStatus], Mapping[str, int]]
+
+
+def of_requests(client: "redis.Redis", lane: Lane, status: LaneStatus) -> Mapping[str, int]:
+    """The positions that the commits of the consumers' group are compared with."""
+    return status.positions
+
+
 class Guard:
     """The checks of one consumer's Redis. `client` is a connection beside the engine's own.
 
     `find_source` and `committed` ask Kafka for the topic's id and the group's commits.
+    `find_positions` returns the lane's positions in that topic; it may raise RedisAway.
     """
 
     def __init__(
@@ -50,9 +59,11 @@ class Guard:
         find_source: Callable[[], str | None],
         committed: Callable[[], Mapping[int, Position]],
         holder: str = "",
+        find_positions: FindPositions = of_requests,
     ) -> None:
         self._client, self._lane, self._pg_dsn = client, lane, pg_dsn
         self._find_source, self._committed = find_source, committed
+        self._find_positions = find_positions
         self._keeper = LeaseKeeper(pg_dsn, lane.list, holder, self._write_claim, committed)
 
     @property
@@ -119,8 +130,9 @@ class Guard:
         lane = read_lane(self._client, self._lane)
         if not lane.loaded or lane.fence is not None or lane.generation != generation:
             return
+        positions = self._find_positions(self._client, self._lane, lane)
         why = (
-            _uncommitted(lane, source, committed)
+            _uncommitted(positions, generation, source, committed)
             or undecided(lane.positions, ends)
             or lost_acts(lane, acts)
         )
@@ -148,15 +160,20 @@ class Guard:
         write_claim(self._client, self._lane, claim)
 
 
-def _uncommitted(lane: LaneStatus, source: str, committed: Mapping[int, Position]) -> str:
+def _uncommitted(
+    positions: Mapping[str, int],
+    generation: int,
+    source: str,
+    committed: Mapping[int, Position],
+) -> str:
     """A partition whose position in Redis is below the group's commit, in words; "" if none.
 
     Only commits of this topic and generation count: a recovery overrules earlier ones.
     """
     for partition, position in committed.items():
-        if position.source != source or position.generation != lane.generation:
+        if position.source != source or position.generation != generation:
             continue
-        stands = lane.positions.get(position_field(source, partition), 0)
+        stands = positions.get(position_field(source, partition), 0)
         if position.offset > stands:
             return (
                 f"partition {partition} stands at {stands}, the group has committed up to "

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from seckill import broker
 from seckill.consumer.batch import Batch, Known, encode
@@ -28,6 +28,24 @@ AGAIN_S = 1.0
 TELL_HOLES_S = 60.0
 # The longest poll during a hold, in seconds: a stop is noticed after this time at the latest.
 LONGEST_POLL_S = 0.25
+
+
+class Encode(Protocol):
+    """Makes a batch of messages of one partition: see `seckill.consumer.batch.encode`."""
+
+    def __call__(
+        self,
+        source: str,
+        partition: int,
+        start: int,
+        offsets: Sequence[int],
+        values: Sequence[bytes | None],
+        *,
+        generation: int = 0,
+        known: Mapping[int, Known] = ...,
+        traces: Mapping[int, str] = ...,
+    ) -> Batch:
+        """Raises nothing for a message: what is none is INVALID."""
 
 
 @dataclass
@@ -54,6 +72,7 @@ class Intake:
     # The lane's claim and its positions in a source's partitions. Raises RedisAway.
     find_positions: Callable[[str, Sequence[int]], Look]
     batch_size: int
+    pack: Encode = encode
 
     source: str = ""
     placed: dict[int, Placed] = field(default_factory=dict)
@@ -132,7 +151,7 @@ class Intake:
         batches = []
         for low in range(0, len(part.offsets), self.batch_size):
             high = low + self.batch_size
-            batch = encode(
+            batch = self.pack(
                 self.source,
                 part.partition,
                 start,

@@ -1,39 +1,53 @@
-"""The engine of a consumer with traces: each batch and each script call is a span."""
+"""An engine with traces: each batch and each script call is a span."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from seckill.consumer.batch import Batch
-from seckill.consumer.engine import Engine, Reply
+from seckill.consumer.engine import Decider, Look, Reply
 from seckill.errors import RedisAway
+from seckill.postgres.lease import Claim
 from seckill.telemetry.tracing import Tracing
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
 
-class TracedEngine(Engine):
-    """An engine whose batches and script calls are spans."""
+class TracedEngine:
+    """An engine around another one, whose batches and script calls are spans."""
 
-    def __init__(self, tracing: Tracing, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._tracing = tracing
+    def __init__(self, engine: Decider, tracing: Tracing) -> None:
+        self._engine, self._tracing = engine, tracing
         self._spans: list[tuple[Span, Span]] = []
 
+    @property
+    def claim(self) -> Claim:
+        """See `Decider`."""
+        return self._engine.claim
+
+    @property
+    def busy(self) -> bool:
+        """See `Decider`."""
+        return self._engine.busy
+
+    def look(self, source: str, partitions: Sequence[int]) -> Look:
+        """See `Decider`."""
+        return self._engine.look(source, partitions)
+
     def submit(self, batches: Sequence[Batch]) -> None:
-        """See `Engine`."""
+        """See `Decider`."""
         if not self._spans:
             self._spans = [self._begin(batch) for batch in batches]
         try:
-            super().submit(batches)
+            self._engine.submit(batches)
         except RedisAway as away:
             self._fail(away)
             raise
 
     def collect(self) -> list[Reply]:
-        """See `Engine`."""
+        """See `Decider`."""
         try:
-            replies = super().collect()
+            replies = self._engine.collect()
         except RedisAway as away:
             self._fail(away)
             raise
@@ -45,8 +59,8 @@ class TracedEngine(Engine):
         return replies
 
     def close(self) -> None:
-        """See `Engine`. Also sends the remaining spans."""
-        super().close()
+        """See `Decider`. Also sends the remaining spans."""
+        self._engine.close()
         self._tracing.close()
 
     def _begin(self, batch: Batch) -> "tuple[Span, Span]":

@@ -21,6 +21,7 @@ MAX_PARTITION, MAX_OFFSET = 2**31 - 1, MAX_TIME_MS
 # Members that every body has. `reference` is the only other one.
 MEMBERS = 5
 UNSET = msgspec.UNSET
+SUFFIX = ".settle"
 
 
 class Result(StrEnum):
@@ -62,7 +63,12 @@ _encode = msgspec.json.Encoder().encode
 
 def settle_topic(topic: str) -> str:
     """The topic of the settlements for the requests of `topic`."""
-    return f"{topic}.settle"
+    return topic + SUFFIX
+
+
+def request_topic(topic: str) -> str:
+    """The topic of the requests whose settlements are in `topic`."""
+    return topic.removesuffix(SUFFIX)
 
 
 def key_of(user_id: int) -> bytes:

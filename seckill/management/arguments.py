@@ -1,6 +1,7 @@
 """For all commands: flags from configuration sections, and of addresses."""
 
 import argparse
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -97,6 +98,30 @@ def add_supervision_flag(parser: CommandParser) -> None:
         action="store_true",
         help="stop when standard input is closed, so that a killed parent leaves no worker behind",
     )
+
+
+def add_drain_flags(parser: CommandParser, when: str) -> None:
+    """--drain and --drain-limit-s, for workers on a topic."""
+    parser.add_argument("--drain", action="store_true", help=f"end when {when}")
+    parser.add_argument(
+        "--drain-limit-s",
+        dest="drain_limit",
+        type=_drain_seconds,
+        metavar="SECONDS",
+        help="with --drain: end after this time at the latest, with exit code 4 and the reason "
+        "(default: no limit)",
+    )
+    add_alias(parser, "--drain-limit", "drain_limit", _drain_seconds)
+
+
+def _drain_seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise argparse.ArgumentTypeError(f"{text!r}: seconds above 0")
+    return seconds
 
 
 def positive(text: str) -> int:

@@ -122,8 +122,41 @@ HOLDING = Metric(
 DONE = Metric(
     "seckill_worker_done", "counter", "pieces",
     "what it did, by what its heartbeat counts: decided, letters_lost, stored, known, parked, "
-    "samples, restarts; a door's are below",
+    "samples, expired, restarts; a door's are below",
     ("kind", "worker", "what"),
+)  # fmt: skip
+HELD = Metric(
+    "seckill_held_requests", "gauge", "requests", "accepted and neither paid nor given back yet",
+    _BY_ACTIVITY,
+)  # fmt: skip
+OVERDUE = Metric(
+    "seckill_overdue_requests", "gauge", "requests",
+    "held for 10 s beyond their time: no settler has read everything that Kafka had by then",
+    _BY_ACTIVITY,
+)  # fmt: skip
+SETTLED_HOLDS = Metric(
+    "seckill_settled_requests", "counter", "requests",
+    "held before, by what became of them: paid, expired, cancelled (given back, or not paid)",
+    ("activity", "result"),
+)  # fmt: skip
+PAID_UNITS = Metric("seckill_paid_units", "counter", "units", "units of paid holds", _BY_ACTIVITY)
+RETURNED_UNITS = Metric(
+    "seckill_returned_units", "counter", "units", "units of holds that expired or were given back",
+    _BY_ACTIVITY,
+)  # fmt: skip
+SETTLEMENTS = Metric(
+    "seckill_settlements", "counter", "messages",
+    "settle messages by outcome: paid, released, too_late, repeated, not_held, invalid",
+    ("outcome",),
+)  # fmt: skip
+SETTLE_SKIPPED = Metric(
+    "seckill_settle_skipped_offsets", "counter", "offsets",
+    "offsets of the settle topic without a message",
+)  # fmt: skip
+SETTLE_READ_AGE = Metric(
+    "seckill_settle_read_age_seconds", "gauge", "seconds",
+    "since the moment up to which all that Kafka had is settled; grows while nothing is held too; "
+    "absent: no settler has run",
 )  # fmt: skip
 DOOR_CLICKS = Metric(
     "seckill_door_clicks", "counter", "clicks",
@@ -140,6 +173,13 @@ DOOR_ANSWERS = Metric(
     "seckill_door_answers", "counter", "answers",
     "final answers that a door gave, by state; the same ticket may be asked again",
     ("worker", "state"),
+)  # fmt: skip
+DOOR_SETTLEMENTS = Metric(
+    "seckill_door_settlements", "counter", "calls",
+    "calls that pay a hold or give it back, by what came of them: acknowledged, known (settled "
+    "before, nothing was sent), not_taken, unknown; too_late is counted beside these: something "
+    "else had settled the hold",
+    ("worker", "result"),
 )  # fmt: skip
 DOOR_WAITING = Metric(
     "seckill_door_waiting_calls", "gauge", "calls", "calls that wait for an answer", ("worker",)
@@ -195,9 +235,18 @@ METRICS = (
     IDLE,
     HOLDING,
     DONE,
+    HELD,
+    OVERDUE,
+    SETTLED_HOLDS,
+    PAID_UNITS,
+    RETURNED_UNITS,
+    SETTLEMENTS,
+    SETTLE_SKIPPED,
+    SETTLE_READ_AGE,
     DOOR_CLICKS,
     DOOR_REFUSED,
     DOOR_ANSWERS,
+    DOOR_SETTLEMENTS,
     DOOR_WAITING,
     DOOR_BOARD_AGE,
     DOOR_ACKNOWLEDGE,

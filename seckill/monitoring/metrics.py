@@ -31,6 +31,7 @@ from seckill.config.layers import ConfigError
 from seckill.errors import RedisAway
 from seckill.lane.client import connect, redis_errors
 from seckill.lane.keys import Lane
+from seckill.lane.settle_status import MESSAGES, SettleStatus, read_settle_status
 from seckill.lane.status import ActivityStatus, Histogram, LaneStatus, read_lane
 from seckill.monitoring import metric_names as names
 from seckill.monitoring.metric_names import METRICS, Metric
@@ -46,6 +47,8 @@ SCRAPE_TIMEOUT_S = 3.0
 # Upper bounds of the latency's buckets: powers of two from 1 ms to 65 s. The script's buckets also
 # end at powers of two, so no bound falls inside one of them.
 BOUNDS_MS = [2**n for n in range(17)]
+# Ms after its time from which a hold counts as overdue: far more than a settler's usual grace.
+OVERDUE_MS = 10_000
 # Outcomes that belong to no activity are counted under this id; real ids start at 1.
 NO_ACTIVITY = "0"
 
@@ -57,6 +60,7 @@ class Picture:
     lane: LaneStatus
     lag: dict[int, int] | None
     blocked: dict[int, int]
+    holds: SettleStatus
     workers: list[Worker]
     audit: LastAudit | None
     now_ms: int
@@ -78,6 +82,7 @@ def look(client: "redis.Redis", lane: Lane) -> Picture:
         lane=status,
         lag=newest.lag if newest is not None else None,
         blocked=newest.blocked if newest is not None else {},
+        holds=read_settle_status(client, lane, OVERDUE_MS),
         workers=workers,
         audit=audit,
         now_ms=now_ms,
@@ -149,6 +154,7 @@ class LaneCollector(Collector):
         else:
             families.add(names.REDIS_UP, 1)
             _add_lane(families, picture)
+            _add_holds(families, picture.holds)
             _add_workers(families, picture.workers)
         for metric in METRICS:
             if metric.name in families.found:
@@ -200,6 +206,22 @@ def _add_activity(families: _Families, activity: ActivityStatus) -> None:
     families.add_histogram(names.LATENCY, activity.total_latency, number)
 
 
+def _add_holds(families: _Families, holds: SettleStatus) -> None:
+    for number, activity in holds.activities.items():
+        families.add(names.HELD, activity.held, number)
+        families.add(names.OVERDUE, activity.overdue, number)
+        for result in ("paid", "expired", "cancelled"):
+            families.add(names.SETTLED_HOLDS, activity.counts[result], number, result)
+        families.add(names.PAID_UNITS, activity.counts["units_paid"], number)
+        families.add(names.RETURNED_UNITS, activity.counts["units_returned"], number)
+    for outcome in MESSAGES:
+        families.add(names.SETTLEMENTS, holds.messages.get(outcome, 0), outcome)
+    families.add(names.SETTLE_SKIPPED, holds.messages.get("skipped", 0))
+    if holds.read:
+        age_ms = holds.now_ms - min(holds.read.values())
+        families.add(names.SETTLE_READ_AGE, max(0, age_ms) / 1000)
+
+
 def _add_workers(families: _Families, workers: list[Worker]) -> None:
     alive: dict[Kind, int] = defaultdict(int)
     for worker in workers:
@@ -225,6 +247,8 @@ def _add_door(families: _Families, door: DoorCounts) -> None:
         families.add(names.DOOR_CLICKS, count, who, result)
     for status, count in door.refused.items():
         families.add(names.DOOR_REFUSED, count, who, status)
+    for result, count in door.settlements.items():
+        families.add(names.DOOR_SETTLEMENTS, count, who, result)
     for state, count in door.told.items():
         families.add(names.DOOR_ANSWERS, count, who, state)
     for metric, what in (

@@ -18,6 +18,7 @@ EVENTS = {
     "topic-replaced": "the topic was deleted and created again: it is a new source",
     "time-unit": "request times are in seconds or microseconds instead of milliseconds",
     "offsets-lost": "offsets that hold no requests are counted as skipped, and why",
+    "holds-stay": "holds are due and do not expire, and why; their units come back later",
     "strangers": "the consumer group has members that are not consumers of this system",
     "lane-rebuilt": "recover has rebuilt the lane; a partition goes on at its stored position",
     "commit-unanswered": "the last commit had no answer; the next consumer skips what is decided",

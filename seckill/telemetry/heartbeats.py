@@ -41,6 +41,8 @@ class Kind(StrEnum):
     PARENT = "consumer parent"
     LOG_WORKER = "log_worker"
     DOOR = "door"
+    SETTLER = "settler"
+    SETTLER_PARENT = "settler parent"
 
 
 @dataclass(frozen=True)

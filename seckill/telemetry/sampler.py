@@ -38,6 +38,14 @@ class Sampler:
     _stop: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Samples written, for the heartbeat."""
+        return {"samples": self.written}
+
+    def check(self) -> None:
+        """A bug in a thread ends the history, never the sale."""
+
     def start(self) -> None:
         """Start both threads."""
         for name, work in (("lag", self.watch.run), ("samples", self._run)):

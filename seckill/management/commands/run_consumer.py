@@ -1,7 +1,5 @@
 """`manage.py run_consumer`: decide requests from Kafka in Redis."""
 
-import argparse
-import math
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import Any
@@ -20,7 +18,7 @@ from seckill.lane.keys import Lane
 from seckill.management import base
 from seckill.management.acts import activity_number
 from seckill.management.arguments import (
-    add_alias,
+    add_drain_flags,
     add_section_flags,
     add_supervision_flag,
     section_flags,
@@ -60,18 +58,7 @@ class Command(base.Command):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """The parameters of section `server`, and flags for one start only."""
-        parser.add_argument(
-            "--drain", action="store_true", help="end when everything in the topic is decided"
-        )
-        parser.add_argument(
-            "--drain-limit-s",
-            dest="drain_limit",
-            type=_seconds,
-            metavar="SECONDS",
-            help="with --drain: end after this time at the latest, with exit code 4 and the reason "
-            "(default: no limit)",
-        )
-        add_alias(parser, "--drain-limit", "drain_limit", _seconds)
+        add_drain_flags(parser, "everything in the topic is decided")
         parser.add_argument(
             "--reset",
             action="store_true",
@@ -159,13 +146,3 @@ class Command(base.Command):
                 "nothing is on sale: requests wait in Kafka until stock is loaded "
                 "(--stock 1001:10,1002:5, or manage.py set_stock)"
             )
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not (math.isfinite(seconds) and seconds > 0):
-        raise argparse.ArgumentTypeError(f"{text!r}: seconds above 0")
-    return seconds

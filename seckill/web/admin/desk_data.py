@@ -40,6 +40,7 @@ def answer(look: Look, activity_id: int) -> dict[str, Any]:
         "acts": desk_acts.offered(status),
         "primary": desk_acts.primary(status),
         "done": [_act(act) for act in look.acts],
+        "holds": _holds(look, status),
         "points": points(look, activity_id),
     }
 
@@ -57,6 +58,7 @@ def _activity(activity_id: int, status: ActivityStatus | None, now_ms: int) -> d
         "closes_at_ms": status.closes_at_ms if status else None,
         "user_limit": status.user_limit if status else None,
         "timeout_ms": status.timeout_ms if status else None,
+        "hold_s": status.hold_s if status else None,
     }
 
 
@@ -93,6 +95,21 @@ def _figures(look: Look, status: ActivityStatus | None) -> dict[str, int | None]
     }
 
 
+def _holds(look: Look, status: ActivityStatus | None) -> dict[str, int] | None:
+    """What the panel shows; None: this activity has never held anything."""
+    if status is None or (status.hold_s is None and not status.holds.all and not look.late):
+        return None
+    holds = status.holds
+    return {
+        "held": holds.held,
+        "paid": holds.paid,
+        "expired": holds.expired,
+        "cancelled": holds.cancelled,
+        "returned": holds.units_returned,
+        "late": look.late,
+    }
+
+
 def _act(act: Mapping[str, Any]) -> dict[str, Any]:
     return {**act, "at": round(act["at"].timestamp() * 1000)}
 
@@ -103,6 +120,8 @@ def _worker(worker: Worker, look: Look, lag: dict[int, int] | None) -> dict[str,
         Kind.PARENT: _("parent of consumers"),
         Kind.LOG_WORKER: _("log worker"),
         Kind.DOOR: _("buyers' door"),
+        Kind.SETTLER: _("settler"),
+        Kind.SETTLER_PARENT: _("parent of settlers"),
     }
     return {
         "id": worker.id,

@@ -5,11 +5,12 @@ from collections.abc import Callable
 
 import pytest
 
-from seckill.broker import Consumer
+from seckill import broker
 from seckill.broker.opening import open_consumer
 from seckill.broker.topics import Topics
 from seckill.config.sections import Server
-from seckill.consumer import group as consumer_group
+from seckill.consumer import child
+from seckill.consumer.consumer import Consumer
 from seckill.consumer.engine import Engine
 from seckill.dead_letters.writer import DeadLetters
 from seckill.errors import BrokerAway
@@ -25,7 +26,9 @@ def refuse(*_: object) -> None:
     raise BrokerAway("not now")
 
 
-def noting(closed: list[str], server: Server, client: Consumer, engine: Engine) -> DeadLetters:
+def noting(
+    closed: list[str], server: Server, client: broker.Consumer, engine: Engine
+) -> DeadLetters:
     """Dead letters that note their end, as the engine and the client do from now on."""
     letters = DeadLetters(server, refuse)  # type: ignore[arg-type]
     for name, part in (("client", client), ("letters", letters), ("engine", engine)):
@@ -48,7 +51,7 @@ def test_all_is_closed_however_it_ends(
     server = server.model_copy(update={"kafka_client": kafka_client})
     client, engine = open_consumer(server), Engine(server.redis_url, LANE)
     closed: list[str] = []
-    consumer = consumer_group.Consumer(
+    consumer = Consumer(
         client=client,
         engine=engine,
         dead_letters=noting(closed, server, client, engine),
@@ -69,13 +72,13 @@ def test_all_is_closed_however_it_ends(
 def consume_with_a_broken_client(server: Server) -> None:
     """The child process of the next test."""
 
-    def broken(server: Server, assigned: Callable[[], None]) -> Consumer:
+    def broken(server: Server, assigned: Callable[[], None]) -> broker.Consumer:
         client = open_consumer(server, assigned)
         client.assignments = refuse  # type: ignore[method-assign, assignment]
         return client
 
-    consumer_group.open_consumer = broken
-    consumer_group.consume(server, LANE)
+    child.open_consumer = broken
+    child.consume(server, LANE)
 
 
 def test_the_process_says_that_it_did_not_end_well(

@@ -149,4 +149,10 @@ def test_the_topics_bring_it_back(shop: HoldShop, all_of_it: bool) -> None:
     assert known() == before
     assert shop.client.hgetall(LANE.activity(1).held) == held
     now = read_lane(shop.client, LANE).activities[1]
-    assert (now.paid, now.expired, now.cancelled, now.too_late, now.held) == (2, 2, 1, 2, 1)
+    assert (
+        now.holds.paid,
+        now.holds.expired,
+        now.holds.cancelled,
+        now.holds.too_late,
+        now.holds.held,
+    ) == (2, 2, 1, 2, 1)

@@ -58,9 +58,10 @@ def links(span: ReadableSpan) -> set[int]:
 
 def decide(server: Server, topics: Topics, tracing: Tracing, count: int) -> None:
     """Decide so many requests of the topic, traced."""
+    engine = Engine(server.redis_url, LANE)
     consumer = Consumer(
         client=open_consumer(server),
-        engine=TracedEngine(tracing, server.redis_url, LANE),
+        engine=TracedEngine(engine, tracing),
         dead_letters=DeadLetters(server, lambda: open_producer(server, dead_topic(server.topic))),
         shutdown=Shutdown(),
         find_source=lambda: topics.source(server.topic),
@@ -71,7 +72,7 @@ def decide(server: Server, topics: Topics, tracing: Tracing, count: int) -> None
     )  # fmt: skip
     consumer.client.close()
     # Its close would end the spans of the others too.
-    Engine.close(consumer.engine)
+    engine.close()
 
 
 def test_one_request_through_all_of_it(

@@ -19,6 +19,7 @@ from seckill.formats.settle import (
     decode,
     encode,
     key_of,
+    request_topic,
     settle_topic,
 )
 
@@ -104,3 +105,4 @@ def test_any_bytes_are_a_settlement_or_poison(value: bytes) -> None:
 def test_the_key_and_the_topic() -> None:
     assert key_of(7) == b"7"
     assert settle_topic("seckill_requests") == "seckill_requests.settle"
+    assert request_topic(settle_topic("a.settle")) == "a.settle"

@@ -23,6 +23,7 @@ UNITS = {
     "seckill-consumer": "consumer",
     "seckill-door": "door",
     "seckill-log-worker": "log-worker",
+    "seckill-settler": "settler",
     "seckill-web": "web",
 }
 PROGRAM = "/opt/seckill/.venv/bin/python manage.py "
@@ -64,7 +65,7 @@ def test_end_and_restart(unit: str) -> None:
     assert section["Restart"] == "always"
     assert read(unit)["Unit"]["StartLimitIntervalSec"] == "0"
     assert section["RestartPreventExitStatus"] == str(USAGE)
-    if unit == "seckill-consumer":
+    if unit in ("seckill-consumer", "seckill-settler"):
         assert grace >= STOP_S + 10
         assert section["KillMode"] == "mixed"
     if unit == "seckill-door":
