@@ -32,6 +32,8 @@ from seckill.report.page import render
 
 # What sends the load: to Kafka, and at the door. They end by themselves.
 LOADERS = frozenset({"run_loadgen", "run_loadgen_http"})
+# Seconds that a guest has to pay.
+GUEST_HOLD_S = 120
 # Seconds between two readings of the running sale.
 LOOK_S = 0.25
 # What the clicks were told, in the folder of the workers' output.
@@ -74,6 +76,7 @@ class Sale:
         )
         self.crew.start("run_log_worker", "run_log_worker")
         self.crew.start("run_control_api", "run_control_api", "--port", str(self.port))
+        self.crew.start("run_settler", "run_settler")
         self.crew.start("run_door", "run_door", "--port", str(self.door_port))
         self.say("waiting for the workers")
         self._await_workers(gone)
@@ -154,9 +157,10 @@ class Sale:
         file.write_text(render(report), encoding="utf-8")
 
     def open_again(self, units: int) -> int:
-        """Put a few units on sale for guests; returns of which item."""
+        """Put a few units on sale for guests, who have to pay in time; returns of which item."""
         item = min(self.plan.stock)
         act = Control(self.client, "run_sale", Lane(), note="for guests")
+        act.configure_fields(self.plan.activity_id, hold_s=GUEST_HOLD_S)
         act.add_stock(self.plan.activity_id, {item: units})
         return item
 

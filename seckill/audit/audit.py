@@ -125,7 +125,8 @@ def _look(client: "redis.Redis", lane: Lane) -> Report:
     with postgres_errors():
         steered |= locked_activities(set(before.activities))
     returned_since = {
-        activity_id: activity.units_returned - before.activities[activity_id].units_returned
+        activity_id: activity.holds.units_returned
+        - before.activities[activity_id].holds.units_returned
         for activity_id, activity in after.activities.items()
         if activity_id in before.activities
     }

@@ -116,7 +116,7 @@ def prove(lane: LaneStatus) -> Proved:
 
 def _any(lane: LaneStatus, cursor: Any) -> bool:
     """Whether there is anything to count: a sale without holds pays nothing."""
-    if lane.settle_positions or any(activity.holds for activity in lane.activities.values()):
+    if lane.settle_positions or any(activity.has_holds for activity in lane.activities.values()):
         return True
     cursor.execute(
         "SELECT EXISTS (SELECT FROM seckill_settlement) OR EXISTS (SELECT FROM ended)"
@@ -156,7 +156,7 @@ def _overdue(client: "redis.Redis", lane: Lane, before: LaneStatus) -> str:
         return ""
     limit = min(before.settle_read.values()) - OVERDUE_MS
     for number, activity in before.activities.items():
-        if not activity.held:
+        if not activity.holds.held:
             continue
         with redis_errors():
             first: Any = client.zrangebyscore(
@@ -205,7 +205,7 @@ def checks(before: LaneStatus, after: LaneStatus, proved: Proved) -> Iterator[Fi
     yield _unless(not proved.board, NEVER_TWICE, "the board", proved.board, LOOK_AT_THE_PLAN)
     yield _unless(not proved.torn, NEVER_LOST, "holds", proved.torn, LOOK_AT_THE_PLAN)
     moved = any(
-        activity.expired != before.activities[number].expired
+        activity.holds.expired != before.activities[number].holds.expired
         for number, activity in after.activities.items()
         if number in before.activities
     )
@@ -219,19 +219,19 @@ def checks(before: LaneStatus, after: LaneStatus, proved: Proved) -> Iterator[Fi
     for number, activity in before.activities.items():
         ended = proved.ended.get(number, Ended())
         held = proved.held.get(number, 0)
-        if not activity.holds and not held and ended == Ended():
+        if not activity.has_holds and not held and ended == Ended():
             continue
         later = after.activities.get(number, activity)
-        late = max(0, later.expired - activity.expired)
-        late_units = max(0, later.units_returned - activity.units_returned)
+        late = max(0, later.holds.expired - activity.holds.expired)
+        late_units = max(0, later.holds.units_returned - activity.holds.units_returned)
         who = f"activity {number}"
         for name, counted, shown, slack in (
-            ("paid holds", activity.paid, ended.paid, 0),
-            ("holds given back", activity.cancelled, ended.cancelled, 0),
-            ("late payments", activity.too_late, ended.late, 0),
-            ("units paid", activity.units_paid, ended.units_paid, 0),
-            ("expired holds", activity.expired, ended.expired, late),
-            ("units returned", activity.units_returned, ended.units_returned, late_units),
+            ("paid holds", activity.holds.paid, ended.paid, 0),
+            ("holds given back", activity.holds.cancelled, ended.cancelled, 0),
+            ("late payments", activity.holds.too_late, ended.late, 0),
+            ("units paid", activity.holds.units_paid, ended.units_paid, 0),
+            ("expired holds", activity.holds.expired, ended.expired, late),
+            ("units returned", activity.holds.units_returned, ended.units_returned, late_units),
         ):
             yield _unless(
                 counted <= shown <= counted + slack,
@@ -242,11 +242,11 @@ def checks(before: LaneStatus, after: LaneStatus, proved: Proved) -> Iterator[Fi
             )
         left = held - ended.holds
         yield _unless(
-            left <= activity.held <= left + late,
-            NEVER_LOST if activity.held < left else NEVER_OVERSOLD,
+            left <= activity.holds.held <= left + late,
+            NEVER_LOST if activity.holds.held < left else NEVER_OVERSOLD,
             f"{who}, its holds",
             f"{held} requests were held, {ended.holds} are settled: {left} are held, and Redis "
-            f"holds {activity.held}",
+            f"holds {activity.holds.held}",
             LOOK_AT_THE_PLAN,
         )
 

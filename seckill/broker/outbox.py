@@ -33,7 +33,12 @@ class Outbox(Protocol):
         """Records that have no result yet."""
 
     def send(
-        self, value: bytes, partition: int, done: Done, headers: Sequence[tuple[str, bytes]] = ()
+        self,
+        value: bytes,
+        partition: int,
+        done: Done,
+        headers: Sequence[tuple[str, bytes]] = (),
+        key: bytes | None = None,
     ) -> bool:
         """Queue a record; False if there is no room: then it is not sent and `done` not called."""
 

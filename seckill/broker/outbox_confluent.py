@@ -36,6 +36,7 @@ class ConfluentOutbox:
         partition: int,
         done: outbox.Done,
         headers: Sequence[tuple[str, bytes]] = (),
+        key: bytes | None = None,
     ) -> bool:
         """See `outbox.Outbox`."""
 
@@ -49,6 +50,7 @@ class ConfluentOutbox:
             self._producer.produce(
                 self._topic,
                 value,
+                key,
                 partition=partition,
                 headers=list(headers) or None,
                 on_delivery=on_delivery,

@@ -49,13 +49,14 @@ class KafkaPythonOutbox:
         partition: int,
         done: outbox.Done,
         headers: Sequence[tuple[str, bytes]] = (),
+        key: bytes | None = None,
     ) -> bool:
         """See `outbox.Outbox`."""
         if self.waiting >= outbox.MAX_RECORDS:
             return False
         try:
             future = self._producer.send(
-                self._topic, value, partition=partition, headers=list(headers)
+                self._topic, value, key=key, partition=partition, headers=list(headers)
             )
         except (KafkaTimeoutError, BufferError):
             return False

@@ -63,6 +63,16 @@ def check_url(url: str) -> str:
     return url
 
 
+def check_pay_url(url: str) -> str:
+    """The address unchanged, or ValueError. The place of the ticket is `{ticket}`."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+        raise ValueError("must be an http or https address without a user")
+    if url.count("{ticket}") != 1 or "{ticket}" in parts.netloc:
+        raise ValueError("must have {ticket} once, after the host")
+    return url
+
+
 def check_redis_url(url: str) -> str:
     """The address unchanged. ValueError if redis-py cannot read it, or reads it differently."""
     try:

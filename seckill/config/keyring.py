@@ -46,6 +46,29 @@ def buyer_secrets(text: str) -> dict[str, bytes]:
     return secrets
 
 
+def payment_digests(text: str) -> dict[str, bytes]:
+    """{name: SHA-256 of a payment key}: `NAME:HEX,...`. Raises ValueError."""
+    digests: dict[str, bytes] = {}
+    for n, (name, digest) in enumerate(_pairs(text), 1):
+        if not re.fullmatch(r"[\w.-]{1,64}", name, re.ASCII):
+            raise ValueError(f"the name of key {n} is not 1 to 64 of A-Z a-z 0-9 _ . -")
+        if name in digests:
+            raise ValueError(f"the name of key {n} stands before another one too")
+        if not re.fullmatch(r"[0-9a-fA-F]{64}", digest, re.ASCII):
+            raise ValueError(
+                f"key {n} is not the SHA-256 of a key, 64 hexadecimal digits: "
+                "printf %s KEY | sha256sum"
+            )
+        digests[name] = bytes.fromhex(digest)
+    return digests
+
+
+def check_payment_digests(text: str) -> str:
+    """The text unchanged, or ValueError."""
+    payment_digests(text)
+    return text
+
+
 def check_ticket_secrets(text: str) -> str:
     """The text unchanged, or ValueError."""
     ticket_secrets(text)

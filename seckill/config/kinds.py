@@ -11,11 +11,16 @@ from seckill.config.addresses import (
     check_dsn,
     check_networks,
     check_origins,
+    check_pay_url,
     check_redis_url,
     check_url,
     is_address,
 )
-from seckill.config.keyring import check_buyer_secrets, check_ticket_secrets
+from seckill.config.keyring import (
+    check_buyer_secrets,
+    check_payment_digests,
+    check_ticket_secrets,
+)
 from seckill.formats.outcomes import MAX_ID, MAX_UNITS
 
 
@@ -101,6 +106,10 @@ Origins = Annotated[str, AfterValidator(check_origins)]
 TicketSecrets = Annotated[
     str | None, AfterValidator(lambda v: v if v is None else check_ticket_secrets(v))
 ]
+PaymentDigests = Annotated[
+    str | None, AfterValidator(lambda v: v if v is None else check_payment_digests(v))
+]
+PayUrl = Annotated[str | None, AfterValidator(lambda v: v if v is None else check_pay_url(v))]
 BuyerSecrets = Annotated[
     str | None, AfterValidator(lambda v: v if v is None else check_buyer_secrets(v))
 ]

@@ -16,6 +16,8 @@ from seckill.config.kinds import (
     Networks,
     Origins,
     OtlpEndpoint,
+    PaymentDigests,
+    PayUrl,
     PgDsn,
     Rate,
     RedisUrl,
@@ -271,6 +273,23 @@ class Door(KafkaSection):
     )
     buyer_issuer: str | None = Field(
         None, min_length=1, description="iss that buyer tokens must have; absent: any"
+    )
+    payment_keys: PaymentDigests = Field(
+        None,
+        repr=False,
+        description="keys of the shop's servers that report payments, NAME:SHA256 with commas: the "
+        "SHA-256 of each key in hexadecimal",
+    )
+    payment_secrets: BuyerSecrets = Field(
+        None,
+        repr=False,
+        description="secrets of signed payment reports, NAME:SECRET with commas, 32 bytes or more "
+        "each; taken as text",
+    )
+    pay_url: PayUrl = Field(
+        None,
+        description="address of the shop's page where a hold is paid, with {ticket} in it; absent: "
+        "the buyers' page has no link",
     )
     cors_origins: Origins = Field(
         "", description="origins of pages that may call the door from a browser, with commas"

@@ -14,7 +14,7 @@ STEER_PERMISSION = "seckill.change_item"
 # The fields of an act that changes items: one for each item, named by its id.
 BY_ITEM = ("<item>",)
 # The fields of an act that changes the rules of a sale, as the journal shows them.
-RULES = ("name", "opens_at", "closes_at", "user_limit", "timeout")
+RULES = ("name", "opens_at", "closes_at", "user_limit", "timeout", "hold_s")
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,13 @@ ACTS = {
 }
 
 
+# What the journal calls a late payment that a person has settled. It changes no sale.
+LATE_PAYMENT = "late_payment"
+
+
 def act_text(name: str) -> str:
     """An act's name for people. A name that is not in the table stands for itself."""
+    if name == LATE_PAYMENT:
+        return str(_("Late payment settled"))
     kind = ACTS.get(name)
     return str(kind.text) if kind else name

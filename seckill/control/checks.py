@@ -8,12 +8,15 @@ from django.utils.translation import gettext as _
 
 from seckill.errors import Refused
 from seckill.formats.outcomes import MAX_ID, MAX_UNITS
+from seckill.models import MAX_HOLD_S
 
 # Fields of an activity's row that operators may change.
-FIELDS = ("name", "opens_at", "closes_at", "user_limit", "timeout_ms")
+FIELDS = ("name", "opens_at", "closes_at", "user_limit", "timeout_ms", "hold_s")
 MAX_NAME = 200
 # The longest timeout, in ms: a hundred years.
 MAX_TIMEOUT_MS = 3_155_760_000_000
+# The most of each field that is a number.
+MOST = {"user_limit": MAX_UNITS, "timeout_ms": MAX_TIMEOUT_MS, "hold_s": MAX_HOLD_S}
 
 
 def check_activity(activity_id: int) -> None:
@@ -48,7 +51,7 @@ def checked_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
         elif name in ("opens_at", "closes_at"):
             checked[name] = None if value is None else _moment(value, name)
         else:
-            most = MAX_UNITS if name == "user_limit" else MAX_TIMEOUT_MS
+            most = MOST[name]
             if value is not None and not 1 <= value <= most:
                 raise Refused(_("a whole number from 1 to %(most)s") % {"most": most}, name)
     return checked

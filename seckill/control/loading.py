@@ -104,10 +104,10 @@ class Loader:
             self._stage(lane)
             self._refuse_if_missing(turn.activity_id, now, lane.limits)
             units = sold.units_by_item(lane.limits, turn.activity_id)
-            if now is None or not now.held:
+            if now is None or not now.holds.held:
                 break
             then = self.status().activities.get(turn.activity_id)
-            if then is not None and then.expired == now.expired:
+            if then is not None and then.holds.expired == now.holds.expired:
                 break
         else:
             raise Refused(

@@ -14,6 +14,8 @@ from seckill.lane.phase import Phase, phase_of
 # `base:X` is counter X at the last reset of the statistics. Since the reset: X - `base:X`.
 BASELINE = "base:"
 BUCKET = "ms:"
+# Counters of settled holds, and of their units.
+HOLD_COUNTERS = ("paid", "expired", "cancelled", "units_paid", "units_returned", "too_late")
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,31 @@ class ItemStatus:
 
 
 @dataclass(frozen=True)
+class Holds:
+    """An activity's holds since the start. `held` are not settled; the next three and `units_paid`
+    and `units_returned` are what became of the others; `too_late`: what came after that.
+    """
+
+    held: int = 0
+    paid: int = 0
+    expired: int = 0
+    cancelled: int = 0
+    units_paid: int = 0
+    units_returned: int = 0
+    too_late: int = 0
+
+    @property
+    def all(self) -> int:
+        """Settled or not."""
+        return self.held + self.paid + self.expired + self.cancelled
+
+
+@dataclass(frozen=True)
 class ActivityStatus:
-    """An activity in Redis. `total_` counters run since the start, the others since a reset."""
+    """An activity in Redis. `total_` counters run since the start, the others since a reset.
+
+    `units_sold` did not come back; `total_units` were accepted, whatever became of them.
+    """
 
     activity_id: int
     version: int
@@ -96,25 +121,21 @@ class ActivityStatus:
     hold_s: int | None = None
     # Raised when units come back without an act.
     epoch: int = 0
-    # Holds that nobody has settled, and since the start how they ended. `too_late`: payments that
-    # came after the end of one.
-    held: int = 0
-    paid: int = 0
-    expired: int = 0
-    cancelled: int = 0
-    too_late: int = 0
-    units_paid: int = 0
-    units_returned: int = 0
+    holds: Holds = Holds()
     # Whether all of its clicks are in Redis. False if it was loaded by a version without clicks.
     remembers_clicks: bool = False
     # The journal's row of the last act: see `seckill.witness.mark`.
     journal: str = ""
 
     @property
-    def holds(self) -> bool:
-        """Whether there are holds, or were."""
-        ended = self.paid or self.expired or self.cancelled or self.too_late
-        return bool(self.hold_s or self.held or ended)
+    def total_units_sold(self) -> int:
+        """Units that were accepted since the start and did not come back."""
+        return self.total_units - self.holds.units_returned
+
+    @property
+    def has_holds(self) -> bool:
+        """Whether there are holds, were, or can be."""
+        return bool(self.hold_s) or self.holds != Holds()
 
     @property
     def success(self) -> int:
@@ -234,7 +255,7 @@ def read_lane(client: "redis.Redis", lane: Lane) -> LaneStatus:
     lane_stats = _numbers(stats)
     words = {_text(key): _text(value) for key, value in state.items()}
     activities = {
-        activity_id: _activity(activity_id, held[i], *hashes[4 * i : 4 * i + 4])
+        activity_id: _activity(activity_id, int(held[i]), *hashes[4 * i : 4 * i + 4])
         for i, activity_id in enumerate(known)
     }
     return LaneStatus(
@@ -314,13 +335,7 @@ def _activity(
         paused="paused" in words,
         hold_s=number("hold_s"),
         epoch=number("epoch") or 0,
-        held=held,
-        paid=total("paid"),
-        expired=total("expired"),
-        cancelled=total("cancelled"),
-        too_late=total("too_late"),
-        units_paid=total("units_paid"),
-        units_returned=total("units_returned"),
+        holds=Holds(held, **{name: total(name) for name in HOLD_COUNTERS}),
         remembers_clicks="clicks" in words,
         items={
             int(item): ItemStatus(int(item), units, ever.get(item, 0))
@@ -328,7 +343,7 @@ def _activity(
         },
         outcomes={o: since(str(int(o))) for o in outcomes},
         total_outcomes={o: total(str(int(o))) for o in outcomes},
-        units_sold=since("units"),
+        units_sold=since("units") - since("units_returned"),
         total_units=total("units"),
         records=since("records"),
         total_records=total("records"),

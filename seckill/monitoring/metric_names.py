@@ -174,6 +174,13 @@ DOOR_ANSWERS = Metric(
     "final answers that a door gave, by state; the same ticket may be asked again",
     ("worker", "state"),
 )  # fmt: skip
+DOOR_SETTLEMENTS = Metric(
+    "seckill_door_settlements", "counter", "calls",
+    "calls that pay a hold or give it back, by what came of them: acknowledged, known (settled "
+    "before, nothing was sent), not_taken, unknown; too_late is counted beside these: something "
+    "else had settled the hold",
+    ("worker", "result"),
+)  # fmt: skip
 DOOR_WAITING = Metric(
     "seckill_door_waiting_calls", "gauge", "calls", "calls that wait for an answer", ("worker",)
 )
@@ -239,6 +246,7 @@ METRICS = (
     DOOR_CLICKS,
     DOOR_REFUSED,
     DOOR_ANSWERS,
+    DOOR_SETTLEMENTS,
     DOOR_WAITING,
     DOOR_BOARD_AGE,
     DOOR_ACKNOWLEDGE,

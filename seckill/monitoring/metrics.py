@@ -247,6 +247,8 @@ def _add_door(families: _Families, door: DoorCounts) -> None:
         families.add(names.DOOR_CLICKS, count, who, result)
     for status, count in door.refused.items():
         families.add(names.DOOR_REFUSED, count, who, status)
+    for result, count in door.settlements.items():
+        families.add(names.DOOR_SETTLEMENTS, count, who, result)
     for state, count in door.told.items():
         families.add(names.DOOR_ANSWERS, count, who, state)
     for metric, what in (

@@ -315,10 +315,10 @@ def _changes_of_holds(now: ActivityStatus | None, ended: Ended, held: int) -> li
     return [
         f"{counted:,} holds {word} in Redis, {proved:,} proved"
         for word, counted, proved in (
-            ("held", now.held, held),
-            ("paid", now.paid, ended.paid),
-            ("expired", now.expired, ended.expired),
-            ("given back", now.cancelled, ended.cancelled),
+            ("held", now.holds.held, held),
+            ("paid", now.holds.paid, ended.paid),
+            ("expired", now.holds.expired, ended.expired),
+            ("given back", now.holds.cancelled, ended.cancelled),
         )
         if counted != proved
     ]

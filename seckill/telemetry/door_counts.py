@@ -12,9 +12,12 @@ from seckill.telemetry.heartbeats import Worker
 
 # What comes of a click: each is counted once.
 RESULTS = ("shed", "repeated", "acknowledged", "not_taken", "unknown")
+# What comes of a call that settles a hold. `known`: it was settled before, and nothing was sent.
+# `too_late` is counted beside the others: something else has settled it.
+SETTLEMENTS = ("acknowledged", "known", "not_taken", "unknown", "too_late")
 WAITING, BOARD_AGE_MS = "waiting", "board_age_ms"
 # Before a name of a state, of a status, and of a bucket's lower end in ms.
-TOLD, REFUSED = "told_", "refused_"
+TOLD, REFUSED, SETTLED = "told_", "refused_", "settle_"
 ACKNOWLEDGE, ANSWER = "acknowledge", "answer"
 # Seconds without a look at Redis after which a door is blind. It looks five times a second.
 BLIND_S = 5.0
@@ -56,6 +59,11 @@ class DoorCounts:
     def refused(self) -> dict[str, int]:
         """{HTTP status: calls that were refused before they were clicks}."""
         return self._after(REFUSED)
+
+    @property
+    def settlements(self) -> dict[str, int]:
+        """{what came of it: calls that settle a hold}."""
+        return self._after(SETTLED)
 
     @property
     def waiting(self) -> int:

@@ -37,11 +37,12 @@ class TracedOutbox:
         partition: int,
         done: Done,
         headers: Sequence[tuple[str, bytes]] = (),
+        key: bytes | None = None,
     ) -> bool:
         """See `Outbox`."""
         self._sent += 1
         if self._sent % self._every:
-            return self._outbox.send(value, partition, done, headers)
+            return self._outbox.send(value, partition, done, headers, key)
         span = self._tracing.begin("request", "PRODUCER", {"seckill.partition": partition})
 
         def ended(offset: int, error: str) -> None:
@@ -53,7 +54,7 @@ class TracedOutbox:
             done(offset, error)
 
         header = (HEADER, self._tracing.traceparent(span).encode())
-        sent = self._outbox.send(value, partition, ended, (*headers, header))
+        sent = self._outbox.send(value, partition, ended, (*headers, header), key)
         if not sent:
             self._tracing.failed(span, "no room")
         return sent

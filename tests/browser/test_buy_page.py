@@ -1,16 +1,18 @@
 """The buyers' page in Chromium, with a real door and a real consumer."""
 
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
 import redis
 from playwright.sync_api import Browser, Page, expect
 
+from seckill.lane.keys import Lane
 from tests.browser.conftest import AXE, LOOK, PATIENCE_MS, REFUSED, SHOTS
 from tests.conftest import Manage
-from tests.helpers.door import KEYS, RunningDoor, token_of
+from tests.helpers.door import KEYS, RunningDoor, settle_by_hand, token_of
 from tests.helpers.node import Node, running
-from tests.helpers.sale import put_on_sale, waiting
+from tests.helpers.sale import now_ms, put_on_sale, waiting
 from tests.integration.conftest import node  # noqa: F401
 
 Shop = Callable[..., Page]
@@ -30,6 +32,7 @@ def door(manage: Manage, node: Node) -> RunningDoor:  # noqa: F811
         "SECKILL_TICKET_SECRET": "1:a secret of the tickets",
         "SECKILL_TOPIC": node.server.topic,
         "SECKILL_BROKERS": node.server.brokers,
+        "SECKILL_PAY_URL": "http://127.0.0.1:1/pay?ticket={ticket}",
     }
     rates = ("--user-rate", "1000", "--address-rate", "10000")
     return RunningDoor(manage("run_door", "--port", "0", *rates, **settings))
@@ -58,6 +61,29 @@ def shop(chromium: Browser, door: RunningDoor) -> Iterator[Shop]:
             assert page.evaluate("window.refused") == []
         context.close()
     assert wrong == []
+
+
+HOLD_S = 90
+
+
+def _hold_what_comes(node: Node, activity: int = 1, hold_s: int = HOLD_S) -> str:  # noqa: F811
+    """Holds for what comes first to each partition, as decide_batch.lua has them. The source."""
+    source = str(node.topics.source(node.server.topic))
+    due = now_ms() + hold_s * 1000
+    node.client.hset(
+        Lane().activity(activity).held,
+        mapping={
+            f"{source}:{partition}:{offset}": f"{due}|7|1001:1"
+            for partition in node.topics.partitions(node.server.topic)
+            for offset in range(5)
+        },
+    )
+    return source
+
+
+def _ticket(page: Page) -> str:
+    """Of the click that the page follows."""
+    return str(page.evaluate("JSON.parse(localStorage.getItem('seckill.click.1.7')).ticket"))
 
 
 def _barriers(page: Page) -> list[str]:
@@ -122,6 +148,61 @@ class TestBuyers:
             _told(page, "yours")
             _told(tab, "yours")
         assert [record["user_id"] for record in waiting(redis_client)] == [7]
+
+    @pytest.mark.parametrize(
+        ("byte", "name"), [("P", "paid"), ("X", "expired"), ("C", "cancelled")]
+    )
+    def test_a_hold_is_shown_to_its_end(
+        self,
+        shop: Shop,
+        node: Node,  # noqa: F811
+        redis_client: "redis.Redis",
+        byte: str,
+        name: str,
+    ) -> None:
+        """Until when, how long still, where to pay; after F5 too. Then what became of it."""
+        put_on_sale(redis_client, {1001: 5})
+        source = _hold_what_comes(node)
+        how = {"X": {"locale": "zh-CN", "color_scheme": "dark"}}.get(byte, {})
+        page = shop(7, width=390 if byte == "X" else 1440, **how)
+        page.locator("#items button:enabled").click()
+        with running(node.consumer()):
+            _told(page, "held")
+            expect(page.locator("#left")).to_have_text(re.compile(r"1:[0-2]\d"))
+            ticket = _ticket(page)
+            expect(page.locator("#pay")).to_have_attribute(
+                "href", f"http://127.0.0.1:1/pay?ticket={ticket}"
+            )
+            page.screenshot(path=SHOTS / f"buy-held-{name}.png")
+            assert _barriers(page) == []
+            page.reload()
+            _told(page, "held")
+            expect(page.locator("#items button")).to_be_disabled()
+            settle_by_hand(redis_client, source, ticket, byte)
+            _told(page, name)
+            page.screenshot(path=SHOTS / f"buy-{name}.png")
+            expect(page.locator("#pay")).to_be_hidden()
+            assert _barriers(page) == []
+            if name != "paid":
+                expect(page.locator("#items button")).to_be_enabled()
+
+    def test_a_hold_whose_time_is_over_is_not_called_lost(
+        self,
+        shop: Shop,
+        node: Node,  # noqa: F811
+        redis_client: "redis.Redis",
+    ) -> None:
+        """Only the settler ends it; and giving back that fails is said."""
+        put_on_sale(redis_client, {1001: 5})
+        _hold_what_comes(node, hold_s=-1)
+        page = shop(7)
+        page.on("dialog", lambda dialog: dialog.accept())
+        page.locator("#items button:enabled").click()
+        with running(node.consumer()):
+            _told(page, "late")
+            page.locator("#back").click()
+            # No settler has made its topic.
+            _told(page, "notBack")
 
     @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
     @pytest.mark.parametrize("width", [1440, 320])

@@ -5,17 +5,20 @@ security policy refuses nothing.
 """
 
 import re
+from datetime import timedelta
 
 import pytest
 import redis
 from django.contrib.auth.models import User
+from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from seckill.control.control import Control
+from seckill.formats.record import SAME_ORDER
 from seckill.lane.keys import Lane
-from seckill.models import StockChange
+from seckill.models import LatePayment, Record, Settlement, StockChange
 from tests.browser.conftest import Visitor, VisitorMaker
-from tests.integration.web.pages import seed
+from tests.integration.web.pages import SOURCE, seed
 
 pytestmark = pytest.mark.usefixtures("people")
 PAGES = {
@@ -35,6 +38,10 @@ PAGES = {
     "journal": "/admin/seckill/stockchange/",
     "entry": "/admin/seckill/stockchange/{entry}/change/",
     "dead-records": "/admin/seckill/deadrecord/",
+    "late-payments": "/admin/seckill/latepayment/",
+    "late-payment": "/admin/seckill/latepayment/{late}/change/",
+    "pay-back": "/admin/seckill/latepayment/{late}/settle_one/",
+    "hold": "/admin/seckill/activity/1/hold/",
     "keys": "/admin/seckill/apikey/",
     "new-key": "/admin/seckill/apikey/add/",
     "users": "/admin/auth/user/",
@@ -45,7 +52,7 @@ PAGES = {
 # English that a Chinese page may hold: names of things, and what is typed as it is.
 LATIN = re.compile(
     r"\b(ID|API|CSV|Redis|Kafka|PostgreSQL|UTC|NOT_OPEN|OVER|NOT_LOADED|ms|p\d\d|P\d\d|activity_id|"
-    r"manage\.py \w+|run_consumer|[tT]est|boss|olga|otto|observers|operators|r-\d+|success|"
+    r"manage\.py \w+|run_consumer|[tT]est|boss|olga|otto|observers|operators|r-\d+|pi_\d|success|"
     r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|A|B|O|English|EN|ZH-HANS|K|M|s|min|Asia/Shanghai|LogAppendTime)\b"
 )
 
@@ -68,6 +75,7 @@ def tour(visitor: Visitor, order: int, suffix: str) -> dict[str, str]:
         "order": order,
         "entry": StockChange.objects.latest("id").pk,
         "user": User.objects.get(username="olga").pk,
+        "late": LatePayment.objects.latest("id").pk,
     }
     for name, path in PAGES.items():
         page = visitor.go(path.format(**numbers))
@@ -84,10 +92,27 @@ def tour(visitor: Visitor, order: int, suffix: str) -> dict[str, str]:
 @pytest.fixture
 def order(redis_client: "redis.Redis") -> int:
     """A sale with orders; the number of one."""
-    from seckill.models import Record
-
-    Control(redis_client, "test", Lane()).set_stock(1, {1001: 40, 1002: 7})
+    control = Control(redis_client, "test", Lane())
+    control.set_stock(1, {1001: 40, 1002: 7})
+    control.configure_fields(1, hold_s=600)
     seed(30)
+    # Of the newest orders: one held still, one whose time is over, one for each end.
+    now = timezone.now()
+    ends = (None, None, "paid", "expired", "cancelled")
+    for n, (record, end) in enumerate(zip(Record.objects.order_by("-id")[:5], ends, strict=True)):
+        Record.objects.filter(pk=record.pk).update(due=now + timedelta(minutes=5 - 7 * n))
+        message = {"settle_source": SOURCE, "settle_partition": 0, "settle_offset": n}
+        if end:
+            Settlement.objects.create(
+                **{name: getattr(record, name) for name in SAME_ORDER}, kind=end, ts=now,
+                reference="pi_1" if end == "paid" else None,
+                **({} if end == "expired" else message),
+            )  # fmt: skip
+        if end == "expired":
+            LatePayment.objects.create(
+                source=record.source, partition=0, offset=record.offset, user_id=record.user_id,
+                activity_id=1, reference="pi_2", ts=now, **message,
+            )  # fmt: skip
     return int(Record.objects.latest("id").pk)
 
 

@@ -11,7 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jwt
+import redis
 
+from seckill.lane.keys import BOARD_STRING, Lane
+from seckill.web.door.tickets import Ticket, Tickets
 from tests.helpers.commands import Ended
 
 SECRET = "a secret of the tests: 32 characters"
@@ -102,6 +105,23 @@ class RunningDoor:
         """Ask for the end, and await it."""
         self.process.terminate()
         return Ended(self.process)
+
+
+def read_ticket(text: str) -> Ticket:
+    """A ticket of the tests' doors."""
+    return Tickets({1: TICKET_SECRET.encode()}).read(text)
+
+
+def settle_by_hand(client: "redis.Redis", source: str, text: str, byte: str) -> None:
+    """What the settler's scripts do to the hold of a ticket, as the door sees it."""
+    ticket, lane = read_ticket(text), Lane()
+    number, at = divmod(ticket.offset, BOARD_STRING)
+    with client.pipeline() as pipe:
+        pipe.hdel(
+            lane.activity(ticket.activity_id).held, f"{source}:{ticket.partition}:{ticket.offset}"
+        )
+        pipe.setrange(lane.board(source, ticket.partition, number), at, byte)
+        pipe.execute()
 
 
 OpenDoor = Callable[..., RunningDoor]

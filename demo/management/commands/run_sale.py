@@ -5,6 +5,7 @@ import logging
 import os
 import secrets
 import sys
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from demo import sandbox
 from demo.alone import SaleRuns, alone
 from demo.figures import Plan
 from demo.ports import Ports, port_of
-from demo.sale import Sale, logs_folder
+from demo.sale import GUEST_HOLD_S, Sale, logs_folder
 from demo.shop import shop
+from demo.till import Till
 from demo.view import Addresses, print_result, view_for
 from devstack.crew import Crew, worker_environment
 from devstack.endpoints import DevstackError
@@ -164,7 +166,12 @@ class Command(base.Command):
     ) -> int:
         stack = Stack(folder)
         endpoints = stack.up(console.say, owner_pid=os.getpid())
-        environment = worker_environment(endpoints.as_env())
+        payment_key = secrets.token_urlsafe(32)
+        environment = {
+            **worker_environment(endpoints.as_env()),
+            ENV_PREFIX + "PAYMENT_KEYS": f"demo:{sha256(payment_key.encode()).hexdigest()}",
+            ENV_PREFIX + "PAY_URL": f"http://127.0.0.1:{ports.shop}/pay?ticket={{ticket}}",
+        }
         crew = Crew(BASE_DIR, logs_folder(folder), environment)
         topics = None
         servers = contextlib.ExitStack()
@@ -193,7 +200,8 @@ class Command(base.Command):
             sale.prepare()
             if shutdown.requested:
                 return called_off
-            servers.enter_context(shop(ports.shop, addresses.door, guests, plan.activity_id))
+            till = Till(addresses.door, payment_key)
+            servers.enter_context(shop(ports.shop, guests, plan.activity_id, till))
             if not demo:
                 console.print(f"buy along: {addresses.shop}")
             console.print(f"load: profile {plan.profile}, seed {plan.seed}")
@@ -210,7 +218,10 @@ class Command(base.Command):
                 return exit_codes.OK if result.proved else exit_codes.FAILED
             item = sale.open_again(GUEST_UNITS)
             addresses.print(console)
-            console.print(f"{GUEST_UNITS} more units of item {item} are on sale, for you to buy.")
+            console.print(
+                f"{GUEST_UNITS} more units of item {item} are on sale, for you to buy and to pay "
+                f"for within {GUEST_HOLD_S} s, with pretend money."
+            )
             if self._sandbox:
                 console.print(sandbox.advice(ports.web, addresses.api_key), markup=False)
             console.print(f"The workers write to {crew.folder}. Ctrl-C stops everything.")

@@ -1,4 +1,4 @@
-"""`manage.py activity create|show|list|set`: sales, their windows, limits and timeouts."""
+"""`manage.py activity create|show|list|set`: sales, their windows, limits, timeouts and holds."""
 
 import argparse
 from datetime import datetime
@@ -40,11 +40,12 @@ class Command(base.Command):
 
     help = (
         "Create, show and change sales. `create` with --stock puts it on sale in the same act; "
-        "without, set_stock does. `set` changes window, limit per user, timeout and name; in a "
+        "without, set_stock does. `set` changes window, limit, timeout, hold and name; in a "
         "running sale this applies from the next batch on."
     )
     examples = (
         'create --name "First sale" --user-limit 2 --stock 1001:10,1002:5',
+        "set 7 --hold 600",
         "set 7 --opens-at 2026-11-11T20:00+08:00 --timeout-ms 5000",
         "show 7 --json",
         "list",
@@ -67,7 +68,7 @@ class Command(base.Command):
         add_act_flags(make)
         change = commands.add_parser(
             "set",
-            help="change window, limit, timeout, name",
+            help="change window, limit, timeout, hold, name",
             description="Change a sale. Fields without a flag do not change.",
         )
         change.add_argument("activity_id", type=activity_number, help="the activity")
@@ -164,6 +165,11 @@ def _add_fields(parser: argparse.ArgumentParser) -> None:
         "--timeout-ms", type=_number, default=UNSET, metavar="MS",
         help="older requests are EXPIRED",
     )  # fmt: skip
+    group.add_argument(
+        "--hold", dest="hold_s", type=_number, default=UNSET, metavar="SECONDS",
+        help="an accepted request is held for so long and then paid, or its units are on sale "
+        "again; needs run_settler",
+    )  # fmt: skip
 
 
 def _moment(text: str) -> datetime | None:
@@ -214,4 +220,6 @@ def _line(row: Activity, status: ActivityStatus | None, now_ms: int) -> str:
         parts.append(f"limit {row.user_limit:,} per user")
     if row.timeout_ms is not None:
         parts.append(f"timeout {row.timeout_ms:,} ms")
+    if row.hold_s is not None:
+        parts.append(f"held for {row.hold_s:,} s")
     return " | ".join(parts)

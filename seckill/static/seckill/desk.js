@@ -60,6 +60,7 @@ function head(content) {
   for (const [text, ms] of [[texts.opens, now.opens_at_ms], [texts.closes, now.closes_at_ms]]) {
     if (ms > content.now_ms) rules.push(`${fill(text, span(ms - content.now_ms))}, ${times.line(ms)}`);
   }
+  if (now.hold_s !== null) rules.push(fill(texts.hold, span(1000 * now.hold_s)));
   if (now.user_limit !== null) rules.push(fill(texts.limit, whole.format(now.user_limit)));
   put("rules", rules.join(" · "));
   put("clock", times.line(content.now_ms));
@@ -90,6 +91,7 @@ function tiles(content, last) {
   put("waiting", whole.format(now.waiting));
   put("stored", whole.format(now.stored));
   put("stored-of", fill(texts.of_sold, whole.format(now.sold)));
+  holds(content.holds);
   put("lost", whole.format(now.lost));
   byId("lost-tile").dataset.kind = now.lost ? "warning" : "";
   put("dead", whole.format(now.dead));
@@ -100,6 +102,13 @@ function tiles(content, last) {
   byId("audit-tile").title = audit ? audit.finding : "";
   byId("audit-dot").dataset.kind = audit ? audit.light : "default";
   byId("audit-tile").dataset.kind = audit && audit.light === "danger" ? "danger" : "";
+}
+
+function holds(now) {
+  byId("holds").hidden = now === null;
+  if (now === null) return;
+  for (const name of ["held", "paid", "expired", "cancelled", "returned", "late"]) put(`holds-${name}`, whole.format(now[name]));
+  byId("late-tile").dataset.kind = now.late ? "warning" : "";
 }
 
 function choose(seconds) {

@@ -65,7 +65,7 @@ class ActivityAdmin(SeckillAdmin):
     list_before_template = "seckill/lane.html"
     actions = None
     actions_detail = ("to_desk", "to_report", "copy")
-    STEERED = ("opens", "closes", "user_limit", "timeout_ms")
+    STEERED = ("opens", "closes", "user_limit", "timeout_ms", "hold_s")
     LIVE = ("state_text", "version", "units_left", "requests", "success", "latency")
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
@@ -80,9 +80,9 @@ class ActivityAdmin(SeckillAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """The state in Redis comes first, once the activity exists."""
         live = (_("Now, in Redis"), {"fields": (self.LIVE[:3], self.LIVE[3:])})
-        fields = ("id", "name", ("opens", "closes"), ("user_limit", "timeout_ms"))
+        fields = ("id", "name", ("opens", "closes"), ("user_limit", "timeout_ms", "hold_s"))
         steered = _(
-            "Change window and limit on the desk, and the timeout with manage.py activity set."
+            "Change window, limit and hold on the desk, the timeout with manage.py activity set."
         )
         return (live, (_("Rules"), {"fields": fields, "description": steered}))
 

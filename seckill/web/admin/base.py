@@ -93,7 +93,7 @@ class SeckillAdmin(ModelAdmin):
 class ReadOnlyAdmin(SeckillAdmin):
     """Pages of rows that only the system writes."""
 
-    actions = None
+    actions: Any = None
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Never."""

@@ -16,7 +16,7 @@ from seckill.audit.verdict import read_last_audit
 from seckill.errors import RedisAway
 from seckill.formats.outcomes import Outcome
 from seckill.lane.status import read_lane
-from seckill.models import Activity, Item
+from seckill.models import Activity, Item, LatePayment
 from seckill.monitoring.verdict_look import read_verdict
 from seckill.telemetry.heartbeats import read_workers
 from seckill.telemetry.history import read_series
@@ -125,6 +125,7 @@ def data(request: HttpRequest, activity_id: int, *, admin: ModelAdmin) -> HttpRe
             since_ms=since_ms,
             names={item.item_id: item.name for item in items if item.name},
             stored=sum(item.sold for item in items),
+            late=LatePayment.objects.filter(activity_id=activity_id, resolved_at=None).count(),
             acts=last_acts(ACTS, activity_id) if journal else (),
         )
     except RedisAway as away:

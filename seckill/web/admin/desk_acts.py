@@ -25,7 +25,14 @@ from seckill.control.acts import ActKind
 from seckill.lane.status import ActivityStatus
 from seckill.models import Activity, Item
 from seckill.web.admin import sentences, steering
-from seckill.web.admin.desk_forms import LimitForm, MoreForm, NewItemForm, UnitsForm, WindowForm
+from seckill.web.admin.desk_forms import (
+    HoldForm,
+    LimitForm,
+    MoreForm,
+    NewItemForm,
+    UnitsForm,
+    WindowForm,
+)
 from seckill.web.admin.steering import Question
 from seckill.web.shared import auth, services
 
@@ -156,6 +163,17 @@ def _limit(activity_id: int, status: Status, values: dict[str, Any]) -> Question
     )
 
 
+def _hold(activity_id: int, status: Status, values: dict[str, Any]) -> Question:
+    return Question(
+        title=_("Hold of activity %(id)s") % {"id": activity_id},
+        lines=sentences.hold_lines(status, values["hold_s"]),
+        submit=_("Set the hold"),
+        act=lambda control, version: control.configure_fields(
+            activity_id, hold_s=values["hold_s"], expected_version=version
+        ),
+    )
+
+
 @dataclass(frozen=True)
 class Deed:
     """A button of the desk: its act, when it is offered, its form if it has one, its question.
@@ -188,6 +206,7 @@ DEEDS = {
     "stock": Deed(acts.SET_STOCK, stock_question, bool, UnitsForm),
     "window": Deed(acts.CONFIGURE, _window, bool, WindowForm, name=gettext_lazy("Window")),
     "limit": Deed(acts.CONFIGURE, _limit, bool, LimitForm, name=gettext_lazy("Limit per user")),
+    "hold": Deed(acts.CONFIGURE, _hold, bool, HoldForm, name=gettext_lazy("Hold")),
     "sync": Deed(acts.SYNC, _sync, lambda s: True),
     "finish": Deed(acts.FINISH, _finish, lambda s: bool(s and s.over != "finished"), kind="danger"),
 }

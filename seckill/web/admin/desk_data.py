@@ -40,6 +40,7 @@ def answer(look: Look, activity_id: int) -> dict[str, Any]:
         "acts": desk_acts.offered(status),
         "primary": desk_acts.primary(status),
         "done": [_act(act) for act in look.acts],
+        "holds": _holds(look, status),
         "points": points(look, activity_id),
     }
 
@@ -57,6 +58,7 @@ def _activity(activity_id: int, status: ActivityStatus | None, now_ms: int) -> d
         "closes_at_ms": status.closes_at_ms if status else None,
         "user_limit": status.user_limit if status else None,
         "timeout_ms": status.timeout_ms if status else None,
+        "hold_s": status.hold_s if status else None,
     }
 
 
@@ -90,6 +92,21 @@ def _figures(look: Look, status: ActivityStatus | None) -> dict[str, int | None]
         "dead": look.lane.dead,
         "invalid": look.lane.invalid,
         "no_such_activity": look.lane.no_such_activity,
+    }
+
+
+def _holds(look: Look, status: ActivityStatus | None) -> dict[str, int] | None:
+    """What the panel shows; None: this activity has never held anything."""
+    if status is None or (status.hold_s is None and not status.holds.all and not look.late):
+        return None
+    holds = status.holds
+    return {
+        "held": holds.held,
+        "paid": holds.paid,
+        "expired": holds.expired,
+        "cancelled": holds.cancelled,
+        "returned": holds.units_returned,
+        "late": look.late,
     }
 
 

@@ -16,6 +16,7 @@ from unfold.widgets import (
 )
 
 from seckill.formats.outcomes import DEFAULT_ACTIVITY, MAX_ID, MAX_UNITS
+from seckill.models import MAX_HOLD_S
 from seckill.web.admin.base import ZONE
 
 
@@ -98,6 +99,21 @@ class WindowForm(forms.Form):
         if opens and closes and closes <= opens:
             self.add_error("closes_at", _("It must close later than it opens."))
         return values
+
+
+class HoldForm(forms.Form):
+    """How long an accepted request waits to be paid."""
+
+    hold_s = forms.IntegerField(
+        label=gettext_lazy("Hold, seconds"),
+        required=False,
+        min_value=1,
+        max_value=MAX_HOLD_S,
+        widget=UnfoldAdminIntegerFieldWidget,
+        help_text=gettext_lazy(
+            "How long an accepted request may wait for payment. Empty: it is sold at once."
+        ),
+    )
 
 
 class LimitForm(forms.Form):

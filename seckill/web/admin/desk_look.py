@@ -36,6 +36,8 @@ class Look:
     verdict: Verdict = NOTHING
     # Units of the activity that are in PostgreSQL, and its last acts.
     stored: int = 0
+    # Late payments of the activity that nobody has settled.
+    late: int = 0
     acts: Sequence[Mapping[str, Any]] = ()
 
 

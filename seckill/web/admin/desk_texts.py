@@ -80,6 +80,7 @@ def script_texts() -> dict[str, Any]:
         "opens": _("opens in {n}"),
         "closes": _("closes in {n}"),
         "limit": _("{n} units per user"),
+        "hold": _("held for {n}"),
         "version": _("version {n}"),
         "in_kafka": _("in Kafka"),
         "fullest": _("fullest partition"),

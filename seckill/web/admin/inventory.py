@@ -35,7 +35,15 @@ class ItemAdmin(CsvExport, SeckillAdmin):
 
     rows_name = _("items")
     export_name = "inventory"
-    export_columns = ("activity_id", "item_id", "name", "allocation", "sold", "left_now")
+    export_columns = (
+        "activity_id",
+        "item_id",
+        "name",
+        "allocation",
+        "sold",
+        "returned",
+        "left_now",
+    )
     list_display = (
         "item_id",
         "name_",
@@ -43,6 +51,7 @@ class ItemAdmin(CsvExport, SeckillAdmin):
         "left",
         "sold_",
         "waiting",
+        "held",
         "share",
         "allocation_",
         "steer",
@@ -62,9 +71,13 @@ class ItemAdmin(CsvExport, SeckillAdmin):
         "name",
         ("left", "allocation_"),
         ("sold_", "waiting"),
+        ("held", "returned_"),
         "share",
     )
-    readonly_fields = ("activity", "item_id", "allocation_", "sold_", "left", "waiting", "share")
+    readonly_fields = (
+        *("activity", "item_id", "allocation_", "sold_", "left", "waiting", "share"),
+        *("held", "returned_"),
+    )
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """The list's class."""
@@ -143,6 +156,16 @@ class ItemAdmin(CsvExport, SeckillAdmin):
         """Units that Redis has sold and PostgreSQL does not have yet."""
         live: ItemStatus | None = getattr(item, "live", None)
         return f"{max(live.sold - item.sold, 0):,}" if live else UNKNOWN
+
+    @display(description=_("held, of the sold"))
+    def held(self, item: Any) -> str:
+        """Units in holds that are neither paid nor ended: nobody else can buy them."""
+        return UNKNOWN if item.held_units is None else f"{item.held_units:,}"
+
+    @display(description=_("returned, stored"))
+    def returned_(self, item: Item) -> str:
+        """Units that came back from holds."""
+        return f"{item.returned:,}"
 
     @display(description=_("sold share"))
     def share(self, item: Any) -> SafeString | str:

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
 
-from seckill.control.acts import ACTS, act_text
+from seckill.control.acts import ACTS, LATE_PAYMENT, act_text
 from seckill.models import StockChange
 from seckill.web.admin import act_words
 from seckill.web.admin.base import ReadOnlyAdmin, activity_link, clock, link
@@ -39,7 +39,7 @@ class ActFilter(DropdownFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         """The acts."""
-        return [(act, act_text(act)) for act in ACTS]
+        return [(act, act_text(act)) for act in (*ACTS, LATE_PAYMENT)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """The rows with this value; an unknown value finds nothing."""

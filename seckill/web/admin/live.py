@@ -13,6 +13,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from seckill.errors import RedisAway
+from seckill.lane.held import units_by_item
 from seckill.lane.phase import Phase
 from seckill.lane.status import ActivityStatus, LaneStatus
 from seckill.models import Activity
@@ -51,17 +52,37 @@ def look(request: HttpRequest) -> LaneStatus | None:
 def attach(rows: Iterable[Any], lane: LaneStatus | None) -> None:
     """Set `live` on each activity or item: its part of the lane, None if there is none.
 
-    `unknown` tells whether Redis is away, or just does not have the row.
+    `unknown` tells whether Redis is away, or just does not have the row. An item has `held_units`
+    too; None: they are not known.
     """
+    rows = list(rows)
+    held = _held(rows, lane)
     for row in rows:
+        row.held_units = None
         number = row.pk if isinstance(row, Activity) else row.activity_id
         status = lane.activities.get(number) if lane else None
         if isinstance(row, Activity) or status is None:
             row.live = status
         else:
             row.live = status.items.get(row.item_id)
+            if held is not None:
+                row.held_units = held.get(row.activity_id, {}).get(row.item_id, 0)
         row.unknown = lane is None
         row.now_ms = lane.now_ms if lane else 0
+
+
+def _held(rows: Iterable[Any], lane: LaneStatus | None) -> Mapping[int, Mapping[int, int]] | None:
+    """{activity: {item: units in holds}} of the items among the rows; None: Redis went away."""
+    activities = lane.activities if lane else {}
+    numbers = {row.activity_id for row in rows if not isinstance(row, Activity)}
+    try:
+        return {
+            number: units_by_item(services.redis_client(), services.lane(), number)
+            for number in numbers
+            if number in activities and activities[number].holds.held
+        }
+    except RedisAway:
+        return None
 
 
 class LiveChangeList(PlainChangeList):

@@ -27,7 +27,7 @@ from seckill.web.admin import sentences, steering
 from seckill.web.admin.new_activity_forms import ItemLine, ItemsForm, NewActivityForm
 from seckill.web.shared import auth, services
 
-RULES = ("name", "opens_at", "closes_at", "user_limit", "timeout_ms")
+RULES = ("name", "opens_at", "closes_at", "user_limit", "timeout_ms", "hold_s")
 
 
 def page(admin: ModelAdmin, request: HttpRequest) -> HttpResponse:
@@ -168,6 +168,7 @@ def _lines(values: Mapping[str, Any]) -> list[str]:
         _("Requests older than %(n)s ms expire.") % {"n": f"{timeout:,}"}
         if timeout
         else _("Requests expire as the consumers are started with."),
+        *sentences.hold_lines(None, values["hold_s"]),
     ]
     if not values["items"]:
         return [*lines, _("It sells nothing until its first stock is set.")]
@@ -210,6 +211,7 @@ def _start(request: HttpRequest) -> dict[str, Any]:
         "closes_at": copied.closes_at and copied.closes_at + days,
         "user_limit": copied.user_limit,
         "timeout_ms": copied.timeout_ms,
+        "hold_s": copied.hold_s,
         "items": "\n".join(f"{i.item_id} {i.allocation} {i.name}".strip() for i in items),
     }
 

@@ -17,7 +17,7 @@ from unfold.widgets import (
 from seckill.control.checks import MAX_NAME, MAX_TIMEOUT_MS
 from seckill.formats.outcomes import MAX_ID, MAX_UNITS
 from seckill.models import Activity
-from seckill.web.admin.desk_forms import LimitForm, WindowForm
+from seckill.web.admin.desk_forms import HoldForm, LimitForm, WindowForm
 
 # Item, units, and perhaps a name: as typed, and as pasted from a spreadsheet.
 LINE = re.compile(r"(\d{1,19})\s*[:：,，\s]\s*(\d{1,13})(?:\s*[,，\s]\s*(.*))?", re.ASCII)
@@ -85,10 +85,19 @@ class ItemsForm(forms.Form):
     items = _items(required=True)
 
 
-class NewActivityForm(WindowForm, LimitForm):
+class NewActivityForm(WindowForm, LimitForm, HoldForm):
     """All of a new activity."""
 
-    field_order = ("id", "name", "items", "opens_at", "closes_at", "user_limit", "timeout_ms")
+    field_order = (
+        "id",
+        "name",
+        "items",
+        "opens_at",
+        "closes_at",
+        "user_limit",
+        "timeout_ms",
+        "hold_s",
+    )
 
     id = forms.IntegerField(
         label=gettext_lazy("Number"),

@@ -4,22 +4,27 @@ No query of this page counts or sorts the whole table: rows come in the order of
 stop at a cap, and choices come from small tables.
 """
 
+import math
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 from unfold.views import ChangeList
 
+from seckill.formats import record as formats
 from seckill.formats.outcomes import MAX_ID, MAX_REQUEST_ID
-from seckill.models import Record
+from seckill.models import Record, Settlement
 from seckill.web.admin.base import (
     LINK,
+    UNKNOWN,
     PlainChangeList,
     ReadOnlyAdmin,
     activity_link,
@@ -35,6 +40,9 @@ from seckill.web.admin.filters import (
     PeriodFilter,
     period_parameters,
 )
+
+# Where an order stands that nothing has become of yet.
+SOLD, HELD = "sold", "held"
 
 
 class OrderChangeList(PlainChangeList):
@@ -53,6 +61,27 @@ class OrderChangeList(PlainChangeList):
             message = (row.source, row.partition, row.offset)
             row.goes_on = message == above
             above = message
+        attach_settlements(self.result_list)
+
+
+def state_of(record: Any) -> str:
+    """SOLD, HELD, or the kind of its settlement."""
+    if record.settlement is not None:
+        return str(record.settlement.kind)
+    return SOLD if record.due is None else HELD
+
+
+def attach_settlements(rows: list[Any]) -> None:
+    """Set `settlement` on each row: what became of it, None for nothing yet. One query."""
+    held = [row for row in rows if row.due is not None]
+    found = Settlement.objects.filter(
+        source__in={row.source for row in held},
+        partition__in={row.partition for row in held},
+        offset__in={row.offset for row in held},
+    )
+    ended = {(s.source, s.partition, s.offset, s.item_id): s for s in found} if held else {}
+    for row in rows:
+        row.settlement = ended.get((row.source, row.partition, row.offset, row.item_id))
 
 
 @admin.register(Record)
@@ -70,6 +99,7 @@ class RecordAdmin(CsvExport, ReadOnlyAdmin):
         "quantity",
         "cost_ms",
         "status",
+        "due",
         "source",
         "partition",
         "offset",
@@ -83,6 +113,7 @@ class RecordAdmin(CsvExport, ReadOnlyAdmin):
         "activity",
         "item",
         "quantity",
+        "state_label",
         "latency",
         "own_id",
     )
@@ -99,6 +130,7 @@ class RecordAdmin(CsvExport, ReadOnlyAdmin):
                     ("user", "activity"),
                     ("item", "quantity"),
                     ("decided_at", "latency"),
+                    ("state_text", "reference"),
                     ("status", "version"),
                 )
             },
@@ -114,12 +146,19 @@ class RecordAdmin(CsvExport, ReadOnlyAdmin):
     )
     readonly_fields = (
         *("user", "activity", "item"),
-        *("decided_at", "latency", "own_id", "same_request"),
+        *("decided_at", "latency", "own_id", "same_request", "state_text", "reference"),
     )
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """The list's class."""
         return OrderChangeList
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
+        """The order, with what became of it."""
+        record = super().get_object(request, object_id, from_field)
+        if record is not None:
+            attach_settlements([record])
+        return record
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Record], search_term: str
@@ -157,6 +196,38 @@ class RecordAdmin(CsvExport, ReadOnlyAdmin):
     def item(self, record: Record) -> SafeString | str:
         """The item, as a link to the inventory."""
         return item_link(record.activity_id, record.item_id)
+
+    @display(
+        description=_("state"),
+        label={
+            SOLD: "success",
+            HELD: "warning",
+            formats.PAID: "success",
+            formats.EXPIRED: "default",
+            formats.CANCELLED: "default",
+        },
+    )
+    def state_label(self, record: Any) -> tuple[str, str]:
+        """Sold, held and for how long still, or what became of the hold."""
+        return state_of(record), self.state_text(record)
+
+    @display(description=_("state"))
+    def state_text(self, record: Any) -> str:
+        """The same as text: forms show no coloured labels."""
+        if record.settlement is not None:
+            return str(record.settlement.get_kind_display())
+        if record.due is None:
+            return gettext("sold")
+        left = math.ceil((record.due - timezone.now()).total_seconds())
+        if left <= 0:
+            return gettext("held, its time is over")
+        minutes, seconds = divmod(left, 60)
+        return gettext("held, %(m)s:%(s)s left") % {"m": f"{minutes:,}", "s": f"{seconds:02}"}
+
+    @display(description=_("reference of the payment"))
+    def reference(self, record: Any) -> str:
+        """What the shop said of it."""
+        return (record.settlement and record.settlement.reference) or UNKNOWN
 
     @display(description=_("decided at"))
     def decided_at(self, record: Record) -> str | None:

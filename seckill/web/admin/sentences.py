@@ -174,6 +174,25 @@ def limit_lines(status: ActivityStatus | None, limit: int | None) -> list[str]:
     return lines
 
 
+def hold_lines(status: ActivityStatus | None, hold_s: int | None) -> list[str]:
+    """What another time to pay will do."""
+    lines = (
+        [_("An accepted request is sold at once.")]
+        if hold_s is None
+        else [
+            _("An accepted request is held for %(n)s s. Then its units are on sale again.")
+            % {"n": f"{hold_s:,}"},
+            _("Nothing is paid and nothing expires without manage.py run_settler."),
+        ]
+    )
+    if status and status.holds.held:
+        lines.append(
+            _("%(n)s holds go on as they are: each keeps the end that its buyer was told.")
+            % {"n": f"{status.holds.held:,}"}
+        )
+    return lines
+
+
 def moved_lines(activity_id: int, seen: int, now: int) -> list[str]:
     """What happened since an operator looked: the acts between two versions."""
     acts = StockChange.objects.filter(
@@ -254,6 +273,7 @@ def field_text(name: str) -> str:
         "closes_at": _("closes at"),
         "user_limit": _("units per user"),
         "timeout": _("timeout, ms"),
+        "hold_s": _("hold, s"),
         "name": _("name"),
     }
     return names.get(name, name)

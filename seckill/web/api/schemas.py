@@ -3,6 +3,7 @@
 Owns names, types and examples of the fields, and how a response is made from the state in Redis.
 """
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from seckill.control.control import Act
 from seckill.formats.outcomes import Outcome
-from seckill.lane.status import ActivityStatus, Histogram, LaneStatus
+from seckill.lane.status import ActivityStatus, Histogram, Holds, LaneStatus
 from seckill.web.api.strict import Id, Stock
 
 ACTIVITY_DOC = "The activity; 1 if neither body nor query names one."
@@ -90,6 +91,15 @@ class ActivityOut(BaseModel):
     closes_at: datetime | None = Field(examples=[None])
     user_limit: int | None = Field(description="Units a user may buy.", examples=[2])
     timeout_ms: int | None = Field(description="Age at which requests expire.", examples=[None])
+    hold_s: int | None = Field(
+        description="Seconds until an accepted request must be paid; null: sold at once.",
+        examples=[None],
+    )
+    holds: dict[str, int] = Field(
+        description="Holds that are not settled (`held`), and what became of all others: `paid`, "
+        "`expired`, `cancelled`, `units_paid`, `units_returned`; and `too_late` payments.",
+        examples=[asdict(Holds(held=3, paid=2, units_paid=4))],
+    )
     stock: dict[str, int] = Field(description="Units left by item.", examples=[{"1001": 3}])
     put_on_sale: dict[str, int] = Field(
         description="Units ever put on sale by item: left + sold.", examples=[{"1001": 10}]
@@ -125,6 +135,8 @@ class ActivityOut(BaseModel):
             "closes_at": moment(s.closes_at_ms),
             "user_limit": s.user_limit,
             "timeout_ms": s.timeout_ms,
+            "hold_s": s.hold_s,
+            "holds": asdict(s.holds),
             "stock": {str(item): status.left for item, status in s.items.items()},
             "put_on_sale": {str(item): status.loaded for item, status in s.items.items()},
             "sold": s.units_sold,

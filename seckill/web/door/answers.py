@@ -5,7 +5,14 @@ from enum import StrEnum
 from typing import Any
 
 from seckill.formats.outcomes import OUTCOME_OF_DIGIT, Outcome
-from seckill.lane.board import LOSER, REFUSED_UNKNOWN, WINNERS
+from seckill.lane.board import (
+    ACCEPTED,
+    CANCELLED,
+    EXPIRED,
+    LOSER,
+    PAID,
+    REFUSED_UNKNOWN,
+)
 from seckill.lane.clicks import Place
 
 NOT_DECIDED = 0
@@ -16,16 +23,46 @@ class State(StrEnum):
 
     WAITING = "waiting"
     ACCEPTED = "accepted"
+    # Accepted by an activity that wants to be paid in time, and not settled yet.
+    HELD = "held"
+    PAID = "paid"
+    EXPIRED = "expired"
+    # Given back by the buyer, or the payment failed.
+    CANCELLED = "cancelled"
     REFUSED = "refused"
     # Kafka has lost the message, or it holds no request: click again.
     VOID = "void"
+
+
+# The board's bytes of settled holds. Nothing changes them again.
+SETTLED = {PAID: State.PAID, EXPIRED: State.EXPIRED, CANCELLED: State.CANCELLED}
+# All that a request can be which was accepted.
+YES = frozenset((State.ACCEPTED, State.HELD, *SETTLED.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Winner:
+    """An accepted request as it stands now. `due`: until when its hold is to be paid, in ms of
+    Redis's clock; None: it holds nothing. `byte` is the board's, read after `due`.
+    """
+
+    place: Place
+    byte: int = ACCEPTED
+    due: int | None = None
+
+    @property
+    def state(self) -> State:
+        """What became of it. A settled byte says more than a hold that was read before it."""
+        unsettled = State.ACCEPTED if self.due is None else State.HELD
+        return SETTLED.get(self.byte, unsettled)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """`outcome` is the outcome's name, or "" where it is not known. `ahead`: requests that are
     decided before this one. `stored`: the order is in PostgreSQL. `delayed`: nothing is decided
-    now.
+    now. `place`: where an accepted request was decided. `pay_until`: when its hold ends, and `now`,
+    both in ms of Redis's clock.
     """
 
     state: State
@@ -33,10 +70,13 @@ class Answer:
     ahead: int | None = None
     stored: bool = False
     delayed: bool = False
+    place: Place | None = None
+    pay_until: int = 0
+    now: int = 0
 
     @property
-    def final(self) -> bool:
-        """Whether it can change no more."""
+    def is_decided(self) -> bool:
+        """Whether it waits no more."""
         return self.state is not State.WAITING
 
 
@@ -45,15 +85,19 @@ def waiting(ahead: int | None, *, delayed: bool) -> Answer:
     return Answer(State.WAITING, ahead=ahead, delayed=delayed)
 
 
-def decided(byte: int, accepted_at: Place | None, *, stored: bool) -> Answer:
-    """The answer for a request below its partition's position.
+def won(winner: Winner, now_ms: int, *, stored: bool) -> Answer:
+    """The answer for an accepted request. `now_ms` is Redis's clock."""
+    state = winner.state
+    due, now = (winner.due or 0, now_ms) if state is State.HELD else (0, 0)
+    return Answer(
+        state, Outcome.ACCEPTED.name, stored=stored, place=winner.place, pay_until=due, now=now
+    )
 
-    `accepted_at` is where the same click was accepted, if it was: then the answer is yes, whatever
-    the byte says, since a repeat that was decided after the last unit reads SOLD_OUT. `stored` is
-    about the place where it was accepted.
+
+def lost(byte: int) -> Answer:
+    """The answer for a request below its partition's position that was not accepted, and whose
+    click was not accepted elsewhere.
     """
-    if byte in WINNERS or accepted_at is not None:
-        return Answer(State.ACCEPTED, Outcome.ACCEPTED.name, stored=stored)
     if byte == NOT_DECIDED:
         return Answer(State.VOID)
     if byte in (LOSER, REFUSED_UNKNOWN):
@@ -61,13 +105,18 @@ def decided(byte: int, accepted_at: Place | None, *, stored: bool) -> Answer:
     return Answer(State.REFUSED, OUTCOME_OF_DIGIT[byte].name)
 
 
-def shown_answer(ticket: str, answer: Answer) -> dict[str, Any]:
-    """An answer in JSON."""
+def shown_answer(ticket: str, answer: Answer, pay_url: str = "") -> dict[str, Any]:
+    """An answer in JSON. `pay_url` is where a hold is paid, with {ticket}; "" for nowhere."""
     content: dict[str, Any] = {"ticket": ticket, "state": answer.state}
     if answer.outcome:
         content["outcome"] = answer.outcome
     if answer.state is State.WAITING:
         content |= {"ahead": answer.ahead, "delayed": answer.delayed}
-    if answer.state is State.ACCEPTED:
+    if answer.state in YES:
         content["stored"] = answer.stored
+    if answer.state is State.HELD:
+        left = max(0, answer.pay_until - answer.now)
+        content |= {"pay_until": answer.pay_until, "remaining_ms": left}
+        if pay_url:
+            content["pay_url"] = pay_url.replace("{ticket}", ticket)
     return content

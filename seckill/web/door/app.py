@@ -2,6 +2,8 @@
 
 POST /v1/requests              a click, acknowledged by Kafka; with `Prefer: wait=N` its outcome
 GET  /v1/tickets/{ticket}      the answer to a click, as soon as it is decided
+DELETE /v1/tickets/{ticket}    a buyer gives a hold back: `holds`
+POST /v1/tickets/{ticket}/payment  the shop says what became of a payment
 GET  /v1/activities/{id}       an activity, for everybody
 GET  /v1/me/orders             a buyer's stored orders
 GET  /buy/{id}                 the buyers' page
@@ -13,34 +15,31 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from seckill.errors import PostgresAway, RedisAway
-from seckill.formats.outcomes import Outcome
-from seckill.lane.clicks import Place
-from seckill.lane.phase import Phase
+from seckill.formats.settle import Result
 from seckill.process.events import event
 from seckill.telemetry.door_counts import BOARD_AGE_MS, WAITING
 from seckill.web.door import asking, http
-from seckill.web.door.answers import State, shown_answer
-from seckill.web.door.clicks import AnotherBody, Clicks, NotTaken, Order, Unknown
+from seckill.web.door.answers import shown_answer
 from seckill.web.door.counts import Counts
 from seckill.web.door.docs.pages import docs
+from seckill.web.door.holds import Holds
 from seckill.web.door.http import Problem, Receive, Response, Scope, Send
 from seckill.web.door.limits import Limits
 from seckill.web.door.mirror import Mirror
 from seckill.web.door.orders import Orders
 from seckill.web.door.page.page import page
+from seckill.web.door.requests import RETRY_S, Requests
 from seckill.web.door.showcase import shown_showcase
 from seckill.web.door.tickets import Forged, Ticket, Tickets
 from seckill.web.door.tokens import BadToken, BuyerTokens
 
 log = logging.getLogger(__name__)
 
-# Seconds that knowledge of an activity may be old where a request is refused on it.
-FRESH_S = 0.25
-# Seconds until a buyer should ask again.
-RETRY_S = 2.0
+TICKETS = "/v1/tickets/"
+# The query of who asks for a ticket, and knows that it is held.
+STILL_HELD = b"state=held"
 HEALTHY = {"status": "ok"}
 
 
@@ -51,7 +50,8 @@ class Door:
     tokens: BuyerTokens
     tickets: Tickets
     limits: Limits
-    clicks: Clicks
+    requests: Requests
+    holds: Holds
     mirror: Mirror
     orders: Orders
     counts: Counts = field(default_factory=Counts)
@@ -90,6 +90,10 @@ class Door:
         caller = self.limits.callers.caller(
             http.peer_of(scope), http.all_of(scope, b"x-forwarded-for")
         )
+        ticket, paying, _ = path.removeprefix(TICKETS).partition("/payment")
+        if paying and path == f"{TICKETS}{ticket}/payment":
+            http.only(method, "POST")
+            return await self._payment(ticket, headers, receive, caller)
         self._limit(self.limits.of_address(caller), "this address")
         if not path.startswith("/v1/"):
             described = docs(path, headers)
@@ -102,8 +106,10 @@ class Door:
             http.only(method, "POST")
             return await self._request(headers, receive, caller)
         if name == "tickets" and rest:
-            http.only(method, "GET")
-            return await self._ticket(rest, headers, caller)
+            http.only(method, "GET", "DELETE")
+            if method == "DELETE":
+                return await self._give_back(rest, headers, caller)
+            return await self._ticket(rest, scope["query_string"], headers, caller)
         if name == "activities" and rest:
             http.only(method, "GET", "HEAD")
             return await self._activity(rest)
@@ -128,97 +134,65 @@ class Door:
         at_ms = time.time_ns() // 1_000_000
         user_id = self._user(headers)
         self._limit(self.limits.of_user(user_id), "this buyer")
-        if self.stopping:
-            raise Problem(503, "this door is closing; ask again", retry_after_s=1, taken="no")
+        self._refuse_if_closing()
         key = asking.key_of(headers)
         wait_s = asking.wait_of(headers)
         if headers.get(b"content-type", b"").partition(b";")[0].strip() != b"application/json":
             raise Problem(415, "send the order as application/json")
         order = asking.order_of(await http.body_of(receive, headers), user_id, key)
-        shed = await self._shed(order)
+        shed = await self.requests.shed(order)
         if shed is not None:
             return shed
         began = time.monotonic()
-        try:
-            ticket = await self.clicks.take(order, at_ms)
-        except NotTaken as refused:
-            self.counts.not_taken += 1
-            raise Problem(
-                503, f"nothing was ordered: {refused}", retry_after_s=RETRY_S, taken="no"
-            ) from None
-        except Unknown as unknown:
-            self.counts.unknown += 1
-            raise Problem(
-                503,
-                f"it is not known whether this was taken: {unknown}. Ask again with the same "
-                "Idempotency-Key: it can never buy twice",
-                retry_after_s=RETRY_S,
-                taken="unknown",
-            ) from None
-        except AnotherBody:
-            raise Problem(
-                422, "this Idempotency-Key was used for another order a moment ago"
-            ) from None
+        ticket = await self.requests.take(order, at_ms)
         self.counts.taken(time.monotonic() - began)
         return await self._answered(ticket, wait_s, caller, status=202, began=began)
 
-    async def _shed(self, order: Order) -> Response | None:
-        """The answer to a certain loser, who never reaches Kafka; None if it must be decided."""
-        try:
-            seen = await self.mirror.showcase(order.activity_id, FRESH_S)
-            if seen is None:
-                if not self.mirror.look.loaded:
-                    # A Redis that lost everything: it will be recovered, and decide this.
-                    return None
-                raise Problem(404, f"activity {order.activity_id} is not on sale")
-            if not seen.sells_nothing or self.mirror.delayed():
-                return None
-            # A buyer who has bought must never hear no, and may have asked again.
-            place = await self.mirror.clicked(order.activity_id, order.user_id, order.click)
-        except RedisAway:
-            return None
-        if place is not None:
-            return self._bought_before(order, place)
-        self.counts.shed += 1
-        outcome = Outcome.SOLD_OUT if seen.phase is Phase.SOLD_OUT else Outcome.OVER
-        return http.json_response(
-            200,
-            {
-                "state": State.REFUSED,
-                "outcome": outcome.name,
-                "at_door": True,
-                "as_of": seen.now_ms,
-                "epoch": seen.epoch,
-                "version": seen.version,
-            },
-        )
-
-    def _bought_before(self, order: Order, place: Place) -> Response:
-        self.counts.repeated += 1
-        content: dict[str, Any] = {"state": State.ACCEPTED, "outcome": Outcome.ACCEPTED.name}
-        if place.source == self.mirror.source:
-            content["ticket"] = self.tickets.sign(
-                Ticket(
-                    self.clicks.source,
-                    place.partition,
-                    place.offset,
-                    order.activity_id,
-                    order.user_id,
-                    order.click,
-                )
-            )
-        return http.json_response(200, content)
-
     # Its answer
 
-    async def _ticket(self, text: str, headers: Mapping[bytes, bytes], caller: str) -> Response:
+    async def _ticket(
+        self, text: str, query: bytes, headers: Mapping[bytes, bytes], caller: str
+    ) -> Response:
+        return await self._answered(
+            self._read_ticket(text),
+            asking.wait_of(headers),
+            caller,
+            status=200,
+            until_settled=query == STILL_HELD,
+        )
+
+    def _read_ticket(self, text: str) -> Ticket:
         try:
             ticket = self.tickets.read(text)
         except Forged as forged:
             raise Problem(404, str(forged)) from None
-        if ticket.source != self.clicks.source:
+        if ticket.source != self.requests.clicks.source:
             raise Problem(410, "the sale of this ticket has ended: its topic was made again")
-        return await self._answered(ticket, asking.wait_of(headers), caller, status=200)
+        return ticket
+
+    async def _give_back(self, text: str, headers: Mapping[bytes, bytes], caller: str) -> Response:
+        ticket = self._read_ticket(text)
+        self._limit(self.limits.of_user(ticket.user_id), "this buyer")
+        self._refuse_if_closing()
+        wait_s = asking.wait_of(headers)
+        return await self.holds.settle(ticket, text, Result.CANCELLED, None, wait_s, caller)
+
+    async def _payment(
+        self, text: str, headers: Mapping[bytes, bytes], receive: Receive, caller: str
+    ) -> Response:
+        # A shop's servers have few addresses: their keys are not limited by rate.
+        if not self.holds.has_key(headers):
+            self._limit(self.limits.of_address(caller), "this address")
+        payment = self.holds.payment_of(headers, await http.body_of(receive, headers), text)
+        ticket = self._read_ticket(text)
+        self._refuse_if_closing()
+        return await self.holds.settle(
+            ticket, text, Result(payment.result), payment.reference, asking.wait_of(headers), caller
+        )
+
+    def _refuse_if_closing(self) -> None:
+        if self.stopping:
+            raise Problem(503, "this door is closing; ask again", retry_after_s=1, taken="no")
 
     async def _answered(
         self,
@@ -227,10 +201,12 @@ class Door:
         caller: str,
         *,
         status: int,
+        until_settled: bool = False,
         began: float | None = None,
     ) -> Response:
-        """The answer within `wait_s`: `status` while it waits, 200 when it is final.
+        """The answer within `wait_s`: `status` while it waits, 200 when it is decided.
 
+        `until_settled`: its buyer knows that it is held, and waits for what becomes of that.
         `began` is when this very call handed the click to Kafka.
         """
         if wait_s and not self.stopping:
@@ -239,7 +215,8 @@ class Door:
                 answer = self.mirror.ahead(ticket)
             else:
                 try:
-                    answer = await self.mirror.wait(ticket, wait_s)
+                    wait = self.mirror.wait_settled if until_settled else self.mirror.wait
+                    answer = await wait(ticket, wait_s)
                 finally:
                     self.limits.leave(ticket.user_id, caller)
         elif status == 200:
@@ -247,8 +224,8 @@ class Door:
         else:
             answer = self.mirror.ahead(ticket)
         text = self.tickets.sign(ticket)
-        content = shown_answer(text, answer)
-        if answer.final:
+        content = shown_answer(text, answer, self.requests.pay_url)
+        if answer.is_decided:
             self.counts.told(answer.state, None if began is None else time.monotonic() - began)
             return http.json_response(200, content)
         location = f"/v1/tickets/{text}".encode()

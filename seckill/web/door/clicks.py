@@ -13,25 +13,13 @@ from dataclasses import dataclass
 
 import msgspec
 
-from seckill.broker.outbox import Outbox
+from seckill.web.door.outgoing import ACKNOWLEDGE_S, Outgoing, Unknown
 from seckill.web.door.tickets import Ticket, click_of
 
-# Seconds that a buyer waits for Kafka's acknowledgement. After that it is not known.
-ACKNOWLEDGE_S = 2.0
 # Seconds that a click is remembered here, and how many are.
 CLICK_S, MOST_CLICKS = 5.0, 100_000
-# Seconds between two looks for acknowledgements while some are missing.
-POLL_S = 0.001
 
 _to_json = msgspec.json.Encoder().encode
-
-
-class NotTaken(Exception):
-    """Nothing was handed to Kafka. The message says why."""
-
-
-class Unknown(Exception):
-    """It was handed to Kafka, and no acknowledgement came: Kafka has it, or it does not."""
 
 
 class AnotherBody(Exception):
@@ -64,21 +52,13 @@ class _Taking:
 class Clicks:
     """The way into Kafka. Everything runs on one event loop."""
 
-    def __init__(self, outbox: Outbox, source: bytes) -> None:
+    def __init__(self, outgoing: Outgoing, source: bytes) -> None:
         """`source` as tickets have it; change `source` when the topic is another one."""
         self.source = source
-        self._outbox = outbox
+        self._outgoing = outgoing
         self._known: OrderedDict[str, _Taking] = OrderedDict()
         # The highest offset that Kafka gave, by partition.
         self._last: dict[int, int] = {}
-        self._wake = asyncio.Event()
-        # When the oldest record without a result was sent; None: there is none.
-        self._silent_since: float | None = None
-
-    @property
-    def partitions(self) -> int:
-        """The topic's partitions."""
-        return self._outbox.partitions
 
     async def take(self, order: Order, at_ms: int) -> Ticket:
         """Hand a click to Kafka. `at_ms` is the door's clock when the request came.
@@ -100,11 +80,8 @@ class Clicks:
             raise Unknown("Kafka has not acknowledged it in time") from None
 
     def _send(self, order: Order, at_ms: int, now: float) -> _Taking:
-        if self._silent_since is not None and now - self._silent_since > ACKNOWLEDGE_S:
-            # Do not queue behind what Kafka does not take: tell at once.
-            raise NotTaken("Kafka does not answer")
         click = order.click
-        partition = zlib.crc32(b"%d" % order.user_id) % self._outbox.partitions
+        partition = zlib.crc32(b"%d" % order.user_id) % self._outgoing.partitions
         future: asyncio.Future[Ticket] = asyncio.get_running_loop().create_future()
         taking = _Taking(order.items, order.activity_id, now, future)
         value = _to_json(
@@ -118,7 +95,6 @@ class Clicks:
         )
 
         def done(offset: int, error: str) -> None:
-            self._silent_since = time.monotonic() if self._outbox.waiting else None
             if future.done():
                 return
             why = error or self._no_ticket(partition, offset)
@@ -132,12 +108,8 @@ class Clicks:
                     Ticket(self.source, partition, offset, order.activity_id, order.user_id, click)
                 )
 
-        if not self._outbox.send(value, partition, done):
-            raise NotTaken("too many requests wait for Kafka")
+        self._outgoing.hand_over(value, partition, done)
         self._known[click] = taking
-        if self._silent_since is None:
-            self._silent_since = now
-        self._wake.set()
         return taking
 
     def _no_ticket(self, partition: int, offset: int) -> str:
@@ -159,14 +131,3 @@ class Clicks:
             if not over and (now - oldest.at < CLICK_S or not oldest.future.done()):
                 return
             del self._known[click]
-
-    async def run(self) -> None:
-        """Hand results to those who wait, until cancelled."""
-        while True:
-            self._outbox.poll()
-            if self._outbox.waiting:
-                await asyncio.sleep(POLL_S)
-                continue
-            self._silent_since = None
-            self._wake.clear()
-            await self._wake.wait()

@@ -10,6 +10,7 @@ from seckill.telemetry.door_counts import (
     ANSWER,
     REFUSED,
     RESULTS,
+    SETTLED,
     TOLD,
     bucket_of,
     with_names,
@@ -49,6 +50,8 @@ class Counts:
     # Waits that were cut short, since a buyer or an address waits too often.
     crowded: int = 0
     refused: Counter[int] = field(default_factory=Counter)
+    # Calls that settle a hold, by what came of them: see door_counts.SETTLEMENTS.
+    settlements: Counter[str] = field(default_factory=Counter)
     answered: Counter[State] = field(default_factory=Counter)
     # From a click to its decided answer, where the same call brought it.
     answer: Durations = field(default_factory=Durations)
@@ -63,6 +66,10 @@ class Counts:
         self.answered[state] += 1
         if seconds is not None:
             self.answer.add(seconds)
+
+    def settle(self, result: str) -> None:
+        """A call would settle a hold."""
+        self.settlements[result] += 1
 
     def refuse(self, status: int) -> None:
         """A problem was answered. What is counted elsewhere, by rate or as not taken, is not
@@ -89,6 +96,7 @@ class Counts:
             "crowded": self.crowded,
             f"{REFUSED}429": self.limited,
             **{f"{REFUSED}{status}": number for status, number in self.refused.items()},
+            **{f"{SETTLED}{result}": number for result, number in self.settlements.items()},
             **{f"{TOLD}{state}": number for state, number in self.answered.items()},
             **with_names(ACKNOWLEDGE, self.acknowledge.buckets, self.acknowledge.sum_ms),
             **with_names(ANSWER, self.answer.buckets, self.answer.sum_ms),

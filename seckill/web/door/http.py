@@ -82,7 +82,7 @@ def only(method: str, *allowed: str) -> None:
 def preflight() -> Response:
     """The answer to OPTIONS, before a browser calls from a page of another origin."""
     headers = [
-        (b"access-control-allow-methods", b"GET, POST"),
+        (b"access-control-allow-methods", b"GET, POST, DELETE"),
         (b"access-control-allow-headers", b"authorization, content-type, idempotency-key, prefer"),
         (b"access-control-expose-headers", b"location, retry-after"),
         (b"access-control-max-age", b"600"),

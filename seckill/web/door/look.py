@@ -1,16 +1,18 @@
-"""Reads of the lane for all who ask: positions, activities, who leads; and the board."""
+"""Reads of the lane for all who ask: positions, activities, who leads; the board, and holds."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import redis.asyncio
 
+from seckill.lane.clicks import Place, place_value
 from seckill.lane.keys import BOARD_STRING, Lane, position_field
 from seckill.postgres.lease import CLAIM_FIELDS, Claim, claim_of
+from seckill.web.door.answers import Winner
 from seckill.web.door.showcase import Showcase, showcase_of
-from seckill.web.door.tickets import Ticket
 
 Pipeline = Any
 
@@ -20,6 +22,8 @@ class Look:
     """The lane at one moment. `at` is this process's monotonic clock; positions by partition."""
 
     at: float = -1e9
+    # Redis's clock, ms.
+    now_ms: int = 0
     loaded: bool = False
     fenced: str = ""
     claim: Claim = field(default_factory=Claim)
@@ -57,6 +61,7 @@ async def read_look(
     now_ms = int(seconds) * 1000 + int(micros) // 1000
     return Look(
         at=at,
+        now_ms=now_ms,
         loaded=bool(loaded),
         fenced=fenced.decode() if fenced else "",
         claim=claim_of(claim, empty=not loaded and not any(positions)),
@@ -83,29 +88,70 @@ def proof_of(words: Sequence[bytes | None], loaded: int) -> tuple[object, ...]:
     return (*words, bool(loaded))
 
 
-async def board_bytes(
-    client: "redis.asyncio.Redis", lane: Lane, source: str, tickets: Sequence[Ticket]
-) -> list[int]:
-    """The board's byte of each: one range for each string of the board. 0: it has none."""
-    spans: dict[tuple[int, int], list[int]] = {}
-    for ticket in tickets:
-        number, at = divmod(ticket.offset, BOARD_STRING)
-        span = spans.setdefault((ticket.partition, number), [at, at])
-        span[0], span[1] = min(span[0], at), max(span[1], at)
-    if not spans:
-        return []
-    pipe = client.pipeline(transaction=False)
-    for (partition, number), (first, last) in spans.items():
-        pipe.getrange(lane.board(source, partition, number), first, last)
-    texts = dict(zip(spans, await pipe.execute(), strict=True))
-    codes = []
-    for ticket in tickets:
-        number, at = divmod(ticket.offset, BOARD_STRING)
-        place = ticket.partition, number
-        text: bytes = texts[place]
-        at -= spans[place][0]
-        codes.append(text[at] if at < len(text) else 0)
-    return codes
+class Bytes:
+    """The board's bytes of places: one range for each string of the board. 0: it has none."""
+
+    def __init__(self, lane: Lane, places: Sequence[Place]) -> None:
+        self._lane, self._places = lane, places
+        self._spans: dict[tuple[str, int, int], list[int]] = {}
+        for place in places:
+            number, at = divmod(place.offset, BOARD_STRING)
+            span = self._spans.setdefault((place.source, place.partition, number), [at, at])
+            span[0], span[1] = min(span[0], at), max(span[1], at)
+
+    def ask(self, pipe: Pipeline) -> None:
+        """Add the questions."""
+        for string, (first, last) in self._spans.items():
+            pipe.getrange(self._lane.board(*string), first, last)
+
+    def take(self, answers: Iterator[Any]) -> list[int]:
+        """A byte for each place, from the answers to `ask`."""
+        texts = {string: next(answers) for string in self._spans}
+        codes = []
+        for place in self._places:
+            number, at = divmod(place.offset, BOARD_STRING)
+            string = place.source, place.partition, number
+            text: bytes = texts[string]
+            at -= self._spans[string][0]
+            codes.append(text[at] if at < len(text) else 0)
+        return codes
+
+
+class Winners:
+    """Accepted requests as they stand now: their holds, and then their bytes.
+
+    In this order: a hold that is settled between the two is told by its byte.
+    """
+
+    def __init__(self, lane: Lane, asked: Sequence[tuple[int, Place]]) -> None:
+        """`asked`: activity and place of each."""
+        self._lane, self._asked = lane, asked
+        self._fields: dict[int, list[str]] = defaultdict(list)
+        for activity_id, place in asked:
+            self._fields[activity_id].append(
+                place_value(place.source, place.partition, place.offset)
+            )
+        self._bytes = Bytes(lane, [place for _, place in asked])
+
+    def ask(self, pipe: Pipeline) -> None:
+        """Add the questions."""
+        for activity_id, fields in self._fields.items():
+            pipe.hmget(self._lane.activity(activity_id).held, fields)
+        self._bytes.ask(pipe)
+
+    def take(self, answers: Iterator[Any]) -> list[Winner]:
+        """The winner at each place, from the answers to `ask`."""
+        holds = {activity_id: iter(next(answers)) for activity_id in self._fields}
+        codes = self._bytes.take(answers)
+        return [
+            Winner(place, byte, _due_of(next(holds[activity_id])))
+            for (activity_id, place), byte in zip(self._asked, codes, strict=True)
+        ]
+
+
+def _due_of(held: bytes | None) -> int | None:
+    """The first word of a hold, `due|user|item:n|...`."""
+    return None if held is None else int(held.partition(b"|")[0])
 
 
 def _numbers(values: Sequence[Any]) -> dict[int, int]:

@@ -20,10 +20,13 @@ SELECT coalesce((SELECT name FROM seckill_activity WHERE id = %(id)s), ''),
         WHERE activity_id = %(id)s), '{}')
 """
 ORDERS = """
-SELECT source::text, partition, "offset", activity_id, request_id, max(ts),
-    jsonb_object_agg(item_id, quantity)
-FROM seckill_record WHERE user_id = %(user)s
-GROUP BY source, partition, "offset", activity_id, request_id ORDER BY max(ts) DESC LIMIT %(most)s
+SELECT r.source::text, r.partition, r."offset", r.activity_id, max(r.ts),
+    jsonb_object_agg(r.item_id, r.quantity), max(s.kind),
+    (extract(epoch FROM max(r.due)) * 1000)::bigint
+FROM seckill_record AS r LEFT JOIN seckill_settlement AS s ON s.source = r.source
+    AND s.partition = r.partition AND s."offset" = r."offset" AND s.item_id = r.item_id
+WHERE r.user_id = %(user)s
+GROUP BY r.source, r.partition, r."offset", r.activity_id ORDER BY max(r.ts) DESC LIMIT %(most)s
 """
 
 
@@ -66,11 +69,12 @@ class Orders:
             {
                 "activity_id": activity,
                 "items": items,
-                "state": "accepted",
+                "state": kind or ("held" if due else "accepted"),
                 "decided_at": at.isoformat(),
                 "place": f"{source}:{partition}:{offset}",
+                **({"pay_until": due} if due and not kind else {}),
             }
-            for source, partition, offset, activity, _click, at, items in rows
+            for source, partition, offset, activity, at, items, kind, due in rows
         ]
 
     async def close(self) -> None:

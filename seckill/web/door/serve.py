@@ -22,6 +22,7 @@ from seckill.broker.outbox import Outbox
 from seckill.broker.source import Source, open_source
 from seckill.config.sections import Door as Section
 from seckill.errors import BrokerAway
+from seckill.formats.settle import settle_topic
 from seckill.lane.keys import Lane
 from seckill.process import garbage
 from seckill.process.events import event
@@ -31,12 +32,17 @@ from seckill.telemetry.heartbeats import Heart, Kind
 from seckill.telemetry.traced_outbox import traced_outbox
 from seckill.web.door.app import Door
 from seckill.web.door.clicks import Clicks
+from seckill.web.door.counts import Counts
+from seckill.web.door.holds import Holds
 from seckill.web.door.keys import Keys
 from seckill.web.door.limits import Limits
 from seckill.web.door.mirror import Mirror
 from seckill.web.door.orders import Orders
+from seckill.web.door.outgoing import Outgoing
 from seckill.web.door.protocol import IDLE_S, LimitedProtocol
 from seckill.web.door.reader import Reader
+from seckill.web.door.requests import Requests
+from seckill.web.door.settling import Settling
 from seckill.web.door.tickets import short_source
 from seckill.web.door.trust import Trust
 from seckill.web.sockets import BACKLOG
@@ -67,6 +73,7 @@ class _Opened:
     reader: Source
     source: str
     outbox: Outbox
+    settling: Settling
 
 
 def raise_file_limit() -> int:
@@ -99,10 +106,11 @@ def serve(
         try:
             uvloop.run(_serve(section, lane, keys, bound, shutdown, opened, heart))
         finally:
-            left = opened.outbox.flush(GRACE_S)
+            left = opened.outbox.flush(GRACE_S) + opened.settling.flush(GRACE_S)
             if left:
                 say(f"{left:,} requests were not acknowledged: Kafka may or may not have them")
             opened.outbox.close()
+            opened.settling.close()
             opened.reader.close()
             heart.close()
         if not shutdown.requested:
@@ -116,10 +124,19 @@ def _open(section: Section) -> _Opened:
         if source is None:
             raise BrokerAway(f"there is no topic {section.topic}; run_consumer makes it")
         outbox = traced_outbox(open_outbox(section, section.topic), section)
-        return _Opened(reader, source, outbox)
+        opened = _Opened(reader, source, outbox, Settling(settle_topic(section.topic)))
+        _open_settling(section, opened)
+        return opened
     except BrokerAway:
         reader.close()
         raise
+
+
+def _open_settling(section: Section, opened: _Opened) -> None:
+    """Open the settle topic if it is there. Raises BrokerAway."""
+    topic = opened.settling.topic
+    if not opened.settling.is_open and opened.reader.source(topic) is not None:
+        opened.settling.open(open_outbox(section, topic))
 
 
 async def _serve(
@@ -131,16 +148,20 @@ async def _serve(
     opened: _Opened,
     heart: Heart,
 ) -> None:
-    source, outbox = opened.source, opened.outbox
+    source, outgoing = opened.source, Outgoing(opened.outbox)
     trust = Trust(Reader(section.pg_dsn, connections=1), lane, source)
-    mirror = Mirror(section.redis_url, lane, source, outbox.partitions, trust)
+    mirror = Mirror(section.redis_url, lane, source, outgoing.partitions, trust)
+    limits, counts = Limits.of(section), Counts()
+    clicks, pay_url = Clicks(outgoing, short_source(source)), section.pay_url or ""
     door = Door(
         tokens=keys.tokens,
         tickets=keys.tickets,
-        limits=Limits.of(section),
-        clicks=Clicks(outbox, short_source(source)),
+        limits=limits,
+        requests=Requests(clicks, mirror, keys.tickets, counts, pay_url),
+        holds=Holds(opened.settling, keys.payers, mirror, limits, counts, pay_url),
         mirror=mirror,
         orders=Orders(section.pg_dsn),
+        counts=counts,
         origins=frozenset(filter(None, (o.strip() for o in section.cors_origins.split(",")))),
     )
     config = uvicorn.Config(
@@ -164,7 +185,8 @@ async def _serve(
         for name, task in (
             ("mirror", mirror.run()),
             ("trust", trust.run()),
-            ("clicks", door.clicks.run()),
+            ("clicks", outgoing.run()),
+            ("settling", _settle(section, opened, loop, threads)),
             ("heart", _beat(door, heart, loop, threads)),
             ("topic", _watch_topic(section, opened, loop, threads)),
             ("stop", _wait_for_stop(shutdown)),
@@ -216,6 +238,22 @@ async def _beat(
             lambda: heart.beat(door.counts.done, detail, **counts),  # noqa: B023
         )
         await asyncio.sleep(1.0)
+
+
+async def _settle(
+    section: Section,
+    opened: _Opened,
+    loop: asyncio.AbstractEventLoop,
+    threads: ThreadPoolExecutor,
+) -> None:
+    """Send settlements, as soon as their topic is there."""
+    while not opened.settling.is_open:
+        await asyncio.sleep(TOPIC_S)
+        try:
+            await loop.run_in_executor(threads, _open_settling, section, opened)
+        except BrokerAway as away:
+            log.debug("the settle topic: %s", away, extra=event("door-topic"))
+    await opened.settling.run()
 
 
 async def _watch_topic(

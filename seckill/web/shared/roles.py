@@ -14,6 +14,7 @@ ROLES = {
         "view_record",
         "view_stockchange",
         "view_deadrecord",
+        "view_latepayment",
     ),
     "operators": (
         "view_activity",
@@ -24,6 +25,7 @@ ROLES = {
         "view_record",
         "view_stockchange",
         "view_deadrecord",
+        "view_latepayment",
     ),
 }
 

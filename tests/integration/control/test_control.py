@@ -243,13 +243,28 @@ class TestConfigure:
 
     def test_what_is_not_loaded_is_saved_and_loaded_with_it(self, shop: Shop) -> None:
         Activity.objects.create(id=1)
-        act = self.change(shop, user_limit=2, timeout_ms=5000)
+        act = self.change(shop, user_limit=2, timeout_ms=5000, hold_s=600)
         assert act is not None
         assert act.version == 0
         shop.control.set_stock(1, {1001: 10})
         status = shop.status()
-        assert (status.user_limit, status.timeout_ms) == (2, 5000)
+        assert (status.user_limit, status.timeout_ms, status.hold_s) == (2, 5000, 600)
         assert shop.buy(body(1, {1001: 2}), body(1)) == {"ACCEPTED": 1, "LIMIT": 1}
+
+    def test_a_hold_is_for_new_decisions_only(self, shop: Shop) -> None:
+        shop.control.set_stock(1, {1001: 10})
+        shop.buy(body(1))
+        assert self.change(shop, hold_s=600).new == {"hold_s": 600}
+        shop.buy(body(2), body(3))
+        assert self.change(shop, hold_s=None).old == {"hold_s": 600}
+        shop.buy(body(4))
+        holds = shop.status().holds
+        assert (holds.held, holds.paid, holds.all) == (2, 0, 2)
+        assert shop.status().items[1001].sold == 4
+        for wrong in (0, 604_801):
+            with pytest.raises(Refused, match="604800") as refused:
+                shop.control.configure_fields(1, hold_s=wrong)
+            assert refused.value.field == "hold_s"
 
 
 class TestSync:

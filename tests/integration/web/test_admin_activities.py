@@ -67,15 +67,16 @@ def test_an_activity_is_made(operator: Client, redis_client: "redis.Redis") -> N
 
 
 def test_rules_and_stock_are_set_on_one_page(operator: Client, redis_client: "redis.Redis") -> None:
-    values = {"id": "4", "name": "Night", "user_limit": "2", "timeout_ms": "900"}
+    values = {"id": "4", "name": "Night", "user_limit": "2", "timeout_ms": "900", "hold_s": "60"}
     values |= {"items": "1001 500 Phone X 256 GB\n\n1002:7\r\n1003\t20\tEar, phones"}
     asked = text(operator.post(ADD, values))
     assert "Item 1001 · Phone X 256 GB is put on sale: 500 units." in asked
     assert "Together 527 units" in asked
+    assert "held for 60 s" in asked
     confirm(operator, ADD, values)
     live = read_lane(redis_client, Lane()).activities[4]
     assert {n: i.left for n, i in live.items.items()} == {1001: 500, 1002: 7, 1003: 20}
-    assert (live.user_limit, live.timeout_ms, live.version) == (2, 900, 1)
+    assert (live.user_limit, live.timeout_ms, live.hold_s, live.version) == (2, 900, 60, 1)
     names = Item.objects.values_list("name", flat=True)
     assert list(names) == ["Phone X 256 GB", "", "Ear, phones"]
     acts = StockChange.objects.order_by("id").values_list("act", "actor", "state")

@@ -172,13 +172,15 @@ class TestActivities:
         assert shown["ETag"] == '"0"'
         assert ask("POST", f"{ONE}/set_stock", ACTS["set_stock"], If_Match='"0"').status_code == 200
         etag = ask("GET", ONE)["ETag"]
-        body = {"opens_at": "2026-11-11T20:00:00+08:00", "timeout_ms": 5000.0}
+        body = {"opens_at": "2026-11-11T20:00:00+08:00", "timeout_ms": 5000.0, "hold_s": 600}
         changed = ask("PATCH", ONE, body, If_Match=etag)
         assert changed.status_code == 200, changed.content
         row = Activity.objects.get()
         assert row.opens_at == datetime(2026, 11, 11, 12, tzinfo=UTC)
         live = ask("GET", ONE).json()["live"]
-        assert (live["user_limit"], live["timeout_ms"]) == (2, 5000)
+        assert (live["user_limit"], live["timeout_ms"], live["hold_s"]) == (2, 5000, 600)
+        assert ask("GET", ONE).json()["hold_s"] == 600
+        assert ask("PATCH", ONE, {"hold_s": 604_801}).status_code == 422
         assert ask("PATCH", ONE, {"opens_at": None}, If_Match=etag).status_code == 409
         assert ask("PATCH", ONE, {"opens_at": None}).status_code == 200
         assert Activity.objects.get().opens_at is None

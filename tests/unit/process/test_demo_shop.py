@@ -12,6 +12,7 @@ from django.core.management import CommandError
 
 from demo.ports import port_of
 from demo.shop import FIRST_GUEST, shop
+from demo.till import Till
 from devstack.state import free_port, keep_door_secrets
 from seckill.config.layers import load
 from seckill.config.sections import Door
@@ -28,12 +29,24 @@ def visit(port: int, path: str) -> tuple[int, str]:
     return answer.status, answer.getheader("Location") or ""
 
 
+def ask(
+    port: int, method: str, path: str, form: str | None = None, language: str = "en"
+) -> tuple[int, str]:
+    """Status and text of one call."""
+    line = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    line.request(method, path, form, {"Accept-Language": language})
+    answer = line.getresponse()
+    text = answer.read().decode()
+    line.close()
+    return answer.status, text
+
+
 def test_each_visitor_is_a_guest_of_his_own_whom_the_door_knows(tmp_path: Path) -> None:
     keep_door_secrets(tmp_path)
     environ = {"SECKILL_CONFIG": os.devnull, "SECKILL_DEVSTACK": str(tmp_path)}
     section = load(Door, environ=environ)
     port = free_port(())
-    with shop(port, "http://127.0.0.1:3001", TokenMaker.of(section), 7):
+    with shop(port, TokenMaker.of(section), 7, Till("http://127.0.0.1:3001", "a key")):
         visits = [visit(port, "/") for _ in range(3)]
         assert visit(port, "/buy/7")[0] == 404
     guests = set()
@@ -44,6 +57,29 @@ def test_each_visitor_is_a_guest_of_his_own_whom_the_door_knows(tmp_path: Path) 
         guests.add(keys_of(section).tokens.verify(found[1], time.time()))
     assert len(guests) == 3
     assert min(guests) >= FIRST_GUEST
+
+
+TICKET = "A" * 83
+
+
+def test_the_pretend_payment_page(tmp_path: Path) -> None:
+    """In the reader's language; a door that is away is told; nothing of the address is believed."""
+    keep_door_secrets(tmp_path)
+    environ = {"SECKILL_CONFIG": os.devnull, "SECKILL_DEVSTACK": str(tmp_path)}
+    tokens = TokenMaker.of(load(Door, environ=environ))
+    port = free_port(())
+    with shop(port, tokens, 7, Till("http://127.0.0.1:1", "a key")):
+        status, page = ask(port, "GET", f"/pay?ticket={TICKET}")
+        assert (status, TICKET in page, "/buy/7" in page) == (200, True, True)
+        assert 'value="paid"' in page
+        _, chinese = ask(port, "GET", f"/pay?ticket={TICKET}", language="zh-CN,zh;q=0.9")
+        assert "模拟付款" in chinese
+        for path in ("/pay", "/pay?ticket=short", f"/pay?ticket={'<' * 83}"):
+            assert ask(port, "GET", path)[0] == 404, path
+        status, told = ask(port, "POST", "/pay", f"ticket={TICKET}&result=paid")
+        assert (status, "did not take it" in told) == (200, True)
+        for form in (f"ticket={TICKET}&result=won", "result=paid", "x" * 2000):
+            assert ask(port, "POST", "/pay", form)[0] == 404, form
 
 
 def test_no_two_processes_get_one_port() -> None:

@@ -18,7 +18,12 @@ MONITORING = {"prometheus", "grafana"}
 OURS = sorted(WORKERS | ONCE)
 # What may not be just any word.
 _LONG = "0a1b2c3d" * 4
-FILLED_IN = {"SECKILL_TICKET_SECRET": _LONG, "SECKILL_BUYER_KEYS": f"shop:{_LONG}"}
+FILLED_IN = {
+    "SECKILL_TICKET_SECRET": _LONG,
+    "SECKILL_BUYER_KEYS": f"shop:{_LONG}",
+    "SECKILL_PAYMENT_KEYS": f"shop:{_LONG * 2}",
+    "SECKILL_PAYMENT_SECRETS": f"shop:{_LONG}",
+}
 # ${NAME}, ${NAME:-default}, ${NAME:?message}; $$ is a dollar.
 PLACEHOLDER = re.compile(r"\$\$|\$\{(\w+)(?::([-?])([^}]*))?\}")
 SECRET = re.compile(r"PASSWORD|SECRET|AUTH|_DSN|_URL|_KEYS")

@@ -44,6 +44,13 @@ def test_what_is_refused_is_counted_in_one_place() -> None:
     assert read(counts).refused == {"401": 1, "422": 2, "429": 3}
 
 
+def test_calls_that_settle_holds() -> None:
+    counts = Counts()
+    for result in ("acknowledged", "acknowledged", "too_late"):
+        counts.settle(result)
+    assert read(counts).settlements == {"acknowledged": 2, "too_late": 1}
+
+
 def test_answers_and_how_long_they_took() -> None:
     counts = Counts()
     counts.told(State.ACCEPTED, 0.0004)

@@ -100,7 +100,7 @@ def change_activity(
     key: IdempotencyKey = NAMED,
     if_match: IfMatch = MATCHING,
 ) -> ActOut:
-    """Change name, window, limit per user or timeout; it applies from the next batch.
+    """Change name, window, limit per user, timeout or hold; it applies from the next batch.
 
     Fields that are not given stay. A limit also counts units bought before it was set.
     """

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from seckill.audit.verdict import LastAudit
-from seckill.control.checks import MAX_NAME, MAX_TIMEOUT_MS
+from seckill.control.checks import FIELDS, MAX_HOLD_S, MAX_NAME, MAX_TIMEOUT_MS
 from seckill.formats.outcomes import MAX_ID, MAX_REQUEST_ID, MAX_UNITS
 from seckill.lane.status import ActivityStatus, LaneStatus
 from seckill.models import Activity, Item, StockChange
@@ -37,6 +37,12 @@ Version = Annotated[
 ]
 Note = Annotated[str, Field(max_length=500, pattern=NO_NUL)]
 Name = Annotated[str, Field(max_length=MAX_NAME, pattern=NO_NUL)]
+HoldS = Annotated[
+    int,
+    Field(strict=True, ge=1, le=MAX_HOLD_S),
+    BeforeValidator(whole),
+    documented(1, MAX_HOLD_S),
+]
 UserLimit = Annotated[
     int, Field(strict=True, ge=1, le=MAX_UNITS), BeforeValidator(whole), documented(1, MAX_UNITS)
 ]
@@ -104,10 +110,7 @@ class FieldsBody(ActBody):
         extra="forbid",
         json_schema_extra={
             "examples": [{"user_limit": 2, "expected_version": 4}],
-            "anyOf": [
-                {"required": [name]}
-                for name in ("name", "opens_at", "closes_at", "user_limit", "timeout_ms")
-            ],
+            "anyOf": [{"required": [name]} for name in FIELDS],
         },
     )
     name: Name = Field("")
@@ -116,6 +119,9 @@ class FieldsBody(ActBody):
     user_limit: UserLimit | None = Field(None, description="Units a user may buy. Null: no limit.")
     timeout_ms: TimeoutMs | None = Field(
         None, description="Age at which requests expire. Null: the consumers' own setting."
+    )
+    hold_s: HoldS | None = Field(
+        None, description="Seconds until an accepted request must be paid. Null: sold at once."
     )
 
 
@@ -137,6 +143,7 @@ class CreateBody(BaseModel):
     closes_at: AwareDatetime | None = Field(None)
     user_limit: UserLimit | None = Field(None)
     timeout_ms: TimeoutMs | None = Field(None)
+    hold_s: HoldS | None = Field(None)
     note: Note = Field("")
 
 
@@ -149,6 +156,7 @@ class ActivityRow(BaseModel):
     closes_at: datetime | None = Field(examples=[None])
     user_limit: int | None = Field(examples=[2])
     timeout_ms: int | None = Field(examples=[None])
+    hold_s: int | None = Field(examples=[600])
     created_at: datetime
     version: int = Field(description="0 if it is not loaded.", examples=[4])
     live: ActivityOut | None = Field(description="Its state in Redis; null if it is not loaded.")
@@ -163,6 +171,7 @@ class ActivityRow(BaseModel):
             closes_at=row.closes_at,
             user_limit=row.user_limit,
             timeout_ms=row.timeout_ms,
+            hold_s=row.hold_s,
             created_at=row.created_at,
             version=status.version if status else 0,
             live=ActivityOut(**ActivityOut.values(row.pk, status)) if status else None,

@@ -27,7 +27,16 @@ _SHED: Part = {
     "state": "refused", "outcome": "SOLD_OUT", "at_door": True, "as_of": 1795757000000, "epoch": 0,
     "version": 7,
 }  # fmt: skip
-_ANSWERS = [ref(name) for name in ("Waiting", "Accepted", "Refused", "Void")]
+_HOLD: Part = {
+    "ticket": _TICKET, "state": "held", "stored": False, "pay_until": 1795757600000,
+    "remaining_ms": 599000, "pay_url": f"https://shop.example/pay/{_TICKET}",
+}  # fmt: skip
+_HELD = {**_HOLD, "outcome": "ACCEPTED"}
+_EXPIRED = {"ticket": _TICKET, "state": "expired", "outcome": "ACCEPTED", "stored": True}
+_LATE = {"ticket": _TICKET, "state": "expired", "stored": True, "too_late": True}
+_DONE = {"ticket": _TICKET, "state": "paid", "stored": True, "too_late": False}
+_YES = ("Accepted", "Held", "Settled")
+_ANSWERS = [ref(name) for name in ("Waiting", *_YES, "Refused", "Void")]
 _RETRY_AFTER: Part = {
     "Retry-After": {
         "description": "Seconds until a new try, with jitter.",
@@ -51,9 +60,13 @@ _PROBLEMS = {
         "The key or the body cannot be read. Nothing was sent.",
         "not an order: Input data was truncated",
     ),
-    401: ("No buyer's token, or one that is not valid.", "the token has expired"),
+    401: ("No token, key or signature, or one that is not valid.", "the token has expired"),
     404: ("What the call names is not there.", "activity 77 is not on sale"),
     408: ("The body was not complete in time.", "the body was not complete within 10 s"),
+    409: (
+        "There is no hold to settle, or it is not decided yet.",
+        "there is no hold to settle: this request is refused",
+    ),
     410: (
         "The topic was made again.",
         "the sale of this ticket has ended: its topic was made again",
@@ -72,13 +85,16 @@ _PROBLEMS = {
 }
 
 
+def _name_of(example: Part) -> str:
+    """Its state, and the outcome of one that was refused."""
+    state = str(example.get("state", "one"))
+    return str(example["outcome"]).lower() if state == "refused" else state
+
+
 def _json(schema: Part, *examples: Part) -> Part:
     content: Part = {"schema": schema}
     if examples:
-        content["examples"] = {
-            str(example.get("outcome", example.get("state", "one"))).lower(): {"value": example}
-            for example in examples
-        }
+        content["examples"] = {_name_of(example): {"value": example} for example in examples}
     return {"application/json": content}
 
 
@@ -137,6 +153,21 @@ _NOT_TAKEN: Part = {
         }
     },
 }
+_SEEN: Part = {
+    "name": "state",
+    "in": "query",
+    "description": "`held`: the caller knows that it is held. `Prefer: wait` then waits for the "
+    "end of the hold.",
+    "schema": {"const": "held", "type": "string"},
+}
+_SETTLED: Part = {
+    "200": _answer("The hold has ended.", _json(ref("SettledNow"), _DONE, _LATE)),
+    "202": _answer(
+        "Kafka has it. It will be settled exactly once.",
+        _json(ref("Settling"), {**_HOLD, "too_late": False}),
+        {**_LOCATION, **_RETRY_AFTER},
+    ),
+}
 _HTML: Part = {"text/html": {"schema": {"type": "string"}}}
 
 
@@ -177,8 +208,9 @@ PATHS: Part = {
                 "200": _answer(
                     "Decided: within `wait`, before, or at the door.",
                     _json(
-                        {"oneOf": [*map(ref, ("Accepted", "Refused", "Shed", "Void"))]},
+                        {"oneOf": [*map(ref, (*_YES, "Refused", "Shed", "Void"))]},
                         _ACCEPTED,
+                        _HELD,
                         _SHED,
                     ),
                 ),
@@ -192,18 +224,52 @@ PATHS: Part = {
             },
         }
     },
-    "/v1/tickets/{ticket}": _get(
-        "answer", "buyers", "The answer to a click",
-        {
-            "200": _answer(
-                "As far as it is known.",
-                _json({"oneOf": _ANSWERS}, _WAITING, _ACCEPTED, _REFUSED),
-                _LATER,
-            ),
-            **_problems(404, 410, 429),
+    "/v1/tickets/{ticket}": {
+        **_get(
+            "answer", "buyers", "The answer to a click",
+            {
+                "200": _answer(
+                    "As far as it is known.",
+                    _json({"oneOf": _ANSWERS}, _WAITING, _ACCEPTED, _HELD, _EXPIRED, _REFUSED),
+                    _LATER,
+                ),
+                **_problems(404, 410, 429),
+            },
+            parameters=[_path("ticket", TICKET, _TICKET), _SEEN, _PREFER],
+        ),
+        "delete": {
+            "operationId": "give_back",
+            "tags": ["buyers"],
+            "summary": "Gives a hold back; whoever has the ticket may",
+            "parameters": [_path("ticket", TICKET, _TICKET), _PREFER],
+            "responses": {**_SETTLED, **_problems(404, 409, 410, 429), "503": _NOT_TAKEN},
         },
-        parameters=[_path("ticket", TICKET, _TICKET), _PREFER],
-    ),
+    },
+    "/v1/tickets/{ticket}/payment": {
+        "post": {
+            "operationId": "payment",
+            "tags": ["shop"],
+            "summary": "What became of a payment",
+            "description": "Authorise the payment, send `paid`, and capture only when the state is "
+            "`paid`. `too_late`: void it.",
+            "security": [{"shop": []}, {"signature": []}],
+            "parameters": [_path("ticket", TICKET, _TICKET), _PREFER],
+            "requestBody": {
+                "required": True,
+                "content": {
+                    "application/json": {
+                        "schema": ref("Payment"),
+                        "example": {"result": "paid", "reference": "pi_1"},
+                    }
+                },
+            },
+            "responses": {
+                **_SETTLED,
+                **_problems(400, 401, 404, 408, 409, 410, 413, 415, 422, 429),
+                "503": _NOT_TAKEN,
+            },
+        }
+    },
     "/v1/activities/{id}": _get(
         "activity", "everybody", "A sale; may be cached for a second",
         {"200": _answer("The sale.", _json(ref("Activity"))), **_problems(404, 429, 503)},
@@ -241,6 +307,7 @@ def document() -> bytes:
             "servers": [{"url": "/", "description": "The door that this document comes from."}],
             "tags": [
                 {"name": "buyers", "description": "Clicks and their answers."},
+                {"name": "shop", "description": "The shop's servers."},
                 {"name": "everybody", "description": "Without a token."},
                 {"name": "probes", "description": "For load balancers."},
             ],
@@ -253,7 +320,19 @@ def document() -> bytes:
                         "scheme": "bearer",
                         "bearerFormat": "JWT",
                         "description": "The shop's token for this buyer: `sub`, `exp`, `kid`.",
-                    }
+                    },
+                    "shop": {
+                        "type": "http",
+                        "scheme": "bearer",
+                        "description": "A key of `payment_keys`.",
+                    },
+                    "signature": {
+                        "type": "apiKey",
+                        "in": "header",
+                        "name": "Payment-Signature",
+                        "description": "`t=<s>,v1=<hex of HMAC-SHA256(secret, t.body)>` with a "
+                        "secret of `payment_secrets`; the body names the ticket.",
+                    },
                 },
             },
         }

@@ -6,6 +6,8 @@ Kept by hand, so that the hot path needs no model library. Tests hold each to th
 from typing import Any
 
 from seckill.formats.outcomes import MAX_ID, MAX_ITEMS, MAX_QUANTITY, Outcome
+from seckill.formats.settle import MAX_REFERENCE
+from seckill.web.door.answers import YES
 from seckill.web.door.showcase import Left, Phase, state_of
 from seckill.web.door.tickets import LENGTH
 
@@ -51,6 +53,17 @@ REASON: Schema = {
     "description": "Missing: the reason is not known one by one.",
 }
 
+STORED: Schema = {
+    "type": "boolean",
+    "description": "True: the order is in PostgreSQL as well.",
+}
+HOLD: dict[str, Schema] = {
+    "pay_until": {**TIME, "description": "When the hold ends, on the server's clock: ms, UTC."},
+    "remaining_ms": {**COUNT, "description": "Until then. 0: it ends as soon as nobody paid."},
+}
+PAY_URL: Schema = {"type": "string", "description": "Where it is paid, if the door knows."}
+SETTLED_STATE: Schema = {"type": "string", "enum": ["paid", "expired", "cancelled"]}
+
 SCHEMAS: dict[str, Schema] = {
     "Order": _object(
         "What a buyer asks for. The user is the token's, never the body's.",
@@ -86,7 +99,62 @@ SCHEMAS: dict[str, Schema] = {
         "Yes: the items are the buyer's.",
         {"state": _const("accepted"), "outcome": _const("ACCEPTED")},
         ticket=TICKET,
-        stored={"type": "boolean", "description": "True: the order is in PostgreSQL as well."},
+        stored=STORED,
+    ),
+    "Held": _object(
+        "Yes, and it is to be paid in time. It may have another state later.",
+        {
+            "state": _const("held"),
+            "outcome": _const("ACCEPTED"),
+            "stored": STORED,
+            **HOLD,
+        },
+        ticket=TICKET,
+        pay_url=PAY_URL,
+    ),
+    "Settled": _object(
+        "It was accepted, and held; then it was paid, was not paid in time, or was given back.",
+        {"state": SETTLED_STATE, "outcome": _const("ACCEPTED")},
+        ticket=TICKET,
+        stored=STORED,
+    ),
+    "Payment": _object(
+        "What became of a payment.",
+        {"result": {"type": "string", "enum": ["paid", "failed"]}},
+        reference={
+            "type": ["string", "null"],
+            "maxLength": MAX_REFERENCE,
+            "description": "The shop's own, such as the id of the payment. Printable characters.",
+        },
+        ticket={
+            "type": ["string", "null"],
+            "description": "That of the address. Required with Payment-Signature, which binds the "
+            "body alone.",
+        },
+    ),
+    "Settling": _object(
+        "Kafka has it. Ask the ticket for the hold's end.",
+        {
+            "ticket": TICKET,
+            "state": _const("held"),
+            "stored": STORED,
+            **HOLD,
+            "too_late": _const(value=False),
+        },
+        pay_url=PAY_URL,
+    ),
+    "SettledNow": _object(
+        "The hold's end.",
+        {
+            "ticket": TICKET,
+            "state": SETTLED_STATE,
+            "stored": STORED,
+            "too_late": {
+                "type": "boolean",
+                "description": "True: something else has settled the hold. For a payment: void the "
+                "authorisation. Money that was taken is on the desk's list.",
+            },
+        },
     ),
     "Refused": _object(
         "No, as it was decided.",
@@ -147,10 +215,14 @@ SCHEMAS: dict[str, Schema] = {
                             "propertyNames": {"pattern": "^[0-9]+$"},
                             "additionalProperties": UNITS,
                         },
-                        "state": _const("accepted"),
+                        "state": {
+                            "type": "string",
+                            "enum": sorted(YES),
+                        },
                         "decided_at": {"type": "string", "format": "date-time"},
                         "place": {"type": "string", "description": "source:partition:offset"},
                     },
+                    pay_until={**TIME, "description": "Of a hold."},
                 ),
             }
         },

@@ -14,7 +14,7 @@ from devstack.endpoints import Endpoints
 from seckill.control.control import Control
 from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
-from seckill.models import Record
+from seckill.models import Record, Settlement
 from seckill.telemetry.heartbeats import Kind, read_workers
 from seckill.web.door.tickets import Ticket, Tickets, click_of, short_source
 from tests.conftest import Manage, wait_until
@@ -308,6 +308,31 @@ class TestForEverybody:
         mine = door.ask("GET", "/v1/me/orders", None, {"Authorization": f"Bearer {token_of(7)}"})
         other = door.ask("GET", "/v1/me/orders", None, {"Authorization": f"Bearer {token_of(8)}"})
         assert (len(mine.content["orders"]), other.content["orders"]) == (1, [])
+        assert mine.content["orders"][0]["state"] == "accepted"
+
+    def test_my_orders_say_what_became_of_holds(
+        self, door: RunningDoor, transactional_db: None
+    ) -> None:
+        source, due = new_source(), datetime(2030, 1, 1, tzinfo=UTC)
+        for offset in (5, 6, 7):
+            for item in (1001, 1002):
+                Record.objects.create(
+                    user_id=7, activity_id=1, item_id=item, quantity=2, cost_ms=1,
+                    status="success", ts=datetime(2029, 1, offset, tzinfo=UTC), due=due,
+                    source=source, partition=0, offset=offset, version=1,
+                )  # fmt: skip
+                if offset > 5:
+                    paid = {"settle_source": source, "settle_partition": 0, "settle_offset": 1}
+                    Settlement.objects.create(
+                        user_id=7, activity_id=1, item_id=item, quantity=2, ts=datetime.now(UTC),
+                        source=source, partition=0, offset=offset,
+                        **({"kind": "paid", **paid} if offset == 6 else {"kind": "expired"}),
+                    )  # fmt: skip
+        mine = door.ask("GET", "/v1/me/orders", None, {"Authorization": f"Bearer {token_of(7)}"})
+        orders = mine.content["orders"]
+        assert [order["state"] for order in orders] == ["expired", "paid", "held"]
+        assert [order.get("pay_until") for order in orders] == [None, None, 1893456000000]
+        assert [order["items"] for order in orders] == [{"1001": 2, "1002": 2}] * 3
 
     def test_orders_without_tables(self, open_door: OpenDoor, stack: Endpoints) -> None:
         """A mistake of an operator, told as everywhere else, and no fault of ours."""

@@ -11,10 +11,11 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from schemathesis import GenerationMode
 
 from seckill.formats.outcomes import Outcome
-from seckill.lane.board import ACCEPTED, LOSER
+from seckill.lane.board import LOSER
+from seckill.lane.clicks import Place
 from seckill.lane.keys import Lane
 from seckill.lane.phase import Phase
-from seckill.web.door.answers import State, decided, shown_answer, waiting
+from seckill.web.door.answers import State, Winner, lost, shown_answer, waiting, won
 from seckill.web.door.clicks import click_of
 from seckill.web.door.docs.document import document
 from seckill.web.door.showcase import Left, Showcase, shown_showcase
@@ -82,12 +83,18 @@ def test_every_answer_that_can_be_told_is_described() -> None:
     schema = DOCUMENT["paths"]["/v1/tickets/{ticket}"]["get"]["responses"]["200"]["content"][
         "application/json"
     ]["schema"]
-    digits = [ord(str(n)) for n in range(len(Outcome) - 1)]
-    told = [decided(byte, None, stored=byte % 2 > 0) for byte in (0, ACCEPTED, LOSER, *digits)]
+    digits = [ord(str(n)) for n in range(1, len(Outcome) - 1)]
+    told = [lost(byte) for byte in (0, LOSER, *digits)]
+    told += [
+        won(Winner(Place("t", 0, 1), ord(byte), due), 5, stored=byte == "P")
+        for byte in "0PXC"
+        for due in (None, 7)
+    ]
     told += [waiting(ahead, delayed=late) for ahead in (None, 0, 7) for late in (True, False)]
     assert {answer.state for answer in told} == set(State)
     for answer in told:
         _check(schema, shown_answer("A" * 83, answer))
+        _check(schema, shown_answer("A" * 83, answer, "https://shop.example/pay"))
 
 
 @pytest.mark.parametrize("phase", Phase)

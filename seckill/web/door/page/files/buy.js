@@ -2,6 +2,7 @@
 // the network or the phone, the same click goes on, and it can never buy twice.
 import { chinese, texts } from "./texts.js";
 
+const PENDING = ["waiting", "held"];
 const STALE_MS = 600_000; // A click without a ticket is not sent again by itself after this.
 const activity = location.pathname.split("/").pop();
 const at = (id) => document.getElementById(id);
@@ -41,8 +42,19 @@ function say(name, tone = "wait", n = "") {
   if (at("detail").textContent !== told) at("detail").textContent = told;
   Object.assign(at("result").dataset, { tone, name });
   at("result").hidden = false;
-  at("again").hidden = !["unknown", "yours"].includes(name);
-  at("again").textContent = name === "yours" ? texts.another : texts.again;
+  at("again").hidden = !["unknown", "yours", "paid"].includes(name);
+  at("again").textContent = name === "unknown" ? texts.again : texts.another;
+  const held = ["held", "late", "notBack"].includes(name);
+  at("back").hidden = !held;
+  at("pay").hidden = name !== "held" || !click?.pay;
+  if (!at("pay").hidden) at("pay").href = click.pay;
+  at("left").hidden = name !== "held";
+}
+
+const ms_left = () => click.until - Date.now() - offset;
+function sayHeld() {
+  if (ms_left() <= 0) { say("late"); return; }
+  say("held", "yes", new Date(click.until).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }));
 }
 
 function sleep(ms) {
@@ -65,28 +77,31 @@ const send = () => ask("/v1/requests", {
   headers: { authorization: `Bearer ${token}`, "idempotency-key": click.key, prefer: "wait=2", "content-type": "application/json" },
   body: JSON.stringify({ activity_id: Number(activity), items: { [click.item]: 1 } }),
 });
-const follow_up = () => ask(`/v1/tickets/${click.ticket}`, { headers: { prefer: `wait=${click.ahead > 100 ? 5 : 25}` } });
+// Who knows of the hold waits for its end.
+const follow_up = () => ask(`/v1/tickets/${click.ticket}${click.state === "held" ? "?state=held" : ""}`, { headers: { prefer: `wait=${click.ahead > 100 ? 5 : 25}` } });
 
 async function follow() {
   if (following) return;
   following = true;
   let tries = 0;
-  while (click && click.state === "waiting") {
+  while (click && PENDING.includes(click.state)) {
     if (!click.ticket) say("sending");
     draw();
-    const mine = click;
+    const mine = click, before = `${click.state} ${click.ahead}`, began = Date.now();
     const { status, content, after } = await (click.ticket ? follow_up() : send());
     if (click !== mine) continue;
     if (status === 200 || status === 202) {
       tries = 0;
       take(content);
       if (content.delayed) await sleep(1000 * after + 500 * Math.random());
+      // Too many calls of this buyer or address wait: the door answers at once.
+      else if (click && `${click.state} ${click.ahead}` === before && Date.now() - began < 1000) await sleep(1000 + 1000 * Math.random());
     } else if (status === 401) { say("signin", "no"); break; }
     else if (status === 410) take({ state: "void" });
     else if (status === 404 && click.ticket) { delete click.ticket; store(); }
     else if (status >= 400 && status < 500 && ![408, 429].includes(status)) take({ state: "refused" });
     if (status !== 200 && status !== 202) {
-      if (tries > 1 && click?.ticket) say("delayed");
+      if (tries > 1 && click?.ticket && click.state === "waiting") say("delayed");
       const most = Math.min(15_000, 500 * 2 ** tries++);
       await sleep(Math.max(after * 1000, most / 2) + Math.random() * most / 2);
     }
@@ -96,14 +111,27 @@ async function follow() {
 }
 
 function take(content) {
+  // Nothing can be read of a hold now. It stays one.
+  if (content.state === "waiting" && click.state === "held") return;
   Object.assign(click, { ticket: content.ticket ?? click.ticket, state: content.state, ahead: content.ahead });
   if (content.state === "waiting") {
     store();
     if (content.delayed) say("delayed");
     else if (content.ahead > 0) say("waiting", "wait", content.ahead.toLocaleString());
     else say("next");
+  } else if (content.state === "held") {
+    Object.assign(click, { until: content.pay_until, pay: content.pay_url });
+    store();
+    sayHeld();
   } else if (content.state === "accepted") { store(); say("yours", "yes"); }
-  else {
+  else if (content.state === "paid") { store(); say("paid", "yes"); }
+  else if (content.state === "expired" || content.state === "cancelled") {
+    // A new try is a new click: the key of this one has its answer.
+    click = null;
+    store();
+    refusedAt = null;
+    say(content.state, "no");
+  } else {
     // The key of what was refused is free: the next click is a new one.
     click = null;
     store();
@@ -114,7 +142,7 @@ function take(content) {
 
 function begin(item) {
   click = load();
-  if (!click || click.state !== "waiting") {
+  if (!click || !PENDING.includes(click.state)) {
     const key = Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");
     click = { key, item, state: "waiting", at: Date.now() };
     store();
@@ -123,13 +151,28 @@ function begin(item) {
   follow();
 }
 
+async function giveBack() {
+  if (!click || click.state !== "held" || !confirm(texts.sure)) return;
+  const mine = click;
+  at("back").disabled = true;
+  try {
+    const answer = await fetch(`/v1/tickets/${click.ticket}`, { method: "DELETE", headers: { prefer: "wait=5" }, cache: "no-store" });
+    if (!answer.ok) throw answer.status;
+    const content = await answer.json();
+    // Not decided yet: who follows the hold hears it.
+    if (click === mine && content.state !== "held") { take(content); draw(); }
+  } catch { if (click === mine && click.state === "held") say("notBack"); }
+  at("back").disabled = false;
+}
+
 function resume() {
   token = readToken();
   if (!token) { click = null; say("signin", "no"); draw(); return; }
   click = load();
   if (click?.state === "accepted") say("yours", "yes");
+  else if (click?.state === "paid") say("paid", "yes");
   else if (click && !click.ticket && Date.now() - click.at > STALE_MS) say("unknown");
-  else if (click) follow();
+  else if (click) { if (click.state === "held") sayHeld(); follow(); }
   draw();
 }
 
@@ -177,12 +220,17 @@ async function look() {
   return seen.now - (began + Date.now()) / 2;
 }
 
+const two = (n) => String(n).padStart(2, "0");
 function tick() {
+  if (click?.state === "held" && !at("left").hidden) {
+    const left = Math.ceil(ms_left() / 1000);
+    if (left <= 0) sayHeld();
+    else at("left").textContent = texts.left.replace("{n}", `${Math.floor(left / 60)}:${two(left % 60)}`);
+  }
   const end = seen && (seen.state === "soon" ? seen.opens_at : seen.state === "open" ? seen.closes_at : null);
   at("clock").hidden = !end;
   if (!end) return;
   const left = Math.max(0, Math.ceil((end - Date.now() - offset) / 1000));
-  const two = (n) => String(n).padStart(2, "0");
   const days = Math.floor(left / 86400);
   at("clock").textContent = (seen.state === "soon" ? texts.opensIn : texts.closesIn) + (days ? `${days}${chinese ? "天 " : "d "}` : "")
     + [Math.floor(left / 3600) % 24, Math.floor(left / 60) % 60, left % 60].map(two).join(":");
@@ -196,7 +244,9 @@ async function watch() {
       offsets.push(found);
       offset = offsets.toSorted((a, b) => a - b)[offsets.length >> 1];
     }
-    await new Promise((done) => setTimeout(done, offsets.length < 3 ? 300 : 1500 + 1000 * Math.random()));
+    // Units that come back are on sale at once.
+    const pause = seen?.state === "sold_out" ? 600 : 1500;
+    await new Promise((done) => setTimeout(done, offsets.length < 3 ? 300 : pause + pause / 2 * Math.random()));
   }
 }
 
@@ -212,8 +262,11 @@ addEventListener("hashchange", resume);
 // Another tab made or ended the click.
 addEventListener("storage", (event) => { if (event.key === place() && !following) resume(); });
 at("again").addEventListener("click", () => {
-  if (click?.state === "accepted") { click = null; store(); at("result").hidden = true; draw(); } else follow();
+  if (["accepted", "paid"].includes(click?.state)) { click = null; store(); at("result").hidden = true; draw(); } else follow();
 });
+at("pay").textContent = texts.pay;
+at("back").textContent = texts.giveBack;
+at("back").addEventListener("click", giveBack);
 document.documentElement.lang = chinese ? "zh-CN" : "en";
 resume();
 watch();
