@@ -116,7 +116,7 @@ def prove(lane: LaneStatus) -> Proved:
 
 def _any(lane: LaneStatus, cursor: Any) -> bool:
     """Whether there is anything to count: a sale without holds pays nothing."""
-    if lane.settle_positions or any(activity.has_held for activity in lane.activities.values()):
+    if lane.settle_positions or any(activity.has_holds for activity in lane.activities.values()):
         return True
     cursor.execute(
         "SELECT EXISTS (SELECT FROM seckill_settlement) OR EXISTS (SELECT FROM ended)"
@@ -219,19 +219,19 @@ def checks(before: LaneStatus, after: LaneStatus, proved: Proved) -> Iterator[Fi
     for number, activity in before.activities.items():
         ended = proved.ended.get(number, Ended())
         held = proved.held.get(number, 0)
-        if not activity.has_held and not held and ended == Ended():
+        if not activity.has_holds and not held and ended == Ended():
             continue
-        counts, later = activity.holds, after.activities.get(number, activity).holds
-        late = max(0, later.expired - counts.expired)
-        late_units = max(0, later.units_returned - counts.units_returned)
+        later = after.activities.get(number, activity)
+        late = max(0, later.holds.expired - activity.holds.expired)
+        late_units = max(0, later.holds.units_returned - activity.holds.units_returned)
         who = f"activity {number}"
         for name, counted, shown, slack in (
-            ("paid holds", counts.paid, ended.paid, 0),
-            ("holds given back", counts.cancelled, ended.cancelled, 0),
-            ("late payments", counts.too_late, ended.late, 0),
-            ("units paid", counts.units_paid, ended.units_paid, 0),
-            ("expired holds", counts.expired, ended.expired, late),
-            ("units returned", counts.units_returned, ended.units_returned, late_units),
+            ("paid holds", activity.holds.paid, ended.paid, 0),
+            ("holds given back", activity.holds.cancelled, ended.cancelled, 0),
+            ("late payments", activity.holds.too_late, ended.late, 0),
+            ("units paid", activity.holds.units_paid, ended.units_paid, 0),
+            ("expired holds", activity.holds.expired, ended.expired, late),
+            ("units returned", activity.holds.units_returned, ended.units_returned, late_units),
         ):
             yield _unless(
                 counted <= shown <= counted + slack,
@@ -242,11 +242,11 @@ def checks(before: LaneStatus, after: LaneStatus, proved: Proved) -> Iterator[Fi
             )
         left = held - ended.holds
         yield _unless(
-            left <= counts.held <= left + late,
-            NEVER_LOST if counts.held < left else NEVER_OVERSOLD,
+            left <= activity.holds.held <= left + late,
+            NEVER_LOST if activity.holds.held < left else NEVER_OVERSOLD,
             f"{who}, its holds",
             f"{held} requests were held, {ended.holds} are settled: {left} are held, and Redis "
-            f"holds {counts.held}",
+            f"holds {activity.holds.held}",
             LOOK_AT_THE_PLAN,
         )
 

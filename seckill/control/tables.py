@@ -32,7 +32,8 @@ def follow_redis(activity_id: int, now: ActivityStatus) -> None:
     row, _made = Activity.objects.get_or_create(pk=activity_id)
     row.paused, row.finished = now.paused, now.over == "finished"
     row.opens_at, row.closes_at = moment(now.opens_at_ms), moment(now.closes_at_ms)
-    row.user_limit, row.timeout_ms, row.hold_s = now.user_limit, now.timeout_ms, now.hold_s
+    row.user_limit, row.timeout_ms = now.user_limit, now.timeout_ms
+    row.hold_s = now.hold_s
     row.save()
     for item in now.items.values():
         Item.objects.update_or_create(

@@ -93,7 +93,10 @@ class Holds:
 
 @dataclass(frozen=True)
 class ActivityStatus:
-    """An activity in Redis. `total_` counters run since the start, the others since a reset."""
+    """An activity in Redis. `total_` counters run since the start, the others since a reset.
+
+    `units_sold` did not come back; `total_units` were accepted, whatever became of them.
+    """
 
     activity_id: int
     version: int
@@ -125,9 +128,14 @@ class ActivityStatus:
     journal: str = ""
 
     @property
-    def has_held(self) -> bool:
-        """Whether there are holds, or were."""
-        return bool(self.hold_s or self.holds.all or self.holds.too_late)
+    def total_units_sold(self) -> int:
+        """Units that were accepted since the start and did not come back."""
+        return self.total_units - self.holds.units_returned
+
+    @property
+    def has_holds(self) -> bool:
+        """Whether there are holds, were, or can be."""
+        return bool(self.hold_s) or self.holds != Holds()
 
     @property
     def success(self) -> int:
@@ -241,7 +249,7 @@ def read_lane(client: "redis.Redis", lane: Lane) -> LaneStatus:
             members, waiting, (seconds, micros), *rest = answers
             if sorted(int(member) for member in members) == known:
                 break
-    buyers, clicks, held = (rest[n * len(known) : (n + 1) * len(known)] for n in range(3))
+    buyers, clicks, held = (rest[i * len(known) : (i + 1) * len(known)] for i in range(3))
     positions, stats, state, stored, *more = [pairs(flat) for flat in rest[3 * len(known) :]]
     settle_positions, settle_stats, settle_read, *hashes = more
     lane_stats = _numbers(stats)
@@ -335,7 +343,7 @@ def _activity(
         },
         outcomes={o: since(str(int(o))) for o in outcomes},
         total_outcomes={o: total(str(int(o))) for o in outcomes},
-        units_sold=since("units"),
+        units_sold=since("units") - since("units_returned"),
         total_units=total("units"),
         records=since("records"),
         total_records=total("records"),

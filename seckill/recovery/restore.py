@@ -128,7 +128,7 @@ class _Dues:
     def of(self, place: tuple[str, int, int], activity_id: int, at: datetime) -> datetime | None:
         """None: it is no hold. Of a settled one the moment of its order, for nobody knows it."""
         activity = self.status.activities.get(activity_id)
-        if activity is None or not activity.has_held:
+        if activity is None or not activity.has_holds:
             return None
         number, index = divmod(place[2], BOARD_STRING)
         pipe = self.client.pipeline(transaction=False)

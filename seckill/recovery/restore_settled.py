@@ -60,7 +60,7 @@ def find_lost(client: "redis.Redis", lane: Lane, status: LaneStatus) -> Lost:
     Raises RedisAway.
     """
     lost = Lost()
-    if not status.settle_positions and not any(a.has_held for a in status.activities.values()):
+    if not status.settle_positions and not any(a.has_holds for a in status.activities.values()):
         return lost
     for name, end in board.ends(client, lane).items():
         source, _, number = name.rpartition(":")

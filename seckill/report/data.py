@@ -146,7 +146,7 @@ def sale_moments(samples: list[Sample], activity_id: int, activity: ActivityStat
             ended = index
     chosen = mine[begun or 0 : len(mine) if ended is None else ended + 1]
     first = chosen[0]
-    units = activity.total_units - activity.units_sold
+    units = activity.total_units_sold - activity.units_sold
     lost = activity.total_expired_with_stock - activity.expired_with_stock
     costs = {
         bucket: count - activity.latency.buckets.get(bucket, 0)

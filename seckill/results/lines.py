@@ -13,7 +13,7 @@ from django.db import connection
 
 from seckill.dead_letters.records import Kind
 from seckill.errors import Poison
-from seckill.formats.record import WireRecord, parse
+from seckill.formats.record import ACCEPTED, WireRecord, parse
 from seckill.lane.client import redis_errors
 from seckill.lane.keys import Lane
 from seckill.lane.record_list import scan
@@ -21,15 +21,20 @@ from seckill.lane.record_list import scan
 # A longer list is not read for a question: that would cost the sale.
 LONGEST_LIST = 50_000
 
+# How a hold ended; HELD as long as it has not.
+HELD = "held"
 COLUMNS = (
-    'id, source::text, partition, "offset", item_id, activity_id, user_id, quantity, request_id'
+    'id, source::text, partition, "offset", item_id, activity_id, user_id, quantity, request_id,'
+    " CASE WHEN due IS NOT NULL THEN coalesce((SELECT s.kind FROM seckill_settlement AS s"
+    " WHERE s.source = r.source AND s.partition = r.partition"
+    f""" AND s."offset" = r."offset" AND s.item_id = r.item_id), '{HELD}') END"""
 )
 ROWS_BY_PLACE = f"""
-SELECT {COLUMNS} FROM seckill_record
+SELECT {COLUMNS} FROM seckill_record AS r
 JOIN unnest(%s::uuid[], %s::int[], %s::bigint[]) AS asked(source, partition, "offset")
 USING (source, partition, "offset")
 """
-ROWS_BY_REQUEST = f"SELECT {COLUMNS} FROM seckill_record WHERE request_id = ANY(%s) LIMIT %s"
+ROWS_BY_REQUEST = f"SELECT {COLUMNS} FROM seckill_record AS r WHERE request_id = ANY(%s) LIMIT %s"
 DEAD_BY_PLACE = """
 SELECT kind, raw FROM seckill_deadrecord
 JOIN unnest(%s::uuid[], %s::int[], %s::bigint[]) AS asked(source, partition, "offset")
@@ -46,7 +51,10 @@ Place = tuple[str, int, int]
 
 @dataclass(frozen=True)
 class Line:
-    """One accepted item. `where`: stored (a row, with its id), waiting (in Redis) or parked."""
+    """One accepted item. `where`: stored (a row, with its id), waiting (in Redis) or parked.
+
+    `hold`: HELD, or how the hold ended, as far as its place says; None: it was sold at once.
+    """
 
     source: str
     partition: int
@@ -56,6 +64,7 @@ class Line:
     user_id: int
     quantity: int
     request_id: str | None
+    hold: str | None
     where: str
     order_id: int | None = None
 
@@ -66,6 +75,7 @@ class Line:
 
 
 _NAMES = [name for name in Line.__dataclass_fields__ if name not in ("where", "order_id")]
+_OF_RECORD = [name for name in _NAMES if name != "hold"]
 
 
 def in_list(
@@ -119,14 +129,18 @@ def parked_requests(requests: Collection[str]) -> Iterator[Line]:
 def _readable(texts: Iterable[bytes]) -> Iterator[WireRecord]:
     for text in texts:
         try:
-            yield parse(text)
+            record = parse(text)
         except Poison:
             # Not a record: the log worker keeps it apart, and the audit tells.
             continue
+        # The board says what became of a hold, before its settlement is stored.
+        if record.kind == ACCEPTED:
+            yield record
 
 
 def _line(record: WireRecord, where: str) -> Line:
-    return Line(**{name: getattr(record, name) for name in _NAMES}, where=where)
+    hold = None if record.due is None else HELD
+    return Line(**{name: getattr(record, name) for name in _OF_RECORD}, hold=hold, where=where)
 
 
 def _columns(places: Collection[Place]) -> list[list[Any]]:

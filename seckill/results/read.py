@@ -6,7 +6,7 @@ list, rows. Each is read after what it would explain, so a request that moves on
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import redis
 
@@ -111,7 +111,22 @@ class Reader:
         missing = ids - {line.request_id for line in found}
         if missing:
             found += lines.parked_requests(missing)
-        return _once(found), {place for place in dead if not isinstance(place, Line)}, unread
+        return (
+            self._settled(_once(found)),
+            {place for place in dead if not isinstance(place, Line)},
+            unread,
+        )
+
+    def _settled(self, found: list[Line]) -> list[Line]:
+        """The same, with what the board says of holds whose settlement is not stored yet."""
+        held = {line.place for line in found if line.hold == lines.HELD}
+        if self._doubt or not held:
+            return found
+        ended = {
+            place: board.KIND_OF.get(byte, lines.HELD)
+            for place, byte in zip(held, self._board(list(held)), strict=True)
+        }
+        return [replace(line, hold=ended.get(line.place, line.hold)) for line in found]
 
     def _may_wait(self, place: Place, byte: int) -> bool:
         """Whether the list may hold a record of a place: it is not refused, nor stored for sure."""

@@ -188,6 +188,7 @@ class Lockstep:
             assert {i: s.left for i, s in status.items.items()} == sale.stock
             assert {i: s.loaded for i, s in status.items.items()} == sale.loaded
             assert (status.over, status.version) == (sale.over, sale.version)
+            assert (status.hold_s, status.epoch) == (sale.hold, sale.epoch)
             counted: Counter[Any] = Counter(status.total_outcomes)
             counted.update(units=status.total_units, records=status.total_records)
             counted["expired_with_stock"] = sale.counters["expired_with_stock"]

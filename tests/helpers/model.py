@@ -13,6 +13,7 @@ from seckill.consumer.engine import Status
 from seckill.formats.outcomes import Outcome
 
 Place = tuple[str, int]
+Request = tuple[str, int, int]
 FOREVER = float("inf")
 
 
@@ -25,6 +26,16 @@ class Wish:
     at: int
     activity: int = 1
     request_id: str | None = None
+
+
+@dataclass
+class Hold:
+    """An accepted request that is not paid yet. `due` in ms."""
+
+    activity: int
+    user: int
+    items: dict[int, int]
+    due: int
 
 
 @dataclass
@@ -44,6 +55,11 @@ class ModelSale:
     # (user, request id) of the accepted requests that have an id.
     clicks: set[tuple[int, str]] = field(default_factory=set)
     counters: Counter[Any] = field(default_factory=Counter)
+    # Seconds of a hold; None: accepted is sold.
+    hold: int | None = None
+    epoch: int = 0
+    # What became of holds: holds and units.
+    settled: Counter[str] = field(default_factory=Counter)
     costs: list[int] = field(default_factory=list)
 
     def put(self, stock: dict[int, int]) -> None:
@@ -62,6 +78,9 @@ class Model:
     sales: dict[int, ModelSale] = field(default_factory=dict)
     positions: dict[Place, int] = field(default_factory=dict)
     records: list[dict[str, Any]] = field(default_factory=list)
+    # Those that are not settled, and the board's letter of those that are.
+    holds: dict[Request, Hold] = field(default_factory=dict)
+    settled: dict[Request, str] = field(default_factory=dict)
     lane: Counter[Any] = field(default_factory=Counter)
 
     def decide(
@@ -99,6 +118,10 @@ class Model:
         if outcome is Outcome.ACCEPTED:
             if wish.request_id:
                 sale.clicks.add((wish.user, wish.request_id))
+            due = None if sale.hold is None else now + sale.hold * 1000
+            if due is not None:
+                held = Hold(wish.activity, wish.user, dict(wish.items), due)
+                self.holds[*place, offset] = held
             for item, units in wish.items.items():
                 sale.stock[item] -= units
                 sale.buyers[wish.user] += units
@@ -107,7 +130,8 @@ class Model:
                     "user_id": wish.user, "activity_id": wish.activity, "item_id": item,
                     "quantity": units, "cost_ms": cost, "status": "success",
                     "timestamp": now // 1000, "source": place[0], "partition": place[1],
-                    "offset": offset, "request_id": wish.request_id, "version": sale.version,
+                    "offset": offset, "request_id": wish.request_id, "due": due,
+                    "version": sale.version,
                 }  # fmt: skip
                 self.records.append({k: v for k, v in record.items() if v is not None})
             if not any(sale.stock.values()):

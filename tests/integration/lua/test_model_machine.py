@@ -25,9 +25,12 @@ from hypothesis.stateful import (
 from devstack.endpoints import Endpoints
 from seckill.formats.outcomes import MAX_ID, Outcome
 from seckill.lane.client import run_script
+from seckill.lane.holds import SettleOutcome
 from seckill.lane.keys import CONTROL_CHANNEL, Lane
 from tests.helpers.lockstep import ACTIVITIES, HOLE, HOUR_MS, ITEMS, PLACES, Ask, Lockstep
+from tests.helpers.lockstep_holds import SETTLE_PLACES, HoldSteps
 from tests.helpers.model import FOREVER, ModelSale
+from tests.helpers.model_holds import Confirm
 from tests.helpers.sale import now_ms, put_on_sale
 
 # Steps of the suite, each one batch or act and a comparison of the whole lane.
@@ -58,6 +61,24 @@ def asks(data: bytes) -> list[Any]:
     return found
 
 
+def confirms(data: bytes, holds: list[tuple[Any, Any]]) -> list[Any]:
+    """Two bytes a message, mostly about one of these holds: (place of the request, hold)."""
+    found: list[Any] = []
+    for a, b in zip(*[iter(data)] * 2, strict=False):
+        if b % 16 >= 14:
+            found.append(HOLE if b % 16 == 14 else None)
+            continue
+        (source, partition, offset), hold = holds[a % len(holds)]
+        # Now and then of another user, another activity, a request that is not there yet.
+        user = hold.user if b % 8 != 5 else 9
+        activity = hold.activity if b % 11 != 7 else 77
+        offset += 1 + b % 3 if a % 8 == 7 else 0
+        reference = (None, "pi_1", '"\\漢')[b % 3]
+        message = Confirm(activity, user, (source, partition, offset), b % 64 < 32, reference)
+        found.append(message)
+    return found
+
+
 stocks = st.dictionaries(
     st.sampled_from(ITEMS), st.sampled_from([0, 1, 4, 10, 30]), min_size=1, max_size=3
 )
@@ -70,6 +91,26 @@ BATCH: dict[str, st.SearchStrategy[Any]] = {
     "shift": st.sampled_from([0, 0, 0, 0, -1, -3, -20, 1]),
     "data": st.binary(min_size=4, max_size=48),
     "cuts": st.sampled_from([[], [], [1], [3], [2, 5]]),
+}
+
+
+CONFIRMS: dict[str, st.SearchStrategy[Any]] = {
+    "place": st.sampled_from(SETTLE_PLACES),
+    "data": st.binary(min_size=4, max_size=16),
+    "shift": st.sampled_from([0, 0, 0, 0, -1, -3, 1]),
+    "size": st.sampled_from([100, 100, 100, 3, 0]),
+    "lost": st.booleans(),
+}
+
+
+EXPIRY: dict[str, st.SearchStrategy[Any]] = {
+    "number": numbers,
+    "which": st.sampled_from([0, 1, 2]),
+    "catches_up": st.sampled_from([True, True, False]),
+    "readers": st.sampled_from([SETTLE_PLACES, SETTLE_PLACES, SETTLE_PLACES[:1], []]),
+    "grace": st.sampled_from([0, 0, 0, 60_000]),
+    "most": st.sampled_from([1, 1000]),
+    "gives_back": st.booleans(),
 }
 
 
@@ -89,10 +130,14 @@ class Machine(RuleBasedStateMachine):
         first=st.sampled_from([8, 30]),
         second=st.booleans(),
         limit=st.sampled_from([NO_LIMIT, NO_LIMIT, 7]),
+        hold=st.sampled_from([None, 60, 60, 600]),
     )
-    def begin(self, first: int, second: bool, limit: int) -> None:
+    def begin(self, first: int, second: bool, limit: int, hold: int | None) -> None:
         self.both = Lockstep(self.client, self.redis_url)
-        self._load(1, dict.fromkeys(ITEMS, first), limit)
+        self.holds = HoldSteps(self.both)
+        # All that were ever held, with what is known of them: messages name the settled ones too.
+        self.ever: dict[Any, Any] = {}
+        self._load(1, dict.fromkeys(ITEMS, first), limit, hold)
         if second:
             self._load(MAX_ID, {1001: 9})
 
@@ -106,6 +151,33 @@ class Machine(RuleBasedStateMachine):
     decide_4 = rule(**BATCH)(_copy(decide))
     decide_5 = rule(**BATCH)(_copy(decide))
     decide_6 = rule(**BATCH)(_copy(decide))
+
+    def confirm(self, place: Any, data: bytes, shift: int, size: int, lost: bool) -> None:
+        """Messages about holds come, and a settler takes what it may, or nothing yet."""
+        for message in confirms(data, list(self.ever.items())):
+            self.holds.send(place, message)
+        self.holds.settle(place, shift, size, lost)
+
+    held = precondition(lambda self: self.ever)
+    confirm_1 = held(rule(**CONFIRMS)(confirm))
+    confirm_2 = held(rule(**CONFIRMS)(_copy(confirm)))
+    confirm_3 = held(rule(**CONFIRMS)(_copy(confirm)))
+    confirm_4 = held(rule(**CONFIRMS)(_copy(confirm)))
+
+    def expire(
+        self, number: int, which: int, catches_up: bool, readers: list[Any], grace: int,
+        most: int, gives_back: bool,
+    ) -> None:  # fmt: skip
+        """The time of every n-th hold is now, settlers read on or do not, and holds expire."""
+        activity, _ = self.both.some(number)
+        if which:
+            self.holds.make_due(which)
+        for place in SETTLE_PLACES if catches_up else []:
+            self.holds.settle(place, 0, 10_000, True)
+        self.holds.expire(activity, readers, grace, most, gives_back)
+
+    expire_1 = held(rule(**EXPIRY)(expire))
+    expire_2 = held(rule(**EXPIRY)(_copy(expire)))
 
     @rule(activity=st.sampled_from(ACTIVITIES), stock=stocks)
     def set_stock(self, activity: int, stock: dict[int, int]) -> None:
@@ -145,18 +217,20 @@ class Machine(RuleBasedStateMachine):
         opens=st.sampled_from([None, None, -HOUR_MS, HOUR_MS]),
         closes=st.sampled_from([None, None, 2 * HOUR_MS, -1]),
         timeout=st.sampled_from([None, 5_000]),
+        hold=st.sampled_from([None, 60, 60, 1]),
     )
     def configure(
-        self, number: int, limit: int, opens: int | None, closes: int | None, timeout: int | None
-    ) -> None:
+        self, number: int, limit: int, opens: int | None, closes: int | None, timeout: int | None,
+        hold: int | None,
+    ) -> None:  # fmt: skip
         activity, sale = self.both.some(number)
         now = now_ms()
         moments = [None if moment is None else now + moment for moment in (opens, closes)]
         fields = {"user_limit": limit, "opens_at": moments[0], "closes_at": moments[1],
-                  "timeout": timeout}  # fmt: skip
+                  "timeout": timeout, "hold_s": hold}  # fmt: skip
         pairs = [p for k, v in fields.items() for p in (k, "" if v is None else v)]
         self._act("configure", activity, sale, ["keep", "", *pairs], "buyers", position=True)
-        sale.limit, sale.timeout = limit, timeout
+        sale.limit, sale.timeout, sale.hold = limit, timeout, hold
         sale.opens = moments[0] or 0
         sale.closes = moments[1] or FOREVER
 
@@ -197,11 +271,14 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def agree(self) -> None:
         self.both.compare()
+        self.holds.compare()
+        self.ever |= self.both.model.holds
         self.seen["steps"] += 1
 
     def teardown(self) -> None:
         if not hasattr(self, "both"):
             return
+        self.seen.update(self.holds.seen)
         self.seen.update(
             calls=self.both.calls, counted=self.both.counted, stale=self.both.stale,
             records=len(self.both.model.records),
@@ -212,9 +289,12 @@ class Machine(RuleBasedStateMachine):
             )
         self.both.engine.close()
 
-    def _load(self, activity: int, stock: dict[int, int], limit: int = NO_LIMIT) -> None:
-        put_on_sale(self.client, stock, activity, user_limit=limit)
-        sale = self.both.model.sales.setdefault(activity, ModelSale(limit=limit))
+    def _load(
+        self, activity: int, stock: dict[int, int], limit: int = NO_LIMIT, hold: int | None = None
+    ) -> None:
+        state = {} if hold is None else {"hold_s": hold}
+        put_on_sale(self.client, stock, activity, user_limit=limit, **state)
+        sale = self.both.model.sales.setdefault(activity, ModelSale(limit=limit, hold=hold))
         sale.put(stock)
         sale.version += 1
         self.both.baselines[activity] = sale.counters.copy()
@@ -254,5 +334,8 @@ def test_ten_thousand_steps(redis_client: "redis.Redis", stack: Endpoints) -> No
     # Every outcome that an activity counts came about, and losers travelled as counts.
     elsewhere = (Outcome.INVALID, Outcome.NO_SUCH_ACTIVITY)
     assert {str(int(o)) for o in Outcome if o not in elsewhere} <= set(seen)
+    # And every outcome of a settle message; and holds expired.
+    assert {f"settle {o.name}" for o in SettleOutcome} <= set(seen)
+    assert seen["expired"] > 0
     assert seen["counted"] > 0
     assert seen["stale"] > 0

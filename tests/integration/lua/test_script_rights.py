@@ -51,8 +51,8 @@ def test_a_right_that_is_missing_changes_nothing(
     hold(redis_client)
     redis_client.hset(KEYS.new_buyers, mapping={MARK: TOKEN, "7": 1})
     redis_client.hset(KEYS.new_clicks, mapping={MARK: TOKEN})
-    redis_client.hset(KEYS.new_held, mapping={MARK: TOKEN, "s:0:1": "9|7|1001:1"})
-    redis_client.zadd(KEYS.new_due, {"s:0:1": 9})
+    redis_client.hset(KEYS.new_held, mapping={MARK: TOKEN, "s:0:2": "9|7|1001:1"})
+    redis_client.zadd(KEYS.new_due, {"s:0:2": 9})
     redis_client.lpush(LANE.list, "record")
     if call.script in ("fence", "rebuild"):
         redis_client.hset(LANE.state, mapping=FENCED)

@@ -15,12 +15,18 @@ from psycopg import sql
 from devstack.endpoints import Endpoints
 from seckill.audit.audit import audit
 from seckill.config.layers import BASE_DIR
+from seckill.config.sections import Server
+from seckill.consumer.engine import Engine
+from seckill.lane.client import connect
 from seckill.lane.keys import Lane
+from seckill.monitoring.fitness import missing_rights
 from tests.conftest import Manage
 from tests.faults.harness import Sale
 from tests.faults.opening import OpenSale
 from tests.helpers.door import KEYS, RunningDoor
+from tests.helpers.sale import batch, body, put_on_sale
 from tests.helpers.servers import free_port
+from tests.helpers.settling import cancelled, expire, make_due, settle
 
 DEPLOY = (BASE_DIR / "docs" / "deploy.md").read_text()
 PASSWORD = "hunter2"
@@ -107,6 +113,22 @@ def read(port: int, path: str) -> bytes:
     """What it answers with 200."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}") as answer:
         return bytes(answer.read())
+
+
+def test_the_rights_of_the_document_are_enough_for_holds(
+    redis_client: "redis.Redis", redis_url: str
+) -> None:
+    put_on_sale(redis_client, {1001: 9}, hold_s=60)
+    narrow = connect(redis_url)
+    engine = Engine(redis_url, Lane())
+    engine.decide([batch([body(1), body(2)])])
+    engine.close()
+    assert missing_rights(narrow, Lane()) == []
+    # Byte by byte, from the board too: given back, and once more.
+    assert settle(narrow, cancelled(0), cancelled(0)) == ["RELEASED", "REPEATED"]
+    make_due(redis_client)
+    assert expire(narrow).expired == 1
+    narrow.close()
 
 
 @pytest.mark.direct

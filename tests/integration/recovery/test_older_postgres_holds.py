@@ -43,7 +43,7 @@ class HoldShop(LostShop):
         self.source = topics.source(server.topic) or ""
         self.settle_source = topics.source(self.settle_topic) or ""
         Activity.objects.create(id=1, hold_s=600)
-        self.control.set_stock(1, {1001: 10, 1002: 5})
+        self.control.set_stock(1, {1001: 10, 1002: 10})
 
     def play(self) -> None:
         values = [body(user, {1001: 1, 1002: 1}) for user in range(1, 7)]
@@ -149,4 +149,10 @@ def test_the_topics_bring_it_back(shop: HoldShop, all_of_it: bool) -> None:
     assert known() == before
     assert shop.client.hgetall(LANE.activity(1).held) == held
     now = read_lane(shop.client, LANE).activities[1]
-    assert (now.paid, now.expired, now.cancelled, now.too_late, now.held) == (2, 2, 1, 2, 1)
+    assert (
+        now.holds.paid,
+        now.holds.expired,
+        now.holds.cancelled,
+        now.holds.too_late,
+        now.holds.held,
+    ) == (2, 2, 1, 2, 1)

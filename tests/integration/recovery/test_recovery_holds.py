@@ -70,9 +70,13 @@ def assert_as_before(shop: LostShop, generation: int) -> None:
     now = read_lane(shop.client, LANE)
     activity = now.activities[1]
     assert bytes_of(shop.client) == "PCXXP00"
-    assert (activity.paid, activity.expired, activity.cancelled) == (2, 2, 1)
-    assert (activity.too_late, activity.held, activity.hold_s) == (1, 2, 600)
-    assert (activity.units_paid, activity.units_returned, activity.total_units) == (2, 3, 9)
+    assert (activity.holds.paid, activity.holds.expired, activity.holds.cancelled) == (2, 2, 1)
+    assert (activity.holds.too_late, activity.holds.held, activity.hold_s) == (1, 2, 600)
+    assert (activity.holds.units_paid, activity.holds.units_returned, activity.total_units) == (
+        2,
+        3,
+        9,
+    )
     assert shop.left() == {1001: 6, 1002: 3}
     # What expired counts against its user's limit, what was given back does not.
     assert buyers_of(shop.client) == {1: 1, 3: 1, 4: 1, 5: 1, 6: 1, 7: 3}

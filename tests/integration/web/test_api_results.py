@@ -9,8 +9,8 @@ from seckill.dead_letters.records import Kind
 from seckill.lane import board
 from seckill.lane.fence import fence, new_token
 from seckill.lane.keys import Lane
-from seckill.models import Record
-from tests.helpers import sale
+from seckill.models import Activity, Record
+from tests.helpers import sale, settling
 from tests.helpers.sale import SOURCE, body
 from tests.helpers.shop import Shop
 from tests.integration.web.pages import Ask
@@ -247,3 +247,24 @@ def test_nothing_is_changed_and_a_lookers_key_is_enough(
 def test_before_the_first_request_all_waits(shop: Shop, ask_for: Any) -> None:
     shop.control.set_stock(1, {1001: 5})
     assert told(ask_for(0)[0]) == ("waiting", None)
+
+
+@pytest.mark.parametrize("stored", [0, 1, 2])
+def test_what_became_of_a_hold_is_told(shop: Shop, ask_for: Any, stored: int) -> None:
+    """In Redis, with its order in PostgreSQL and its end in Redis, and all of it stored."""
+    Activity.objects.create(id=1, hold_s=600)
+    shop.control.set_stock(1, {1001: 9})
+    shop.buy(*(body(user, request_id=f"r-{user}") for user in range(1, 5)))
+    if stored:
+        shop.store()
+    settling.settle(shop.client, settling.paid(0, 1), settling.cancelled(1, 2))
+    settling.make_due(shop.client, 2)
+    settling.expire(shop.client)
+    settling.settle(shop.client, settling.paid(2, 3), start=2)
+    if stored == 2:
+        shop.store()
+    for answers in (ask_for(0, 1, 2, 3), ask_for("r-1", "r-2", "r-3", "r-4")):
+        assert {told(answer) for answer in answers} == {("accepted", "ACCEPTED")}
+        assert [[line["hold"] for line in answer["orders"]] for answer in answers] == [
+            ["paid"], ["cancelled"], ["expired"], ["held"]
+        ]  # fmt: skip

@@ -82,5 +82,5 @@ def test_two_lanes_and_two_activities_share_no_key() -> None:
         return own
 
     one, other = names(Lane("seckill:logs")), names(Lane("seckill:logs:2"))
-    assert len(one) == len(other) == 13 + 2 * 10
+    assert len(one) == len(other) == 13 + 2 * 12
     assert not one & other

@@ -81,6 +81,10 @@ class LineOut(BaseModel):
     order_id: int | None = Field(
         description="For `GET /v1/orders/{order_id}`; null until it is stored.", examples=[1]
     )
+    hold: str | None = Field(
+        description="`held`, `paid`, `expired`, `cancelled`: null if it was sold at once.",
+        examples=[None],
+    )
     source: str = Field(examples=[SOURCE])
     partition: int = Field(examples=[0])
     offset: int = Field(examples=[1234])

@@ -1,0 +1,93 @@
+"""Acts that count what is sold while holds come back: no unit is put on sale twice."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from seckill.errors import Refused
+from seckill.models import Activity
+from seckill.postgres import sold
+from tests.helpers import settling
+from tests.helpers.sale import body, buyers_of, stock
+from tests.helpers.settling import cancelled, make_due, paid, settle
+from tests.helpers.shop import Shop
+
+
+@pytest.fixture
+def holding(shop: Shop) -> Shop:
+    """Ten units; eight holds, half of them stored."""
+    Activity.objects.create(id=1, hold_s=600)
+    shop.control.set_stock(1, {1001: 10})
+    shop.buy(*(body(user) for user in range(1, 5)))
+    shop.store()
+    shop.buy(*(body(user) for user in range(5, 9)))
+    return shop
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[int], object], most: int) -> None:
+    """After Redis is read and before the list is: `act`, with the number of the count."""
+    plain, counts = sold.waiting, [0]
+
+    def interrupted(*arguments: Any) -> Any:
+        if counts[0] < most:
+            counts[0] += 1
+            act(counts[0])
+        return plain(*arguments)
+
+    monkeypatch.setattr(sold, "waiting", interrupted)
+
+
+def expire_one(shop: Shop) -> Callable[[int], object]:
+    def act(number: int) -> None:
+        make_due(shop.client, number - 1)
+        assert settling.expire(shop.client).expired == 1
+
+    return act
+
+
+def test_a_sync_counts_what_came_back(holding: Shop) -> None:
+    settle(holding.client, paid(0, 1), cancelled(1, 2), cancelled(6, 7))
+    make_due(holding.client, 2)
+    settling.expire(holding.client)
+    holding.client.hset("{seckill:logs}:1:stock", "1001", 1)
+    act = holding.control.sync_from_db(1)
+    assert (act.new, stock(holding.client)) == ({"1001": 5}, {1001: 5})
+    holding.clean()
+
+
+def test_a_hold_that_expires_while_a_sync_counts_comes_back_once(
+    holding: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meanwhile(monkeypatch, expire_one(holding), 2)
+    holding.control.sync_from_db(1)
+    assert stock(holding.client) == {1001: 4}
+    holding.clean()
+
+
+def test_a_sync_gives_up_while_holds_expire_all_the_time(
+    holding: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seckill.control.loading.COUNTS", 2)
+    meanwhile(monkeypatch, expire_one(holding), 2)
+    with pytest.raises(Refused, match="expire right now"):
+        holding.control.sync_from_db(1)
+    assert stock(holding.client) == {1001: 4}
+
+
+def test_what_is_given_back_while_a_sync_counts_comes_back_once(
+    holding: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meanwhile(monkeypatch, lambda _: settle(holding.client, cancelled(0, 1), cancelled(7, 8)), 1)
+    holding.control.sync_from_db(1)
+    assert stock(holding.client) == {1001: 4}
+    holding.clean()
+
+
+def test_a_limit_on_a_running_sale_forgives_what_was_given_back(holding: Shop) -> None:
+    settle(holding.client, cancelled(0, 1))
+    make_due(holding.client, 1)
+    settling.expire(holding.client)
+    holding.control.configure_fields(1, user_limit=3)
+    assert buyers_of(holding.client) == dict.fromkeys(range(2, 9), 1)
+    holding.clean()
