@@ -135,6 +135,7 @@ class ExpireReply:
     next_due_ms: int | None = None
     full: bool = False
     why: str = ""
+    now_ms: int = 0
 
 
 def settle_batch(
@@ -248,18 +249,19 @@ def expire_holds(
         ),
         *boards,
     ]
-    status, expired, why, overdue, _, *rest = run_script(
+    status, expired, why, now_ms, _, *rest = run_script(
         client, "expire_holds", [*keys, *_keys_of(names), *boards.values()], args
     )
     if status != SettleStatus.DECIDED:
         return ExpireReply(SettleStatus(status), why=why.decode())
-    next_due = rest[0]
+    overdue, next_due = rest
     return ExpireReply(
         SettleStatus.DECIDED,
         expired,
         overdue,
         int(next_due) if next_due else None,
         full=expired == most,
+        now_ms=int(now_ms),
     )
 
 

@@ -13,6 +13,8 @@ from seckill.lane.keys import Lane
 COUNTERS = ("paid", "expired", "cancelled", "units_paid", "units_returned", "too_late")
 # Counters of the lane, of settle messages.
 MESSAGES = ("paid", "released", "too_late", "repeated", "not_held", "invalid")
+# Ms after its time from which a hold is overdue for those who watch: far more than the usual grace.
+OVERDUE_MS = 10_000
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,12 @@ class SettleStatus:
     def settled(self) -> int:
         """Messages that got an outcome, since the start."""
         return sum(self.messages.get(name, 0) for name in MESSAGES)
+
+    @property
+    def known(self) -> bool:
+        """Whether there are holds, or there were any."""
+        ends = sum(self.total(name) for name in ("paid", "expired", "cancelled"))
+        return bool(self.held or ends or self.messages)
 
     @property
     def held(self) -> int:

@@ -24,8 +24,8 @@
 -- A hold expires if it was due before every partition's mark, less the grace. So whoever had paid
 -- in Kafka by then was settled first. A mark is missing: nothing expires. A mark that is later than
 -- Redis's clock came from a wrong clock: it counts as missing, and is removed.
--- Returns {status, expired, why, holds due by more than the grace that are still there, generation,
---          next due in ms or ""}. status: DECIDED 1 | NOT_LOADED -2 | MOVED -3: another generation |
+-- Returns {status, expired, why, now in ms, generation, holds due by more than the grace that are
+--          still there, next due in ms or ""}. status: DECIDED 1 | NOT_LOADED -2 | MOVED -3: another generation |
 --          FENCED -5 | UNSEEN -7: as decide_batch's. Nothing was changed unless it is 1.
 -- A hold whose board's string is not among the KEYS stops the call: it is for the next one.
 -- Safe to repeat. All rights, types and numbers are checked before the first write.
@@ -43,12 +43,12 @@ local partitions, offered = cmsgpack.unpack(ARGV[8]), cmsgpack.unpack(ARGV[9])
 local refused = lane_refusal(known_identity, nil, 'settler')
 if refused then return refused end
 if generation ~= known_generation then
-  return {MOVED, 0, '', 0, generation, ''}
+  return {MOVED, 0, '', 0, generation}
 end
 local activity, missing = read_activity(activity_id, FIRST_ACTIVITY_KEY)
 if not activity then return fence(TORN, missing) end
 if activity.missing then
-  return {NOT_LOADED, 0, '', 0, generation, ''}
+  return {NOT_LOADED, 0, '', 0, generation}
 end
 
 local taken = {}
@@ -75,26 +75,24 @@ local boards = {}
 for i = FIRST_BOARD_NAME, #ARGV do
   boards[ARGV[i]] = KEYS[FIRST_BOARD_KEY + i - FIRST_BOARD_NAME]
 end
+limit = math.min(limit - grace, clock_ms)
 local expired = 0
-if #partitions > 0 and limit - grace > 0 then
-  local due = redis.call('ZRANGEBYSCORE', activity.due_key, '-inf', '(' .. whole(limit - grace),
+if #partitions > 0 and limit > 0 then
+  local due = redis.call('ZRANGEBYSCORE', activity.due_key, '-inf', '(' .. whole(limit),
     'LIMIT', 0, whole(most))
   local texts = #due > 0 and redis.call('HMGET', activity.held_key, unpack(due)) or {}
   for i, place in ipairs(due) do
     if not texts[i] then
       return fence(TORN, 'the hold ' .. place .. ' of activity ' .. activity_id .. ' is missing')
     end
-    if not string.match(texts[i], '^%d+|%d+|%d+:%d+') then
-      return redis.error_reply('BROKEN the hold ' .. place .. ' in ' .. activity.held_key
-        .. ' is none: another program has written it; nothing has expired')
-    end
-    local field, offset = string.match(place, '^(.*):(%d+)$')
-    offset = tonumber(offset)
-    local board_key = boards[field .. ':' .. whole(math.floor(offset / BOARD_STRING))]
+    local user, items = read_hold(texts[i])
+    if not user then return broken_hold(activity, place) end
+    local at = parts_of(place)
+    local board_key = boards[at.field .. ':' .. whole(math.floor(at.offset / BOARD_STRING))]
     if not board_key then break end
-    missing = settle(activity, place, texts[i], EXPIRED, forgive, '')
+    missing = settle(activity, at, user, items, EXPIRED, forgive, '')
     if missing then return fence(TORN, missing) end
-    mark_board(board_key, offset, EXPIRED)
+    mark_board(board_key, at.offset, EXPIRED)
     expired = expired + 1
   end
 end
@@ -121,4 +119,4 @@ if expired > 0 then keep_clock() end
 local overdue = redis.call('ZCOUNT', activity.due_key, '-inf', '(' .. whole(clock_ms - grace))
 local earliest = redis.call('ZRANGE', activity.due_key, 0, 0, 'WITHSCORES')[2]
 publish_returned(channel, {activity})
-return {DECIDED, expired, '', overdue, generation, earliest or ''}
+return {DECIDED, expired, '', whole(now), generation, overdue, earliest or ''}

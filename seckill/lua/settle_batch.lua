@@ -80,41 +80,27 @@ local function decided_up_to(field)
 end
 
 -- The outcome of one settlement; or nil, and what is missing in Redis.
-local function outcome_of(at, index, user, place, board, result, reference, lost)
-  local activity = activities[index]
-  if activity == nil then
-    local missing
-    activity, missing = read_activity(ARGV[FIRST_ACTIVITY_ID + index - 1],
-      FIRST_ACTIVITY_KEY + (index - 1) * KEYS_AN_ACTIVITY)
-    if not activity then return nil, missing end
-    activities[index] = activity
-  end
-  local field, offset = string.match(place, '^(.*):(%d+)$')
-  offset = tonumber(offset)
+local function outcome_of(message, index, user, place, board, result, reference, lost)
+  local activity, byte, at = activities[index], settled[place], parts_of(place)
   local board_key = KEYS[first_board_key + board - 1]
-  local more = ',"settled_by":[' .. origin .. ',' .. whole(at) .. ']'
+  local more = ',"settled_by":[' .. origin .. ',' .. whole(message) .. ']'
   if reference ~= '' then more = more .. ',"reference":' .. reference end
 
-  local byte = settled[place]
-  local hold = not byte and not activity.missing
-    and redis.call('HGET', activity.held_key, place)
+  local hold = not byte and activity.holds[place]
   if hold then
-    local owner = string.match(hold, '^%d+|(%d+)|%d+:%d+')
-    if not owner then
-      return redis.error_reply('BROKEN the hold ' .. place .. ' in ' .. activity.held_key
-        .. ' is none: another program has written it; nothing was settled')
-    end
+    local owner, items = read_hold(hold)
+    if not owner then return broken_hold(activity, place) end
     if owner ~= user then return NOT_HELD end
     byte = result == IS_PAID and PAID or CANCELLED
-    local missing = settle(activity, place, hold, byte, byte == CANCELLED, more)
+    local missing = settle(activity, at, user, items, byte, byte == CANCELLED, more)
     if missing then return nil, missing end
     settled[place] = byte
-    mark_board(board_key, offset, byte)
+    mark_board(board_key, at.offset, byte)
     return byte
   end
   if not byte then
-    if offset >= decided_up_to(field) then return lost == 1 and NOT_HELD or WAIT end
-    local index_in_string = math.fmod(offset, BOARD_STRING)
+    if at.offset >= decided_up_to(at.field) then return lost == 1 and NOT_HELD or WAIT end
+    local index_in_string = math.fmod(at.offset, BOARD_STRING)
     byte = redis.call('GETRANGE', board_key, index_in_string, index_in_string)
   end
   if byte == PAID then
@@ -122,7 +108,7 @@ local function outcome_of(at, index, user, place, board, result, reference, lost
   end
   if byte == EXPIRED or byte == CANCELLED then
     if result ~= IS_PAID then return REPEATED end
-    record(activity, user, '0', '0', 'too_late', place, more)
+    record(activity, user, '0', '0', 'too_late', at, more)
     count(activity, 'too_late', 1)
     return TOO_LATE
   end
@@ -130,6 +116,36 @@ local function outcome_of(at, index, user, place, board, result, reference, lost
 end
 
 local messages = cmsgpack.unpack(ARGV[9])
+
+-- Read the activities that are named, and all the holds: one command each, not one a message.
+local asked = {}
+for index = 1, #ARGV - FIRST_ACTIVITY_ID + 1 do
+  local activity, missing = read_activity(ARGV[FIRST_ACTIVITY_ID + index - 1],
+    FIRST_ACTIVITY_KEY + (index - 1) * KEYS_AN_ACTIVITY)
+  if not activity then return fence(TORN, missing) end
+  activity.holds, activities[index], asked[index] = {}, activity, {}
+end
+local at = 1
+while at <= #messages do
+  if messages[at] > 0 then
+    local places = asked[messages[at + 1]]
+    places[#places + 1] = messages[at + 3]
+    at = at + VALUES
+  else
+    at = at + 1
+  end
+end
+for index, places in pairs(asked) do
+  local activity = activities[index]
+  for first = 1, activity.missing and 0 or #places, CHUNK do
+    local last = math.min(first + CHUNK - 1, #places)
+    local texts = redis.call('HMGET', activity.held_key, unpack(places, first, last))
+    for i, text in ipairs(texts) do
+      activity.holds[places[first + i - 1]] = text
+    end
+  end
+end
+
 local outcomes, added, waits = {}, {skipped = 0}, false
 local first_new = stored or 0
 local offset, i, size = from, 1, #messages

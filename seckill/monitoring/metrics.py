@@ -31,7 +31,7 @@ from seckill.config.layers import ConfigError
 from seckill.errors import RedisAway
 from seckill.lane.client import connect, redis_errors
 from seckill.lane.keys import Lane
-from seckill.lane.settle_status import MESSAGES, SettleStatus, read_settle_status
+from seckill.lane.settle_status import MESSAGES, OVERDUE_MS, SettleStatus, read_settle_status
 from seckill.lane.status import ActivityStatus, Histogram, LaneStatus, read_lane
 from seckill.monitoring import metric_names as names
 from seckill.monitoring.metric_names import METRICS, Metric
@@ -47,8 +47,6 @@ SCRAPE_TIMEOUT_S = 3.0
 # Upper bounds of the latency's buckets: powers of two from 1 ms to 65 s. The script's buckets also
 # end at powers of two, so no bound falls inside one of them.
 BOUNDS_MS = [2**n for n in range(17)]
-# Ms after its time from which a hold counts as overdue: far more than a settler's usual grace.
-OVERDUE_MS = 10_000
 # Outcomes that belong to no activity are counted under this id; real ids start at 1.
 NO_ACTIVITY = "0"
 

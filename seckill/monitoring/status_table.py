@@ -14,6 +14,7 @@ from seckill.audit.verdict import LastAudit, read_last_audit
 from seckill.formats.outcomes import Outcome
 from seckill.lane.keys import Lane
 from seckill.lane.phase import Phase
+from seckill.lane.settle_status import OVERDUE_MS, SettleStatus, read_settle_status
 from seckill.lane.status import ActivityStatus, LaneStatus, read_lane
 from seckill.process.columns import Fitted
 from seckill.telemetry.door_counts import ACKNOWLEDGE, DoorCounts
@@ -33,6 +34,7 @@ class Look:
     audit: LastAudit | None
     now_ms: int
     sample: Sample | None = None
+    holds: SettleStatus | None = None
 
     @property
     def lag(self) -> int | None:
@@ -50,6 +52,7 @@ def look(client: "redis.Redis", lane: Lane) -> Look:
         audit=read_last_audit(client, lane),
         now_ms=status.now_ms,
         sample=fresh_sample(client, lane),
+        holds=read_settle_status(client, lane, OVERDUE_MS),
     )
 
 
@@ -78,7 +81,10 @@ def table(now: Look, before: Look | None = None) -> RenderableType:
     if lane.activities:
         parts.append(_activities(lane, now.now_ms))
     doors = [DoorCounts(w) for w in now.workers if w.kind is Kind.DOOR and w.alive]
-    parts += [_lane(now, before), _workers(now), *map(_door, doors), _audit(now)]
+    parts.append(_lane(now, before))
+    if now.holds is not None and now.holds.known:
+        parts.append(_holds(now.holds))
+    parts += [_workers(now), *map(_door, doors), _audit(now)]
     return Group(*parts)
 
 
@@ -139,6 +145,20 @@ def _lane(now: Look, before: Look | None) -> Text:
         totals[name] = totals.get(name, 0) + count
     parts += [f"{name} {count:,}" for name, count in totals.items() if count]
     return Text(" | ".join(parts))
+
+
+def _holds(holds: SettleStatus) -> Text:
+    parts = [f"holds: held {holds.held:,}", f"paid {holds.total('paid'):,}"]
+    parts += [f"given back {holds.total('cancelled'):,}", f"expired {holds.total('expired'):,}"]
+    parts.append(f"units returned {holds.total('units_returned'):,}")
+    parts += [
+        f"{name.replace('_', ' ')} {holds.messages[name]:,}"
+        for name in ("too_late", "repeated", "not_held", "invalid")
+        if holds.messages.get(name)
+    ]
+    if holds.overdue:
+        parts.append(f"{holds.overdue:,} overdue: run_settler has not read all that Kafka has")
+    return Text(" | ".join(parts), "bold red" if holds.overdue else "")
 
 
 def _workers(now: Look) -> Text:

@@ -32,13 +32,40 @@ local function count(activity, field, number)
   activity.added[field] = (activity.added[field] or 0) + number
 end
 
--- One entry of the list about the hold at `place`. `more` is JSON members, each with a comma.
-local function record(activity, user, item, quantity, status, place, more)
-  local source, partition, offset = string.match(place, '^(.*):(%d+):(%d+)$')
+-- A place in parts: {place, field of its partition, offset as text and as number}.
+local function parts_of(place)
+  local field, offset = string.match(place, '^(.*):(%d+)$')
+  return {place = place, field = field, text = offset, offset = tonumber(offset)}
+end
+
+-- A hold's user and items; nil if another program has written it.
+local function read_hold(text)
+  return string.match(text, '^%d+|(%d+)|(%d+:%d+.*)$')
+end
+
+local function broken_hold(activity, place)
+  return redis.error_reply('BROKEN the hold ' .. place .. ' in ' .. activity.held_key
+    .. ' is none: another program has written it; nothing was settled')
+end
+
+-- The JSON members of a partition, from its field. Few partitions, so each is made once.
+local origins = {}
+local function origin_of(field)
+  local made = origins[field]
+  if not made then
+    local source, partition = string.match(field, '^(.*):(%d+)$')
+    made = ',"source":"' .. source .. '","partition":' .. partition .. ',"offset":'
+    origins[field] = made
+  end
+  return made
+end
+
+-- One entry of the list about the hold at this place. `more` is JSON members, each with a comma.
+local function record(activity, user, item, quantity, status, at, more)
   records[#records + 1] = '{"user_id":' .. user .. ',"activity_id":' .. activity.id
     .. ',"item_id":' .. item .. ',"quantity":' .. quantity .. ',"cost_ms":0,"status":"' .. status
-    .. '","timestamp":' .. now_s .. ',"source":"' .. source .. '","partition":' .. partition
-    .. ',"offset":' .. offset .. more .. ',"version":' .. activity.version .. '}'
+    .. '","timestamp":' .. now_s .. origin_of(at.field) .. at.text .. more .. ',"version":'
+    .. activity.version .. '}'
 end
 
 -- Put a unit back on sale. Returns nil, or what is missing.
@@ -52,15 +79,14 @@ local function give_back(activity, item, units)
   activity.returned[item] = (activity.returned[item] or 0) + units
 end
 
--- Settle the hold that stands as `text` at `place`. `byte` is the board's from now on, `forgive`
--- whether its units count against the user's limit no more. Returns nil, or what is missing.
-local function settle(activity, place, text, byte, forgive, more)
-  local user, items = string.match(text, '^%d+|(%d+)|(.+)$')
+-- Settle a user's hold. `byte` is the board's from now on, `forgive` whether its units count against
+-- the user's limit no more. Returns nil, or what is missing.
+local function settle(activity, at, user, items, byte, forgive, more)
   local settled = 0
   for item, quantity in string.gmatch(items, '(%d+):(%d+)') do
     local units = tonumber(quantity)
     settled = settled + units
-    record(activity, user, item, quantity, STATUS_OF[byte], place, more)
+    record(activity, user, item, quantity, STATUS_OF[byte], at, more)
     if byte ~= PAID then
       local missing = give_back(activity, item, units)
       if missing then return missing end
@@ -69,7 +95,7 @@ local function settle(activity, place, text, byte, forgive, more)
   if forgive and activity.limited then
     activity.bought[user] = (activity.bought[user] or 0) - settled
   end
-  activity.gone[#activity.gone + 1] = place
+  activity.gone[#activity.gone + 1] = at.place
   count(activity, STATUS_OF[byte], 1)
   count(activity, byte == PAID and 'units_paid' or 'units_returned', settled)
 end
@@ -98,7 +124,7 @@ local function check_activity(activity)
   end
 end
 
--- Note which byte the board gets. Returns the error reply if the key is no string.
+-- Note which byte the board gets. Raises an error if the key is no string.
 local function mark_board(key, offset, byte)
   if not board_writes[key] then
     redis.call('STRLEN', key)

@@ -12,6 +12,7 @@ from seckill.consumer.batch import encode
 from seckill.consumer.engine import Engine, Status
 from seckill.errors import RedisRefuses
 from seckill.formats.outcomes import MAX_ID
+from seckill.lane import board
 from seckill.lane.fence import RECOVERING, fence
 from seckill.lane.holds import SettleBatch, SettleStatus, settle_batch
 from seckill.lane.keys import BOARD_STRING, CONTROL_CHANNEL, Lane, position_field
@@ -235,6 +236,19 @@ class TestTable:
         assert settle(redis_client, None, paid(0), None) == ["INVALID", "PAID", "INVALID"]
         assert redis_client.hgetall(LANE.settle_stats) == {b"invalid": b"2", b"paid": b"1"}
         assert settled(redis_client)[0]["settled_by"] == [SETTLE_SOURCE, 0, 1]
+
+
+def test_whoever_reads_the_board_sees_a_settled_hold_as_an_order(
+    engine: Engine, redis_client: "redis.Redis"
+) -> None:
+    put_on_sale(redis_client, {1001: 10}, hold_s=60)
+    buy(engine, body(1), b"bad", body(2), body(3), body(4), body(5, {9: 1}))
+    settle(redis_client, paid(0), cancelled(2, 2))
+    make_due(redis_client, 3)
+    expire(redis_client)
+    assert redis_client.get(BOARD) == b"P8CX06"
+    assert list(board.accepted(redis_client, LANE, SOURCE, 0, 6)) == [0, 2, 3, 4]
+    assert list(board.accepted(redis_client, LANE, SOURCE, 0, 3)) == [0, 2]
 
 
 class TestWithinABatch:

@@ -1,0 +1,37 @@
+"""The settlers' status line, and the row of holds in `manage.py status`."""
+
+from seckill.lane.settle_status import COUNTERS, ActivityHolds, SettleStatus
+from seckill.monitoring.status_table import _holds
+from seckill.settler.group import status_line
+
+
+def seen(held: int = 3, overdue: int = 0, **messages: int) -> SettleStatus:
+    counts = dict.fromkeys(COUNTERS, 0) | {"paid": 2, "expired": 1, "units_returned": 4}
+    activity = ActivityHolds(1, held, overdue, None, counts)
+    return SettleStatus(0, {}, {}, messages, {1: activity})
+
+
+def test_all_is_well() -> None:
+    line = status_line(seen(paid=2), rate=1200.4, lag=0, settlers=2)
+    assert line == (
+        "[status] held 3 | paid 2 | given back 0 | expired 1 | units returned 4 | settled 2 | "
+        "1,200/s | lag 0 | settlers 2"
+    )
+
+
+def test_what_is_odd_is_named() -> None:
+    odd = seen(overdue=1, paid=2, too_late=1, invalid=5)
+    line = status_line(odd, rate=0, lag=None, blocked="4 behind", settlers=0)
+    assert "held 3 (1 overdue) |" in line
+    assert "settled 8 (too late 1, invalid 5) |" in line
+    assert "lag unknown (Kafka is away) (4 behind) |" in line
+
+
+def test_the_row_of_holds() -> None:
+    assert _holds(seen()).plain.endswith("expired 1 | units returned 4")
+    late = _holds(seen(overdue=1, not_held=2))
+    assert late.plain.endswith(
+        "not held 2 | 1 overdue: run_settler has not read all that Kafka has"
+    )
+    assert late.style == "bold red"
+    assert not SettleStatus(0, {}, {}, {}, {}).known
