@@ -50,7 +50,7 @@ SELECT activity_id, count(*) FROM (
     UNION SELECT activity_id, settle_source, settle_partition, settle_offset FROM ended
     WHERE kind = '{TOO_LATE}') AS late
 LEFT JOIN {{limits}} ON p.source = settle_source AND p.partition = settle_partition
-WHERE p.next IS NULL OR settle_offset < p.next GROUP BY 1
+WHERE {{before}} GROUP BY 1
 """
 ENDS = """
 SELECT settle_source::text, settle_partition, max(settle_offset) + 1 FROM (
@@ -115,6 +115,13 @@ class Ended:
         return self.paid + self.expired + self.cancelled
 
 
+def _before_t(positions: Mapping[str, int]) -> str:
+    """Whether a message was settled before T. A settle partition without a position then had none:
+    its first message must not give units back twice. Without any positions everything counts.
+    """
+    return "s.settle_offset < m.next" if positions else "true"
+
+
 def settled_sql(positions: Mapping[str, int]) -> tuple[str, list[Any]]:
     """SQL for all settlements before T, stored or waiting, each once; and its arguments."""
     limits, arguments = limits_sql(positions)
@@ -123,7 +130,7 @@ def settled_sql(positions: Mapping[str, int]) -> tuple[str, list[Any]]:
         f" LEFT JOIN {limits.replace(' p(', ' m(')}"
         " ON m.source = s.settle_source AND m.partition = s.settle_partition"
         ' WHERE (p.next IS NULL OR s."offset" < p.next)'
-        " AND (m.next IS NULL OR s.settle_offset IS NULL OR s.settle_offset < m.next)"
+        f" AND (s.settle_offset IS NULL OR {_before_t(positions)})"
     )
     names = ", ".join(f"s.{name}" for name in COLUMNS.split(", "))
     return (
@@ -167,7 +174,8 @@ def ended(positions: Mapping[str, int]) -> dict[int, Ended]:
             counts[kind] = holds
             name = "units_paid" if kind == PAID else "units_returned"
             counts[name] = counts.get(name, 0) + units
-        cursor.execute(LATE.format(limits=limits), late_arguments)
+        before = "settle_offset < p.next" if positions else "true"
+        cursor.execute(LATE.format(limits=limits, before=before), late_arguments)
         for activity, number in cursor.fetchall():
             found.setdefault(activity, {})["late"] = number
     return {activity: Ended(**counts) for activity, counts in found.items()}

@@ -100,8 +100,8 @@ def _sort(
             continue
         if record.status in NOT_ACCEPTED:
             by = record.settled_by
-            limit = by and limits.get((source_id(by[0]), by[1]))
-            if by is None or limit is None or by[2] < limit:
+            # A settle partition without a position at T had settled nothing then.
+            if by is None or not limits or by[2] < limits.get((source_id(by[0]), by[1]), 0):
                 ended.append(_ended_row(record))
             continue
         rows.append(_row(record, digest or str(hash(record))))
