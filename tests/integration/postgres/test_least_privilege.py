@@ -15,7 +15,6 @@ from psycopg import sql
 from devstack.endpoints import Endpoints
 from seckill.audit.audit import audit
 from seckill.config.layers import BASE_DIR
-from seckill.config.sections import Server
 from seckill.consumer.engine import Engine
 from seckill.lane.client import connect
 from seckill.lane.keys import Lane

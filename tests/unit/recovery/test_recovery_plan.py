@@ -1,12 +1,21 @@
 """When a recovery is needed at all, and what of: each difference alone, and none is none."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from seckill.lane.status import Fence, LaneStatus
-from seckill.recovery.plan import ActivityPlan, ItemPlan, PartitionPlan, Plan, _changes, _partitions
+from seckill.lane.status import Fence, Holds, LaneStatus
+from seckill.postgres.settled import Ended
+from seckill.recovery.plan import (
+    ActivityPlan,
+    ItemPlan,
+    PartitionPlan,
+    Plan,
+    _changes,
+    _changes_of_holds,
+    _partitions,
+)
 from tests.helpers.figures import activity
 
 LANE = LaneStatus(
@@ -14,8 +23,8 @@ LANE = LaneStatus(
     dead=0,
 )  # fmt: skip
 SOUND = ActivityPlan(
-    activity_id=1, version_now=1, items=[], state={}, requests=0, units=0, records=0, buyers=None,
-    changes=[],
+    activity_id=1, version_now=1, items=[], state={}, requests=0, units=0, records=0,
+    ended=Ended(), held=0, epoch_now=0, buyers=None, changes=[],
 )  # fmt: skip
 STANDS = PartitionPlan("s", 0, position_now=5, position=5)
 PLAN = Plan(LANE, [SOUND, replace(SOUND, activity_id=2)], [STANDS], recovered=0)
@@ -35,6 +44,7 @@ def test_where_redis_is_as_the_records_say() -> None:
         replace(PLAN, activities=[SOUND, replace(SOUND, changes=["not loaded in Redis"])]),
         replace(PLAN, partitions=[STANDS, PartitionPlan("s", 1, 4, 5)]),
         replace(PLAN, partitions=[STANDS, PartitionPlan("s", 1, None, 0)]),
+        replace(PLAN, settle_partitions=[STANDS, PartitionPlan("s", 1, 4, 5)]),
     ],
 )
 def test_each_reason(plan: Plan) -> None:
@@ -48,11 +58,11 @@ def test_a_partition_has_its_field() -> None:
 class TestPartitions:
     """Those that Redis, the records or the topic know; each stands at the highest."""
 
-    LANE = replace(LANE, positions={"s:0": 5, "s:1": 7, "old:3": 2})
+    NOW: ClassVar = {"s:0": 5, "s:1": 7, "old:3": 2}
     ENDS = {("s", 0): 6, ("s", 1): 6, ("s", 2): 4}
 
     def test_what_the_topic_has_too(self) -> None:
-        assert _partitions(self.LANE, self.ENDS, "s", [0, 1, 4]) == [
+        assert _partitions(self.NOW, self.ENDS, "s", [0, 1, 4]) == [
             PartitionPlan("old", 3, 2, 2),
             PartitionPlan("s", 0, 5, 6),
             PartitionPlan("s", 1, 7, 7),
@@ -61,10 +71,11 @@ class TestPartitions:
         ]
 
     def test_without_a_topic(self) -> None:
-        found = _partitions(self.LANE, self.ENDS, None, [0, 1, 4])
+        found = _partitions(self.NOW, self.ENDS, None, [0, 1, 4])
         assert [(place.source, place.partition) for place in found] == [
             *[("old", 3), ("s", 0), ("s", 1), ("s", 2)],
         ]
+        assert _partitions(self.NOW, self.ENDS) == found
 
 
 class TestChanges:
@@ -95,6 +106,16 @@ class TestChanges:
         left, loaded = item.left_now, item.loaded_now
         why = f"item 1001: {left} left of {loaded} in Redis, 3 of 5 proved"
         assert _changes(lane, 1, [self.ITEM, item], {}, 0) == [why]
+
+    def test_of_its_holds(self) -> None:
+        now = activity()
+        assert _changes_of_holds(now, Ended(), 0) == []
+        assert _changes_of_holds(None, Ended(paid=1), 1) == []
+        now = replace(now, holds=Holds(held=2, expired=1))
+        assert _changes_of_holds(now, Ended(cancelled=1), 2) == [
+            "1 holds expired in Redis, 0 proved",
+            "0 holds given back in Redis, 1 proved",
+        ]
 
     def test_not_loaded(self) -> None:
         lane = replace(LANE, activities={2: activity()})
