@@ -8,9 +8,8 @@ import redis
 
 from seckill.lane.client import pairs, read_together, redis_errors
 from seckill.lane.keys import Lane
+from seckill.lane.status import HOLD_COUNTERS, Holds
 
-# Counters of an activity, of holds and of units.
-COUNTERS = ("paid", "expired", "cancelled", "units_paid", "units_returned", "too_late")
 # Counters of the lane, of settle messages.
 MESSAGES = ("paid", "released", "too_late", "repeated", "not_held", "invalid")
 # Ms after its time from which a hold is overdue for those who watch: far more than the usual grace.
@@ -18,17 +17,10 @@ OVERDUE_MS = 10_000
 
 
 @dataclass(frozen=True)
-class ActivityHolds:
-    """The holds of an activity: how many there are now, when the first is due, what became of the
-    others since the start. `next_due_ms` None: there is none.
-    """
+class ActivityHolds(Holds):
+    """The holds of an activity. `overdue`: due for longer than the grace that the reader named."""
 
-    activity_id: int
-    held: int
-    # Due for longer than the grace that the reader named.
-    overdue: int
-    next_due_ms: int | None
-    counts: Mapping[str, int]
+    overdue: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,8 +58,8 @@ class SettleStatus:
         return sum(activity.overdue for activity in self.activities.values())
 
     def total(self, counter: str) -> int:
-        """A counter of COUNTERS over all activities."""
-        return sum(activity.counts[counter] for activity in self.activities.values())
+        """A counter of HOLD_COUNTERS over all activities."""
+        return sum(getattr(activity, counter) for activity in self.activities.values())
 
 
 def read_positions(client: "redis.Redis", lane: Lane) -> dict[str, int]:
@@ -89,8 +81,7 @@ def read_settle_status(client: "redis.Redis", lane: Lane, grace_ms: int = 0) -> 
         questions += [
             ("ZCARD", keys.due),
             ("ZCOUNT", keys.due, "-inf", f"({now_ms - grace_ms}"),
-            ("ZRANGE", keys.due, "0", "0", "WITHSCORES"),
-            ("HMGET", keys.stats, *COUNTERS),
+            ("HMGET", keys.stats, *HOLD_COUNTERS),
         ]
     positions, messages, read, *rest = read_together(
         client,
@@ -101,13 +92,11 @@ def read_settle_status(client: "redis.Redis", lane: Lane, grace_ms: int = 0) -> 
     )
     activities = {}
     for at, number in enumerate(known):
-        held, overdue, first, counters = rest[4 * at : 4 * at + 4]
+        held, overdue, counters = rest[3 * at : 3 * at + 3]
         activities[number] = ActivityHolds(
-            activity_id=number,
             held=held,
             overdue=overdue,
-            next_due_ms=int(first[1]) if first else None,
-            counts={name: int(count or 0) for name, count in zip(COUNTERS, counters, strict=True)},
+            **{n: int(count or 0) for n, count in zip(HOLD_COUNTERS, counters, strict=True)},
         )
     return SettleStatus(
         now_ms=now_ms,

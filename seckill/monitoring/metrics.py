@@ -208,10 +208,11 @@ def _add_holds(families: _Families, holds: SettleStatus) -> None:
     for number, activity in holds.activities.items():
         families.add(names.HELD, activity.held, number)
         families.add(names.OVERDUE, activity.overdue, number)
-        for result in ("paid", "expired", "cancelled"):
-            families.add(names.SETTLED_HOLDS, activity.counts[result], number, result)
-        families.add(names.PAID_UNITS, activity.counts["units_paid"], number)
-        families.add(names.RETURNED_UNITS, activity.counts["units_returned"], number)
+        families.add(names.SETTLED_HOLDS, activity.paid, number, "paid")
+        families.add(names.SETTLED_HOLDS, activity.expired, number, "expired")
+        families.add(names.SETTLED_HOLDS, activity.cancelled, number, "cancelled")
+        families.add(names.PAID_UNITS, activity.units_paid, number)
+        families.add(names.RETURNED_UNITS, activity.units_returned, number)
     for outcome in MESSAGES:
         families.add(names.SETTLEMENTS, holds.messages.get(outcome, 0), outcome)
     families.add(names.SETTLE_SKIPPED, holds.messages.get("skipped", 0))

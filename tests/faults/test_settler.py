@@ -100,19 +100,19 @@ class Holds:
     def prove(self) -> dict[str, set[int]]:
         """Each hold has one end, every unit one owner, none in time was lost. {end: users}"""
         lane, status = read_lane(self.redis, LANE), read_settle_status(self.redis, LANE)
-        counts = status.activities[1].counts
+        counts = status.activities[1]
         ends: dict[str, set[int]] = {"paid": set(), "expired": set()}
         for record in waiting(self.redis):
             if record["status"] in ends:
                 assert record["user_id"] not in ends["paid"] | ends["expired"], "settled twice"
                 ends[record["status"]].add(record["user_id"])
         assert {name: len(users) for name, users in ends.items()} == {
-            "paid": counts["paid"], "expired": counts["expired"],
+            "paid": counts.paid, "expired": counts.expired,
         }  # fmt: skip
         assert status.held == self.redis.hlen(LANE.activity(1).held)
         left = sum(stock(self.redis).values())
         accepted = lane.activities[1].total_units
-        assert left + accepted - counts["units_returned"] == UNITS
+        assert left + accepted - counts.units_returned == UNITS
         skipped = status.messages.get("skipped", 0)
         assert status.settled + skipped == sum(status.positions.values())
         in_time = {u for u, at in self.acknowledged.items() if at < self.due.get(u, at + 1)}

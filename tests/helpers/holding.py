@@ -142,9 +142,9 @@ class HeldSale:
         activity, holds = lane.activities[1], status.activities[1]
         left = sum(item.left for item in activity.items.values())
         loaded = sum(item.loaded for item in activity.items.values())
-        returned = holds.counts["units_returned"]
+        returned = holds.units_returned
         assert loaded == left + activity.total_units - returned
-        ends = sum(holds.counts[name] for name in ("paid", "expired", "cancelled"))
+        ends = holds.paid + holds.expired + holds.cancelled
         assert holds.held == activity.success - ends == self.client.hlen(LANE.activity(1).held)
         records = waiting(self.client)
         told = [r for r in records if r["status"] in ("paid", "expired", "cancelled")]

@@ -1,13 +1,12 @@
 """The settlers' status line, and the row of holds in `manage.py status`."""
 
-from seckill.lane.settle_status import COUNTERS, ActivityHolds, SettleStatus
+from seckill.lane.settle_status import ActivityHolds, SettleStatus
 from seckill.monitoring.status_table import _holds
 from seckill.settler.group import status_line
 
 
 def seen(held: int = 3, overdue: int = 0, **messages: int) -> SettleStatus:
-    counts = dict.fromkeys(COUNTERS, 0) | {"paid": 2, "expired": 1, "units_returned": 4}
-    activity = ActivityHolds(1, held, overdue, None, counts)
+    activity = ActivityHolds(held, paid=2, expired=1, units_returned=4, overdue=overdue)
     return SettleStatus(0, {}, {}, messages, {1: activity})
 
 
