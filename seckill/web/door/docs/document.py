@@ -336,7 +336,7 @@ PATHS: Part = {
     "/t/{ticket}": _get(
         "ticket_page", "pages", "What became of a click, as a page",
         {
-            "200": _page("The answer; while it waits, with `Refresh`."),
+            "200": _page("The answer; while it waits or is held, with `Refresh`."),
             "404": _page("Not a ticket of this shop, or forms are switched off."),
             "410": _page("The topic was made again."),
             "429": _PAGE_429,

@@ -5,6 +5,7 @@ No settler runs here. The tests write to Redis what the scripts do, and read wha
 
 import hmac
 import json
+import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -44,7 +45,7 @@ def paying_door(open_door: OpenDoor, settlements: str) -> RunningDoor:
     """A door that takes payments."""
     return open_door(
         *("--user-rate", "1000", "--address-rate", "10000"),
-        *("--pay-url", "https://shop.example/pay?t={ticket}"),
+        *("--pay-url", "https://shop.example/pay?t={ticket}", "--buyer-cookie", "shop"),
         SECKILL_PAYMENT_KEYS=f"old:{'0' * 64},new:{sha256(KEY.encode()).hexdigest()}",
         SECKILL_PAYMENT_SECRETS=f"old:{'x' * 32},new:{SECRET}",
     )
@@ -100,6 +101,17 @@ def test_a_hold_says_until_when_and_where_it_is_paid(held: Held) -> None:
     assert told.content["pay_until"] == held.due
     assert 0 < told.content["remaining_ms"] <= HOLD_MS
     assert told.content["pay_url"] == f"https://shop.example/pay?t={held.text}"
+
+
+def test_its_page_without_javascript_says_so_until_it_is_settled(held: Held) -> None:
+    page = held.door.ask("GET", f"/t/{held.text}", None, {})
+    assert (page.status, 'data-name="held"' in page.text) == (200, True)
+    assert re.search(r"Pay until \d\d:\d\d UTC \(\d+:\d\d left\)", page.text)
+    assert f'href="https://shop.example/pay?t={held.text}"' in page.text
+    assert "refresh" in page.headers
+    held.settled("P")
+    page = held.door.ask("GET", f"/t/{held.text}", None, {})
+    assert ('data-name="paid"' in page.text, "refresh" in page.headers) == (True, False)
 
 
 @pytest.mark.parametrize(("byte", "state"), [("P", "paid"), ("X", "expired"), ("C", "cancelled")])
