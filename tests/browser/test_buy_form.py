@@ -11,6 +11,7 @@ import redis
 from playwright.sync_api import Browser, Page, expect
 
 from demo.shop import COOKIE, door_flags, shop
+from demo.till import Till
 from devstack.state import free_port
 from seckill.web.door.token_maker import TokenMaker
 from tests.browser.conftest import AXE, LOOK, PATIENCE_MS, SHOTS
@@ -110,7 +111,7 @@ class TestWithoutScripts:
     ) -> None:
         """By himself from the shop to the form; F5 between click and answer, and on the answer."""
         put_on_sale(redis_client, {1001: 1})
-        with shop(street.shop_port, street.door, TOKENS, 1):
+        with shop(street.shop_port, TOKENS, 1, Till(street.door, "a key")):
             page = visit(scripts=False)
             page.goto(f"http://127.0.0.1:{street.shop_port}/")
             other = visit(320, scripts=False, locale="zh-CN", color_scheme="dark")
@@ -215,7 +216,10 @@ class TestTheShopsSession:
         """And a token that the door takes no more is replaced, for the same click."""
         put_on_sale(redis_client, {1001: 5})
         page = visit()
-        with shop(street.shop_port, street.door, TOKENS, 1), running(node.consumer()):
+        with (
+            shop(street.shop_port, TOKENS, 1, Till(street.door, "a key")),
+            running(node.consumer()),
+        ):
             page.goto(street.page)
             page.locator("#items button:enabled").wait_for()
             assert page.url == street.page
@@ -241,7 +245,7 @@ class TestTheShopsSession:
         page.goto(street.page)
         _told(page, "shop")
         page.screenshot(path=SHOTS / "buy-shop-away-320.png")
-        with shop(street.shop_port, street.door, TOKENS, 1):
+        with shop(street.shop_port, TOKENS, 1, Till(street.door, "a key")):
             # As if the browser kept no cookies of the shop.
             page.context.route("**/session", lambda route: route.fulfill(
                 status=401,
