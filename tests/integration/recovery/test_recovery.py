@@ -341,8 +341,8 @@ def test_an_operator_who_steers_meanwhile_is_not_overruled(shop: LostShop) -> No
     before = everything(shop.client)
     with pytest.raises(Refused, match="at the same time"):
         rebuild(shop.client, LANE, plan, claim, token)
-    # Clicks were counted, and nobody has taken them in.
-    shop.client.delete(LANE.activity(1).new_clicks)
+    # Clicks and holds were counted, and nobody has taken them in.
+    shop.client.delete(LANE.activity(1).new_clicks, LANE.activity(1).new_held)
     assert everything(shop.client) == before
 
 
@@ -355,8 +355,8 @@ def test_a_rebuilding_that_comes_late_finds_the_fence_of_another_one(shop: LostS
     before = everything(shop.client)
     with pytest.raises(Refused, match="at the same time"):
         rebuild(shop.client, LANE, plan, claim_of_lane(plan.lane), first)
-    # Clicks were counted, and nobody has taken them in.
-    shop.client.delete(LANE.activity(1).new_clicks)
+    # Clicks and holds were counted, and nobody has taken them in.
+    shop.client.delete(LANE.activity(1).new_clicks, LANE.activity(1).new_held)
     assert everything(shop.client) == before
 
 
