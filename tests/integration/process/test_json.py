@@ -20,7 +20,7 @@ from seckill.config.sections import Server
 from tests.conftest import Manage
 from tests.helpers.shop import Shop
 
-ROW = re.compile(r"^\| (.+?) \| (`schema`.*|`lane`.*) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| (.+?) \| (`schema`.*|`verdict`.*) \|$", re.MULTILINE)
 
 
 def documented() -> dict[str, set[str]]:
