@@ -11,9 +11,10 @@ from rich.console import Console
 
 from devstack.endpoints import Endpoints
 from seckill.lane.keys import Lane
+from seckill.monitoring.look import look
 from seckill.monitoring.metric_names import METRICS
 from seckill.monitoring.metrics import serve_metrics
-from seckill.monitoring.status_table import look, table
+from seckill.monitoring.status_table import table
 from seckill.telemetry.heartbeats import GONE_S, Heart, Kind, worker_id
 from seckill.web.door.answers import State
 from seckill.web.door.counts import Counts
