@@ -6,9 +6,9 @@ import pytest
 import redis
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import AXE, LOOK, PATIENCE_MS, REFUSED, SHOTS
+from tests.browser.conftest import PATIENCE_MS, REFUSED, SHOTS, barriers
 from tests.conftest import Manage
-from tests.helpers.door import KEYS, RunningDoor, token_of
+from tests.helpers.door import RunningDoor, open_door, token_of
 from tests.helpers.node import Node, running
 from tests.helpers.sale import put_on_sale, waiting
 from tests.integration.conftest import node  # noqa: F401
@@ -25,14 +25,7 @@ def kafka_client() -> str:
 @pytest.fixture
 def door(manage: Manage, node: Node) -> RunningDoor:  # noqa: F811
     """A door without narrow limits."""
-    settings = {
-        "SECKILL_BUYER_KEYS": KEYS,
-        "SECKILL_TICKET_SECRET": "1:a secret of the tickets",
-        "SECKILL_TOPIC": node.server.topic,
-        "SECKILL_BROKERS": node.server.brokers,
-    }
-    rates = ("--user-rate", "1000", "--address-rate", "10000")
-    return RunningDoor(manage("run_door", "--port", "0", *rates, **settings))
+    return open_door(manage, node.server, "--user-rate", "1000", "--address-rate", "10000")
 
 
 @pytest.fixture
@@ -58,11 +51,6 @@ def shop(chromium: Browser, door: RunningDoor) -> Iterator[Shop]:
             assert page.evaluate("window.refused") == []
         context.close()
     assert wrong == []
-
-
-def _barriers(page: Page) -> list[str]:
-    """What axe-core calls serious or worse."""
-    return [str(line) for line in page.evaluate(f"{AXE.read_text()}\n{LOOK}")]
 
 
 def _told(page: Page, name: str) -> None:
@@ -138,18 +126,18 @@ class TestBuyers:
         scheme = "dark" if dark else "light"
         page = shop(7, width, color_scheme=scheme)
         page.locator("#items button:enabled").first.wait_for()
-        assert _barriers(page) == []
+        assert barriers(page) == []
         page.locator("#items button:enabled").first.click()
         expect(page.locator("#result")).to_be_visible()
-        assert _barriers(page) == []
+        assert barriers(page) == []
         with running(node.consumer()):
             _told(page, "yours")
-            assert _barriers(page) == []
+            assert barriers(page) == []
             page.screenshot(path=SHOTS / f"buy-axe-yours-{width}-{scheme}.png")
             page.locator("#again").click()
             page.locator("#items button:enabled").first.click()
             _told(page, "LIMIT")
-            assert _barriers(page) == []
+            assert barriers(page) == []
             assert page.evaluate("document.documentElement.scrollWidth") <= width
             page.screenshot(path=SHOTS / f"buy-axe-limit-{width}-{scheme}.png", full_page=True)
 

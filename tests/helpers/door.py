@@ -12,6 +12,7 @@ from typing import Any
 
 import jwt
 
+from seckill.config.sections import Server
 from tests.helpers.commands import Ended
 
 SECRET = "a secret of the tests: 32 characters"
@@ -105,6 +106,20 @@ class RunningDoor:
         """Ask for the end, and await it."""
         self.process.terminate()
         return Ended(self.process)
+
+
+def open_door(
+    manage: Callable[..., "subprocess.Popen[str]"], server: Server, *flags: str, **variables: str
+) -> RunningDoor:
+    """Start a door on this topic."""
+    settings = {
+        "SECKILL_BUYER_KEYS": KEYS,
+        "SECKILL_TICKET_SECRET": f"1:{TICKET_SECRET}",
+        "SECKILL_TOPIC": server.topic,
+        "SECKILL_BROKERS": server.brokers,
+        **variables,
+    }
+    return RunningDoor(manage("run_door", "--port", "0", *flags, **settings))
 
 
 OpenDoor = Callable[..., RunningDoor]
