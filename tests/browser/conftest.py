@@ -5,7 +5,6 @@ Run by `make test-browser`, and by nothing else. Screenshots stay in `screenshot
 
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from devstack.state import listens
+from devstack.state import free_port, listens
 from seckill.config.layers import BASE_DIR
 from tests.conftest import Manage, wait_until
 from tests.integration.web.pages import member
@@ -45,6 +44,11 @@ LOOK = """
 """
 # Playwright's thread runs an event loop, so Django takes the tests' own queries for async ones.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
+
+
+def barriers(page: Page) -> list[str]:
+    """What axe-core calls serious or worse on a page, each with the first element."""
+    return [str(line) for line in page.evaluate(f"{AXE.read_text()}\n{LOOK}")]
 
 
 @dataclass
@@ -99,8 +103,7 @@ class Visitor:
 
     def barriers(self) -> list[str]:
         """What axe-core calls serious or worse on this page, each with the first element."""
-        told = self.page.evaluate(f"{AXE.read_text()}\n{LOOK}")
-        return [str(line) for line in told]
+        return barriers(self.page)
 
     def shot(self, name: str) -> None:
         """Keep what is seen."""
@@ -133,10 +136,7 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture
 def site(manage: Manage) -> Site:
     """The web process, started."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    site = Site(manage, port)
+    site = Site(manage, free_port(()))
     site.start()
     return site
 

@@ -14,9 +14,9 @@ from demo.shop import COOKIE, door_flags, shop
 from demo.till import Till
 from devstack.state import free_port
 from seckill.web.door.token_maker import TokenMaker
-from tests.browser.conftest import AXE, LOOK, PATIENCE_MS, SHOTS
+from tests.browser.conftest import PATIENCE_MS, SHOTS, barriers
 from tests.conftest import Manage
-from tests.helpers.door import KEYS, SECRET, RunningDoor, token_of
+from tests.helpers.door import SECRET, open_door, token_of
 from tests.helpers.node import Node, running
 from tests.helpers.sale import put_on_sale, waiting
 from tests.integration.conftest import node  # noqa: F401
@@ -46,15 +46,9 @@ def kafka_client() -> str:
 @pytest.fixture
 def street(manage: Manage, node: Node) -> Street:  # noqa: F811
     """A door that knows its shop."""
-    settings = {
-        "SECKILL_BUYER_KEYS": KEYS,
-        "SECKILL_TICKET_SECRET": "1:a secret of the tickets",
-        "SECKILL_TOPIC": node.server.topic,
-        "SECKILL_BROKERS": node.server.brokers,
-    }
     port = free_port(())
     rates = ("--user-rate", "1000", "--address-rate", "10000")
-    door = RunningDoor(manage("run_door", "--port", "0", *rates, *door_flags(port), **settings))
+    door = open_door(manage, node.server, *rates, *door_flags(port))
     return Street(f"http://127.0.0.1:{door.port}", port)
 
 
@@ -97,7 +91,7 @@ def _told(page: Page, name: str) -> None:
 def _barriers(page: Page) -> list[str]:
     """What axe-core calls serious or worse; nothing may stick out at the side."""
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    return [str(line) for line in page.evaluate(f"{AXE.read_text()}\n{LOOK}")]
+    return barriers(page)
 
 
 @pytest.mark.usefixtures("transactional_db")

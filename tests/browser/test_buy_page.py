@@ -8,9 +8,9 @@ import redis
 from playwright.sync_api import Browser, Page, expect
 
 from seckill.lane.keys import Lane
-from tests.browser.conftest import AXE, LOOK, PATIENCE_MS, REFUSED, SHOTS
+from tests.browser.conftest import PATIENCE_MS, REFUSED, SHOTS, barriers
 from tests.conftest import Manage
-from tests.helpers.door import KEYS, RunningDoor, settle_by_hand, token_of
+from tests.helpers.door import RunningDoor, open_door, settle_by_hand, token_of
 from tests.helpers.node import Node, running
 from tests.helpers.sale import now_ms, put_on_sale, waiting
 from tests.integration.conftest import node  # noqa: F401
@@ -27,15 +27,9 @@ def kafka_client() -> str:
 @pytest.fixture
 def door(manage: Manage, node: Node) -> RunningDoor:  # noqa: F811
     """A door without narrow limits."""
-    settings = {
-        "SECKILL_BUYER_KEYS": KEYS,
-        "SECKILL_TICKET_SECRET": "1:a secret of the tickets",
-        "SECKILL_TOPIC": node.server.topic,
-        "SECKILL_BROKERS": node.server.brokers,
-        "SECKILL_PAY_URL": "http://127.0.0.1:1/pay?ticket={ticket}",
-    }
     rates = ("--user-rate", "1000", "--address-rate", "10000")
-    return RunningDoor(manage("run_door", "--port", "0", *rates, **settings))
+    pay = "http://127.0.0.1:1/pay?ticket={ticket}"
+    return open_door(manage, node.server, *rates, SECKILL_PAY_URL=pay)
 
 
 @pytest.fixture
@@ -84,11 +78,6 @@ def _hold_what_comes(node: Node, activity: int = 1, hold_s: int = HOLD_S) -> str
 def _ticket(page: Page) -> str:
     """Of the click that the page follows."""
     return str(page.evaluate("JSON.parse(localStorage.getItem('seckill.click.1.7')).ticket"))
-
-
-def _barriers(page: Page) -> list[str]:
-    """What axe-core calls serious or worse."""
-    return [str(line) for line in page.evaluate(f"{AXE.read_text()}\n{LOOK}")]
 
 
 def _told(page: Page, name: str) -> None:
@@ -174,7 +163,7 @@ class TestBuyers:
                 "href", f"http://127.0.0.1:1/pay?ticket={ticket}"
             )
             page.screenshot(path=SHOTS / f"buy-held-{name}.png")
-            assert _barriers(page) == []
+            assert barriers(page) == []
             page.reload()
             _told(page, "held")
             expect(page.locator("#items button")).to_be_disabled()
@@ -182,7 +171,7 @@ class TestBuyers:
             _told(page, name)
             page.screenshot(path=SHOTS / f"buy-{name}.png")
             expect(page.locator("#pay")).to_be_hidden()
-            assert _barriers(page) == []
+            assert barriers(page) == []
             if name != "paid":
                 expect(page.locator("#items button")).to_be_enabled()
 
@@ -219,18 +208,18 @@ class TestBuyers:
         scheme = "dark" if dark else "light"
         page = shop(7, width, color_scheme=scheme)
         page.locator("#items button:enabled").first.wait_for()
-        assert _barriers(page) == []
+        assert barriers(page) == []
         page.locator("#items button:enabled").first.click()
         expect(page.locator("#result")).to_be_visible()
-        assert _barriers(page) == []
+        assert barriers(page) == []
         with running(node.consumer()):
             _told(page, "yours")
-            assert _barriers(page) == []
+            assert barriers(page) == []
             page.screenshot(path=SHOTS / f"buy-axe-yours-{width}-{scheme}.png")
             page.locator("#again").click()
             page.locator("#items button:enabled").first.click()
             _told(page, "LIMIT")
-            assert _barriers(page) == []
+            assert barriers(page) == []
             assert page.evaluate("document.documentElement.scrollWidth") <= width
             page.screenshot(path=SHOTS / f"buy-axe-limit-{width}-{scheme}.png", full_page=True)
 

@@ -13,6 +13,7 @@ from typing import Any
 import jwt
 import redis
 
+from seckill.config.sections import Server
 from seckill.lane.keys import BOARD_STRING, Lane
 from seckill.web.door.tickets import Ticket, Tickets
 from tests.helpers.commands import Ended
@@ -125,6 +126,20 @@ def settle_by_hand(client: "redis.Redis", source: str, text: str, byte: str) -> 
         )
         pipe.setrange(lane.board(source, ticket.partition, number), at, byte)
         pipe.execute()
+
+
+def open_door(
+    manage: Callable[..., "subprocess.Popen[str]"], server: Server, *flags: str, **variables: str
+) -> RunningDoor:
+    """Start a door on this topic."""
+    settings = {
+        "SECKILL_BUYER_KEYS": KEYS,
+        "SECKILL_TICKET_SECRET": f"1:{TICKET_SECRET}",
+        "SECKILL_TOPIC": server.topic,
+        "SECKILL_BROKERS": server.brokers,
+        **variables,
+    }
+    return RunningDoor(manage("run_door", "--port", "0", *flags, **settings))
 
 
 OpenDoor = Callable[..., RunningDoor]

@@ -17,7 +17,8 @@ from seckill.errors import RedisAway
 from seckill.lane.client import connect
 from seckill.lane.keys import Lane
 from seckill.management import base
-from seckill.monitoring.status_table import Look, look, table
+from seckill.monitoring.look import Look, look
+from seckill.monitoring.status_table import table
 from seckill.process import exit_codes
 from seckill.process.console import Console
 from seckill.process.shutdown import Shutdown
@@ -65,8 +66,7 @@ class Command(base.Command):
         console = Console(highlight=False)
         try:
             if options["json"]:
-                now = look(client, lane)
-                answer = StateOut.of(now.lane, now.workers, now.audit, now.sample, now.verdict)
+                answer = StateOut.of(look(client, lane))
                 self.stdout.write(json.dumps(answer.model_dump(mode="json"), indent=2))
             elif console.is_terminal and not options["once"]:
                 with Shutdown() as shutdown:

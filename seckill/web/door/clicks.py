@@ -59,9 +59,8 @@ class Clicks:
         self.source = short_source(topic.source)
         self._outbox, self._topic = outbox, topic
         self._known: OrderedDict[str, _Taking] = OrderedDict()
-        # What Kafka has, in a topic that is not proven yet; and how many those are.
+        # What Kafka has, in a topic that is not proven yet.
         self._acknowledged: list[tuple[_Taking, Ticket]] = []
-        self._unproven = 0
         # Those who wait, with the time at which they are told that it is not known. All wait
         # equally long, so that this queue needs no timer for each.
         self._late_at: deque[tuple[float, asyncio.Future[Ticket]]] = deque()
@@ -131,7 +130,6 @@ class Clicks:
             self.source, partition, offset, order.activity_id, order.user_id, order.click
         )
         self._acknowledged.append((taking, ticket))
-        self._unproven += 1
         self._prove.set()
 
     def _tell(self, taking: _Taking, ticket: Ticket | None, why: str) -> None:
@@ -164,7 +162,7 @@ class Clicks:
             if self._heard:
                 self._heard, self._silent_since = False, now
             self._tell_late(now)
-            if self._outbox.waiting or self._unproven:
+            if self._outbox.waiting or self._acknowledged:
                 await asyncio.sleep(POLL_S)
                 continue
             self._silent_since = None
@@ -179,11 +177,11 @@ class Clicks:
         while True:
             await self._prove.wait()
             self._prove.clear()
-            acknowledged, self._acknowledged = self._acknowledged, []
+            asked = len(self._acknowledged)
             why = await self._topic.doubt()
-            for taking, ticket in acknowledged:
+            for taking, ticket in self._acknowledged[:asked]:
                 self._tell(taking, None if why else ticket, why)
-            self._unproven -= len(acknowledged)
+            del self._acknowledged[:asked]
 
     def _tell_late(self, now: float) -> None:
         while self._late_at:

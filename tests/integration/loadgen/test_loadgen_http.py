@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import redis
 from seckill.config.layers import BASE_DIR
 from seckill.models import Record
 from tests.conftest import Manage
+from tests.helpers import door as helper
 from tests.helpers.commands import PATIENCE_S, Ended
 from tests.helpers.door import KEYS, RunningDoor
 from tests.helpers.node import Node, running
@@ -44,16 +46,7 @@ def kafka_client() -> str:
 def open_door(manage: Manage, node: Node) -> Callable[..., RunningDoor]:
     """Start a door on the test's topic."""
 
-    def start(*flags: str) -> RunningDoor:
-        settings = {
-            "SECKILL_BUYER_KEYS": KEYS,
-            "SECKILL_TICKET_SECRET": "1:a secret of the tickets",
-            "SECKILL_TOPIC": node.server.topic,
-            "SECKILL_BROKERS": node.server.brokers,
-        }
-        return RunningDoor(manage("run_door", "--port", "0", *flags, **settings))
-
-    return start
+    return partial(helper.open_door, manage, node.server)
 
 
 @pytest.fixture

@@ -11,14 +11,15 @@ from rich.console import Console
 
 from devstack.endpoints import Endpoints
 from seckill.lane.keys import Lane
+from seckill.monitoring.look import look
 from seckill.monitoring.metric_names import METRICS
 from seckill.monitoring.metrics import serve_metrics
-from seckill.monitoring.status_table import look, table
+from seckill.monitoring.status_table import table
 from seckill.telemetry.heartbeats import GONE_S, Heart, Kind, worker_id
 from seckill.web.door.answers import State
 from seckill.web.door.counts import Counts
 from tests.conftest import Manage, wait_until
-from tests.helpers.door import KEYS, RunningDoor
+from tests.helpers.door import RunningDoor, open_door
 from tests.helpers.node import Node, running
 from tests.helpers.sale import put_on_sale
 from tests.helpers.servers import free_port
@@ -62,14 +63,8 @@ def test_a_door_counts_what_it_tells(
 ) -> None:  # fmt: skip
     put_on_sale(redis_client, {1001: 1})
     port = free_port()
-    settings = {
-        "SECKILL_BUYER_KEYS": KEYS,
-        "SECKILL_TICKET_SECRET": "1:a secret of the tickets",
-        "SECKILL_TOPIC": node.server.topic,
-        "SECKILL_BROKERS": node.server.brokers,
-    }
-    flags = ("--port", "0", "--metrics-port", str(port), "--processes", "2")
-    door = RunningDoor(manage("run_door", *flags, **settings))
+    flags = ("--metrics-port", str(port), "--processes", "2")
+    door = open_door(manage, node.server, *flags)
     wait_until(lambda: _answers(door), 60, "both processes or one of them listen")
     assert door.click(1, wait=20).content["state"] == "accepted"
     wait_until(lambda: door.click(2, wait=20).content.get("at_door"), 60, "a loser is shed")

@@ -16,7 +16,7 @@ from seckill.config.sections import Server
 from seckill.consumer.group import ConsumerGroup
 from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
-from seckill.monitoring.status_table import look
+from seckill.monitoring.look import look
 from seckill.process.exit_codes import NOT_IN_TIME, OK
 from seckill.process.shutdown import Shutdown
 from seckill.telemetry.blocked import Blocked, in_words

@@ -4,7 +4,8 @@ from io import StringIO
 
 from rich.console import Console
 
-from seckill.monitoring.status_table import Look, table
+from seckill.monitoring.look import Look
+from seckill.monitoring.status_table import table
 from seckill.monitoring.verdict import judge
 from seckill.telemetry.heartbeats import LETTERS_LOST, Kind, Worker
 from seckill.telemetry.history import Sample

@@ -5,9 +5,7 @@ from ninja import Query, Router
 
 from seckill.audit.verdict import read_last_audit
 from seckill.models import StockChange
-from seckill.monitoring.verdict_look import read_verdict
-from seckill.telemetry.heartbeats import read_workers
-from seckill.telemetry.history import fresh_sample
+from seckill.monitoring.look import look
 from seckill.web.api.operations import LOOK
 from seckill.web.api.problems import Problem, problem
 from seckill.web.api.v1.calls import LOOKS, page
@@ -34,15 +32,7 @@ router = Router(tags=["lookups"])
 )
 def show_status(request: HttpRequest) -> StateOut:
     """What the lane does now, all loaded activities, all known workers, the last audit."""
-    client, lane, status = services.redis_client(), services.lane(), services.lane_status()
-    workers = read_workers(client, lane)
-    return StateOut.of(
-        status,
-        workers,
-        read_last_audit(client, lane),
-        fresh_sample(client, lane),
-        read_verdict(client, lane, status, workers),
-    )
+    return StateOut.of(look(services.redis_client(), services.lane()))
 
 
 @router.get(

@@ -8,8 +8,9 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 from seckill.audit.verdict import LastAudit
 from seckill.control.checks import FIELDS, MAX_HOLD_S, MAX_NAME, MAX_TIMEOUT_MS
 from seckill.formats.outcomes import MAX_ID, MAX_REQUEST_ID, MAX_UNITS
-from seckill.lane.status import ActivityStatus, LaneStatus
+from seckill.lane.status import ActivityStatus
 from seckill.models import Activity, Item, StockChange
+from seckill.monitoring.look import Look
 from seckill.monitoring.verdict import State, Verdict
 from seckill.monitoring.verdict_text import in_words
 from seckill.telemetry.heartbeats import Worker
@@ -351,23 +352,16 @@ class StateOut(BaseModel):
     audit: AuditOut | None = Field(description="Null: no audit has run yet.")
 
     @classmethod
-    def of(
-        cls,
-        lane: LaneStatus,
-        workers: list[Worker],
-        audit: LastAudit | None,
-        sample: Sample | None,
-        verdict: Verdict,
-    ) -> "StateOut":
+    def of(cls, now: Look) -> "StateOut":
         """The answer."""
         return cls(
-            verdict=VerdictOut.of(verdict, lane.now_ms),
-            lane=LaneOut.of(lane),
-            lag=LagOut.of(sample),
+            verdict=VerdictOut.of(now.verdict, now.now_ms),
+            lane=LaneOut.of(now.lane),
+            lag=LagOut.of(now.sample),
             activities=[
                 ActivityOut(**ActivityOut.values(number, status))
-                for number, status in lane.activities.items()
+                for number, status in now.lane.activities.items()
             ],
-            workers=[WorkerOut.of(worker) for worker in workers],
-            audit=AuditOut.of(audit) if audit else None,
+            workers=[WorkerOut.of(worker) for worker in now.workers],
+            audit=AuditOut.of(now.audit) if now.audit else None,
         )

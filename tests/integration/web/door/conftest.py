@@ -1,11 +1,13 @@
 """A door as a process, on the test's topic, and a consumer that decides its clicks."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
 from tests.conftest import Manage
-from tests.helpers.door import KEYS, TICKET_SECRET, OpenDoor, RunningDoor
+from tests.helpers import door as helper
+from tests.helpers.door import OpenDoor, RunningDoor
 from tests.helpers.node import Node, running
 
 
@@ -19,17 +21,7 @@ def kafka_client() -> str:
 def open_door(manage: Manage, node: Node) -> OpenDoor:
     """Start a door on the test's topic."""
 
-    def start(*flags: str, **variables: str) -> RunningDoor:
-        settings = {
-            "SECKILL_BUYER_KEYS": KEYS,
-            "SECKILL_TICKET_SECRET": f"1:{TICKET_SECRET}",
-            "SECKILL_TOPIC": node.server.topic,
-            "SECKILL_BROKERS": node.server.brokers,
-            **variables,
-        }
-        return RunningDoor(manage("run_door", "--port", "0", *flags, **settings))
-
-    return start
+    return partial(helper.open_door, manage, node.server)
 
 
 @pytest.fixture
