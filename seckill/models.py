@@ -382,6 +382,25 @@ class Lease(models.Model):
         return self.holder
 
 
+class EventCursor(models.Model):
+    """How far a topic's events are published: see `seckill.events.keeper`, which owns it."""
+
+    topic = models.CharField(primary_key=True, max_length=250)
+    # The last row of each table of which an event was published.
+    record_id = models.BigIntegerField()
+    settlement_id = models.BigIntegerField()
+    # Who publishes, and until when that is so without a renewal. Nobody: empty.
+    holder = models.CharField(max_length=200)
+    until = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = _("event cursor")
+        default_permissions: ClassVar = ()
+
+    def __str__(self) -> str:
+        return self.topic
+
+
 class DeadRecord(models.Model):
     """An entry of the list that could not become a row: see `seckill.dead_letters.records`."""
 

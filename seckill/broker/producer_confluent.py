@@ -78,15 +78,20 @@ class ConfluentProducer:
         value: bytes | None,
         headers: Sequence[tuple[str, bytes]] = (),
         done: producer.Done | None = None,
+        *,
+        key: bytes | None = None,
+        partition: int | None = None,
     ) -> None:
         """See `producer.Producer`."""
         deadline = time.monotonic() + producer.ROOM_S
         more: dict[str, Any] = {"headers": list(headers)} if headers else {}
+        if partition is not None:
+            more["partition"] = partition
         if done is not None:
             more["on_delivery"] = partial(self._on_delivery, done=done)
         while True:
             try:
-                self._producer.produce(self._topic, value, **more)
+                self._producer.produce(self._topic, value, key, **more)
                 return
             except BufferError:
                 if time.monotonic() > deadline:

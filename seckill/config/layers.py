@@ -1,7 +1,7 @@
 """The layers of the configuration. The first layer with a value wins: command-line flag,
 environment variable (`SECKILL_<NAME>`), section of config.yaml, embedded services, default.
 
-If log_worker, control_api, door or settler name no store, the store of section server counts.
+If another section than client names no store, the store of section server counts.
 Nothing is read at import: `load` reads once per process and returns frozen objects.
 """
 

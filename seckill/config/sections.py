@@ -169,6 +169,21 @@ class Settler(ConsumerSection):
         return self.model_copy(update=names)
 
 
+class Events(KafkaSection):
+    """`events`: from stored orders to the topic of events."""
+
+    name: ClassVar[str] = "events"
+    # The log worker's is another one.
+    own_variables: ClassVar[frozenset[str]] = frozenset({"interval"})
+    redis_url: RedisUrl = DEFAULT_REDIS_URL
+    pg_dsn: PgDsn = DEFAULT_PG_DSN
+    interval: int = Field(200, ge=1, description="ms to wait when nothing was to be published")
+    status_interval: float = Field(60.0, gt=0, description="seconds between status lines")
+    metrics_host: MetricsHost = "127.0.0.1"
+    metrics_port: MetricsPort = 0
+    log_format: LogFormat = "text"
+
+
 class Client(KafkaSection):
     """`client`: the load generator."""
 
@@ -341,7 +356,9 @@ class Door(KafkaSection):
     )
 
 
-SECTIONS: tuple[type[Section], ...] = (Server, Client, LogWorker, ControlApi, Door, Settler)
+SECTIONS: tuple[type[Section], ...] = (
+    Server, Client, LogWorker, ControlApi, Door, Settler, Events,
+)  # fmt: skip
 # Sections that use section server's stores if they name none, as in the original system.
-AS_THE_SERVER: tuple[type[Section], ...] = (LogWorker, ControlApi, Door, Settler)
+AS_THE_SERVER: tuple[type[Section], ...] = (LogWorker, ControlApi, Door, Settler, Events)
 STORES = ("redis_url", "pg_dsn")

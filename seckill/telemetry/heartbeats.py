@@ -43,6 +43,7 @@ class Kind(StrEnum):
     DOOR = "door"
     SETTLER = "settler"
     SETTLER_PARENT = "settler parent"
+    PUBLISHER = "event publisher"
 
 
 @dataclass(frozen=True)

@@ -122,6 +122,7 @@ def _worker(worker: Worker, look: Look, lag: dict[int, int] | None) -> dict[str,
         Kind.DOOR: _("buyers' door"),
         Kind.SETTLER: _("settler"),
         Kind.SETTLER_PARENT: _("parent of settlers"),
+        Kind.PUBLISHER: _("publisher of events"),
     }
     return {
         "id": worker.id,

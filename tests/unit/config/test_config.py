@@ -261,7 +261,7 @@ def test_a_wrong_value_in_the_file(layers: Layers, file: str, key: str, allowed:
         ("cleint: {}", "unknown section 'cleint'; did you mean client?"),
         ("7: {}", "unknown section 7; known: client"),
         ("server: 5", "section server must hold `key: value` lines"),
-        ("- server", "must hold sections (server, client, log_worker, control_api, door, settler)"),
+        ("- server", "must hold sections (server, client, log_worker, control_api, door, settler"),
         ("server: [", "line 1: "),
         ("server:\n  topic: 'a\n", "line "),
         ("server: !!python/object:os.system {}", "could not determine a constructor"),

@@ -1,0 +1,209 @@
+"""The events that follow a cursor, read from the rows of orders and settlements.
+
+Owns their SQL and their order. A cursor is the last id of each of the two tables. Ids become
+visible out of order: a transaction may draw 5 and commit after the one that drew 6. So nothing
+beyond a barrier is read. A barrier is the highest ids that are visible, and then a transaction id:
+whoever drew a lower row id had a lower transaction id before that. Once every transaction below it
+has ended, all rows up to these ids are there.
+Always: who writes rows has a transaction id before it draws an id. The log worker locks the lane's
+row first, a restoration makes a temporary table first.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import psycopg
+
+from seckill.events.cloud_event import Event
+from seckill.formats.record import ACCEPTED
+
+# Rows of each table that are read at once.
+ROWS = 2_000
+HIGHEST = """
+SELECT (SELECT coalesce(max(id), 0) FROM seckill_record),
+    (SELECT coalesce(max(id), 0) FROM seckill_settlement)
+"""
+# A transaction id above each that was drawn before. Its own transaction ends at once.
+NEXT_TRANSACTION = "SELECT pg_current_xact_id()::text::bigint"
+OLDEST_RUNNING = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+ONE_MOMENT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
+# One event tells of all items of an order that one transaction stored together: those rows have one
+# xmin. `head` is the first of them, `first` the first row of the order.
+RECORDS = """
+SELECT r.id, o.head, o.first, r.source::text, r.partition, r."offset", r.user_id, r.activity_id,
+    r.ts, o.items, o.units, r.request_id, (extract(epoch FROM r.due) * 1000)::bigint
+FROM (SELECT *, xmin AS stored_by FROM seckill_record WHERE id > %s AND id <= %s
+      ORDER BY id LIMIT %s) AS r
+CROSS JOIN LATERAL (
+    SELECT min(s.id) AS first, min(s.id) FILTER (WHERE s.xmin = r.stored_by) AS head,
+        array_agg(s.item_id ORDER BY s.item_id) FILTER (WHERE s.xmin = r.stored_by) AS items,
+        array_agg(s.quantity ORDER BY s.item_id) FILTER (WHERE s.xmin = r.stored_by) AS units
+    FROM seckill_record AS s WHERE s.source = r.source AND s.partition = r.partition
+    AND s."offset" = r."offset") AS o
+ORDER BY r.id
+"""
+SETTLEMENTS = """
+SELECT r.id, o.head, o.first, r.source::text, r.partition, r."offset", r.user_id, r.activity_id,
+    r.ts, o.items, o.units, accepted.request_id, r.reference, r.kind, coalesce(accepted.id, 0)
+FROM (SELECT *, xmin AS stored_by FROM seckill_settlement WHERE id > %s AND id <= %s
+      ORDER BY id LIMIT %s) AS r
+CROSS JOIN LATERAL (
+    SELECT min(s.id) AS first, min(s.id) FILTER (WHERE s.xmin = r.stored_by) AS head,
+        array_agg(s.item_id ORDER BY s.item_id) FILTER (WHERE s.xmin = r.stored_by) AS items,
+        array_agg(s.quantity ORDER BY s.item_id) FILTER (WHERE s.xmin = r.stored_by) AS units
+    FROM seckill_settlement AS s WHERE s.source = r.source AND s.partition = r.partition
+    AND s."offset" = r."offset") AS o
+CROSS JOIN LATERAL (
+    SELECT min(a.id) AS id, min(a.request_id) AS request_id
+    FROM seckill_record AS a WHERE a.source = r.source AND a.partition = r.partition
+    AND a."offset" = r."offset") AS accepted
+ORDER BY r.id
+"""
+
+
+class Cursor(NamedTuple):
+    """The last row of each table of which an event was published."""
+
+    record: int = 0
+    settlement: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row, and the event that it begins; None: the event began with an earlier row.
+
+    `needs`: the row of an order that comes before it; 0: none.
+    """
+
+    id: int
+    at: datetime
+    event: Event | None
+    needs: int = 0
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Events in the order of their publication, and the cursor once they are published."""
+
+    events: list[Event]
+    cursor: Cursor
+
+
+class Feed:
+    """Reads on from a cursor. Keeps nothing but the barrier. The connection is the caller's."""
+
+    def __init__(self, rows: int = ROWS) -> None:
+        self._rows = rows
+        self._barrier: tuple[Cursor, int] | None = None
+
+    def next(self, connection: psycopg.Connection, cursor: Cursor) -> Chunk | None:
+        """The next events; None: there are none, or what is running must end first.
+
+        The connection is in autocommit mode. Raises psycopg.Error.
+        """
+        if self._barrier is None or not _beyond(self._barrier[0], cursor):
+            highest = highest_rows(connection)
+            if not _beyond(highest, cursor):
+                return None
+            self._barrier = highest, _number(connection.execute(NEXT_TRANSACTION))
+        highest, below = self._barrier
+        with connection.transaction():
+            connection.execute(ONE_MOMENT)
+            if _number(connection.execute(OLDEST_RUNNING)) < below:
+                return None
+            ranges = zip(cursor, highest, (self._rows, self._rows), strict=True)
+            of_records, of_settlements = ranges
+            records = [_accepted(r) for r in connection.execute(RECORDS, of_records)]
+            settled = [_settled(r) for r in connection.execute(SETTLEMENTS, of_settlements)]
+        full = Cursor(len(records) == self._rows, len(settled) == self._rows)
+        chunk = merged(cursor, records, settled, more=full)
+        if chunk.cursor == cursor:
+            # A settlement was stored with an order that is above the barrier: take the next one.
+            self._barrier = None
+        return chunk
+
+    def behind(self, connection: psycopg.Connection, cursor: Cursor) -> int:
+        """About how many rows follow the cursor. Raises psycopg.Error."""
+        highest = highest_rows(connection)
+        return sum(max(0, last - done) for last, done in zip(highest, cursor, strict=True))
+
+
+def highest_rows(connection: psycopg.Connection) -> Cursor:
+    """The last visible row of each table."""
+    row = connection.execute(HIGHEST).fetchone()
+    assert row is not None
+    return Cursor(*row)
+
+
+def merged(cursor: Cursor, records: Sequence[Row], settled: Sequence[Row], more: Cursor) -> Chunk:
+    """Two tables as one sequence, in the order in which Redis decided.
+
+    Each table has that order. Between the two their times have it, to the second; of one second the
+    orders come first. Always: an order before what became of it.
+    `more`: whether a table has more rows than these; then nothing later than its last one is told.
+    """
+    done = cursor
+    events: list[Event] = []
+    for row, is_record in _in_turn(cursor, records, settled, more):
+        done = done._replace(**{"record" if is_record else "settlement": row.id})
+        if row.event is not None:
+            events.append(row.event)
+    return Chunk(events, done)
+
+
+def _in_turn(
+    cursor: Cursor, records: Sequence[Row], settled: Sequence[Row], more: Cursor
+) -> Iterator[tuple[Row, bool]]:
+    r = s = 0
+    last = cursor.record
+    while r < len(records) or s < len(settled):
+        order = records[r] if r < len(records) else None
+        end = settled[s] if s < len(settled) else None
+        if (order is None and more.record) or (end is None and more.settlement):
+            return
+        if end is not None and end.needs <= last and (order is None or end.at < order.at):
+            yield end, False
+            s += 1
+        elif order is not None:
+            yield order, True
+            last = order.id
+            r += 1
+        else:
+            return
+
+
+def _beyond(highest: Cursor, cursor: Cursor) -> bool:
+    return highest.record > cursor.record or highest.settlement > cursor.settlement
+
+
+def _number(answer: psycopg.Cursor[Any]) -> int:
+    row = answer.fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _accepted(row: Sequence[Any]) -> Row:
+    *common, request_id, due = row
+    return _row(common, ACCEPTED, request_id=request_id or None, pay_until=due)
+
+
+def _settled(row: Sequence[Any]) -> Row:
+    *common, request_id, reference, kind, order = row
+    return _row(common, kind, order, request_id=request_id or None, reference=reference)
+
+
+def _row(common: Sequence[Any], kind: str, needs: int = 0, **more: Any) -> Row:
+    number, head, first, *place, user, activity, at, items, units = common
+    if number != head:
+        return Row(number, at, None, needs)
+    part = None if head == first else items[0]
+    source, partition, offset = place
+    event = Event(
+        *(kind, (source, partition, offset), user, activity),
+        *(dict(zip(items, units, strict=True)), at),
+        part=part,
+        **more,
+    )
+    return Row(number, at, event, needs)
