@@ -14,6 +14,8 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from redis.connection import parse_url
 
+from seckill.config.keyring import WEBHOOK_NAME
+
 # The reason of a refusal: which characters of a user or password must be escaped, and how.
 UNREADABLE = (
     "cannot be read; in user and password write %25 for %, %23 for #, %2F for /, %3A for :, "
@@ -84,6 +86,28 @@ def check_pay_url(url: str) -> str:
     if url.count("{ticket}") != 1 or "{ticket}" in parts.netloc:
         raise ValueError("must have {ticket} once, after the host")
     return url
+
+
+def webhook_urls(text: str) -> dict[str, str]:
+    """{name: address}: `NAME=URL,...`. Raises ValueError, which repeats no address."""
+    urls: dict[str, str] = {}
+    for n, word in enumerate((w.strip() for w in text.split(",") if w.strip()), 1):
+        name, _, url = word.partition("=")
+        parts = urlsplit(url)
+        if not re.fullmatch(WEBHOOK_NAME, name, re.ASCII):
+            raise ValueError(f"the name of address {n} is not 1 to 32 of a-z 0-9 -")
+        if name in urls:
+            raise ValueError(f"the name of address {n} stands before another one too")
+        if parts.scheme not in ("http", "https") or not parts.hostname or "@" in url or "#" in url:
+            raise ValueError(f"address {n} is not an http or https address without a user and #")
+        urls[name] = url
+    return urls
+
+
+def check_webhook_urls(text: str) -> str:
+    """The text unchanged, or ValueError."""
+    webhook_urls(text)
+    return text
 
 
 def check_redis_url(url: str) -> str:

@@ -5,6 +5,7 @@ message repeats any part of the text: it tells a secret by its number.
 """
 
 import re
+from base64 import b64decode
 
 # Characters of a secret that signs tickets, at least; bytes of one for HS256, as RFC 7518 asks.
 LEAST_TICKET_SECRET = 16
@@ -12,6 +13,8 @@ LEAST_HS256_BYTES = 32
 # The kid of a ticket secret that stands alone.
 ONLY_KID = 0
 LAST_KID = 255
+# What a webhook may be called: it is part of a consumer group's name.
+WEBHOOK_NAME = r"[a-z0-9-]{1,32}"
 
 
 def ticket_secrets(text: str) -> dict[int, bytes]:
@@ -61,6 +64,28 @@ def payment_digests(text: str) -> dict[str, bytes]:
             )
         digests[name] = bytes.fromhex(digest)
     return digests
+
+
+def webhook_secrets(text: str) -> dict[str, list[str]]:
+    """{webhook: its secrets}: `NAME:whsec_BASE64,...`, a name may come again. Raises ValueError."""
+    secrets: dict[str, list[str]] = {}
+    for n, (name, secret) in enumerate(_pairs(text), 1):
+        if not re.fullmatch(WEBHOOK_NAME, name, re.ASCII):
+            raise ValueError(f"the name of secret {n} is not 1 to 32 of a-z 0-9 -")
+        try:
+            size = len(b64decode(secret.removeprefix("whsec_"), validate=True))
+        except ValueError:
+            size = 0
+        if not secret.startswith("whsec_") or not 24 <= size <= 64:
+            raise ValueError(f"secret {n} is not whsec_ and the base64 of 24 to 64 bytes")
+        secrets.setdefault(name, []).append(secret)
+    return secrets
+
+
+def check_webhook_secrets(text: str) -> str:
+    """The text unchanged, or ValueError."""
+    webhook_secrets(text)
+    return text
 
 
 def check_payment_digests(text: str) -> str:

@@ -15,12 +15,14 @@ from seckill.config.addresses import (
     check_redis_url,
     check_shop_address,
     check_url,
+    check_webhook_urls,
     is_address,
 )
 from seckill.config.keyring import (
     check_buyer_secrets,
     check_payment_digests,
     check_ticket_secrets,
+    check_webhook_secrets,
 )
 from seckill.formats.outcomes import MAX_ID, MAX_UNITS
 
@@ -112,6 +114,12 @@ TicketSecrets = Annotated[
 ]
 PaymentDigests = Annotated[
     str | None, AfterValidator(lambda v: v if v is None else check_payment_digests(v))
+]
+WebhookUrls = Annotated[
+    str | None, AfterValidator(lambda v: v if v is None else check_webhook_urls(v))
+]
+WebhookSecrets = Annotated[
+    str | None, AfterValidator(lambda v: v if v is None else check_webhook_secrets(v))
 ]
 PayUrl = Annotated[str | None, AfterValidator(lambda v: v if v is None else check_pay_url(v))]
 BuyerSecrets = Annotated[

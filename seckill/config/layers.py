@@ -86,7 +86,8 @@ def load(
     flags = {key: value for key, value in (flags or {}).items() if value is not None}
     _check_variables(environ)
     path, file = read_config(environ)
-    stores = {k: v for k, v in file.get(Server.name, {}).items() if k in STORES}
+    named = file.get(Server.name, {})
+    stores = _only(section, {k: v for k, v in named.items() if k in STORES})
     services = embedded.read(devstack_folder(environ))
     layers = [
         ({f"{key}": value for key, value in flags.items()}, flag_of),

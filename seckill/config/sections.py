@@ -26,6 +26,8 @@ from seckill.config.kinds import (
     TicketSecrets,
     Topic,
     Waiting,
+    WebhookSecrets,
+    WebhookUrls,
 )
 from seckill.formats.settle import settle_topic
 
@@ -182,6 +184,53 @@ class Events(KafkaSection):
     metrics_host: MetricsHost = "127.0.0.1"
     metrics_port: MetricsPort = 0
     log_format: LogFormat = "text"
+
+
+class Webhooks(KafkaSection):
+    """`webhooks`: from the topic of events to the shop's addresses."""
+
+    name: ClassVar[str] = "webhooks"
+    own_variables: ClassVar[frozenset[str]] = frozenset({"urls", "secrets"})
+    group_id: str = Field(
+        "seckill_server_group",
+        min_length=1,
+        description="consumer group of section server; a webhook's has -webhook-NAME behind it",
+    )
+    session_timeout: int = Field(
+        10_000, ge=1000, description="ms until the partitions of a dead consumer go to others"
+    )
+    redis_url: RedisUrl = DEFAULT_REDIS_URL
+    urls: WebhookUrls = Field(
+        None, repr=False, description="addresses that events are posted to, NAME=URL with commas"
+    )
+    secrets: WebhookSecrets = Field(
+        None,
+        repr=False,
+        description="secrets that sign, NAME:whsec_BASE64 with commas; a name that comes twice "
+        "signs with both",
+    )
+    post_limit_s: float = Field(10.0, ge=0.1, le=60, description="seconds for an answer to a post")
+    give_up_s: float = Field(
+        86_400.0, ge=0, description="seconds of attempts until an event becomes a dead letter"
+    )
+    concurrency: int = Field(16, ge=1, le=1000, description="posts at once to one address")
+    status_interval: float = Field(60.0, gt=0, description="seconds between status lines")
+    metrics_host: MetricsHost = "127.0.0.1"
+    metrics_port: MetricsPort = 0
+    log_format: LogFormat = "text"
+
+    def consumer(self, topic: str, webhook: str) -> ConsumerSection:
+        """What a consumer of `topic` for this webhook needs."""
+        shared = {name: getattr(self, name) for name in KafkaSection.model_fields}
+        return ConsumerSection(
+            **{
+                **shared,
+                "topic": topic,
+                "group_id": f"{self.group_id}-webhook-{webhook}",
+                "session_timeout": self.session_timeout,
+                "redis_url": self.redis_url,
+            }
+        )
 
 
 class Client(KafkaSection):
@@ -357,8 +406,8 @@ class Door(KafkaSection):
 
 
 SECTIONS: tuple[type[Section], ...] = (
-    Server, Client, LogWorker, ControlApi, Door, Settler, Events,
+    Server, Client, LogWorker, ControlApi, Door, Settler, Events, Webhooks,
 )  # fmt: skip
 # Sections that use section server's stores if they name none, as in the original system.
-AS_THE_SERVER: tuple[type[Section], ...] = (LogWorker, ControlApi, Door, Settler, Events)
+AS_THE_SERVER: tuple[type[Section], ...] = (LogWorker, ControlApi, Door, Settler, Events, Webhooks)
 STORES = ("redis_url", "pg_dsn")

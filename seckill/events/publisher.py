@@ -56,6 +56,8 @@ class Publisher:
     beat: Callable[["Publisher", str], None] = lambda publisher, hold: None
 
     published: int = 0
+    # Who publishes in its place, or "".
+    standby: str = ""
     # About how many rows wait, as of the last look; -1: not known yet.
     behind: int = -1
     _connection: psycopg.Connection | None = None
@@ -80,9 +82,12 @@ class Publisher:
                 self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
                 continue
             except NotOurs as other:
-                self.beat(self, str(other))
+                # A stand-by holds nothing up, so it raises no alarm.
+                self.standby = str(other)
+                self.beat(self, "")
                 self.shutdown.wait(RENEW_S)
                 continue
+            self.standby = ""
             if self._told_at:
                 log.warning("going on: all services answer again", extra=event("going-on"))
                 self._told_at, self._pause_s = 0.0, FIRST_PAUSE_S
@@ -149,6 +154,8 @@ class Publisher:
 
     def status_line(self) -> str:
         """What was published, and what waits."""
+        if self.standby:
+            return f"[events] stand-by: {self.standby}"
         waiting = "unknown" if self.behind < 0 else f"{self.behind:,} rows"
         return f"[events] published {self.published:,} | waiting {waiting}"
 

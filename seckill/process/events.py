@@ -12,6 +12,8 @@ EVENTS = {
     "going-on": "a service answers again, or a hold has ended",
     "redis-away": "Redis does not answer, or accepts no writes for now",
     "kafka-away": "Kafka does not answer; it is tried again",
+    "webhook-gone": "a webhook's receiver answered 410: nothing is posted there any more",
+    "event-parked": "a webhook's receiver did not take an event: it is a dead letter",
     "service-away": "a service that a step needs does not answer; the step is tried again",
     "stopping": "a stop was requested while a service was away or deciding was on hold",
     "assigned": "the partitions of a consumer have changed",

@@ -44,6 +44,7 @@ class Kind(StrEnum):
     SETTLER = "settler"
     SETTLER_PARENT = "settler parent"
     PUBLISHER = "event publisher"
+    WEBHOOKS = "webhooks"
 
 
 @dataclass(frozen=True)

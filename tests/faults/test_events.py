@@ -14,6 +14,7 @@ from seckill.models import Record
 from tests.conftest import wait_until
 from tests.faults.command import Command, stop
 from tests.faults.harness import Sale
+from tests.helpers.receiver import SECRET, Receiver
 
 SOON_S = 45.0
 
@@ -72,7 +73,7 @@ class Shop:
         assert told == want
 
     def close(self) -> None:
-        """Delete the topic."""
+        """Delete the topic of events."""
         with Topics(self.sale.server) as topics:
             topics.delete(self.topic)
 
@@ -126,3 +127,37 @@ def test_kafka_is_killed_while_events_are_published(shop: Shop) -> None:
     assert shop.publisher("--drain").ended(SOON_S) == 0
     shop.prove()
     sale.prove()
+
+
+def test_webhooks_are_killed(shop: Shop, kafka_client: str) -> None:
+    """What a killed one had not committed is posted again, with the same ids; none is lost."""
+    sale, receiver = shop.sale, Receiver()
+
+    def webhooks(*flags: str) -> Command:
+        return sale.start(
+            "run_webhooks",
+            *("--topic", sale.server.topic, "--group-id", sale.server.group_id),
+            *("--kafka-client", kafka_client, "--session-timeout", "6000"),
+            *("--urls", f"shop={receiver.url}", "--secrets", f"shop:{SECRET}", *flags),
+        )
+
+    consumer, log_worker, publisher = sale.consumer(), sale.log_worker(), shop.publisher()
+    posting = webhooks()
+    with sale.load(300):
+        for _ in range(2):
+            before = len(receiver.ids())
+            wait_until(lambda n=before: len(receiver.ids()) > n + 50, SOON_S, "events are posted")
+            posting.tell(signal.SIGKILL)
+            posting.ended()
+            posting = webhooks()
+    sale.wait_all_decided()
+    sale.wait_all_stored()
+    stop(consumer, log_worker, publisher)
+    assert shop.publisher("--drain").ended(SOON_S) == 0
+    stop(posting)
+    assert webhooks("--drain").ended(2 * SOON_S) == 0
+    receiver.close()
+    assert receiver.wrong == 0
+    assert set(receiver.ids()) == set(shop.read())
+    assert all(len(same) == 1 for same in receiver.bodies.values())
+    shop.prove()

@@ -123,6 +123,7 @@ def _worker(worker: Worker, look: Look, lag: dict[int, int] | None) -> dict[str,
         Kind.SETTLER: _("settler"),
         Kind.SETTLER_PARENT: _("parent of settlers"),
         Kind.PUBLISHER: _("publisher of events"),
+        Kind.WEBHOOKS: _("webhooks"),
     }
     return {
         "id": worker.id,

@@ -265,6 +265,14 @@ def test_an_order_in_parts(sale: Published) -> None:
     }
 
 
+class Once(Shutdown):
+    """A stop that is requested during the first wait."""
+
+    def wait(self, seconds: float) -> bool:
+        self.request()
+        return True
+
+
 def test_one_publisher_at_a_time(sale: Published) -> None:
     sale.buy(1, 2, 3)
     sale.store()
@@ -274,6 +282,13 @@ def test_one_publisher_at_a_time(sale: Published) -> None:
     sale.store()
     with pytest.raises(NotOurs):
         second.run_once()
+    said: list[str] = []
+    second.say = said.append
+    second.beat = lambda worker, hold: said.append(hold)
+    second.shutdown = Once()
+    second.run()
+    assert said[0] == "", "a stand-by raises no alarm"
+    assert "stand-by: " in said[1]
     # It has stood still for longer than its lease: the other one goes on, and this one stops.
     ended(sale)
     assert wait_until(second.run_once, SOON_S, "takes over") == 1
