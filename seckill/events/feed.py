@@ -2,11 +2,10 @@
 
 Owns their SQL and their order. A cursor is the last id of each of the two tables. Ids become
 visible out of order: a transaction may draw 5 and commit after the one that drew 6. So nothing
-beyond a barrier is read. A barrier is the highest ids that are visible, and then a transaction id:
-whoever drew a lower row id had a lower transaction id before that. Once every transaction below it
-has ended, all rows up to these ids are there.
-Always: who writes rows has a transaction id before it draws an id. The log worker locks the lane's
-row first, a restoration makes a temporary table first.
+beyond a barrier is read. A barrier is the highest ids that are visible, and after that the
+transactions that write one of the two tables. Whoever drew a lower id and has not ended is among
+them, since PostgreSQL locks a table for a writer before it draws an id, until the transaction ends.
+Once they have ended, all rows up to these ids are there.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,9 +24,13 @@ HIGHEST = """
 SELECT (SELECT coalesce(max(id), 0) FROM seckill_record),
     (SELECT coalesce(max(id), 0) FROM seckill_settlement)
 """
-# A transaction id above each that was drawn before. Its own transaction ends at once.
-NEXT_TRANSACTION = "SELECT pg_current_xact_id()::text::bigint"
-OLDEST_RUNNING = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+# The transactions that write. Not those that write something else: an audit may take minutes.
+WRITING = """
+SELECT virtualtransaction FROM pg_locks
+WHERE locktype = 'relation' AND mode = 'RowExclusiveLock'
+AND relation IN ('seckill_record'::regclass, 'seckill_settlement'::regclass)
+AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
 ONE_MOMENT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 # One event tells of all items of an order that one transaction stored together: those rows have one
 # xmin. `head` is the first of them, `first` the first row of the order.
@@ -96,7 +99,7 @@ class Feed:
 
     def __init__(self, rows: int = ROWS) -> None:
         self._rows = rows
-        self._barrier: tuple[Cursor, int] | None = None
+        self._barrier: tuple[Cursor, frozenset[str]] | None = None
 
     def next(self, connection: psycopg.Connection, cursor: Cursor) -> Chunk | None:
         """The next events; None: there are none, or what is running must end first.
@@ -107,12 +110,13 @@ class Feed:
             highest = highest_rows(connection)
             if not _beyond(highest, cursor):
                 return None
-            self._barrier = highest, _number(connection.execute(NEXT_TRANSACTION))
-        highest, below = self._barrier
+            self._barrier = highest, writing(connection)
+        highest, running = self._barrier
+        # Those that have ended are seen by any later look.
+        if running and not running.isdisjoint(writing(connection)):
+            return None
         with connection.transaction():
             connection.execute(ONE_MOMENT)
-            if _number(connection.execute(OLDEST_RUNNING)) < below:
-                return None
             ranges = zip(cursor, highest, (self._rows, self._rows), strict=True)
             of_records, of_settlements = ranges
             records = [_accepted(r) for r in connection.execute(RECORDS, of_records)]
@@ -135,6 +139,11 @@ def highest_rows(connection: psycopg.Connection) -> Cursor:
     row = connection.execute(HIGHEST).fetchone()
     assert row is not None
     return Cursor(*row)
+
+
+def writing(connection: psycopg.Connection) -> frozenset[str]:
+    """The transactions that write one of the tables now."""
+    return frozenset(name for (name,) in connection.execute(WRITING))
 
 
 def merged(cursor: Cursor, records: Sequence[Row], settled: Sequence[Row], more: Cursor) -> Chunk:
@@ -176,12 +185,6 @@ def _in_turn(
 
 def _beyond(highest: Cursor, cursor: Cursor) -> bool:
     return highest.record > cursor.record or highest.settlement > cursor.settlement
-
-
-def _number(answer: psycopg.Cursor[Any]) -> int:
-    row = answer.fetchone()
-    assert row is not None
-    return int(row[0])
 
 
 def _accepted(row: Sequence[Any]) -> Row:

@@ -122,8 +122,13 @@ HOLDING = Metric(
 DONE = Metric(
     "seckill_worker_done", "counter", "pieces",
     "what it did, by what its heartbeat counts: decided, letters_lost, stored, known, parked, "
-    "samples, expired, restarts; a door's are below",
+    "samples, expired, restarts, published, delivered, failed, dead; a door's are below",
     ("kind", "worker", "what"),
+)  # fmt: skip
+EVENTS_BEHIND = Metric(
+    "seckill_events_behind", "gauge", "events",
+    "not published yet (rows, about), or not posted yet by all webhooks together; absent: unknown",
+    _BY_WORKER,
 )  # fmt: skip
 HELD = Metric(
     "seckill_held_requests", "gauge", "requests", "accepted and neither paid nor given back yet",
@@ -235,6 +240,7 @@ METRICS = (
     IDLE,
     HOLDING,
     DONE,
+    EVENTS_BEHIND,
     HELD,
     OVERDUE,
     SETTLED_HOLDS,

@@ -37,7 +37,7 @@ from seckill.monitoring import metric_names as names
 from seckill.monitoring.metric_names import METRICS, Metric
 from seckill.process.events import event
 from seckill.telemetry.door_counts import ACKNOWLEDGE, ANSWER, DoorCounts
-from seckill.telemetry.heartbeats import Kind, Worker, read_workers
+from seckill.telemetry.heartbeats import BEHIND, Kind, Worker, read_workers
 from seckill.telemetry.history import ITEMS_KEPT, fresh_sample, sample_of
 
 log = logging.getLogger(__name__)
@@ -237,7 +237,11 @@ def _add_workers(families: _Families, workers: list[Worker]) -> None:
             _add_door(families, DoorCounts(worker))
             continue
         for what, count in worker.counts.items():
-            families.add(names.DONE, count, *who, what)
+            if what != BEHIND:
+                families.add(names.DONE, count, *who, what)
+            elif count >= 0 and worker.alive:
+                # Of a moment, like a door's.
+                families.add(names.EVENTS_BEHIND, count, *who)
 
 
 def _add_door(families: _Families, door: DoorCounts) -> None:

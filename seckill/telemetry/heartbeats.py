@@ -30,6 +30,8 @@ TIMEOUT_S, AFTER_FAILURE_S = 0.5, 5.0
 GONE_S = 15.0
 # A consumer's count of dead letters that Kafka never took.
 LETTERS_LOST = "letters_lost"
+# What a publisher and webhooks say of the events that wait; -1: unknown.
+BEHIND = "behind"
 # Ms of silence after which a worker is forgotten.
 FORGET_MS = 3_600_000
 

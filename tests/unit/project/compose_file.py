@@ -15,7 +15,9 @@ SERVERS = {"kafka", "valkey", "postgres"}
 WORKERS = {"web", "door", "consumer", "settler", "log-worker"}
 ONCE = {"migrate", "create-admin", "loadgen"}
 MONITORING = {"prometheus", "grafana"}
-OURS = sorted(WORKERS | ONCE)
+# Started only with their profile.
+EVENTS = {"events", "webhooks"}
+OURS = sorted(WORKERS | ONCE | EVENTS)
 # What may not be just any word.
 _LONG = "0a1b2c3d" * 4
 FILLED_IN = {
@@ -23,6 +25,8 @@ FILLED_IN = {
     "SECKILL_BUYER_KEYS": f"shop:{_LONG}",
     "SECKILL_PAYMENT_KEYS": f"shop:{_LONG * 2}",
     "SECKILL_PAYMENT_SECRETS": f"shop:{_LONG}",
+    "SECKILL_WEBHOOKS_URLS": "shop=https://shop.example/hook",
+    "SECKILL_WEBHOOKS_SECRETS": f"shop:whsec_{_LONG}",
 }
 # ${NAME}, ${NAME:-default}, ${NAME:?message}; $$ is a dollar.
 PLACEHOLDER = re.compile(r"\$\$|\$\{(\w+)(?::([-?])([^}]*))?\}")

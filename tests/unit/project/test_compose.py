@@ -16,6 +16,7 @@ from seckill.config.layers import BASE_DIR, ConfigError, load
 from seckill.config.sections import SECTIONS
 from seckill.consumer.children import STOP_S
 from tests.unit.project.compose_file import (
+    EVENTS,
     MONITORING,
     ONCE,
     OURS,
@@ -36,7 +37,7 @@ REQUIRED |= {"GRAFANA_PASSWORD", "SECKILL_TICKET_SECRET", "SECKILL_BUYER_KEYS"}
 
 
 def test_services() -> None:
-    assert set(document()["services"]) == SERVERS | WORKERS | ONCE | MONITORING
+    assert set(document()["services"]) == SERVERS | WORKERS | ONCE | MONITORING | EVENTS
 
 
 @pytest.mark.parametrize("optional", [False, True], ids=["bare", "everything set"])
@@ -76,7 +77,7 @@ def test_the_example_names_what_compose_takes_and_nothing_else() -> None:
 
 
 def test_no_password_in_the_file() -> None:
-    for name in SERVERS | WORKERS | ONCE | MONITORING:
+    for name in SERVERS | WORKERS | ONCE | MONITORING | EVENTS:
         for key, value in service(name).get("environment", {}).items():
             # Without a value it is handed on from .env, or left out.
             if SECRET.search(key) and value is not None:
@@ -96,13 +97,15 @@ def test_no_password_in_the_file() -> None:
 
 
 def test_health_and_restart() -> None:
-    for name in SERVERS | WORKERS | MONITORING:
+    for name in SERVERS | WORKERS | MONITORING | EVENTS:
         assert service(name)["restart"] == "unless-stopped", name
         assert service(name)["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL"), name
     for name in ONCE:
         assert service(name)["restart"] == "no", name
     assert service("loadgen")["profiles"] == ["load"]
-    for name in WORKERS:
+    for name in EVENTS:
+        assert service(name)["profiles"] == ["events"]
+    for name in WORKERS | EVENTS:
         program, _, script, *ports = service(name)["healthcheck"]["test"][1:]
         assert program == "python"
         compile(script, name, "exec")

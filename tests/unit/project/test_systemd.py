@@ -22,9 +22,11 @@ FOLDER = BASE_DIR / "deploy" / "systemd"
 UNITS = {
     "seckill-consumer": "consumer",
     "seckill-door": "door",
+    "seckill-events": "events",
     "seckill-log-worker": "log-worker",
     "seckill-settler": "settler",
     "seckill-web": "web",
+    "seckill-webhooks": "webhooks",
 }
 PROGRAM = "/opt/seckill/.venv/bin/python manage.py "
 
