@@ -33,6 +33,7 @@ from seckill.process.console import Console
 SCENARIOS: dict[str, Callable[[Rig], list[Figure]]] = {
     "winners": deciding.winners,
     "user-limit": deciding.user_limit,
+    "holds": deciding.holds,
     "losers": deciding.losers,
     "realistic": deciding.realistic,
     "several": deciding.several,
