@@ -120,7 +120,7 @@ class Guard:
         if not lane.loaded or lane.fence is not None or lane.generation != generation:
             return
         why = (
-            _uncommitted(lane, source, committed)
+            _committed_later(lane, source, committed)
             or undecided(lane.positions, ends)
             or lost_acts(lane, acts)
         )
@@ -148,9 +148,11 @@ class Guard:
         write_claim(self._client, self._lane, claim)
 
 
-def _uncommitted(lane: LaneStatus, source: str, committed: Mapping[int, Position]) -> str:
-    """A partition whose position in Redis is below the group's commit, in words; "" if none.
+def _committed_later(lane: LaneStatus, source: str, committed: Mapping[int, Position]) -> str:
+    """A partition of which the group has committed what this Redis does not know, in words; ""
+    if none: offsets above its position, or a later term, in which another Redis has led.
 
+    PostgreSQL does not know that term either if it is from before the takeover.
     Only commits of this topic and generation count: a recovery overrules earlier ones.
     """
     for partition, position in committed.items():
@@ -161,5 +163,10 @@ def _uncommitted(lane: LaneStatus, source: str, committed: Mapping[int, Position
             return (
                 f"partition {partition} stands at {stands}, the group has committed up to "
                 f"{position.offset}"
+            )
+        if position.term > lane.term:
+            return (
+                f"the group has committed partition {partition} in term {position.term}, this "
+                f"Redis is in term {lane.term}: another one has led the lane since"
             )
     return ""
