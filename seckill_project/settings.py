@@ -225,7 +225,7 @@ UNFOLD = {
                             (_("Inventory"), "inventory_2", "item"),
                             (_("Activities"), "event", "activity"),
                             (_("Journal"), "history", "stockchange"),
-                            (_("Late payments"), "currency_exchange", "latepayment"),
+                            (_("Late payments"), "undo", "latepayment"),
                             (_("Dead records"), "report_problem", "deadrecord"),
                             (_("API keys"), "key", "apikey"),
                         )

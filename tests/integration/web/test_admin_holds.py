@@ -80,7 +80,7 @@ class TestOrders:
         states = [row.settlement and row.settlement.kind for row in rows(page)]
         assert states == ["cancelled", "expired", "paid", None, None, None]
         shown = text(page)
-        assert re.search(r"held, [5-8]:[0-5]\d left", shown), shown
+        assert re.search(r"held, [5-9]:[0-5]\d left", shown), shown
         for words in (
             "sold",
             "held, its time is over",
