@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from seckill.config import embedded
 from seckill.config.addresses import django_database
 from seckill.config.layers import BASE_DIR, devstack_folder, load
-from seckill.config.sections import ENV_PREFIX, ControlApi
+from seckill.config.sections import ENV_PREFIX, ControlApi, Settler
 from seckill.lane.client import no_retry
 from seckill.web.shared.csp import STRICT
 
@@ -122,6 +122,8 @@ CACHES = {
 
 # REST calls a second of one caller, and at once: see seckill.web.shared.rate_limit.
 RATE_LIMIT, RATE_BURST = _api.rate_limit, _api.rate_burst
+# Whether expired holds count against a limit that an operator sets.
+EXPIRED_GIVES_BACK = load(Settler).expired_gives_back
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},

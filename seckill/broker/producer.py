@@ -50,9 +50,11 @@ class Producer(Protocol):
         value: bytes | None,
         headers: Sequence[tuple[str, bytes]] = (),
         done: Done | None = None,
+        key: bytes | None = None,
     ) -> None:
         """Queue a record; None is a tombstone. Waits while too many are in flight.
 
+        Records of one key go to one partition, and keep their order.
         Does not raise for a record that cannot be sent: it counts as failed. The same holds for a
         record that finds no room within ROOM_S: then Kafka is away. To avoid waiting, check `room`.
         `done` is called with the result, on any thread: why the record failed, or "" if it did not.

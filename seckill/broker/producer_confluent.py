@@ -78,6 +78,7 @@ class ConfluentProducer:
         value: bytes | None,
         headers: Sequence[tuple[str, bytes]] = (),
         done: producer.Done | None = None,
+        key: bytes | None = None,
     ) -> None:
         """See `producer.Producer`."""
         deadline = time.monotonic() + producer.ROOM_S
@@ -86,7 +87,7 @@ class ConfluentProducer:
             more["on_delivery"] = partial(self._on_delivery, done=done)
         while True:
             try:
-                self._producer.produce(self._topic, value, **more)
+                self._producer.produce(self._topic, value, key, **more)
                 return
             except BufferError:
                 if time.monotonic() > deadline:

@@ -96,6 +96,7 @@ class KafkaPythonProducer:
         value: bytes | None,
         headers: Sequence[tuple[str, bytes]] = (),
         done: producer.Done | None = None,
+        key: bytes | None = None,
     ) -> None:
         """See `producer.Producer`."""
         self._sent += 1
@@ -103,7 +104,8 @@ class KafkaPythonProducer:
             self._on_failed(producer.NO_ROOM, 0, done)
             return
         # The library requires a key for a tombstone. A changing key spreads them over partitions.
-        key = self._sent.to_bytes(8) if value is None else None
+        if value is None and key is None:
+            key = self._sent.to_bytes(8)
         places = 1 if value is None else 1 + len(value) // producer.PLACE_BYTES
         self._taken += places
         try:

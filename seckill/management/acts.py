@@ -15,7 +15,7 @@ from django.core.management.base import CommandError, CommandParser
 from pydantic import TypeAdapter, ValidationError
 
 from seckill.config.layers import load
-from seckill.config.sections import ControlApi, Stock
+from seckill.config.sections import ControlApi, Settler, Stock
 from seckill.control.control import Act, Control, Once, Refused
 from seckill.formats.outcomes import DEFAULT_ACTIVITY, MAX_ID
 from seckill.lane.client import connect
@@ -107,7 +107,14 @@ def control_of(client: "redis.Redis", options: dict[str, Any]) -> Control:
                 "--idempotency-key: 1 to 100 characters without spaces", returncode=exit_codes.USAGE
             )
         once = Once(key, hashlib.sha256(" ".join(sys.argv[1:]).encode()).hexdigest())
-    return Control(client, shell_actor(), Lane(), note=options["note"], once=once)
+    return Control(
+        client,
+        shell_actor(),
+        Lane(),
+        note=options["note"],
+        once=once,
+        expired_gives_back=load(Settler).expired_gives_back,
+    )
 
 
 def stock_of(options: dict[str, Any]) -> dict[int, int]:
