@@ -55,9 +55,10 @@ unit: setup      ## tests that need no service
 quick: setup lint ## lint, the tests of what changed since main, and the script's: two minutes
 	@$(PY) -m tests.quick
 
-faults: setup    ## real processes, killed; RUNS=200 kills so often in one sale, DOOR=1000000 clicks, SEED=n the same again
-	@RUNS=$(RUNS) DOOR=$(DOOR) FAULT_SEED=$(SEED) $(PY) -m pytest $(if $(RUNS)$(DOOR),$(if $(RUNS),\
-		tests/faults/test_random_kills.py) $(if $(DOOR),tests/faults/test_door_kills.py),tests/faults)
+faults: setup    ## real processes, killed; RUNS=200 kills in one sale, DOOR=1000000 clicks, HOLDS=100000, SEED=n again
+	@RUNS=$(RUNS) DOOR=$(DOOR) HOLDS=$(HOLDS) FAULT_SEED=$(SEED) $(PY) -m pytest $(or $(strip \
+		$(if $(RUNS),tests/faults/test_random_kills.py) $(if $(DOOR),tests/faults/test_door_kills.py) \
+		$(if $(HOLDS),tests/faults/test_hold_kills.py)),tests/faults)
 
 search: setup    ## random steps over a whole lane, held to an oracle; STEPS=1000000, SEED=n, MIX="two masters"
 	@SEARCH_STEPS=$(STEPS) SEARCH_SEED=$(SEED) SEARCH_MIX="$(MIX)" $(PY) -m pytest -s tests/search/test_search.py

@@ -97,6 +97,9 @@ class Crowd:
 
     async def play(self, port: int, all_sent: Callable[[], None] = lambda: None) -> None:
         """The same on a running loop. `all_sent` is called once all have been sent."""
+        total = len(self.requests)
+        self._left = total
+        self.bodies, self.took_s, self.told_at = [b""] * total, [0.0] * total, [0.0] * total
         try:
             await self._open(port)
             await self._play(all_sent)
@@ -106,6 +109,7 @@ class Crowd:
 
     async def _open(self, port: int) -> None:
         loop = asyncio.get_running_loop()
+        self._began = time.perf_counter()
         for first in range(0, self.connections, OPENING):
             opened = await asyncio.gather(
                 *(
@@ -114,13 +118,16 @@ class Crowd:
                 )
             )
             self._lines += [line for _, line in opened]
-        self._free = list(self._lines)
+            self._free += [line for _, line in opened]
+            if self.due is None:
+                # A server closes connections that stay silent.
+                self._send()
+        if self.due is not None:
+            self._began = time.perf_counter()
 
     async def _play(self, all_sent: Callable[[], None]) -> None:
-        self._left = total = len(self.requests)
-        self.bodies, self.took_s, self.told_at = [b""] * total, [0.0] * total, [0.0] * total
-        self._began, seen, seen_at = time.perf_counter(), total, time.perf_counter()
-        told = False
+        total, told = len(self.requests), False
+        seen, seen_at = total, time.perf_counter()
         while self._left:
             if self._lost is not None:
                 raise DevstackError(f"the server closed the line of request {self._lost:,}")

@@ -33,8 +33,16 @@ ZH = {
     "away": "不付款，直接离开",
     "back": "返回抢购页",
     "done": "商城上报：{result}。系统返回：{state}。",
-    "late": "已太迟：该订单已有其他结果。真实商城此时应撤销授权。",
+    "late": "付款逾期：该订单已有其他结果。真实商城此时应撤销授权。",
     "wrong": "系统未受理（{status}）：{detail}。真实商城应重试。",
+}
+# The words of the API, for people.
+STATES_ZH = {
+    "failed": "付款失败",
+    "held": "待付款",
+    "paid": "已付款",
+    "expired": "超时未付",
+    "cancelled": "已取消",
 }
 STYLE = """
 :root { color-scheme: light dark }
@@ -76,7 +84,9 @@ class Till:
         if status not in (200, 202):
             text = words["wrong"].format(status=status, detail=told.get("detail", ""))
         else:
-            text = words["done"].format(result=result, state=told["state"])
+            named = STATES_ZH if chinese else {}
+            result, state = (named.get(word, word) for word in (result, told["state"]))
+            text = words["done"].format(result=result, state=state)
             text += words["late"] if told["too_late"] else ""
         return _html(
             words["title"],
@@ -109,5 +119,7 @@ def _html(title: str, body: str, *, chinese: bool) -> str:
     return (
         f'<!doctype html><html lang="{lang}"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        # Without it a browser asks for one, and tells that there is none.
+        '<link rel="icon" href="data:,">'
         f"<title>{title}</title><style>{STYLE}</style><h1>{title}</h1>{body}</html>"
     )

@@ -13,7 +13,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Exists, OuterRef, Q, Value
 from django.db.models.functions import Coalesce
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from seckill.formats import record as formats
@@ -197,7 +197,7 @@ class Settlement(models.Model):
         """How a hold ended. The last two give the units back."""
 
         PAID = formats.PAID, _("paid")
-        EXPIRED = formats.EXPIRED, _("expired")
+        EXPIRED = formats.EXPIRED, pgettext_lazy("hold", "expired")
         CANCELLED = formats.CANCELLED, _("cancelled")
 
     # The identity: that of the record which it settles.

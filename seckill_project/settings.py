@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from seckill.config import embedded
 from seckill.config.addresses import django_database
 from seckill.config.layers import BASE_DIR, devstack_folder, load
-from seckill.config.sections import ENV_PREFIX, ControlApi
+from seckill.config.sections import ENV_PREFIX, ControlApi, Settler
 from seckill.lane.client import no_retry
 from seckill.web.shared.csp import STRICT
 
@@ -48,7 +48,8 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = bool(CSRF_TRUSTED_ORIGINS) and all(
 INSTALLED_APPS = [
     "unfold",
     "unfold.contrib.filters",
-    "django.contrib.admin",
+    # Without a search for the admin's pages, which few processes have: urls.py does it.
+    "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -122,6 +123,8 @@ CACHES = {
 
 # REST calls a second of one caller, and at once: see seckill.web.shared.rate_limit.
 RATE_LIMIT, RATE_BURST = _api.rate_limit, _api.rate_burst
+# Whether expired holds count against a limit that an operator sets.
+EXPIRED_GIVES_BACK = load(Settler).expired_gives_back
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
@@ -223,7 +226,7 @@ UNFOLD = {
                             (_("Inventory"), "inventory_2", "item"),
                             (_("Activities"), "event", "activity"),
                             (_("Journal"), "history", "stockchange"),
-                            (_("Late payments"), "currency_exchange", "latepayment"),
+                            (_("Late payments"), "undo", "latepayment"),
                             (_("Dead records"), "report_problem", "deadrecord"),
                             (_("API keys"), "key", "apikey"),
                         )

@@ -50,13 +50,13 @@ class Producer(Protocol):
         value: bytes | None,
         headers: Sequence[tuple[str, bytes]] = (),
         done: Done | None = None,
-        *,
         key: bytes | None = None,
         partition: int | None = None,
     ) -> None:
         """Queue a record; None is a tombstone. Waits while too many are in flight.
 
-        Without a partition any is taken. Records of one partition keep their order.
+        Without a partition any is taken, for one key always the same. Records of one partition keep
+        their order. Which one a key gets depends on the client.
 
         Does not raise for a record that cannot be sent: it counts as failed. The same holds for a
         record that finds no room within ROOM_S: then Kafka is away. To avoid waiting, check `room`.

@@ -78,7 +78,6 @@ class ConfluentProducer:
         value: bytes | None,
         headers: Sequence[tuple[str, bytes]] = (),
         done: producer.Done | None = None,
-        *,
         key: bytes | None = None,
         partition: int | None = None,
     ) -> None:

@@ -96,7 +96,6 @@ class KafkaPythonProducer:
         value: bytes | None,
         headers: Sequence[tuple[str, bytes]] = (),
         done: producer.Done | None = None,
-        *,
         key: bytes | None = None,
         partition: int | None = None,
     ) -> None:

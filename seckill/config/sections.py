@@ -162,7 +162,9 @@ class Settler(ConsumerSection):
         description="ms that a hold lives on after the moment up to which all is settled",
     )
     expired_gives_back: bool = Field(
-        False, description="whether an expired hold no longer counts against the limit per user"
+        False,
+        description="whether an expired hold no longer counts against the limit per user; the same "
+        "for run_settler, recover and whatever sets a limit",
     )
 
     def of_settlements(self) -> "Settler":

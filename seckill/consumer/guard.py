@@ -132,7 +132,7 @@ class Guard:
             return
         positions = self._find_positions(self._client, self._lane, lane)
         why = (
-            _uncommitted(positions, generation, source, committed)
+            _committed_later(lane, positions, source, committed)
             or undecided(lane.positions, ends)
             or lost_acts(lane, acts)
         )
@@ -160,23 +160,30 @@ class Guard:
         write_claim(self._client, self._lane, claim)
 
 
-def _uncommitted(
+def _committed_later(
+    lane: LaneStatus,
     positions: Mapping[str, int],
-    generation: int,
     source: str,
     committed: Mapping[int, Position],
 ) -> str:
-    """A partition whose position in Redis is below the group's commit, in words; "" if none.
+    """A partition of which the group has committed what this Redis does not know, in words; ""
+    if none: offsets above its position, or a later term, in which another Redis has led.
 
+    PostgreSQL does not know that term either if it is from before the takeover.
     Only commits of this topic and generation count: a recovery overrules earlier ones.
     """
     for partition, position in committed.items():
-        if position.source != source or position.generation != generation:
+        if position.source != source or position.generation != lane.generation:
             continue
         stands = positions.get(position_field(source, partition), 0)
         if position.offset > stands:
             return (
                 f"partition {partition} stands at {stands}, the group has committed up to "
                 f"{position.offset}"
+            )
+        if position.term > lane.term:
+            return (
+                f"the group has committed partition {partition} in term {position.term}, this "
+                f"Redis is in term {lane.term}: another one has led the lane since"
             )
     return ""

@@ -21,6 +21,8 @@ PAGE = resource.getpagesize()
 STACK, OWN_STACK = MB, 8 * MB
 # Memory of this process in pages: total, resident, shared, text, libraries, data. Linux only.
 PAGES = Path("/proc/self/statm")
+# A folder for each thread of this process.
+THREADS = Path("/proc/self/task")
 # An environment variable of glibc: freed blocks of this size or more go back to the system. By
 # default glibc raises this limit after large blocks and so keeps several times what it needs.
 GIVEN_BACK = ("MALLOC_MMAP_THRESHOLD_", str(MB))
@@ -48,12 +50,16 @@ class MemoryLimit:
     """Limits allocations to LIMIT_MB in total. Beyond that Python raises MemoryError, and a library
     in C aborts the process, so the machine and its other processes are safe.
 
-    It is renewed again and again, because the system counts allocated memory, not used memory.
+    The system counts allocated memory, not used memory, so the limit is renewed again and again.
+    What is allocated and not used yet may be used at any moment: it counts as used, except for the
+    stacks of threads, and for what was so at the beginning.
     """
 
     def __init__(self) -> None:
         self._begun = False
         self._next = 0.0
+        # Bytes that were allocated and not used at the beginning, without the stacks.
+        self._spare: int | None = None
         _, most = resource.getrlimit(resource.RLIMIT_STACK)
         # The threads keep the small stacks that the parent set; the main thread needs more.
         own = OWN_STACK if most == resource.RLIM_INFINITY else min(OWN_STACK, most)
@@ -72,6 +78,12 @@ class MemoryLimit:
         self._next = now + LOOK_S
         pages = PAGES.read_text().split()
         used, asked = int(pages[1]) * PAGE, int(pages[5]) * PAGE
+        # What is shared are files: they are used without being asked for.
+        own = used - int(pages[2]) * PAGE
+        unused = asked - own - len(list(THREADS.iterdir())) * STACK
+        if self._spare is None:
+            self._spare = unused
+        used += max(0, unused - self._spare)
         limit = asked + max(LEAST_MB * MB, LIMIT_MB * MB - used)
         _, most = resource.getrlimit(resource.RLIMIT_DATA)
         if most != resource.RLIM_INFINITY:

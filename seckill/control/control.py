@@ -64,6 +64,7 @@ class Control:
     `note` is the reason, for the journal. `once` identifies one act: a repeat does nothing and
     returns the answer of the first (`Act.repeated`), even if that answer was lost. Use it for one
     act only. An act waits `patience_s` for other acts on its activity, then raises SomebodyElse.
+    `expired_gives_back`: see `Loader`.
     """
 
     def __init__(
@@ -75,11 +76,12 @@ class Control:
         note: str = "",
         once: Once | None = None,
         patience_s: float = PATIENCE_S,
+        expired_gives_back: bool = False,
     ) -> None:
         self._redis = client
         self._lane = lane
         self._scripts = ActScripts(client, self._lane)
-        self._loader = Loader(client, self._lane)
+        self._loader = Loader(client, self._lane, expired_gives_back=expired_gives_back)
         self._journal = Journal(
             self._scripts,
             lambda activity_id: self._loader.status().activities.get(activity_id),

@@ -34,10 +34,16 @@ LATE = -1
 
 
 class Loader:
-    """Fills one lane. All methods raise RedisAway; PostgreSQL's errors pass through."""
+    """Fills one lane. All methods raise RedisAway; PostgreSQL's errors pass through.
 
-    def __init__(self, client: "redis.Redis", lane: Lane) -> None:
+    `expired_gives_back` is the settlers' setting: whether expired holds count against a limit.
+    """
+
+    def __init__(
+        self, client: "redis.Redis", lane: Lane, *, expired_gives_back: bool = False
+    ) -> None:
         self._redis = client
+        self._gives_back = expired_gives_back
         self._lane = lane
         self._scripts = ActScripts(client, lane)
 
@@ -224,7 +230,7 @@ class Loader:
     def _stage_buyers(self, activity_id: int, positions: Mapping[str, int]) -> str:
         """Stage the buyers before the positions; returns the token. Call `_stage` first."""
         key = self._lane.activity(activity_id).new_buyers
-        units = sold.units_by_user(activity_id, positions)
+        units = sold.units_by_user(activity_id, positions, expired_gives_back=self._gives_back)
         return staging.stage(self._redis, key, units.items())
 
 

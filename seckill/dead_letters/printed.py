@@ -14,30 +14,37 @@ from seckill.process.printable import preview, printable
 SHOWN_REASONS = 20
 
 
-def piles_json(requests: Pile, records: Pile, topic: str) -> dict[str, Any]:
-    """Both piles in plain types. A stable format: keys are only ever added."""
+def piles_json(requests: Pile, settlements: Pile, records: Pile) -> dict[str, Any]:
+    """All piles in plain types. A stable format: keys are only ever added."""
     return {
         "schema": 1,
-        "requests": {
-            "topic": dead_topic(topic),
-            "limit_bytes": RETENTION_BYTES + SEGMENT_BYTES,
-            "limit_body_bytes": MAX_VALUE_BYTES,
-            **_pile_json(requests),
+        **{
+            name: {
+                "topic": dead_topic(pile.topic),
+                "limit_bytes": RETENTION_BYTES + SEGMENT_BYTES,
+                "limit_body_bytes": MAX_VALUE_BYTES,
+                **_pile_json(pile),
+            }
+            for name, pile in (("requests", requests), ("settlements", settlements))
         },
         "records": {"table": "seckill_deadrecord", "limit_bytes": None, **_pile_json(records)},
     }
 
 
-def print_piles(requests: Pile, records: Pile, topic: str, console: Console) -> None:
-    """Print both piles, each with its limit."""
-    _print_pile(
-        f"INVALID requests in topic {dead_topic(topic)}",
-        requests,
-        f"limit: {RETENTION_BYTES >> 20} MB of disk and a segment of {SEGMENT_BYTES >> 20} MB, "
-        f"30 days; the oldest go first ({requests.removed:,} are gone). The first "
-        f"{MAX_VALUE_BYTES >> 10} KB of a body are kept; the whole message stays in {topic}",
-        console,
-    )
+def print_piles(requests: Pile, settlements: Pile, records: Pile, console: Console) -> None:
+    """Print the piles, each with its limit; settlements only if there are any."""
+    for name, pile in (("requests", requests), ("settlements", settlements)):
+        if pile is settlements and not pile.letters:
+            continue
+        _print_pile(
+            f"INVALID {name} in topic {dead_topic(pile.topic)}",
+            pile,
+            f"limit: {RETENTION_BYTES >> 20} MB of disk and a segment of {SEGMENT_BYTES >> 20} MB, "
+            f"30 days; the oldest go first ({pile.removed:,} are gone). The first "
+            f"{MAX_VALUE_BYTES >> 10} KB of a body are kept; the whole message stays in "
+            f"{pile.topic}",
+            console,
+        )
     alarm = ""
     if records.letters > MANY_DEAD:
         alarm = f" MORE THAN {MANY_DEAD:,}: find what refuses them."

@@ -1,10 +1,11 @@
-"""Reads what is parked: INVALID requests in topic `<topic>.dead`, dead records in PostgreSQL.
+"""Reads what is parked: INVALID requests in topic `<topic>.dead`, INVALID settlements in
+`<topic>.settle.dead`, dead records in PostgreSQL.
 
-Owns reading both, and how people and programs see a letter. Changes nothing.
+Owns reading all of them, and how people and programs see a letter. Changes nothing.
 """
 
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +21,7 @@ from seckill.dead_letters.headers import read_headers
 from seckill.dead_letters.records import DeadRecord
 from seckill.dead_letters.writer import REPLAYED, dead_topic
 from seckill.errors import Poison
-from seckill.formats.request import decode
+from seckill.formats import request, settle
 from seckill.lane.client import redis_errors
 from seckill.lane.keys import Lane
 from seckill.process.printable import is_printable, preview
@@ -28,7 +29,12 @@ from seckill.process.printable import is_printable, preview
 # More parked records than this are an alarm. They are accepted orders: none is ever dropped.
 MANY_DEAD = 10_000
 
-REQUEST, RECORD = "request", "record"
+REQUEST, SETTLEMENT, RECORD = "request", "settlement", "record"
+# What decodes the messages of each kind. Raises Poison.
+DECODERS: Mapping[str, Callable[[bytes | None], request.Request | settle.Settlement]] = {
+    REQUEST: request.decode,
+    SETTLEMENT: settle.decode,
+}
 # Different reasons that are counted by themselves. The rest is counted together.
 MOST_REASONS = 200
 OTHER_REASONS = "(other reasons)"
@@ -38,9 +44,9 @@ PREVIEW = 100
 
 @dataclass(frozen=True)
 class Letter:
-    """A parked request or record. `origin` is source:partition:offset, or "" if it is unknown.
+    """A parked request, settlement or record. `origin` is source:partition:offset, "" if unknown.
 
-    `odd` says what is wrong with the headers of a request. Its origin is then its own place in the
+    `odd` says what is wrong with the headers of a message. Its origin is then its own place in the
     topic of dead letters.
     """
 
@@ -83,8 +89,9 @@ class Letter:
 
 @dataclass
 class Pile:
-    """All letters of a kind: counted by reason, and the newest ones."""
+    """All letters of a kind: counted by reason, and the newest ones. `topic` has the messages."""
 
+    topic: str = ""
     letters: int = 0
     bytes: int = 0
     # Letters that Kafka has removed because the topic is limited.
@@ -102,10 +109,11 @@ class Pile:
         self.newest.append(letter)
 
 
-class Requests:
-    """The dead letters of a topic. Raises BrokerAway."""
+class DeadTopic:
+    """The dead letters of a topic: of requests, or of settlements. Raises BrokerAway."""
 
     def __init__(self, section: KafkaSection) -> None:
+        self._kind = kind_of(section.topic)
         self._section = section.model_copy(update={"topic": dead_topic(section.topic)})
         # Origins that a marker names as replayed. Complete after `letters`.
         self.replayed: set[str] = set()
@@ -121,7 +129,7 @@ class Requests:
                     for batch in messages:
                         for message in batch:
                             place = f"{topic.name}:{partition}:{message.offset()}"
-                            letter = _of_message(message, place)
+                            letter = _of_message(message, place, self._kind)
                             if letter.reason == REPLAYED and not letter.odd:
                                 self.replayed.add(letter.origin)
                             else:
@@ -148,13 +156,13 @@ def tell_parked(client: "redis.Redis", lane: Lane) -> None:
         client.hset(lane.state, "parked", number)
 
 
-def pile_requests(section: KafkaSection, newest: int) -> Pile:
-    """The parked requests, counted in one pass with constant memory."""
-    requests = Requests(section)
-    pile = Pile(newest=deque(maxlen=newest))
-    for letter in requests.letters():
+def pile_messages(section: KafkaSection, newest: int) -> Pile:
+    """The dead letters of a topic, counted in one pass with constant memory."""
+    dead = DeadTopic(section)
+    pile = Pile(section.topic, newest=deque(maxlen=newest))
+    for letter in dead.letters():
         pile.add(letter)
-    pile.removed, pile.replayed = requests.removed, requests.replayed
+    pile.removed, pile.replayed = dead.removed, dead.replayed
     return pile
 
 
@@ -173,12 +181,12 @@ def pile_records(newest: int) -> Pile:
     return pile
 
 
-def _of_message(message: Message, place: str) -> Letter:
+def _of_message(message: Message, place: str, kind_of_message: str) -> Letter:
     headers = read_headers(message.headers())
     body = message.value()
     kind, at_ms = message.timestamp()
     return Letter(
-        kind=REQUEST,
+        kind=kind_of_message,
         # An odd letter is named by its own place.
         origin=headers.origin or place,
         reason=headers.reason,
@@ -204,13 +212,18 @@ def _of_record(record: DeadRecord) -> Letter:
     )
 
 
-def is_request(body: bytes | None) -> bool:
-    """Whether the body is a valid request by now."""
+def kind_of(topic: str) -> str:
+    """What the messages of a topic are: REQUEST or SETTLEMENT."""
+    return SETTLEMENT if topic.endswith(settle.SUFFIX) else REQUEST
+
+
+def is_valid(letter: Letter) -> bool:
+    """Whether the whole body is there, and is a valid message by now."""
     try:
-        decode(body)
+        DECODERS[letter.kind](letter.body)
     except Poison:
         return False
-    return True
+    return not letter.cut
 
 
 def dump(body: bytes) -> Iterator[str]:

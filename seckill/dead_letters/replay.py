@@ -1,9 +1,9 @@
 """Replays what is parked, after its reason was fixed.
 
-A replayed request is sent to the topic as a new request, at a new place in the queue. It is marked
-as replayed first, so a repeated command sends nothing twice; only one replay runs at a time. A
-replayed record is put back into the list. It is the same order as before: if it was stored already
-its identity shows it, and its row settles it.
+A replayed request or settlement is sent to its topic as a new message, at a new place in the queue.
+It is marked as replayed first, so a repeated command sends nothing twice; only one replay runs at a
+time. A replayed record is put back into the list. It is the same order as before: if it was stored
+already its identity shows it, and its row settles it.
 """
 
 import re
@@ -19,12 +19,12 @@ from seckill.broker.opening import open_producer
 from seckill.broker.producer import Producer
 from seckill.broker.reader import CannotRead, TopicReader
 from seckill.config.sections import KafkaSection
-from seckill.dead_letters.reader import REQUEST, Letter
+from seckill.dead_letters.reader import DECODERS, RECORD, Letter
 from seckill.dead_letters.records import Kind
 from seckill.dead_letters.writer import REPLAYED, dead_topic
 from seckill.errors import BrokerAway, Poison, Refused
 from seckill.formats.record import WireRecord, parse
-from seckill.formats.request import decode
+from seckill.formats.settle import Settlement, key_of
 from seckill.lane.client import run_script
 from seckill.lane.keys import Lane
 
@@ -48,7 +48,7 @@ class Replay:
 
     def check(self, letter: Letter) -> str:
         """What a replay of this letter would do, in words. Changes nothing."""
-        if letter.kind != REQUEST:
+        if letter.kind == RECORD:
             if not letter.open:
                 raise Refused("it is settled: its row is there by now, or it was dismissed")
             if letter.dead == Kind.OVERLAP:
@@ -61,18 +61,27 @@ class Replay:
         if letter.odd:
             raise Refused(
                 f"{letter.odd}. So nobody knows which message it was, or whether it was replayed "
-                "before; if it is wanted, send it as a new request"
+                f"before; if it is wanted, send it as a new {letter.kind}"
             )
         if letter.origin in self.replayed and not self.again:
-            raise Refused("sent again already; --again sends it once more, as one more request")
+            raise Refused("sent again already; --again sends it once more, as one more")
         try:
-            request = decode(self._body(letter))
+            message = DECODERS[letter.kind](self._body(letter))
         except Poison as poison:
-            raise Refused(f"still not a request, it would be parked again: {poison}") from None
-        age_s = max(0, time.time_ns() // 1_000_000 - request.request_initiation_time) // 1000
-        return f"a NEW request: user {request.user_id}, items {request.items}, {age_s:,} s old"
+            raise Refused(
+                f"still not a {letter.kind}, it would be parked again: {poison}"
+            ) from None
+        now_ms = time.time_ns() // 1_000_000
+        if isinstance(message, Settlement):
+            age_s = max(0, now_ms - message.at) // 1000
+            return (
+                f"a NEW settlement: user {message.user_id}, {message.result} for "
+                f"{message.place}, {age_s:,} s old"
+            )
+        age_s = max(0, now_ms - message.request_initiation_time) // 1000
+        return f"a NEW request: user {message.user_id}, items {message.items}, {age_s:,} s old"
 
-    def send_requests(
+    def send_messages(
         self, letters: Iterable[Letter], say: Callable[[Letter, str], None]
     ) -> tuple[int, int]:
         """Mark, then send: (sent, refused). After BrokerAway a marked letter may not be sent."""
@@ -98,7 +107,7 @@ class Replay:
         producer = open_producer(self.section, topic)
         try:
             for letter, body in bodies:
-                producer.send(body, [("replay-of", letter.origin.encode())])
+                producer.send(body, [("replay-of", letter.origin.encode())], key=_key(letter, body))
                 sent += 1
             _await(producer, "it is unknown whether all was sent: look for header replay-of")
         finally:
@@ -153,13 +162,19 @@ def one_at_a_time() -> Iterator[None]:
         yield
 
 
+def _key(letter: Letter, body: bytes | None) -> bytes | None:
+    """The key that the sender has to use: one user's settlements stay in their order."""
+    message = DECODERS[letter.kind](body)
+    return key_of(message.user_id) if isinstance(message, Settlement) else None
+
+
 def _headers(letter: Letter, *more: tuple[str, bytes]) -> list[tuple[str, bytes]]:
     source, partition, offset = (part.encode() for part in _place(letter))
     return [("source", source), ("partition", partition), ("offset", offset), *more]
 
 
 def _place(letter: Letter) -> list[str]:
-    """Source, partition and offset of a request. Raises Refused if the letter has none."""
+    """Source, partition and offset of a message. Raises Refused if the letter has none."""
     parts = letter.origin.split(":")
     if letter.odd or len(parts) != 3:
         raise Refused("it does not say which message it was")

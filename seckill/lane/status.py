@@ -215,6 +215,17 @@ class LaneStatus:
         return {**self.positions, **self.settle_positions}
 
     @property
+    def held(self) -> int:
+        """Holds that are not settled, of all activities."""
+        return sum(activity.holds.held for activity in self.activities.values())
+
+    @property
+    def needs_settler(self) -> bool:
+        """Whether there are holds, or an activity that is not finished makes some."""
+        makes = (a.hold_s and a.over != Phase.FINISHED for a in self.activities.values())
+        return bool(self.held) or any(makes)
+
+    @property
     def decided(self) -> int:
         """All outcomes since the start, of all activities and of none."""
         return (

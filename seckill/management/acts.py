@@ -15,7 +15,7 @@ from django.core.management.base import CommandError, CommandParser
 from pydantic import TypeAdapter, ValidationError
 
 from seckill.config.layers import load
-from seckill.config.sections import ControlApi, Stock
+from seckill.config.sections import ControlApi, Settler, Stock
 from seckill.control.control import Act, Control, Once, Refused
 from seckill.formats.outcomes import DEFAULT_ACTIVITY, MAX_ID
 from seckill.lane.client import connect
@@ -24,7 +24,6 @@ from seckill.management import base
 from seckill.management.arguments import add_connection_flags, use_database
 from seckill.process import exit_codes
 from seckill.process.printable import given, printable
-from seckill.web.api.schemas import ActOut
 
 if TYPE_CHECKING:
     import redis
@@ -107,7 +106,14 @@ def control_of(client: "redis.Redis", options: dict[str, Any]) -> Control:
                 "--idempotency-key: 1 to 100 characters without spaces", returncode=exit_codes.USAGE
             )
         once = Once(key, hashlib.sha256(" ".join(sys.argv[1:]).encode()).hexdigest())
-    return Control(client, shell_actor(), Lane(), note=options["note"], once=once)
+    return Control(
+        client,
+        shell_actor(),
+        Lane(),
+        note=options["note"],
+        once=once,
+        expired_gives_back=load(Settler).expired_gives_back,
+    )
 
 
 def stock_of(options: dict[str, Any]) -> dict[int, int]:
@@ -155,6 +161,9 @@ class ActCommand(base.Command):
 def tell(command: base.Command, act: Act, *, as_json: bool) -> None:
     """Print what an act did: for people, or as the API answers it."""
     if as_json:
+        # Here, since it brings the whole API, which most commands do without.
+        from seckill.web.api.schemas import ActOut
+
         done = ActOut.of(act).model_dump(mode="json")
         command.print_json({"schema": 1, **done, "repeated": act.repeated})
         return

@@ -149,6 +149,11 @@ RETURNED_UNITS = Metric(
     "seckill_returned_units", "counter", "units", "units of holds that expired or were given back",
     _BY_ACTIVITY,
 )  # fmt: skip
+LATE_PAYMENTS = Metric(
+    "seckill_late_payments", "counter", "payments",
+    "payments for holds that had expired or were given back: the money is to be paid back",
+    _BY_ACTIVITY,
+)  # fmt: skip
 SETTLEMENTS = Metric(
     "seckill_settlements", "counter", "messages",
     "settle messages by outcome: paid, released, too_late, repeated, not_held, invalid",
@@ -246,6 +251,7 @@ METRICS = (
     SETTLED_HOLDS,
     PAID_UNITS,
     RETURNED_UNITS,
+    LATE_PAYMENTS,
     SETTLEMENTS,
     SETTLE_SKIPPED,
     SETTLE_READ_AGE,

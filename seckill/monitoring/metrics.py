@@ -213,6 +213,7 @@ def _add_holds(families: _Families, holds: SettleStatus) -> None:
         families.add(names.SETTLED_HOLDS, activity.cancelled, number, "cancelled")
         families.add(names.PAID_UNITS, activity.units_paid, number)
         families.add(names.RETURNED_UNITS, activity.units_returned, number)
+        families.add(names.LATE_PAYMENTS, activity.too_late, number)
     for outcome in MESSAGES:
         families.add(names.SETTLEMENTS, holds.messages.get(outcome, 0), outcome)
     families.add(names.SETTLE_SKIPPED, holds.messages.get("skipped", 0))

@@ -1,4 +1,4 @@
-"""Whether the system can work now: decide requests, and store accepted records.
+"""Whether the system can work now: decide requests, settle holds, and store accepted records.
 
 It asks Redis and PostgreSQL once each. It never asks Kafka: the consumers' heartbeats show that.
 """
@@ -17,20 +17,32 @@ from seckill.telemetry.heartbeats import Kind, Worker, read_workers
 
 @dataclass(frozen=True)
 class Readiness:
-    """What is not ready, by part, with what to do. Both are empty if all is well."""
+    """What is not ready, by part, with what to do. All are empty if all is well."""
 
     cannot_decide: dict[str, str]
+    cannot_settle: dict[str, str]
     cannot_store: dict[str, str]
+
+    @property
+    def missing(self) -> dict[str, dict[str, str]]:
+        """{what cannot be done: its parts}, for what cannot."""
+        verbs = {
+            "decide": self.cannot_decide,
+            "settle": self.cannot_settle,
+            "store": self.cannot_store,
+        }
+        return {verb: parts for verb, parts in verbs.items() if parts}
 
     @property
     def ready(self) -> bool:
         """Whether everything is ready."""
-        return not self.cannot_decide and not self.cannot_store
+        return not self.missing
 
 
 def look(client: "redis.Redis", lane: Lane) -> Readiness:
     """Check all parts. A service that is away raises nothing: it is part of the answer."""
     decide: dict[str, str] = {}
+    settle: dict[str, str] = {}
     store: dict[str, str] = {}
     try:
         status, workers = read_lane(client, lane), read_workers(client, lane)
@@ -51,17 +63,26 @@ def look(client: "redis.Redis", lane: Lane) -> Readiness:
             )
         _workers(workers, Kind.CONSUMER, decide, "requests wait in Kafka; start run_consumer")
         _workers(workers, Kind.LOG_WORKER, store, "records wait in Redis; start run_log_worker")
+        if status.needs_settler:
+            wait = "payments wait in Kafka and no hold expires; start run_settler"
+            _workers(workers, Kind.SETTLER, settle, wait, needed=True)
     try:
         with postgres_errors(), connection.cursor() as cursor:
             cursor.execute("SELECT 1 FROM seckill_record LIMIT 1")
     except PostgresAway:
         store["PostgreSQL"] = "does not answer: accepted records wait in Redis; bring it back"
-    return Readiness(decide, store)
+    return Readiness(decide, settle, store)
 
 
-def _workers(workers: list[Worker], kind: Kind, missing: dict[str, str], act: str) -> None:
-    """Report a kind of worker if some are known but none is alive. None known: no verdict."""
+def _workers(
+    workers: list[Worker], kind: Kind, missing: dict[str, str], act: str, *, needed: bool = False
+) -> None:
+    """Report a kind of worker if some are known but none is alive. None known: no verdict, unless
+    one is needed.
+    """
     known = [worker for worker in workers if worker.kind is kind]
+    if needed and not known:
+        missing[kind.value] = f"no heartbeat: {act}"
     if known and not any(worker.alive for worker in known):
         silent_s = min(worker.silent_ms for worker in known) // 1000
         missing[kind.value] = f"no heartbeat for {silent_s} s: {act}"

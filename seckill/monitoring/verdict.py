@@ -96,6 +96,8 @@ class Verdict:
     # Orders that wait for PostgreSQL, and for how long none of them was stored.
     waiting: int = 0
     unstored_ms: int = 0
+    # Holds that wait for a settler, if one is needed and none is alive; None: all is well.
+    unsettled: int | None = None
     # Units left and sold, of the activity or of all.
     left: int = 0
     sold: int = 0
@@ -130,6 +132,7 @@ def judge(
         lag=_lag(lane, samples),
         waiting=lane.waiting,
         unstored_ms=_unstored_ms(lane, samples),
+        unsettled=_unsettled(lane, workers),
         left=sum(item.left for a in chosen for item in a.items.values()),
         sold=sum(item.sold for a in chosen for item in a.items.values()),
         word=lane.fence.word if lane.fence else "",
@@ -215,7 +218,7 @@ def _behind(base: Verdict, lane: LaneStatus, samples: Sequence[Sample]) -> bool:
 
 def _as(base: Verdict, state: State, held_ms: int | None, longer: bool = False) -> Verdict:
     level = LEVELS.get(state, "info")
-    if base.unstored_ms and level != "danger":
+    if (base.unstored_ms or base.unsettled is not None) and level != "danger":
         level = "warning"
     held_ms = None if held_ms is None else max(0, held_ms)
     return replace(base, state=state, level=level, held_ms=held_ms, longer=longer)
@@ -277,6 +280,13 @@ def _unstored_ms(lane: LaneStatus, samples: Sequence[Sample]) -> int:
         since = sample.at_ms
     held_ms = lane.now_ms - since
     return held_ms if held_ms >= UNSTORED_MS else 0
+
+
+def _unsettled(lane: LaneStatus, workers: Sequence[Worker]) -> int | None:
+    """Holds that wait for a settler; None if none is needed, or one is alive."""
+    if not lane.needs_settler or any(w.alive for w in workers if w.kind == Kind.SETTLER):
+        return None
+    return lane.held
 
 
 def _same_state_ms(

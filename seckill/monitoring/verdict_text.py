@@ -16,6 +16,11 @@ def in_words(verdict: Verdict, now_ms: int) -> str:
             _("no order is stored for %(for)s: %(n)s wait in Redis")
             % {"for": span(verdict.unstored_ms), "n": f"{verdict.waiting:,}"}
         )
+    if verdict.unsettled is not None:
+        parts.append(
+            _("no settler runs: payments wait in Kafka, unpaid holds stay (%(n)s)")
+            % {"n": f"{verdict.unsettled:,}"}
+        )
     return "; ".join(parts)
 
 

@@ -158,8 +158,11 @@ def make_plan(
     partitions: list[int],
     *,
     accept_oversell: bool = False,
+    expired_gives_back: bool = False,
 ) -> Plan:
     """Read everything. `source` and `partitions` are the topic's, as Kafka reports them.
+
+    `expired_gives_back` is the settlers' setting: whether expired holds count against a limit.
 
     Without a source the plan is only for reading: it lacks partitions that no record and no
     position names. Call it while nobody stores records, or in one snapshot. Raises RedisAway;
@@ -175,7 +178,13 @@ def make_plan(
         numbers = {activity for activity, _ in units} | set(status.activities)
         numbers |= set(Item.objects.values_list("activity_id", flat=True))
         activities = [
-            _activity(number, status, units, accept_oversell=accept_oversell)
+            _activity(
+                number,
+                status,
+                units,
+                accept_oversell=accept_oversell,
+                expired_gives_back=expired_gives_back,
+            )
             for number in sorted(numbers)
         ]
         places = _partitions(status.positions, _ends(), source, partitions)
@@ -227,6 +236,7 @@ def _activity(
     units: Mapping[tuple[int, int], int],
     *,
     accept_oversell: bool,
+    expired_gives_back: bool,
 ) -> ActivityPlan:
     now = status.activities.get(activity_id)
     allocations = dict(
@@ -275,7 +285,9 @@ def _activity(
         ended=ended,
         held=left_held,
         epoch_now=now.epoch if now else 0,
-        buyers=None if row.user_limit is None else sold.units_by_user(activity_id, {}),
+        buyers=None
+        if row.user_limit is None
+        else sold.units_by_user(activity_id, {}, expired_gives_back=expired_gives_back),
         changes=[
             *_changes(status, activity_id, items, state, records),
             *_changes_of_holds(now, ended, left_held),

@@ -72,11 +72,13 @@ def recover(
     topic: TopicReader | None = None,
     settle_topic: TopicReader | None = None,
     accept_oversell: bool = False,
+    expired_gives_back: bool = False,
 ) -> Done:
     """Rebuild the lane. With a `topic`, rows that PostgreSQL has lost are stored again from it, and
     with the settle topic what became of holds.
 
     `accept_oversell` raises an allocation to the units sold, if more are sold: a person's decision.
+    `expired_gives_back`: see `make_plan`.
     Raises Refused before any change if rows are lost and no topic is given. After any other
     Refused, RedisAway, CannotCheck or error of Django the lane stays fenced.
     """
@@ -93,7 +95,14 @@ def recover(
         _adopt_old_letters(client, lane)
         restored = _restore(client, lane, state, topic, settle_topic, say)
         plan, claim, entries = _plan(
-            client, lane, source, partitions, claim, actor, accept_oversell=accept_oversell
+            client,
+            lane,
+            source,
+            partitions,
+            claim,
+            actor,
+            accept_oversell=accept_oversell,
+            expired_gives_back=expired_gives_back,
         )
         rebuild(client, lane, plan, claim, token)
         say(f"rebuilt: generation {claim.generation}, {len(plan.activities)} activities")
@@ -192,6 +201,7 @@ def _plan(
     actor: str,
     *,
     accept_oversell: bool,
+    expired_gives_back: bool,
 ) -> tuple[Plan, Claim, list[StockChange]]:
     """The plan, the claim with the new generation, and the journal's rows, in one transaction.
 
@@ -203,7 +213,14 @@ def _plan(
         row = lease.read(cursor, lane.list, lock="FOR UPDATE")
         assert row is not None
         generation = max(row.generation, claim.generation) + 1
-        plan = make_plan(client, lane, source, partitions, accept_oversell=accept_oversell)
+        plan = make_plan(
+            client,
+            lane,
+            source,
+            partitions,
+            accept_oversell=accept_oversell,
+            expired_gives_back=expired_gives_back,
+        )
         cursor.execute(
             "UPDATE seckill_lane SET generation = %s WHERE name = %s", [generation, lane.list]
         )

@@ -138,18 +138,17 @@ class TracedProducer:
         value: bytes | None,
         headers: Sequence[tuple[str, bytes]] = (),
         done: Done | None = None,
-        *,
         key: bytes | None = None,
         partition: int | None = None,
     ) -> None:
         """See `Producer`."""
         self._sent += 1
         if self._sent % self._every:
-            self._producer.send(value, headers, done, key=key, partition=partition)
+            self._producer.send(value, headers, done, key, partition)
             return
         span = self._tracing.begin("request", "PRODUCER", {"seckill.number": self._sent})
         header = (HEADER, self._tracing.traceparent(span).encode())
-        self._producer.send(value, (*headers, header), done, key=key, partition=partition)
+        self._producer.send(value, (*headers, header), done, key, partition)
         span.end()
 
     def room(self, timeout_s: float = 0.0) -> int:

@@ -30,13 +30,15 @@ def send(
     producer.close()
 
 
-def read(brokers: str, topic: str, count: int, timeout_s: float = 120) -> list[Message]:
-    """The first messages of partition 0, with keys, headers and offsets."""
+def read(
+    brokers: str, topic: str, count: int, timeout_s: float = 120, partition: int = 0
+) -> list[Message]:
+    """The first messages of a partition, with keys, headers and offsets."""
     consumer = Consumer(
         {"bootstrap.servers": brokers, "group.id": "reads-only", "enable.auto.commit": False,
          "log_level": 2}
     )  # fmt: skip
-    consumer.assign([TopicPartition(topic, 0, 0)])
+    consumer.assign([TopicPartition(topic, partition, 0)])
     found: list[Message] = []
     deadline = time.monotonic() + timeout_s
     while len(found) < count:

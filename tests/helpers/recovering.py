@@ -39,9 +39,9 @@ class LostShop:
         while self.worker.run_once():
             pass
 
-    def recover(self) -> Done:
+    def recover(self, **more: bool) -> Done:
         """As the command does it."""
-        done = recover(self.client, LANE, SOURCE, [0, 1], "test", self.said.append)
+        done = recover(self.client, LANE, SOURCE, [0, 1], "test", self.said.append, **more)
         assert done.report.findings == []
         assert done.lifted
         return done

@@ -169,6 +169,7 @@ class Misfortunes(Sale):
             # It takes the place of the one that has decided up to now: the other one was promoted
             # before it.
             driver.ruler = 1 - driver.current
+            self.takeovers += 1
             self.lost("the master before is gone", self.promoted)
         if busy:
             for partition in range(driver.partitions):
@@ -198,14 +199,18 @@ class Misfortunes(Sale):
     def copy_postgres(self) -> None:
         """Somebody keeps a copy."""
         self.driver.tables.save()
-        self.saved = True
+        self.saved, self.takeovers_saved = True, self.takeovers
         self.tell("PostgreSQL is copied")
         self.mark("save")
 
     @precondition(lambda self: self.saved and self.is_fresh("save") and self.lame != REDIS)
     @rule()
     def older_postgres(self) -> None:
-        """PostgreSQL comes back with the copy."""
+        """PostgreSQL comes back with the copy. If that is from before a takeover, the master of
+        before was stopped, as docs/promises.md demands: else it could lead again.
+        """
+        if self.takeovers > self.takeovers_saved:
+            self.unite()
         self.take()
         self.lame = POSTGRES
         self.driver.restart_postgres()

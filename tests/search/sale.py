@@ -44,6 +44,8 @@ class Sale:
         self.copied: Verdicts = frozenset()
         self.promoted: Verdicts = frozenset()
         self.saved = False
+        # How often another server has begun to decide, so far and when PostgreSQL was copied.
+        self.takeovers = self.takeovers_saved = 0
         # What has changed so far; and how much of it there was at the last step of a name.
         self._changes, self._marks = 0, dict[str, int]()
         # Nobody has taken anything away, or written where he must not.
@@ -170,6 +172,7 @@ class Sale:
 
     def _rule(self) -> None:
         """The server that addresses lead to decides for the lane from now on."""
+        self.takeovers += 1
         self.driver.ruler = self.driver.current
         self.lost("a new master decides", self.promoted)
 

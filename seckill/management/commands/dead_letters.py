@@ -14,19 +14,22 @@ from seckill.config.layers import load
 from seckill.config.sections import Server
 from seckill.dead_letters.printed import origin_text, piles_json, print_piles, when_text
 from seckill.dead_letters.reader import (
+    RECORD,
     REQUEST,
+    SETTLEMENT,
+    DeadTopic,
     Letter,
-    Requests,
     dump,
-    is_request,
+    is_valid,
+    pile_messages,
     pile_records,
-    pile_requests,
     read_records,
     tell_parked,
 )
 from seckill.dead_letters.records import Kind
 from seckill.dead_letters.replay import Replay, one_at_a_time
 from seckill.errors import Refused
+from seckill.formats.settle import request_topic, settle_topic
 from seckill.lane.client import connect
 from seckill.lane.keys import Lane
 from seckill.management import base
@@ -64,14 +67,15 @@ class Command(base.Command):
     """Look, or plan and do."""
 
     help = (
-        "Parked messages and records: INVALID requests (topic <topic>.dead), and entries of the "
-        "list that could not be stored (table seckill_deadrecord), because PostgreSQL refused "
-        "them, they were not records, or they were decided on a Redis that did not lead."
+        "Parked messages and records: INVALID requests (topic <topic>.dead), INVALID settlements "
+        "(topic <topic>.settle.dead), and entries of the list that could not be stored (table "
+        "seckill_deadrecord), because PostgreSQL refused them, they were not records, or they were "
+        "decided on a Redis that did not lead."
     )
     examples = (
         "list --json",
         "show ORIGIN             # as list prints it: SOURCE:PARTITION:OFFSET",
-        "replay --requests       # the plan; --yes does it",
+        "replay --requests       # the plan; --yes does it. So does replay --settlements",
         'dismiss --unreadable --note "left by a test"',
     )
     codes = {**base.AWAY, exit_codes.FAILED: "refused, or not found"}
@@ -97,11 +101,14 @@ class Command(base.Command):
             help="as list prints them",
         )
         replay.add_argument(
-            "--requests", action="store_true", help="all parked messages that are valid now"
+            "--requests", action="store_true", help="all parked requests that are valid now"
+        )
+        replay.add_argument(
+            "--settlements", action="store_true", help="all parked settlements that are valid now"
         )
         replay.add_argument("--records", action="store_true", help="every record")
         replay.add_argument(
-            "--again", action="store_true", help="also requests that were already sent again"
+            "--again", action="store_true", help="also messages that were already sent again"
         )
         replay.add_argument("--yes", action="store_true", help="do it")
         dismiss = verbs.add_parser(
@@ -127,7 +134,10 @@ class Command(base.Command):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Exit code as in the help."""
-        self.section = load(Server, section_flags(options, Server))
+        section = load(Server, section_flags(options, Server))
+        requests = request_topic(section.topic)
+        self.section = section.model_copy(update={"topic": requests})
+        self.settlements = section.model_copy(update={"topic": settle_topic(requests)})
         use_database(self.section.pg_dsn)
         self.client = connect(self.section.redis_url)
         self.lane = Lane()
@@ -168,38 +178,41 @@ class Command(base.Command):
             )
 
     def _list(self, options: dict[str, Any]) -> None:
-        requests = pile_requests(self.section, options["newest"])
-        records = pile_records(options["newest"])
-        topic = self.section.topic
+        newest = options["newest"]
+        piles = (
+            pile_messages(self.section, newest),
+            pile_messages(self.settlements, newest),
+            pile_records(newest),
+        )
         if options["json"]:
-            document = piles_json(requests, records, topic)
+            document = piles_json(*piles)
             self.stdout.write(json_text(document, 2))
         else:
             console = Console(soft_wrap=True, highlight=False)
-            print_piles(requests, records, topic, console)
+            print_piles(*piles, console)
 
     def _show(self, options: dict[str, Any]) -> None:
-        requests = Requests(self.section)
-        found = [
-            letter
-            for letter in itertools.chain(requests.letters(), _records_of(options["origin"]))
-            if letter.origin == options["origin"]
-        ]
+        topics = [DeadTopic(self.section), DeadTopic(self.settlements)]
+        letters = itertools.chain(
+            *(topic.letters() for topic in topics), _records_of(options["origin"])
+        )
+        found = [letter for letter in letters if letter.origin == options["origin"]]
         if not found:
             raise CommandError(
                 f"nothing from {options['origin']} is parked; manage.py dead_letters list shows "
                 "origins",
                 returncode=exit_codes.FAILED,
             )
+        replayed = set().union(*(topic.replayed for topic in topics))
         if options["json"]:
-            letters = [
+            shown = [
                 {
-                    **letter.as_json(letter.origin in requests.replayed),
+                    **letter.as_json(letter.origin in replayed),
                     "body_base64": base64.b64encode(letter.body or b"").decode(),
                 }
                 for letter in found
             ]
-            self.stdout.write(json_text({"schema": 1, "letters": letters}, 2))
+            self.stdout.write(json_text({"schema": 1, "letters": shown}, 2))
             return
         for letter in found:
             self.stdout.write(f"{letter.kind} {printable(origin_text(letter))}")
@@ -207,7 +220,7 @@ class Command(base.Command):
             if letter.odd:
                 self.stdout.write(f"  odd:    {printable(letter.odd)}")
             self.stdout.write(f"  when:   {when_text(letter.at_ms)}")
-            if letter.origin in requests.replayed and letter.kind == REQUEST:
+            if letter.origin in replayed and letter.kind != RECORD:
                 self.stdout.write("  it was already sent again")
             cut = ", only the start is parked" if letter.cut else ""
             self.stdout.write(f"  body:   {letter.size:,} bytes{cut}")
@@ -215,9 +228,10 @@ class Command(base.Command):
                 self.stdout.write(f"    {line}")
 
     def _replay(self, options: dict[str, Any]) -> None:
-        if not (options["origins"] or options["requests"] or options["records"]):
+        every = ("requests", "settlements", "records")
+        if not (options["origins"] or any(options[name] for name in every)):
             raise CommandError(
-                "give origins, --requests or --records",
+                "give origins, --requests, --settlements or --records",
                 returncode=exit_codes.USAGE,
             )
         with one_at_a_time():
@@ -225,20 +239,25 @@ class Command(base.Command):
 
     def _replay_wanted(self, options: dict[str, Any]) -> None:
         wanted = set(options["origins"])
-        requests = Requests(self.section)
-        letters: dict[str, Letter] = {}
+        every = {REQUEST: options["requests"], SETTLEMENT: options["settlements"]}
+        seen: set[str] = set()
         still_invalid = 0
-        for letter in requests.letters():
-            if letter.origin in wanted:
-                letters[letter.origin] = letter
-            elif options["requests"] and not letter.cut and is_request(letter.body):
-                if options["again"] or letter.origin not in requests.replayed:
+        replays: list[tuple[Replay, list[Letter]]] = []
+        for section in (self.section, self.settlements):
+            dead = DeadTopic(section)
+            letters: dict[str, Letter] = {}
+            for letter in dead.letters():
+                if letter.origin in wanted:
                     letters[letter.origin] = letter
-            else:
-                still_invalid += 1
-        replay = Replay(
-            self.section, self.client, self.lane, requests.replayed, again=options["again"]
-        )
+                elif not every[letter.kind]:
+                    continue
+                elif not is_valid(letter):
+                    still_invalid += 1
+                elif options["again"] or letter.origin not in dead.replayed:
+                    letters[letter.origin] = letter
+            replay = Replay(section, self.client, self.lane, dead.replayed, again=options["again"])
+            replays.append((replay, list(letters.values())))
+            seen |= letters.keys()
         records = self._wanted_records(wanted, every=options["records"])
         done = refused = missing = 0
         told: list[tuple[Letter, str]] = []
@@ -249,12 +268,12 @@ class Command(base.Command):
                 line = f"{letter.kind} {origin_text(letter)}: {text[:300]}"
                 self.stdout.write(printable(line))
 
-        if options["yes"]:
-            done, refused = replay.send_requests(letters.values(), say)
-        else:
-            for letter in letters.values():
-                refused += self._plan(replay, letter, say)
-        seen = set(letters)
+        for replay, chosen in replays:
+            if options["yes"]:
+                sent, not_sent = replay.send_messages(chosen, say)
+                done, refused = done + sent, refused + not_sent
+            else:
+                refused += sum(self._plan(replay, letter, say) for letter in chosen)
         for letter in records:
             seen.add(letter.origin)
             try:
@@ -290,15 +309,15 @@ class Command(base.Command):
             self.stdout.write(f"{printable(origin)}: not parked")
         if total > MOST_LINES:
             self.stdout.write(f"... and {total - MOST_LINES:,} more")
-        if options["requests"]:
-            self.stdout.write(f"{still_invalid:,} letters are still not requests and stay parked")
+        if options["requests"] or options["settlements"]:
+            self.stdout.write(f"{still_invalid:,} letters are still INVALID and stay parked")
         if options["yes"]:
             self.stdout.write(f"replayed {done:,}, refused {refused:,}, not found {missing:,}")
         else:
             self.stdout.write(
                 f"dry run, nothing was changed: {total - refused:,} would be replayed, "
-                f"{refused:,} refused, {missing:,} not found. --yes does it. A request is sent as "
-                "a NEW request, which may win units or be refused like any other"
+                f"{refused:,} refused, {missing:,} not found. --yes does it. A message is sent as "
+                "a NEW one: a request may win units or be refused, a settlement may come too late"
             )
         if refused or missing:
             raise CommandError("not everything can be replayed", returncode=exit_codes.FAILED)

@@ -14,7 +14,7 @@ from seckill.audit.audit import CannotCheck
 from seckill.broker.reader import CannotRead, TopicReader
 from seckill.broker.topics import Topics
 from seckill.config.layers import load
-from seckill.config.sections import Server
+from seckill.config.sections import Server, Settler
 from seckill.errors import BrokerAway, Refused
 from seckill.formats.settle import settle_topic
 from seckill.lane.client import connect
@@ -120,6 +120,7 @@ class Command(base.Command):
         """Exit code as in the help."""
         console = Console(soft_wrap=True, highlight=False, stderr=options["json"])
         server = load(Server, section_flags(options, Server))
+        gives_back = load(Settler).expired_gives_back
         use_database(server.pg_dsn)
         lane = Lane()
         topic = look_at_topic(server, with_ends=not options["apply"])
@@ -131,7 +132,13 @@ class Command(base.Command):
         with connect(server.redis_url) as client:
             if topic.source is None or not options["apply"]:
                 with snapshot():
-                    plan = make_plan(client, lane, topic.source, topic.partitions)
+                    plan = make_plan(
+                        client,
+                        lane,
+                        topic.source,
+                        topic.partitions,
+                        expired_gives_back=gives_back,
+                    )
                 plan.older = postgres_state(client, lane).older
                 self._show(plan, topic, console, as_json=options["json"])
                 return
@@ -153,6 +160,7 @@ class Command(base.Command):
                         topic=reader,
                         settle_topic=settle_reader,
                         accept_oversell=options["accept_oversell"],
+                        expired_gives_back=gives_back,
                     )
             except CannotRead as reason:
                 raise _refused(f"refused, nothing was changed: {reason}") from None

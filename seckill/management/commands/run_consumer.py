@@ -8,7 +8,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from seckill.broker.topics import Topics
 from seckill.config.layers import load
-from seckill.config.sections import Server
+from seckill.config.sections import Server, Settler
 from seckill.consumer.group import ConsumerGroup
 from seckill.control.control import Control
 from seckill.errors import PostgresAway, Refused
@@ -124,7 +124,13 @@ class Command(base.Command):
     def _load(self, group: ConsumerGroup, activity_id: int, *, replace: bool) -> None:
         server = group.server
         limit_s = server.connect_timeout
-        control = Control(group.client, "run_consumer", group.lane, patience_s=limit_s)
+        control = Control(
+            group.client,
+            "run_consumer",
+            group.lane,
+            patience_s=limit_s,
+            expired_gives_back=load(Settler).expired_gives_back,
+        )
         lane = wait_for(control.status, limit_s, group.shutdown, self._say)
         loaded = lane.activities.get(activity_id)
         wanted = set(server.stock)

@@ -132,6 +132,15 @@ def _worker_alerts(look: Look, lag: dict[int, int] | None) -> list[Alert]:
                 "manage.py run_log_worker",
             )
         )
+    if look.lane.needs_settler and not alive[Kind.SETTLER]:
+        found.append(
+            Alert(
+                "danger" if look.lane.held else "warning",
+                _("No settler is alive"),
+                _("Payments wait in Kafka, and no hold expires. No payment is lost."),
+                "manage.py run_settler",
+            )
+        )
     for worker in look.workers:
         if worker.alive and health_of(worker, look, lag) == "stuck":
             found.append(

@@ -151,13 +151,13 @@ class ItemAdmin(CsvExport, SeckillAdmin):
         """Units in stored orders."""
         return f"{item.sold:,}"
 
-    @display(description=_("sold, waiting to be stored"))
+    @display(description=_("sold, to be stored"))
     def waiting(self, item: Any) -> str:
         """Units that Redis has sold and PostgreSQL does not have yet."""
         live: ItemStatus | None = getattr(item, "live", None)
         return f"{max(live.sold - item.sold, 0):,}" if live else UNKNOWN
 
-    @display(description=_("held, of the sold"))
+    @display(description=_("of these held"))
     def held(self, item: Any) -> str:
         """Units in holds that are neither paid nor ended: nobody else can buy them."""
         return UNKNOWN if item.held_units is None else f"{item.held_units:,}"
@@ -180,7 +180,7 @@ class ItemAdmin(CsvExport, SeckillAdmin):
             '<div class="flex items-center gap-2" style="min-width: 9rem">'
             '<div class="bg-base-200 dark:bg-base-700 grow overflow-hidden rounded-default">'
             '<div class="bg-primary-600 h-1.5" style="width: {}%"></div></div>'
-            '<span style="width: 3.5rem; text-align: right">{}</span></div>',
+            '<span style="width: 4rem; text-align: right; white-space: nowrap">{}</span></div>',
             f"{percent:.1f}",
             f"{percent:.1f} %",
         )

@@ -29,26 +29,21 @@ def healthz(request: HttpRequest) -> HealthOut:
     "/readyz",
     auth=None,
     response={200: ReadyOut, 503: Problem},
-    summary="Whether the system can decide and store",
+    summary="Whether the system can decide, settle and store",
 )
 def readyz(request: HttpRequest) -> ReadyOut | HttpResponse:
     """Ready means: Redis and PostgreSQL answer, a sale is loaded and not fenced, and known kinds of
-    workers are alive. With 503, `errors` names each part that is not ready. An address over its
-    rate limit gets an answer that is up to two seconds old."""
+    workers are alive, with a settler while there are holds. With 503, `errors` names each part that
+    is not ready. An address over its rate limit gets an answer that is up to two seconds old."""
     found = _look(request)
     if found.ready:
-        return ReadyOut(can_decide=True, can_store=True)
-    verbs = [
-        verb
-        for verb, missing in (("decide", found.cannot_decide), ("store", found.cannot_store))
-        if missing
-    ]
+        return ReadyOut(can_decide=True, can_settle=True, can_store=True)
     parts = [
         (f"{verb}.{part}", why)
-        for verb, missing in (("decide", found.cannot_decide), ("store", found.cannot_store))
+        for verb, missing in found.missing.items()
         for part, why in missing.items()
     ]
-    return problem(503, f"cannot {' or '.join(verbs)}: {parts[0][1]}", parts)
+    return problem(503, f"cannot {' or '.join(found.missing)}: {parts[0][1]}", parts)
 
 
 def _look(request: HttpRequest) -> readiness.Readiness:

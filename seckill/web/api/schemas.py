@@ -226,6 +226,7 @@ class ReadyOut(BaseModel):
     """Everything that a sale needs is ready."""
 
     can_decide: bool = Field(examples=[True])
+    can_settle: bool = Field(examples=[True])
     can_store: bool = Field(examples=[True])
 
 

@@ -21,7 +21,7 @@ from seckill.formats.settle import Result
 from seckill.process.events import event
 from seckill.telemetry.door_counts import BOARD_AGE_MS, WAITING
 from seckill.web.door import asking, http
-from seckill.web.door.answers import State, shown_answer
+from seckill.web.door.answers import Answer, State, shown_answer
 from seckill.web.door.docs.pages import docs
 from seckill.web.door.holds import Holds
 from seckill.web.door.http import Problem, Receive, Response, Scope, Send
@@ -123,7 +123,7 @@ class Door:
         return {
             **self.ordering.counts.named(),
             WAITING: self.ordering.limits.waiting,
-            BOARD_AGE_MS: round(min(self.ordering.mirror.look.age_s, 86_400.0) * 1000),
+            BOARD_AGE_MS: round(self.ordering.mirror.blind_s * 1000),
         }
 
     # A click
@@ -140,8 +140,9 @@ class Door:
             raise Problem(415, "send the order as application/json")
         order = asking.order_of(await http.body_of(scope, receive, headers), user_id, key)
         match await self.ordering.place(order, at_ms):
-            case Taken(ticket, began):
-                return await self._answered(ticket, wait_s, caller, began=began)
+            case Taken() as taken:
+                answer = await self.ordering.answer_click(taken, wait_s, caller)
+                return self._told(taken.click.ticket, answer, 202)
             case Bought(Ticket() as ticket, answer):
                 text = self.ordering.tickets.sign(ticket)
                 return http.json_response(200, shown_answer(text, answer, self.holds.pay_url))
@@ -168,12 +169,11 @@ class Door:
     async def _ticket(
         self, text: str, query: bytes, headers: Mapping[bytes, bytes], caller: str
     ) -> Response:
-        return await self._answered(
-            self.ordering.ticket(text),
-            asking.wait_of(headers),
-            caller,
-            until_settled=query == STILL_HELD,
+        ticket = self.ordering.ticket(text)
+        answer = await self.ordering.answer(
+            ticket, asking.wait_of(headers), caller, until_settled=query == STILL_HELD
         )
+        return self._told(ticket, answer, 200)
 
     async def _give_back(self, text: str, headers: Mapping[bytes, bytes], caller: str) -> Response:
         ticket = self.ordering.ticket(text)
@@ -200,28 +200,14 @@ class Door:
             ticket, text, Result(payment.result), payment.reference, asking.wait_of(headers), caller
         )
 
-    async def _answered(
-        self,
-        ticket: Ticket,
-        wait_s: float,
-        caller: str,
-        *,
-        until_settled: bool = False,
-        began: float | None = None,
-    ) -> Response:
-        """The answer within `wait_s`: 200, or 202 while a click waits that this call has sent.
-
-        `until_settled`: its buyer knows that it is held, and waits for what becomes of that.
-        """
-        answer = await self.ordering.answer(
-            ticket, wait_s, caller, until_settled=until_settled, began=began
-        )
+    def _told(self, ticket: Ticket, answer: Answer, undecided: int) -> Response:
+        """The answer to a ticket. `undecided` is the status while it waits."""
         text = self.ordering.tickets.sign(ticket)
         content = shown_answer(text, answer, self.holds.pay_url)
         if answer.is_decided:
             return http.json_response(200, content)
         return http.json_response(
-            200 if began is None else 202,
+            undecided,
             content,
             [
                 (b"cache-control", b"no-store"),

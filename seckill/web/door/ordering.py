@@ -5,13 +5,15 @@ Kafka, and the look at what became of it. What is refused is a Problem. Formats 
 """
 
 import time
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from typing import Any
 
 from seckill.errors import RedisAway
 from seckill.formats.outcomes import Outcome
 from seckill.lane.phase import Phase
 from seckill.web.door.answers import Answer
-from seckill.web.door.clicks import AnotherBody, Clicks, Order
+from seckill.web.door.clicks import Acknowledged, AnotherBody, Clicks, Order
 from seckill.web.door.counts import Counts
 from seckill.web.door.http import Problem
 from seckill.web.door.limits import Limits
@@ -25,14 +27,20 @@ from seckill.web.door.tokens import BadToken, BuyerTokens
 FRESH_S = 0.25
 # Seconds until a buyer should ask again.
 RETRY_S = 2.0
+# A wait for the answer to a ticket, of so many seconds at most.
+Wait = Callable[[Ticket, float], Coroutine[Any, Any, Answer]]
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Kafka has it. `began` is when it was handed over, on the monotonic clock."""
+    """Kafka has it, `took_s` after it was handed over at `began` on the monotonic clock.
 
-    ticket: Ticket
+    Its ticket must be proven before anybody gets it.
+    """
+
+    click: Acknowledged
     began: float
+    took_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,27 +103,38 @@ class Ordering:
             return known
         began = time.monotonic()
         try:
-            ticket = await self.clicks.take(order, at_ms)
+            click = await self.clicks.take(order, at_ms)
         except NotTaken as refused:
             self.counts.not_taken += 1
             raise Problem(
                 503, f"nothing was ordered: {refused}", retry_after_s=RETRY_S, taken="no"
             ) from None
         except Unknown as unknown:
-            self.counts.unknown += 1
-            raise Problem(
-                503,
-                f"it is not known whether this was taken: {unknown}. Ask again with the same "
-                "Idempotency-Key: it can never buy twice",
-                retry_after_s=RETRY_S,
-                taken="unknown",
-            ) from None
+            raise self._unknown(unknown) from None
         except AnotherBody:
             raise Problem(
                 422, "this Idempotency-Key was used for another order a moment ago"
             ) from None
-        self.counts.taken(time.monotonic() - began)
-        return Taken(ticket, began)
+        return Taken(click, began, time.monotonic() - began)
+
+    async def prove(self, taken: Taken) -> Ticket:
+        """The ticket of a click, once it is known to be good. Raises Problem: 503."""
+        try:
+            await taken.click.proof()
+        except Unknown as unknown:
+            raise self._unknown(unknown) from None
+        self.counts.taken(taken.took_s)
+        return taken.click.ticket
+
+    def _unknown(self, why: Unknown) -> Problem:
+        self.counts.unknown += 1
+        return Problem(
+            503,
+            f"it is not known whether this was taken: {why}. Ask again with the same "
+            "Idempotency-Key: it can never buy twice",
+            retry_after_s=RETRY_S,
+            taken="unknown",
+        )
 
     async def _known(self, order: Order) -> Shed | Bought | None:
         """The answer to who never has to reach Kafka; None if it must be decided."""
@@ -174,34 +193,41 @@ class Ordering:
             raise Problem(410, "the sale of this ticket has ended: its topic was made again")
         return ticket
 
+    async def answer_click(self, taken: Taken, wait_s: float, caller: str) -> Answer:
+        """The answer to a click within `wait_s`, and without a wait what is known of it now.
+
+        It is looked for while the ticket is proven, which takes a moment too. Raises Problem: 503.
+        """
+        waits = bool(wait_s) and not self.stopping
+        ticket = taken.click.ticket
+        answer = await self._wait(ticket, wait_s, caller, self.mirror.wait) if waits else None
+        await self.prove(taken)
+        answer = answer or self.mirror.ahead(ticket)
+        if answer.is_decided:
+            self.counts.told(answer.state, time.monotonic() - taken.began)
+        return answer
+
     async def answer(
-        self,
-        ticket: Ticket,
-        wait_s: float,
-        caller: str,
-        *,
-        until_settled: bool = False,
-        began: float | None = None,
+        self, ticket: Ticket, wait_s: float, caller: str, *, until_settled: bool = False
     ) -> Answer:
-        """The answer within `wait_s`.
+        """The answer within `wait_s`, or after one look without a wait.
 
         `until_settled`: a hold is waited for until something becomes of it.
-        `began` is when this very call handed the click to Kafka: without a wait, it waits then.
         """
         if wait_s and not self.stopping:
-            if not self.limits.enter(ticket.user_id, caller):
-                self.counts.crowded += 1
-                answer = self.mirror.ahead(ticket)
-            else:
-                try:
-                    wait = self.mirror.wait_settled if until_settled else self.mirror.wait
-                    answer = await wait(ticket, wait_s)
-                finally:
-                    self.limits.leave(ticket.user_id, caller)
-        elif began is None:
-            answer = await self.mirror.ask(ticket)
+            wait = self.mirror.wait_settled if until_settled else self.mirror.wait
+            answer = await self._wait(ticket, wait_s, caller, wait)
         else:
-            answer = self.mirror.ahead(ticket)
+            answer = await self.mirror.ask(ticket)
         if answer.is_decided:
-            self.counts.told(answer.state, None if began is None else time.monotonic() - began)
+            self.counts.told(answer.state, None)
         return answer
+
+    async def _wait(self, ticket: Ticket, wait_s: float, caller: str, wait: Wait) -> Answer:
+        if not self.limits.enter(ticket.user_id, caller):
+            self.counts.crowded += 1
+            return self.mirror.ahead(ticket)
+        try:
+            return await wait(ticket, wait_s)
+        finally:
+            self.limits.leave(ticket.user_id, caller)

@@ -28,8 +28,10 @@ class Outgoing:
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
         self._wake = asyncio.Event()
-        # When the oldest record without a result was sent; None: there is none.
+        # When Kafka was heard last, or the first record without a result was sent; None: none is
+        # without a result.
         self._silent_since: float | None = None
+        self._heard = False
 
     @property
     def partitions(self) -> int:
@@ -46,7 +48,7 @@ class Outgoing:
             raise NotTaken("Kafka does not answer")
 
         def ended(offset: int, error: str) -> None:
-            self._silent_since = time.monotonic() if self._outbox.waiting else None
+            self._heard = True
             done(offset, error)
 
         if not self._outbox.send(value, partition, ended, key=key):
@@ -59,6 +61,8 @@ class Outgoing:
         """Hand results to those who wait, until cancelled."""
         while True:
             self._outbox.poll()
+            if self._heard:
+                self._heard, self._silent_since = False, time.monotonic()
             if self._outbox.waiting:
                 await asyncio.sleep(POLL_S)
                 continue

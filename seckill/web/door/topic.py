@@ -16,8 +16,9 @@ from seckill.process.events import event
 
 log = logging.getLogger(__name__)
 
-# Seconds between two looks while nobody needs one, and at least between two that somebody needs.
-IDLE_S, EACH_S = 5.0, 0.02
+# Seconds between two looks while nobody needs one, and at least between two that somebody needs:
+# each costs 0.3 ms of CPU.
+IDLE_S, EACH_S = 5.0, 0.01
 
 
 class Topic:
@@ -30,11 +31,14 @@ class Topic:
         self._asked_at = 0.0
         self._another = asyncio.Event()
 
-    async def doubt(self) -> str:
-        """Why what was acknowledged before this call may be another topic's; "" if it is ours."""
+    async def pause(self) -> None:
+        """Wait until it is time for the next question, if there was one a moment ago."""
         pause_s = self._asked_at + EACH_S - time.monotonic()
         if pause_s > 0:
             await asyncio.sleep(pause_s)
+
+    async def doubt(self) -> str:
+        """Why what was acknowledged before this call may be another topic's; "" if it is ours."""
         self._asked_at = time.monotonic()
         try:
             found = await asyncio.get_running_loop().run_in_executor(

@@ -54,7 +54,14 @@ def redis_client() -> "redis.Redis":
 
 def control(actor: str, note: str = "", once: Once | None = None) -> Control:
     """The acts of the default lane. The journal gets `actor`, and `note` as the reason."""
-    return Control(redis_client(), actor, lane(), note=note, once=once)
+    return Control(
+        redis_client(),
+        actor,
+        lane(),
+        note=note,
+        once=once,
+        expired_gives_back=settings.EXPIRED_GIVES_BACK,
+    )
 
 
 def lane() -> Lane:

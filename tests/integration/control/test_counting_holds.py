@@ -4,10 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.test import override_settings
 
 from seckill.errors import Refused
 from seckill.models import Activity
 from seckill.postgres import sold
+from seckill.web.shared import services
 from tests.helpers import settling
 from tests.helpers.sale import body, buyers_of, stock
 from tests.helpers.settling import cancelled, make_due, paid, settle
@@ -84,10 +86,16 @@ def test_what_is_given_back_while_a_sync_counts_comes_back_once(
     holding.clean()
 
 
-def test_a_limit_on_a_running_sale_forgives_what_was_given_back(holding: Shop) -> None:
+@pytest.mark.parametrize("gives_back", [False, True])
+def test_a_limit_on_a_running_sale_forgives_what_was_given_back(
+    holding: Shop, gives_back: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has expired only if the settlers are set so."""
     settle(holding.client, cancelled(0, 1))
     make_due(holding.client, 1)
-    settling.expire(holding.client)
-    holding.control.configure_fields(1, user_limit=3)
-    assert buyers_of(holding.client) == dict.fromkeys(range(2, 9), 1)
+    settling.expire(holding.client, expired_gives_back=gives_back)
+    monkeypatch.setattr(services, "redis_client", lambda: holding.client)
+    with override_settings(EXPIRED_GIVES_BACK=gives_back):
+        services.control("anna").configure_fields(1, user_limit=3)
+    assert buyers_of(holding.client) == dict.fromkeys(range(3 if gives_back else 2, 9), 1)
     holding.clean()

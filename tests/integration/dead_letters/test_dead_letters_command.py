@@ -15,17 +15,22 @@ from seckill.broker.opening import open_producer
 from seckill.broker.topics import Topics
 from seckill.config.sections import Server
 from seckill.consumer.batch import encode
+from seckill.dead_letters.letter import Invalid
 from seckill.dead_letters.reader import dump, read_records
 from seckill.dead_letters.records import Kind
 from seckill.dead_letters.replay import REPLAYING
 from seckill.dead_letters.writer import MAX_VALUE_BYTES, DeadLetters, dead_topic
+from seckill.formats import settle
+from seckill.formats.settle import Result, Settlement
 from seckill.lane.keys import Lane
 from seckill.log_worker.storage import Storage
 from seckill.log_worker.worker import LogWorker
 from seckill.models import DeadRecord, Record
 from seckill.process.shutdown import Shutdown
+from seckill.settler.batch import encode as pack
 from tests.helpers.messages import headers, read, send
-from tests.helpers.sale import body, keep_dead
+from tests.helpers.sale import body, keep_dead, now_ms
+from tests.helpers.settling import SETTLE_SOURCE
 
 LANE = Lane()
 SOURCE = "0f9a2c51-6f0e-4b8e-9d0c-3a54f1f2a111"
@@ -54,6 +59,23 @@ class Desk:
         letters.park(batch)
         assert letters.flush()
         letters.close()
+
+    def park_settlement(self, *values: bytes) -> None:
+        """As a settler does, whose decoder took none of them."""
+        section = self.server.model_copy(update={"topic": self.settle_topic})
+        letters = DeadLetters(section, lambda: open_producer(section, dead_topic(section.topic)))
+        settlements = pack(SETTLE_SOURCE, 3, 0, range(len(values)), [b"{"] * len(values))
+        settlements.invalid = [
+            Invalid(invalid.offset, value, "a reason")
+            for invalid, value in zip(settlements.invalid, values, strict=True)
+        ]
+        letters.park(settlements)
+        assert letters.flush()
+        letters.close()
+
+    @property
+    def settle_topic(self) -> str:
+        return settle.settle_topic(self.server.topic)
 
     def park_record(self, record: bytes) -> None:
         """As the log worker does."""
@@ -165,7 +187,7 @@ def test_a_request_is_sent_again_once(desk: Desk) -> None:
     code, text = desk("replay", "--requests")
     assert code == 0
     assert "dry run, nothing was changed: 1 would be replayed" in text
-    assert "1 letters are still not requests" in text
+    assert "1 letters are still INVALID" in text
     assert "a NEW request: user 7, items {1001: 2}" in text
     for again, sent in ((("--requests",), 1), (("--requests",), 0), ((desk.origin(0),), 0)):
         code, text = desk("replay", *again, "--yes")
@@ -183,6 +205,44 @@ def test_a_request_is_sent_again_once(desk: Desk) -> None:
         assert (message.value(), headers(message)) == (GOOD, {"replay-of": desk.origin(0)})
     document = desk.document()
     assert (document["requests"]["letters"], document["requests"]["replayed"]) == (2, 1)
+
+
+@pytest.mark.parametrize("client", ["kafka-python", "confluent-kafka"])
+def test_a_settlement_is_sent_again_once(
+    desk: Desk, topics: Topics, capsys: pytest.CaptureFixture[str], client: str
+) -> None:
+    desk.server = desk.server.model_copy(update={"kafka_client": client})
+    topics.ensure(desk.settle_topic, 4)
+    hold = (SOURCE, 0, 12)
+    told = settle.encode(Settlement(1, 7, hold, Result.PAID, now_ms(), "pi_7"))
+    desk.park_settlement(told, b"{")
+    origin = f"{SETTLE_SOURCE}:3:0"
+    settlements = desk.document()["settlements"]
+    assert (settlements["letters"], settlements["topic"]) == (2, f"{desk.settle_topic}.dead")
+    desk("list")
+    assert f"INVALID settlements in topic {desk.settle_topic}.dead" in capsys.readouterr().out
+    code, text = desk("show", origin)
+    assert (code, f"settlement {origin}" in text) == (0, True)
+    # All requests are not all settlements.
+    assert "0 would be replayed" in desk("replay", "--requests")[1]
+    code, text = desk("replay", "--settlements")
+    assert (code, "1 would be replayed" in text, "1 letters are still" in text) == (0, True, True)
+    assert f"a NEW settlement: user 7, paid for {SOURCE}:0:12" in text
+    for again, sent in ((("--settlements",), 1), (("--settlements",), 0), ((origin,), 0)):
+        code, text = desk("replay", *again, "--yes")
+        assert f"replayed {sent}" in text
+    assert (code, "sent again already" in text) == (1, True)
+    code, text = desk("replay", f"{SETTLE_SOURCE}:3:1")
+    assert (code, "still not a settlement" in text) == (1, True)
+    ends = topics.end_offsets(desk.settle_topic)
+    assert sorted(ends.values()) == [0, 0, 0, 1]
+    partition = next(number for number, end in ends.items() if end)
+    (message,) = read(desk.server.brokers, desk.settle_topic, 1, partition=partition)
+    # With its key: a user's settlements stay in one partition.
+    assert (message.value(), message.key()) == (told, settle.key_of(7))
+    assert headers(message) == {"replay-of": origin}
+    for topic in (desk.settle_topic, dead_topic(desk.settle_topic)):
+        topics.delete(topic)
 
 
 def test_what_is_no_request_yet_or_not_there_is_refused(desk: Desk) -> None:
@@ -305,4 +365,4 @@ def test_a_flood_is_counted_and_bounded(desk: Desk) -> None:
     assert isinstance(newest, list)
     assert (len(reasons), sum(reasons.values()), len(newest)) == (201, count, 3)
     code, text = desk("replay", "--requests")
-    assert (code, f"{count:,} letters are still not requests" in text) == (0, True)
+    assert (code, f"{count:,} letters are still INVALID" in text) == (0, True)

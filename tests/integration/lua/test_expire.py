@@ -1,6 +1,5 @@
 """expire_holds.lua on the real server: never before every confirm that Kafka had is settled."""
 
-import hashlib
 from collections.abc import Iterator
 
 import pytest
@@ -10,11 +9,9 @@ from devstack.endpoints import Endpoints
 from seckill.consumer.batch import encode
 from seckill.consumer.engine import Engine
 from seckill.errors import RedisRefuses
-from seckill.lane import scripts
 from seckill.lane.fence import RECOVERING, fence
 from seckill.lane.holds import ReadMark, SettleStatus, expire_holds
 from seckill.lane.keys import Lane, position_field
-from seckill.lane.scripts import Script
 from tests.helpers.sale import (
     SOURCE,
     batch,
@@ -35,6 +32,7 @@ from tests.helpers.settling import (
     redis_ms,
     settle,
 )
+from tests.helpers.wrong_scripts import change
 
 LANE = Lane()
 KEYS = LANE.activity(1)
@@ -287,18 +285,6 @@ class TestRefused:
 class TestNegativeControls:
     """Scripts that are wrong on purpose must be seen, or their tests mean nothing."""
 
-    def changed(self, monkeypatch: pytest.MonkeyPatch, name: str, right: str, wrong: str) -> None:
-        """Run this script with one line changed."""
-        before = scripts.load(name)
-        assert before.text.count(right) == 1
-        text = before.text.replace(right, wrong)
-        sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-        load = scripts.load
-        monkeypatch.setattr(
-            "seckill.lane.client.scripts.load",
-            lambda asked: Script(name, text, sha) if asked == name else load(asked),
-        )
-
     def confirmed_in_time(self, redis_client: "redis.Redis") -> tuple[bytes, int]:
         """A confirm is in Kafka before the hold is due, and the settler reads it a minute later."""
         marks = {place: ReadMark(redis_ms(redis_client) - 90_000, 0) for place in PARTITIONS}
@@ -315,7 +301,7 @@ class TestNegativeControls:
     def test_expiry_by_the_clock_alone_is_seen(
         self, redis_client: "redis.Redis", monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        self.changed(monkeypatch, "expire_holds", "limit = math.min(limit, mark or -math.huge)", "")
+        change(monkeypatch, "expire_holds", "limit = math.min(limit, mark or -math.huge)", "")
         assert self.confirmed_in_time(redis_client) == (b"X", False)
 
     def sold_out_then_released(self, engine: Engine, redis_client: "redis.Redis") -> bytes:
@@ -339,6 +325,6 @@ class TestNegativeControls:
         self, engine: Engine, redis_client: "redis.Redis", monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A unit is on sale, and the losers are counted as if none was."""
-        self.changed(monkeypatch, "settle_batch", "if activity.reopens then", "if false then")
+        change(monkeypatch, "settle_batch", "if activity.reopens then", "if false then")
         assert self.sold_out_then_released(engine, redis_client) == b"22"
         assert stock(redis_client)[1001] == 1

@@ -21,7 +21,7 @@ from seckill.consumer.engine import Engine, Status
 from seckill.consumer.guard import Guard
 from seckill.control.control import Control
 from seckill.dead_letters.records import Kind
-from seckill.errors import Fenced
+from seckill.errors import Fenced, PostgresAway
 from seckill.formats.outcomes import Outcome
 from seckill.lane.client import connect
 from seckill.lane.keys import Lane
@@ -252,6 +252,32 @@ def test_an_old_master_does_not_come_back_by_itself(sides: list[Side]) -> None:
     [reply] = old.engine.decide([batch([body(1)], 50)])
     assert (reply.status, "REWOUND" in reply.why) == (Status.FENCED, True)
     assert Record.objects.count() == 100
+
+
+def test_an_old_master_does_not_lead_beside_a_postgresql_from_before_the_takeover(
+    sides: list[Side],
+) -> None:
+    """PostgreSQL knows nothing of the later term, and by its offsets the old master is ahead."""
+    old, new = sides
+    [before] = LaneRow.objects.values()
+    assert old.buy(20, 30, 0) == 30
+    Lease.objects.all().delete()
+    assert new.buy(20, 5, 0) == 5
+    new.commit(0, 25)
+    new.store()
+    # A copy from before comes back.
+    Record.objects.filter(offset__gte=20).delete()
+    LaneRow.objects.update(**before)
+    Lease.objects.all().delete()
+    old.engine.close()
+    [reply] = old.engine.decide([batch([body(1)], 50)])
+    assert (reply.status, "committed partition 0 in term 2" in reply.why) == (Status.FENCED, True)
+    # The one that leads goes on, and says what PostgreSQL has lost.
+    new.engine.close()
+    assert new.buy(25, 1, 0) == 1
+    with pytest.raises(PostgresAway, match="older"):
+        new.store()
+    assert audit(new.client, LANE).findings
 
 
 def test_nobody_takes_over_while_records_of_the_one_before_are_being_stored(

@@ -105,7 +105,7 @@ class TestReady:
         control.set_stock(1, {1: 1})
         answer = http.get("/readyz")
         assert (answer.status_code, answer.json()) == (
-            200, {"can_decide": True, "can_store": True},
+            200, {"can_decide": True, "can_settle": True, "can_store": True},
         )  # fmt: skip
 
     def test_nothing_is_loaded(self, http: Client, redis_client: "redis.Redis") -> None:
@@ -179,3 +179,20 @@ class TestReady:
         hearts[0].beat(2)
         for heart in hearts:
             heart.close()
+
+    def test_holds_need_a_settler(
+        self, http: Client, control: Control, redis_client: "redis.Redis", stack: Any
+    ) -> None:
+        control.set_stock(1, {1: 1})
+        control.configure_fields(1, hold_s=60)
+        parts = self.parts(http)
+        assert list(parts) == ["settle.settler"]
+        assert "start run_settler" in parts["settle.settler"]
+        heart = Heart(stack.redis_url, Lane(), Kind.SETTLER)
+        heart.beat(1)
+        assert http.get("/readyz").status_code == 200
+        heart.close()
+        assert list(self.parts(http)) == ["settle.settler"]
+        # Nothing is held, and nothing will be.
+        control.finish(1)
+        assert http.get("/readyz").status_code == 200

@@ -144,6 +144,23 @@ def test_workers_heartbeat_and_progress_are_two_things(
     assert "No consumer is alive" in alerts(observer)
 
 
+def test_holds_need_a_settler(
+    observer: Client, control: Control, redis_client: "redis.Redis", stack: Endpoints, lane: Lane
+) -> None:
+    control.set_stock(1, {1001: 5})
+    control.configure_fields(1, hold_s=60)
+    told = {alert["title"]: alert["level"] for alert in figures(observer)["alerts"]}
+    assert told["No settler is alive"] == "warning"
+    assert "no settler runs" in figures(observer)["verdict"]["text"]
+    # From the first hold on its buyer cannot pay.
+    sell(stack, sale.body(1))
+    told = {alert["title"]: alert["level"] for alert in figures(observer)["alerts"]}
+    assert told["No settler is alive"] == "danger"
+    Heart(stack.redis_url, lane, Kind.SETTLER).beat(1)
+    assert "No settler is alive" not in alerts(observer)
+    assert "no settler runs" not in figures(observer)["verdict"]["text"]
+
+
 @pytest.mark.parametrize("kind", Kind)
 def test_a_worker_of_each_kind_is_shown(
     observer: Client, control: Control, redis_client: "redis.Redis", stack: Endpoints, lane: Lane,

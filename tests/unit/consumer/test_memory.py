@@ -1,5 +1,6 @@
 """The memory that a process may take: who asks for more gets none, and its library is aborted."""
 
+import mmap
 import multiprocessing
 import resource
 import signal
@@ -51,6 +52,39 @@ def grows_slowly() -> None:
     assert sum(map(len, held)) > LIMIT_MB * MB
 
 
+def unpacks_later() -> None:
+    """Allocates at once what is written only after the next renewals, as a library that unpacks."""
+    limit = MemoryLimit()
+    limit.begin()
+    held = []
+    try:
+        while len(held) < 20:
+            held.append(mmap.mmap(-1, 50 * MB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+            limit._next = 0.0
+            limit.renew()
+    except OSError:
+        assert len(held) * 50 < LIMIT_MB, len(held)
+        raise SystemExit(NO_MEMORY) from None
+
+
+def has_threads_later() -> None:
+    """Of a cluster that has grown: their stacks take nothing from what may be unpacked."""
+    limit = MemoryLimit()
+    limit.begin()
+    before = resource.getrlimit(resource.RLIMIT_DATA)[0] - asked()
+    ended = threading.Event()
+    threads = [threading.Thread(target=ended.wait) for _ in range(50)]
+    for thread in threads:
+        thread.start()
+    limit._next = 0.0
+    limit.renew()
+    left = resource.getrlimit(resource.RLIMIT_DATA)[0] - asked()
+    ended.set()
+    for thread in threads:
+        thread.join()
+    assert left > before - 20 * MB, (left, before)
+
+
 def has_threads() -> None:
     """Fifty, as librdkafka has on a cluster of that many brokers."""
     limit = MemoryLimit()
@@ -91,6 +125,14 @@ def test_what_is_needed_is_given() -> None:
 
 def test_threads_do_not_count_for_much() -> None:
     assert ended(has_threads) == WELL
+
+
+def test_what_is_allocated_may_be_used_later_and_counts() -> None:
+    assert ended(unpacks_later) == NO_MEMORY
+
+
+def test_threads_that_start_later_do_not_count_for_much() -> None:
+    assert ended(has_threads_later) == WELL
 
 
 def test_an_abort_is_a_code_that_the_parent_knows() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from seckill.formats.outcomes import Outcome
-from seckill.lane.status import ActivityStatus, Fence, Histogram, ItemStatus, LaneStatus
+from seckill.lane.status import ActivityStatus, Fence, Histogram, Holds, ItemStatus, LaneStatus
 from seckill.monitoring.verdict import State, judge
 from seckill.monitoring.verdict_text import in_words
 from seckill.telemetry.heartbeats import Kind, Worker
@@ -72,6 +72,11 @@ def consumer(silent_ms: int = 300, detail: str = "", number: int = 1) -> Worker:
     """Heard so many ms ago."""
     beat = NOW_MS - silent_ms
     return Worker(Kind.CONSUMER, f"h:{number}", beat, beat, beat, silent_ms, detail, {})
+
+
+def settler(silent_ms: int = 300) -> Worker:
+    """Heard so many ms ago."""
+    return replace(consumer(silent_ms), kind=Kind.SETTLER)
 
 
 def steady(until_ms: int, accepted: int, lag: int = 0) -> list[Sample]:
@@ -227,6 +232,32 @@ TABLE = {
         ALIVE,
         "Selling for 0 s: 1/s, nothing waits; no order is stored for 8 s: 30 wait in Redis",
     ),
+    "holds, and no settler": (
+        lane(50, holds=Holds(held=7)),
+        steady(1000, 50),
+        [*ALIVE, settler(silent_ms=20_000)],
+        "Selling for 3 s: 7/s, nothing waits; no settler runs: payments wait in Kafka, unpaid "
+        "holds stay (7)",
+    ),
+    "holds are made, and no settler was started": (
+        lane(0, hold_s=60),
+        [past(1000, 0, 0)],
+        ALIVE,
+        "Open, but nobody asks for more than 1 s: nothing waits; no settler runs: payments wait in "
+        "Kafka, unpaid holds stay (0)",
+    ),
+    "holds with a settler": (
+        lane(50, hold_s=60, holds=Holds(held=7)),
+        steady(1000, 50),
+        [*ALIVE, settler()],
+        "Selling for 3 s: 7/s, nothing waits",
+    ),
+    "finished, and nothing is held": (
+        lane(50, over="finished", hold_s=60, holds=Holds(paid=50)),
+        [past(1000, 50, 0, over="finished")],
+        ALIVE,
+        "Finished for more than 1 s: 50 sold, 50 left",
+    ),
 }
 
 
@@ -244,6 +275,8 @@ def test_what_is_bad_looks_bad() -> None:
     assert levels["it sells"] == levels["nobody asks"] == "success"
     assert levels["frozen while it was busy"] == levels["no consumer was started"] == "danger"
     assert levels["orders are not stored"] == levels["paused"] == "warning"
+    assert levels["holds, and no settler"] == "warning"
+    assert levels["holds with a settler"] == "success"
     # Neither a sold out sale nor one that has not begun needs anybody.
     assert levels["sold out, and requests still come"] == levels["before the opening"] == "info"
     lost = judge(lane(0, loaded=False, activities={}), [past(1000, 50, 40)], ALIVE)

@@ -67,8 +67,8 @@ def test_nothing_is_fuzzy_or_empty(catalogue: polib.POFile) -> None:
 
 def test_the_compiled_catalogue_is_that_of_the_source(catalogue: polib.POFile) -> None:
     compiled = polib.mofile(str(CATALOGUE.with_suffix(".mo")))
-    assert {e.msgid: (e.msgstr, e.msgstr_plural) for e in compiled} == {
-        e.msgid: (e.msgstr, e.msgstr_plural) for e in catalogue
+    assert {(e.msgctxt, e.msgid): (e.msgstr, e.msgstr_plural) for e in compiled} == {
+        (e.msgctxt, e.msgid): (e.msgstr, e.msgstr_plural) for e in catalogue
     }
 
 

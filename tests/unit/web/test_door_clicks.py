@@ -31,7 +31,12 @@ class Held:
         return len(self.sent)
 
     def send(
-        self, value: bytes, partition: int, done: Done, headers: Sequence[tuple[str, bytes]] = ()
+        self,
+        value: bytes,
+        partition: int,
+        done: Done,
+        headers: Sequence[tuple[str, bytes]] = (),
+        key: bytes | None = None,
     ) -> bool:
         """See `Outbox`."""
         if self._fails_with:
@@ -61,9 +66,11 @@ class Named:
 
     def __init__(self, name: str) -> None:
         self._name = name
+        self.asked = 0
 
     def source(self, topic: str) -> str | None:
         """See `Source`."""
+        self.asked += 1
         return self._name
 
     def close(self) -> None:
@@ -72,11 +79,14 @@ class Named:
 
 def play(
     outbox: Held, scene: Callable[[Clicks], Coroutine[Any, Any, None]], now: str = "topic"
-) -> None:
-    """The scene while clicks are handed over. `now` is the topic's id by then."""
+) -> int:
+    """The scene while clicks are handed over. `now` is the topic's id by then. How often Kafka was
+    asked for it.
+    """
+    kafka = Named(now)
 
     async def on_stage() -> None:
-        topic = Topic(Named(now), "requests", "topic")
+        topic = Topic(kafka, "requests", "topic")
         clicks = Clicks(outbox, topic)
         running = asyncio.gather(clicks.run(), clicks.prove())
         try:
@@ -87,6 +97,7 @@ def play(
             topic.close()
 
     asyncio.run(on_stage())
+    return kafka.asked
 
 
 async def sent(outbox: Held) -> Done:
@@ -96,20 +107,27 @@ async def sent(outbox: Held) -> Done:
     return outbox.sent[0]
 
 
+async def taken(clicks: Clicks, order: Order, at_ms: int) -> Ticket:
+    """A click's ticket, once it is good."""
+    click = await clicks.take(order, at_ms)
+    await click.proof()
+    return click.ticket
+
+
 def test_a_double_click_is_one_message_and_one_ticket() -> None:
     outbox = Held()
 
     async def scene(clicks: Clicks) -> None:
-        both = [asyncio.create_task(clicks.take(ORDER, 1)) for _ in range(2)]
+        both = [asyncio.create_task(taken(clicks, ORDER, 1)) for _ in range(2)]
         outbox.due.append((await sent(outbox), 5, ""))
         tickets = [await asker for asker in both]
         # Also for who comes after the acknowledgement.
-        tickets.append(await clicks.take(ORDER, 2))
+        tickets.append(await taken(clicks, ORDER, 2))
         assert {ticket.offset for ticket in tickets} == {5}
         assert len({id(ticket) for ticket in tickets}) == 1
         assert isinstance(tickets[0], Ticket)
         with pytest.raises(AnotherBody):
-            await clicks.take(Order(7, 1, {1001: 2}, ORDER.click), 3)
+            await taken(clicks, Order(7, 1, {1001: 2}, ORDER.click), 3)
 
     play(outbox, scene)
 
@@ -123,8 +141,8 @@ def test_without_an_acknowledgement_it_is_unknown_and_the_late_one_is_found_agai
         with monkeypatch.context() as hurry:
             hurry.setattr(module, "ACKNOWLEDGE_S", 0.0)
             with pytest.raises(Unknown, match="not acknowledged"):
-                await clicks.take(ORDER, 1)
-        again = asyncio.create_task(clicks.take(ORDER, 2))
+                await taken(clicks, ORDER, 1)
+        again = asyncio.create_task(taken(clicks, ORDER, 2))
         outbox.due.append((await sent(outbox), 5, ""))
         assert (await again).offset == 5
 
@@ -138,14 +156,14 @@ def test_a_record_that_kafka_refuses_is_unknown_for_all_and_is_not_remembered(
     outbox = Held("refused" if at_once else "")
 
     async def scene(clicks: Clicks) -> None:
-        askers = [asyncio.create_task(clicks.take(ORDER, 1)) for _ in range(2)]
+        askers = [asyncio.create_task(taken(clicks, ORDER, 1)) for _ in range(2)]
         if not at_once:
             outbox.due.append((await sent(outbox), -1, "refused"))
         told = await asyncio.gather(*askers, return_exceptions=True)
         assert [str(one) for one in told] == ["refused"] * 2
         assert all(isinstance(one, Unknown) for one in told)
         if not at_once:
-            again = asyncio.create_task(clicks.take(ORDER, 2))
+            again = asyncio.create_task(taken(clicks, ORDER, 2))
             outbox.due.append((await sent(outbox), 6, ""))
             assert (await again).offset == 6
 
@@ -159,9 +177,41 @@ def test_there_is_no_ticket_where_the_topic_was_made_again_and_the_click_is_not_
 
     async def scene(clicks: Clicks) -> None:
         for offset in (5, 6):
-            asker = asyncio.create_task(clicks.take(ORDER, 1))
+            asker = asyncio.create_task(taken(clicks, ORDER, 1))
             outbox.due.append((await sent(outbox), offset, ""))
             with pytest.raises(Unknown, match="made again"):
                 await asker
 
     play(outbox, scene, "another")
+
+
+def test_an_answer_may_be_looked_for_before_the_ticket_is_good_and_is_not_given() -> None:
+    outbox = Held()
+
+    async def scene(clicks: Clicks) -> None:
+        asker = asyncio.create_task(clicks.take(ORDER, 1))
+        outbox.due.append((await sent(outbox), 5, ""))
+        click = await asker
+        assert click.ticket.offset == 5
+        with pytest.raises(Unknown, match="made again"):
+            await click.proof()
+
+    play(outbox, scene, "another")
+
+
+def test_all_that_is_acknowledged_in_a_pause_shares_one_question(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    outbox = Held()
+    monkeypatch.setattr("seckill.web.door.topic.EACH_S", 1.0)
+
+    async def scene(clicks: Clicks) -> None:
+        askers = []
+        for user in range(50):
+            order = Order(user, 1, {1001: 1}, click_of(user, "key-0001"))
+            askers.append(asyncio.create_task(taken(clicks, order, 1)))
+            outbox.due.append((await sent(outbox), user, ""))
+            await asyncio.sleep(0.002)
+        assert {ticket.offset for ticket in await asyncio.gather(*askers)} == set(range(50))
+
+    assert play(outbox, scene) <= 3

@@ -110,17 +110,22 @@ class Plain:
             click = click_of(user_id, pressed.key)
             order = Order(user_id, activity_id, {pressed.item: 1}, click)
             placed = await self.ordering.place(order, at_ms)
+            if isinstance(placed, Taken):
+                return self._ticket_page(await self.ordering.prove(placed))
         except Problem as problem:
             self.ordering.counts.refuse(problem.status)
             return self.refusal(problem, scope, headers, pressed)
         match placed:
-            case Taken(ticket=ticket) | Bought(ticket=Ticket() as ticket):
-                return _see(f"/t/{self.ordering.tickets.sign(ticket)}")
+            case Bought(ticket=Ticket() as ticket):
+                return self._ticket_page(ticket)
             case Bought(answer=answer):
                 pass
             case Shed(outcome=outcome):
                 answer = Answer(State.REFUSED, outcome.name)
         return self._told(words, told_of(words, activity_id, answer))
+
+    def _ticket_page(self, ticket: Ticket) -> Response:
+        return _see(f"/t/{self.ordering.tickets.sign(ticket)}")
 
     async def _answer(self, text: str, headers: Mapping[bytes, bytes], caller: str) -> Response:
         words = words_for(headers)
