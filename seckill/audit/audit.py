@@ -13,7 +13,7 @@ from typing import Any
 
 import redis
 
-from seckill.audit import holds
+from seckill.audit import events, holds
 from seckill.audit.checks import Finding, Totals, all_checks
 from seckill.audit.ground import (
     buyers_of,
@@ -109,6 +109,7 @@ def _look(client: "redis.Redis", lane: Lane) -> Report:
         clicks = clicks_in_records(set(before.activities), limits)
         proved = holds.prove(before)
         begun = begun_acts()
+        cursors = events.cursors()
     # Redis's books after those of PostgreSQL: it must know at least as much.
     short = forgotten(client, lane, buyers)
     proved = holds.compare(client, lane, before, proved)
@@ -151,6 +152,7 @@ def _look(client: "redis.Redis", lane: Lane) -> Report:
     for finding in (
         *all_checks(before, totals, found, steered, ground),
         *holds.checks(before, after, proved),
+        *events.checks(cursors),
     ):
         report.checks += 1
         if finding is not None:

@@ -8,6 +8,7 @@ import pytest
 import redis
 from prometheus_client import CollectorRegistry, generate_latest
 
+from seckill.audit.audit import audit
 from seckill.broker.topics import Topics
 from seckill.config.sections import Server
 from seckill.lane.keys import Lane
@@ -52,6 +53,34 @@ def test_metrics(redis_client: "redis.Redis", server: Server) -> None:
     assert "seckill_events_behind{" not in shown()
     assert 'seckill_worker_holding{kind="webhooks"' in shown()
     webhooks.close()
+
+
+def test_the_audit_finds_a_cursor_ahead_of_the_ids(
+    sale: Published, redis_client: "redis.Redis", pg_dsn: str
+) -> None:
+    """As after rows were restored without their sequence."""
+
+    def found() -> list[str]:
+        report = audit(redis_client, Lane())
+        return [f.culprit for f in report.findings if "cursor" in f.culprit]
+
+    sale.buy(1, 2)
+    sale.store()
+    sale.publish()
+    assert found() == []
+    with psycopg.connect(pg_dsn, autocommit=True) as owner:
+        row = owner.execute("SELECT nextval('seckill_record_id_seq')").fetchone()
+        assert row is not None
+        owner.execute("SELECT setval('seckill_record_id_seq', 1)")
+        assert found() == [
+            f"topic {sale.topic}: the cursor of its events is ahead of the ids of rows to come"
+        ]
+        # What it advises.
+        owner.execute("SELECT setval('seckill_record_id_seq', record_id) FROM seckill_eventcursor")
+    assert found() == []
+    sale.buy(3)
+    sale.store()
+    assert sale.publish() == 1
 
 
 @pytest.mark.direct
