@@ -109,7 +109,7 @@ class Door:
         return {
             **self.ordering.counts.named(),
             WAITING: self.ordering.limits.waiting,
-            BOARD_AGE_MS: round(min(self.ordering.mirror.look.age_s, 86_400.0) * 1000),
+            BOARD_AGE_MS: round(self.ordering.mirror.blind_s * 1000),
         }
 
     # A click

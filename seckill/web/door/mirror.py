@@ -68,6 +68,7 @@ class Mirror:
         self, redis_url: str, lane: Lane, source: str, partitions: int, trust: Trust
     ) -> None:
         self.look = Look()
+        self._begun_at = time.monotonic()
         # Why nothing of the last look is told; "" if it is.
         self.doubt = ""
         self._trust = trust
@@ -91,6 +92,11 @@ class Mirror:
         self._looked: asyncio.Future[None] | None = None
         self._told_at = -TELL_AGAIN_S
         self.away = ""
+
+    @property
+    def blind_s(self) -> float:
+        """Seconds since the last look; since the start if there was none yet."""
+        return min(self.look.age_s, time.monotonic() - self._begun_at)
 
     def delayed(self) -> bool:
         """Whether nothing can be decided now, as far as this door knows."""

@@ -63,10 +63,10 @@ def test_a_host_that_is_not_ours_is_400(http: Client, key: str) -> None:
 def test_a_bug_is_500_and_tells_nothing_of_it(
     http: Client, key: str, monkeypatch: pytest.MonkeyPatch, redis_client: "redis.Redis"
 ) -> None:
-    def broken() -> None:
+    def broken(*_: object) -> None:
         raise RuntimeError("a secret")
 
-    monkeypatch.setattr("seckill.web.shared.services.lane_status", broken)
+    monkeypatch.setattr("seckill.web.api.v1.lookups.look", broken)
     answer = http.get("/v1/status", headers={"X-API-Key": key})
     assert "journal" in said(answer, 500)["detail"]
     assert "secret" not in answer.content.decode()
