@@ -87,9 +87,11 @@ class Sale:
             raise DevstackError(
                 f"the workers do not decide requests of an earlier run; see {self.crew.folder}"
             )
-        act = Control(self.client, "run_sale", Lane()).set_stock(
-            self.plan.activity_id, self.plan.stock
-        )
+        control = Control(self.client, "run_sale", Lane())
+        if read_lane(self.client, Lane()).activities[self.plan.activity_id].hold_s:
+            # Of the guests of an earlier run. Nobody pays for the load.
+            control.configure_fields(self.plan.activity_id, hold_s=None)
+        act = control.set_stock(self.plan.activity_id, self.plan.stock)
         self.say(f"on sale, activity {self.plan.activity_id}: {act.new}")
 
     def play(self) -> Result:

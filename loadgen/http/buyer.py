@@ -13,6 +13,7 @@ import aiohttp
 import msgspec
 
 from loadgen.http.clicks import Click
+from seckill.web.door.answers import YES
 from seckill.web.door.token_maker import TokenMaker
 
 # Seconds that a call waits for the decision at the door, and beyond them for the answer.
@@ -24,6 +25,7 @@ PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0
 # Seconds that tokens are good for; they are made once a buyer clicks.
 TOKEN_S = 3600
 PREFER = {"Prefer": f"wait={WAIT_S}"}
+# A hold is a yes too, whatever became of it: nobody pays here.
 ACCEPTED, REFUSED = "accepted", "refused"
 # How a click may end beside those two.
 TURNED_AWAY, UNANSWERED = "turned away", "unanswered"
@@ -107,8 +109,9 @@ class Buyer:
                     return Told(TURNED_AWAY, type(lost).__name__)
                 await asyncio.sleep(PAUSE_S)
                 continue
-            if status in (200, 202) and told.state in (ACCEPTED, REFUSED):
-                return Told(told.state, told.outcome, told.ticket or ticket, told.at_door)
+            if status in (200, 202) and (told.state in YES or told.state == REFUSED):
+                state = ACCEPTED if told.state in YES else REFUSED
+                return Told(state, told.outcome, told.ticket or ticket, told.at_door)
             if status in (200, 202):
                 if told.state == "void":
                     self.trouble.void += 1

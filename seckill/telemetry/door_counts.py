@@ -63,7 +63,7 @@ class DoorCounts:
     @property
     def settlements(self) -> dict[str, int]:
         """{what came of it: calls that settle a hold}."""
-        return self._after(SETTLED)
+        return {name: self.worker.counts.get(f"{SETTLED}{name}", 0) for name in SETTLEMENTS}
 
     @property
     def waiting(self) -> int:

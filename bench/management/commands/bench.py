@@ -73,7 +73,6 @@ class Command(base.Command):
         exit_codes.FAILED: "an audit is not clean, so there are no figures",
         exit_codes.UNREACHABLE: "a service or a worker failed",
     }
-    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         """What to measure, how much, and the form of the output."""

@@ -41,7 +41,9 @@ BOM = "\ufeff"
 
 
 class CsvExport(SeckillAdmin):
-    """Mixin that adds `export/` to a list. The columns are fields; their names are the header."""
+    """Mixin that adds `export/` to a list. The columns are fields, or what `export_rows` adds.
+    Their names are the header.
+    """
 
     change_list_template = "seckill/list.html"
     export_columns: tuple[str, ...] = ()
@@ -69,10 +71,14 @@ class CsvExport(SeckillAdmin):
         response["Cache-Control"] = "private, no-store"
         return response
 
+    def export_rows(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        """The rows with columns that are no fields."""
+        return rows
+
     def export_chunks(self, request: HttpRequest, rows: QuerySet[Any]) -> Iterator[bytes]:
         """The file in chunks."""
         yield f"{BOM}{','.join(self.export_columns)}\n".encode()
-        for page in pages(rows):
+        for page in pages(self.export_rows(rows)):
             yield from copied(page, self.export_columns)
 
 
@@ -105,7 +111,12 @@ def _after(keys: Sequence[str], descending: Sequence[bool], last: Sequence[Any])
 
 def copied(rows: QuerySet[Any], columns: Sequence[str]) -> Iterator[bytes]:
     """The rows as CSV from PostgreSQL: texts without formulas, times as ISO 8601 in UTC."""
-    exported = {f"csv_{name}": _column(rows.model._meta.get_field(name)) for name in columns}
+    exported = {
+        f"csv_{name}": F(name)
+        if name in rows.query.annotations
+        else _column(rows.model._meta.get_field(name))
+        for name in columns
+    }
     sql, parameters = rows.annotate(**exported).values_list(*exported).query.sql_with_params()
     with connection.cursor() as cursor:
         copy = cursor.cursor.copy(f"COPY ({sql}) TO STDOUT WITH (FORMAT csv)", parameters)

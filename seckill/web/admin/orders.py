@@ -8,6 +8,7 @@ import math
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -16,6 +17,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
 from unfold.views import ChangeList
 
@@ -40,9 +42,15 @@ from seckill.web.admin.filters import (
     period_parameters,
 )
 from seckill.web.admin.times import clock
-
-# Where an order stands that nothing has become of yet.
-SOLD, HELD = "sold", "held"
+from seckill.web.shared.holds import (
+    HELD,
+    HOLDS,
+    SOLD,
+    attach_settlements,
+    in_state,
+    state_of,
+    with_hold,
+)
 
 
 class OrderChangeList(PlainChangeList):
@@ -64,24 +72,24 @@ class OrderChangeList(PlainChangeList):
         attach_settlements(self.result_list)
 
 
-def state_of(record: Any) -> str:
-    """SOLD, HELD, or the kind of its settlement."""
-    if record.settlement is not None:
-        return str(record.settlement.kind)
-    return SOLD if record.due is None else HELD
+class HoldFilter(DropdownFilter):
+    """By where an order stands."""
 
+    title = _("state")
+    parameter_name = "hold"
 
-def attach_settlements(rows: list[Any]) -> None:
-    """Set `settlement` on each row: what became of it, None for nothing yet. One query."""
-    held = [row for row in rows if row.due is not None]
-    found = Settlement.objects.filter(
-        source__in={row.source for row in held},
-        partition__in={row.partition for row in held},
-        offset__in={row.offset for row in held},
-    )
-    ended = {(s.source, s.partition, s.offset, s.item_id): s for s in found} if held else {}
-    for row in rows:
-        row.settlement = ended.get((row.source, row.partition, row.offset, row.item_id))
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """The states."""
+        return [(SOLD, _("sold")), (HELD, _("held")), *Settlement.Kind.choices]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """The rows in that state."""
+        value = self.value()
+        if not value:
+            return queryset
+        if value not in (SOLD, *HOLDS):
+            raise IncorrectLookupParameters
+        return in_state(queryset, value)
 
 
 @admin.register(Record)
@@ -100,6 +108,7 @@ class RecordAdmin(CsvExport, ReadOnlyAdmin):
         "cost_ms",
         "status",
         "due",
+        "hold",
         "source",
         "partition",
         "offset",
@@ -118,8 +127,11 @@ class RecordAdmin(CsvExport, ReadOnlyAdmin):
         "own_id",
     )
     list_display_links = ("number",)
-    list_filter = (ActivityFilter, ItemFilter, LastMinutesFilter, ("ts", PeriodFilter))
-    filter_parameters = ("activity", "item", "last", *period_parameters("ts"))
+    list_filter = (
+        *(ActivityFilter, ItemFilter, HoldFilter, LastMinutesFilter),
+        ("ts", PeriodFilter),
+    )
+    filter_parameters = ("activity", "item", "hold", "last", *period_parameters("ts"))
     search_fields = ("user_id",)
     search_help_text = _("User id or request id, exact")
     fieldsets = (
@@ -152,6 +164,10 @@ class RecordAdmin(CsvExport, ReadOnlyAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """The list's class."""
         return OrderChangeList
+
+    def export_rows(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        """With what became of each."""
+        return with_hold(rows)
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
         """The order, with what became of it."""

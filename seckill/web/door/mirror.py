@@ -11,34 +11,30 @@ An accepted request may be settled later: it is read anew for everybody who asks
 import asyncio
 import logging
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from heapq import heappop, heappush
-from itertools import count
 
 import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from seckill.errors import RedisAway, RedisRefuses
-from seckill.lane.board import WINNERS
-from seckill.lane.clicks import Place, click_field
+from seckill.lane.clicks import click_field
 from seckill.lane.client import judged
 from seckill.lane.keys import Lane
 from seckill.process.events import event
-from seckill.web.door.answers import Answer, State, Winner, lost, waiting, won
-from seckill.web.door.look import Look, read_decided, read_look, read_winners
+from seckill.web.door.answering import Changed, read_answers
+from seckill.web.door.answers import Answer, State, waiting
+from seckill.web.door.look import Look, read_look
 from seckill.web.door.showcase import Showcase
 from seckill.web.door.tickets import Ticket
 from seckill.web.door.trust import Trust
+from seckill.web.door.waiters import Ask, Waiters
 
 log = logging.getLogger(__name__)
 
 # Seconds between two looks while somebody waits, and while nobody does.
 TICK_S, IDLE_S = 0.01, 0.2
-# Seconds between two reads of holds whose end somebody waits for.
-HELD_S = 0.2
 # Seconds for an answer of Redis. After that the connection counts as lost.
 TIMEOUT_S = 2.0
 # Seconds that an activity is looked at after somebody has asked for it.
@@ -50,24 +46,10 @@ TELL_AGAIN_S = 10.0
 
 
 @dataclass(eq=False, slots=True)
-class _Ask:
-    ticket: Ticket
-    future: "asyncio.Future[Answer]"
-    # Whether it waits until its hold is settled.
-    settled: bool = False
-    # What a hold was when it was read last.
-    last: Answer | None = None
-
-
-@dataclass(eq=False, slots=True)
 class _ClickAsk:
     activity_id: int
     field_name: str
     future: "asyncio.Future[Answer | None]"
-
-
-class _Changed(Exception):
-    """Transient: what was read since the look is not of the same lane. The next look says more."""
 
 
 class Mirror:
@@ -90,15 +72,10 @@ class Mirror:
             retry=Retry(NoBackoff(), 0),
             single_connection_client=True,
         )
-        self._order = count()
-        # Those who wait for a decision, by partition, the lowest offset first.
-        self._waiting: dict[int, list[tuple[int, int, _Ask]]] = defaultdict(list)
+        self._waiters = Waiters()
         # Those who take the answer of the next look, whatever it is.
-        self._asking: list[_Ask] = []
+        self._asking: list[Ask] = []
         self._clicks: list[_ClickAsk] = []
-        # Those who wait until a hold is settled, and when these were read last.
-        self._held: list[_Ask] = []
-        self._held_at = 0.0
         self._interest: dict[int, float] = {}
         self._wake = asyncio.Event()
         self._looked: asyncio.Future[None] | None = None
@@ -116,7 +93,7 @@ class Mirror:
 
     async def ask(self, ticket: Ticket) -> Answer:
         """The answer as of the next look."""
-        ask = _Ask(ticket, asyncio.get_running_loop().create_future())
+        ask = Ask(ticket, asyncio.get_running_loop().create_future())
         self._asking.append(ask)
         self._wake.set()
         return await ask.future
@@ -124,8 +101,8 @@ class Mirror:
     async def wait(self, ticket: Ticket, seconds: float) -> Answer:
         """The answer as soon as it is decided, or what is known after so many seconds."""
         loop = asyncio.get_running_loop()
-        ask = _Ask(ticket, loop.create_future())
-        heappush(self._waiting[ticket.partition], (ticket.offset, next(self._order), ask))
+        ask = Ask(ticket, loop.create_future())
+        self._waiters.add(ask)
         self._wake.set()
         # Not asyncio.timeout, which costs several times as much.
         limit = loop.call_later(seconds, self._tell_ahead, ask)
@@ -137,7 +114,7 @@ class Mirror:
     async def wait_settled(self, ticket: Ticket, seconds: float) -> Answer:
         """The answer as soon as it is another than held, or what it is after so many seconds."""
         loop = asyncio.get_running_loop()
-        ask = _Ask(ticket, loop.create_future(), settled=True)
+        ask = Ask(ticket, loop.create_future(), settled=True)
         self._asking.append(ask)
         self._wake.set()
         limit = loop.call_later(seconds, self._tell_ahead, ask)
@@ -181,19 +158,14 @@ class Mirror:
 
     def release_all(self) -> None:
         """Answer everybody who waits with what is known: the door stops."""
-        for asks in self._waiting.values():
-            for _offset, _order, ask in asks:
-                self._tell_ahead(ask)
-        self._waiting.clear()
-        for ask in self._held:
+        for ask in self._waiters.pop_all():
             self._tell_ahead(ask)
-        self._held.clear()
 
-    def _tell_ahead(self, ask: _Ask) -> None:
+    def _tell_ahead(self, ask: Ask) -> None:
         """Tell what is known without a read."""
         if ask.future.done():
             return
-        if ask.last is None or self.delayed() or not self._is_decided(ask):
+        if ask.last is None or self.delayed() or not ask.is_decided(self.look.positions):
             ask.future.set_result(self.ahead(ask.ticket))
         else:
             ask.future.set_result(ask.last)
@@ -203,7 +175,7 @@ class Mirror:
         try:
             while True:
                 await self._turn()
-                busy = any(self._waiting.values()) or self._asking or self._clicks
+                busy = self._waiters.any_undecided or self._asking or self._clicks
                 if busy:
                     await asyncio.sleep(TICK_S)
                     continue
@@ -236,11 +208,12 @@ class Mirror:
             if self.doubt:
                 _refuse(clicks, self.doubt)
             else:
-                asked = asking + self._due_held()
-                ready = [ask for ask in asked if self._is_decided(ask)] + self._pop_decided()
+                asked = asking + self._waiters.due_held()
+                ready = [ask for ask in asked if ask.is_decided(look.positions)]
+                ready += self._waiters.pop_decided(look.positions)
                 if ready or clicks:
                     await self._answer(ready, clicks)
-        except _Changed:
+        except Changed:
             self.doubt = "the lane was fenced, emptied or rebuilt between two reads"
             _refuse(clicks, self.doubt)
         except (redis.RedisError, OSError) as error:
@@ -266,89 +239,34 @@ class Mirror:
             )  # fmt: skip
         _refuse(clicks, why)
 
-    def _is_decided(self, ask: _Ask) -> bool:
-        return ask.ticket.offset < self.look.positions.get(ask.ticket.partition, 0)
-
-    def _pop_decided(self) -> list[_Ask]:
-        ready = []
-        for partition, asks in self._waiting.items():
-            position = self.look.positions.get(partition, 0)
-            while asks and asks[0][0] < position:
-                ask = heappop(asks)[2]
-                if not ask.future.done():
-                    ready.append(ask)
-        return ready
-
-    def _due_held(self) -> list[_Ask]:
-        """Those who wait for a settlement, if it is time to read their holds again."""
-        now = time.monotonic()
-        if now - self._held_at < HELD_S:
-            return []
-        self._held_at = now
-        self._held = [ask for ask in self._held if not ask.future.done()]
-        return self._held
-
-    async def _answer(self, ready: Sequence[_Ask], clicks: Sequence[_ClickAsk]) -> None:
+    async def _answer(self, ready: Sequence[Ask], clicks: Sequence[_ClickAsk]) -> None:
         """Tell what is decided, and what became of clicks that were accepted."""
         try:
-            found = await self._read(ready, clicks)
-        except (redis.RedisError, OSError, _Changed):
+            found = await read_answers(
+                self._redis,
+                self._lane,
+                self.source,
+                self.look,
+                [ask.ticket for ask in ready],
+                [(ask.activity_id, ask.field_name) for ask in clicks],
+            )
+        except (redis.RedisError, OSError, Changed):
             for ask in ready:
                 if ask.last is None:
                     # Not answered: they wait for the next look.
-                    entry = (ask.ticket.offset, next(self._order), ask)
-                    heappush(self._waiting[ask.ticket.partition], entry)
+                    self._waiters.add(ask)
             raise
         for ask, answer in zip(ready, found, strict=False):
             assert answer is not None
             if answer.state is State.HELD and ask.settled:
                 if ask.last is None:
-                    self._held.append(ask)
+                    self._waiters.add_held(ask)
                 ask.last = answer
             elif not ask.future.done():
                 ask.future.set_result(answer)
         for click, accepted in zip(clicks, found[len(ready) :], strict=True):
             if not click.future.done():
                 click.future.set_result(accepted)
-
-    async def _read(
-        self, ready: Sequence[_Ask], clicks: Sequence[_ClickAsk]
-    ) -> list[Answer | None]:
-        """The answers to these tickets, and to these clicks; None: a click was not accepted."""
-        tickets = [ask.ticket for ask in ready]
-        own = [Place(self.source, t.partition, t.offset) for t in tickets]
-        fields = [(t.activity_id, click_field(t.user_id, t.click)) for t in tickets]
-        fields += [(ask.activity_id, ask.field_name) for ask in clicks]
-        found = await read_decided(self._redis, self._lane, own, fields)
-        self._prove(found.proof)
-        # Where each was accepted: elsewhere, if it is the twin of a click that was.
-        at = [
-            place or (here if byte in WINNERS else None)
-            for place, here, byte in zip(found.places, own, found.codes, strict=False)
-        ] + found.places[len(ready) :]
-        asked = [
-            (activity_id, place)
-            for (activity_id, _), place in zip(fields, at, strict=True)
-            if place is not None
-        ]
-        winners: list[Winner] = []
-        if asked:
-            winners, proof = await read_winners(self._redis, self._lane, asked)
-            self._prove(proof)
-        stand = iter(winners)
-        answers: list[Answer | None] = []
-        for n, place in enumerate(at):
-            if place is not None:
-                stored = self.look.is_stored(place)
-                answers.append(won(next(stand), self.look.now_ms, stored=stored))
-            else:
-                answers.append(lost(found.codes[n]) if n < len(ready) else None)
-        return answers
-
-    def _prove(self, proof: tuple[object, ...]) -> None:
-        """What was read is of the lane that was looked at. Raises _Changed."""
-        if proof != self.look.proof:
-            raise _Changed
 
 
 def _refuse(clicks: Sequence[_ClickAsk], why: str) -> None:

@@ -135,6 +135,21 @@ def test_every_click_is_answered_and_the_rows_agree(
 
 
 @pytest.mark.usefixtures("consumer")
+def test_a_hold_is_a_yes(
+    open_door: Any, click: Any, manage: Manage, shop: Shop, redis_client: "redis.Redis",
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    put_on_sale(redis_client, STOCK, hold_s=600)
+    path = tmp_path / "told.jsonl"
+    code, report = click(open_door(), "--answers", str(path))
+    assert (code, report["unanswered"], report["accepted_clicks"] > 0) == (0, 0, True)
+    shop.store()
+    assert Record.objects.filter(due=None).count() == 0 < Record.objects.count()
+    agrees = Ended(manage("compare_answers", str(path), "--pg-dsn", shop.dsn))
+    assert agrees.code == 0, agrees.output
+
+
+@pytest.mark.usefixtures("consumer")
 def test_limits_are_waited_for(
     open_door: Any, click: Any, redis_client: "redis.Redis", profile: Path
 ) -> None:

@@ -69,7 +69,23 @@ def test_a_sale_as_metrics(redis_client: "redis.Redis", server: Server, served: 
     heart.beat(5, "NOT_LOADED", decided=5)
     write_last_audit(redis_client, True, 12, "", "test", LANE)
     redis_client.hset(LANE.state, mapping={"fenced": "REWOUND", "generation": 2})
+    activity = LANE.activity(1)
+    redis_client.zadd(activity.due, {"s:0:7": ago, "s:0:8": sale.now_ms() + 60_000})
+    ended = {"paid": 3, "expired": 2, "cancelled": 1, "units_paid": 4, "units_returned": 5}
+    redis_client.hset(activity.stats, mapping={**ended, "too_late": 6})
+    redis_client.hset(LANE.settle_stats, mapping={"paid": 3, "too_late": 7, "skipped": 8})
+    redis_client.hset(LANE.settle_read, mapping={"s:0": ago, "s:1": sale.now_ms()})
     found = scrape(served)
+    assert found["seckill_held_requests", ("1",)] == 2
+    assert found["seckill_overdue_requests", ("1",)] == 1
+    for result in ("paid", "expired", "cancelled"):
+        assert found["seckill_settled_requests_total", ("1", result)] == ended[result]
+    assert found["seckill_paid_units_total", ("1",)] == 4
+    assert found["seckill_returned_units_total", ("1",)] == 5
+    assert found["seckill_late_payments_total", ("1",)] == 6
+    assert found["seckill_settlements_total", ("too_late",)] == 7
+    assert found["seckill_settle_skipped_offsets_total", ()] == 8
+    assert 59 < found["seckill_settle_read_age_seconds", ()] < 180
     assert found["seckill_lane_fenced", ("REWOUND",)] == 1
     assert found["seckill_lane_generation", ()] == 2
     assert found["seckill_redis_up", ()] == found["seckill_lane_loaded", ()] == 1

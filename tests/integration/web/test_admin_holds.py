@@ -1,5 +1,7 @@
 """Holds in the admin: what orders, inventory and desk say of them, and late payments ticked off."""
 
+import csv
+import io
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -91,6 +93,29 @@ class TestOrders:
             assert words in shown, words
         paid = Record.objects.get(offset=4)
         assert "pi_7" in text(operator.get(f"{ORDERS}{paid.pk}/change/"))
+
+    def test_they_are_filtered_by_it_and_the_file_has_it(self, operator: Client) -> None:
+        soon = timezone.now() + timedelta(minutes=9)
+        order(1, due=None)
+        order(2, due=soon)
+        # Of another item of a message in which one is paid.
+        Record.objects.filter(pk=order(4, due=soon).pk).update(item_id=1002)
+        for offset, kind in ((4, "paid"), (5, "expired"), (6, "cancelled")):
+            settled(order(offset, due=soon), kind)
+        for state, offsets in {
+            "sold": [1], "held": [4, 2], "paid": [4], "expired": [5], "cancelled": [6], "": 6,
+        }.items():  # fmt: skip
+            found = [row.offset for row in rows(operator.get(f"{ORDERS}?hold={state}"))]
+            assert (len(found) if state == "" else found) == offsets, state
+        assert len(rows(operator.get(f"{ORDERS}?hold=x", follow=True))) == 6
+        answer: Any = operator.get(f"{ORDERS}export/")
+        text_ = b"".join(answer.streaming_content).decode("utf-8-sig")
+        told = [(int(row["offset"]), row["hold"]) for row in csv.DictReader(io.StringIO(text_))]
+        assert told == [
+            (6, "cancelled"), (5, "expired"), (4, "paid"), (4, "held"), (2, "held"), (1, ""),
+        ]  # fmt: skip
+        answer = operator.get(f"{ORDERS}export/?hold=paid")
+        assert len(b"".join(answer.streaming_content).splitlines()) == 2
 
     def test_the_settlements_of_a_page_are_one_query(
         self, operator: Client, django_assert_max_num_queries: Any

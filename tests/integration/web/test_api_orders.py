@@ -1,6 +1,6 @@
 """GET /v1/orders: filters, pages that miss nothing, parked orders; and one order."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,7 +9,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from seckill.dead_letters.records import Kind
-from seckill.models import Activity, Item, Record
+from seckill.formats.record import SAME_ORDER
+from seckill.models import Activity, Item, Record, Settlement
 from tests.helpers import sale
 from tests.integration.web.pages import Ask, seed
 
@@ -146,3 +147,52 @@ def test_a_parked_order_whose_place_another_order_has_is_told(
             ts="2026-01-01T00:00:00Z",
         )  # fmt: skip
     assert users(ask("GET", "/v1/orders?state=parked")) == [7]
+
+
+def test_what_became_of_holds(ask: Ask, orders: None, redis_client: "redis.Redis") -> None:
+    due, at = datetime(2026, 1, 1, 0, 10, tzinfo=UTC), datetime(2026, 1, 1, 0, 5, tzinfo=UTC)
+    Record.objects.filter(activity_id=1, item_id=1001).update(due=due)
+    kinds = {2: "paid", 3: "expired", 4: "cancelled"}
+    for row in Record.objects.filter(activity_id=1, item_id=1001, user_id__in=kinds):
+        kind, message = kinds[row.user_id], {"settle_partition": 0, "settle_offset": row.offset}
+        Settlement.objects.create(
+            **{name: getattr(row, name) for name in SAME_ORDER}, ts=at, kind=kind,
+            reference="pi_1" if kind == "paid" else None,
+            **({} if kind == "expired" else {"settle_source": row.source, **message}),
+        )  # fmt: skip
+    for kind, found in {**{kind: [user] for user, kind in kinds.items()}, "held": [5, 1]}.items():
+        assert users(ask("GET", f"/v1/orders?hold={kind}")) == found
+        assert everything(ask, f"hold={kind}&until=2999-01-01T00:00Z") == [
+            Record.objects.get(activity_id=1, item_id=1001, user_id=user).pk for user in found
+        ]
+    assert users(ask("GET", "/v1/orders?hold=paid&user_id=3")) == []
+    said = {
+        o["user_id"]: (o["hold"], o["pay_until"], o["settled_at"], o["reference"])
+        for o in ask("GET", "/v1/orders?activity_id=1&item_id=1001").json()["orders"]
+    }
+    until, then = "2026-01-01T00:10:00Z", "2026-01-01T00:05:00Z"
+    assert said == {
+        1: ("held", until, None, None),
+        2: ("paid", until, then, "pi_1"),
+        3: ("expired", until, then, None),
+        4: ("cancelled", until, then, None),
+        5: ("held", until, None, None),
+    }
+    row = Record.objects.get(activity_id=1, item_id=1001, user_id=2)
+    assert ask("GET", f"/v1/orders/{row.pk}").json()["hold"] == "paid"
+    [sold, *_] = ask("GET", "/v1/orders?activity_id=2").json()["orders"]
+    assert (sold["hold"], sold["pay_until"]) == (None, None)
+    assert ask("GET", "/v1/orders?hold=x").status_code == 422
+    assert users(ask("GET", "/v1/orders?hold=held&state=parked")) == []
+
+
+def test_a_settlement_that_is_parked_is_no_order(
+    ask: Ask, orders: None, redis_client: "redis.Redis"
+) -> None:
+    sale.put_on_sale(redis_client, {1001: 10})
+    sale.keep_dead(sale.record(7, offset=7, due=1_767_225_600_000))
+    sale.keep_dead(sale.record(8, offset=8, status="expired"))
+    [order] = ask("GET", "/v1/orders?state=parked").json()["orders"]
+    assert (order["user_id"], order["hold"], order["pay_until"]) == (
+        7, "held", "2026-01-01T00:00:00Z",
+    )  # fmt: skip

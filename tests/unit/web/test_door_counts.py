@@ -48,7 +48,13 @@ def test_calls_that_settle_holds() -> None:
     counts = Counts()
     for result in ("acknowledged", "acknowledged", "too_late"):
         counts.settle(result)
-    assert read(counts).settlements == {"acknowledged": 2, "too_late": 1}
+    assert read(counts).settlements == {
+        "acknowledged": 2,
+        "known": 0,
+        "not_taken": 0,
+        "unknown": 0,
+        "too_late": 1,
+    }
 
 
 def test_answers_and_how_long_they_took() -> None:

@@ -3,7 +3,7 @@
 Owns which index each list is read by: no page reads more than it shows, at ten million rows too.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -21,13 +21,14 @@ from pydantic import (
 
 from seckill.control.control import NoSuchActivity
 from seckill.errors import Poison
-from seckill.formats.record import WireRecord, parse
+from seckill.formats.record import ACCEPTED, WireRecord, parse
 from seckill.models import DeadRecord, Item, Record
 from seckill.web.api.operations import LOOK
 from seckill.web.api.problems import Problem
 from seckill.web.api.strict import OptionalTextId, TextId, moment_text, moment_utc
 from seckill.web.api.v1.calls import LOOKS, page
 from seckill.web.api.v1.schemas import DEFAULT_PAGE, ActivityFilter, Cursor, Limit, Page, RequestId
+from seckill.web.shared.holds import HELD, HOLDS, attach_settlements, in_state
 
 router = Router(tags=["lookups"])
 Moment = Annotated[
@@ -35,6 +36,10 @@ Moment = Annotated[
     BeforeValidator(moment_text),
     AfterValidator(moment_utc),
     WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+Hold = Annotated[
+    Literal["held", "paid", "expired", "cancelled"] | None,
+    WithJsonSchema({"type": "string", "enum": list(HOLDS)}),
 ]
 STORED, PARKED = "stored", "parked"
 
@@ -60,24 +65,45 @@ class OrderOut(BaseModel):
     source: str = Field(examples=["0f9a2c51-6f0e-4b8e-9d0c-3a54f1f2a111"])
     partition: int = Field(examples=[0])
     offset: int = Field(examples=[1234])
+    hold: str | None = Field(
+        description="`held`, `paid`, `expired`, `cancelled`: null if it was sold at once.",
+        examples=["paid"],
+    )
+    pay_until: datetime | None = Field(
+        description="Until when it could be paid; null if it was sold at once."
+    )
+    settled_at: datetime | None = Field(
+        description="When it was paid, given back, or expired; null if it was not."
+    )
+    reference: str | None = Field(
+        description="Of the payment, as the shop gave it.", examples=["pi_1"]
+    )
 
     @classmethod
-    def of(cls, row: Record | WireRecord) -> "OrderOut":
-        """The response for a row, or for the record of a parked one."""
-        is_row = isinstance(row, Record)
-        return cls(
-            order_id=row.pk if isinstance(row, Record) else None,
-            state=STORED if is_row else PARKED,
-            decided_at=row.ts
-            if isinstance(row, Record)
-            else datetime.fromtimestamp(row.timestamp, UTC),
-            source=str(row.source),
-            **{
-                name: getattr(row, name)
-                for name in cls.model_fields
-                if name not in ("order_id", "state", "decided_at", "source")
-            },
-        )
+    def of_rows(cls, rows: Iterable[Record]) -> "list[OrderOut]":
+        """The responses for rows, with what became of their holds."""
+        rows = list(rows)
+        attach_settlements(rows)
+        return [cls._of(row, order_id=row.pk, state=STORED, decided_at=row.ts) for row in rows]
+
+    @classmethod
+    def of_parked(cls, record: WireRecord) -> "OrderOut":
+        """The response for the record of a parked one. Its hold is settled without a row."""
+        at = datetime.fromtimestamp(record.timestamp, UTC)
+        return cls._of(record, order_id=None, state=PARKED, decided_at=at)
+
+    @classmethod
+    def _of(cls, row: Any, **given: Any) -> "OrderOut":
+        settlement, due = getattr(row, "settlement", None), row.due
+        given |= {
+            "source": str(row.source),
+            "hold": settlement.kind if settlement else None if due is None else HELD,
+            "pay_until": datetime.fromtimestamp(due / 1000, UTC) if isinstance(due, int) else due,
+            "settled_at": settlement.ts if settlement else None,
+            "reference": settlement.reference if settlement else None,
+        }
+        rest = [name for name in cls.model_fields if name not in given]
+        return cls(**given, **{name: getattr(row, name) for name in rest})
 
 
 class OrderPage(Page):
@@ -104,6 +130,10 @@ def list_orders(
         STORED,
         description="`stored`: rows in PostgreSQL. `parked`: accepted, but refused by PostgreSQL.",
     ),
+    hold: Hold = Query(
+        None,
+        description="Only stored orders that were to be paid in time, and stand so.",
+    ),
     before: Cursor = Query(None),
     limit: Limit = Query(DEFAULT_PAGE),
 ) -> OrderPage:
@@ -120,6 +150,8 @@ def list_orders(
         if value is not None
     }
     if state == PARKED:
+        if hold is not None:
+            return OrderPage(orders=[], next=None)
         return _parked(wanted, since, until, before, limit)
     rows = Record.objects.filter(**wanted)
     if item_id is not None and activity_id is None:
@@ -130,8 +162,10 @@ def list_orders(
         rows = rows.filter(ts__gte=since)
     if until is not None:
         rows = rows.filter(ts__lt=until)
+    if hold is not None:
+        rows = in_state(rows, hold)
     found, following = page(_ordered(rows, wanted, until, before), limit, lambda row: row.pk)
-    return OrderPage(orders=[OrderOut.of(row) for row in found], next=following)
+    return OrderPage(orders=OrderOut.of_rows(found), next=following)
 
 
 @router.get(
@@ -148,7 +182,8 @@ def show_order(
     row = Record.objects.filter(pk=order_id).first()
     if row is None:
         raise NoSuchActivity(f"order {order_id} is not known", "order_id")
-    return OrderOut.of(row)
+    [order] = OrderOut.of_rows([row])
+    return order
 
 
 def _ordered(
@@ -184,7 +219,7 @@ def _parked(
     orders: list[OrderOut] = []
     last = 0
     for number, record in _unsettled(before):
-        order = OrderOut.of(record)
+        order = OrderOut.of_parked(record)
         if any(getattr(order, name) != value for name, value in wanted.items()):
             continue
         if (since and order.decided_at < since) or (until and order.decided_at >= until):
@@ -198,7 +233,9 @@ def _parked(
 
 def _unsettled(before: int | None) -> Iterator[tuple[int, WireRecord]]:
     """Dead records that are accepted orders without a row of theirs, the newest first."""
-    rows = DeadRecord.objects.filter(~DeadRecord.settled(), kind=DeadRecord.Kind.REFUSED)
+    rows = DeadRecord.objects.filter(
+        ~DeadRecord.settled(), kind=DeadRecord.Kind.REFUSED, entry=ACCEPTED
+    )
     if before is not None:
         rows = rows.filter(pk__lt=before)
     for row in rows.order_by("-pk").iterator():

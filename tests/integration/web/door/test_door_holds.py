@@ -17,11 +17,12 @@ import redis
 
 from demo.till import Till
 from seckill.formats.settle import Result, Settlement, decode, settle_topic
+from seckill.lane.fence import fence, new_token
 from seckill.lane.keys import Lane
 from tests.conftest import wait_until
 from tests.helpers.door import OpenDoor, RunningDoor, Told, read_ticket, settle_by_hand
 from tests.helpers.messages import read
-from tests.helpers.node import Node
+from tests.helpers.node import Node, running
 from tests.helpers.sale import put_on_sale
 
 LANE = Lane()
@@ -249,6 +250,33 @@ class TestPayment:
     def test_what_holds_nothing(self, held: Held, node: Node, redis_client: "redis.Redis") -> None:
         redis_client.delete(LANE.activity(1).held)
         assert (held.pay().status, held.ask(method="DELETE").status) == (409, 409)
+
+
+def test_nothing_is_sent_for_a_request_that_is_not_decided(
+    paying_door: RunningDoor, node: Node, redis_client: "redis.Redis", settlements: str
+) -> None:
+    """Or a settlement could come before the decision, and settle what its sender has not seen."""
+    put_on_sale(redis_client, {1001: 5})
+    text = paying_door.click(7).content["ticket"]
+    path, paid = f"/v1/tickets/{text}", json.dumps({"result": "paid"})
+    key = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+
+    def settle_both() -> list[Told]:
+        return [
+            paying_door.ask("DELETE", path, None, {"Prefer": "wait=1"}),
+            paying_door.ask("POST", f"{path}/payment", paid, {"Prefer": "wait=1", **key}),
+        ]
+
+    for told in settle_both():
+        assert (told.status, told.headers["retry-after"] >= "1") == (409, True)
+        assert "not decided yet" in told.content["detail"]
+    with running(node.consumer()):
+        assert paying_door.answer(text, wait=20).content["state"] == "accepted"
+    # Nor while it is not known whether this Redis is to be believed.
+    assert fence(redis_client, LANE, "REWOUND", "an older copy", token=new_token())
+    for told in settle_both():
+        assert (told.status, told.content["taken"]) == (503, "no")
+    assert sum(node.topics.end_offsets(settlements).values()) == 0
 
 
 @pytest.mark.parametrize("result", ["paid", "failed"])

@@ -1,0 +1,62 @@
+"""What is told of decided requests and of accepted clicks, read from the lane of one look."""
+
+from collections.abc import Sequence
+
+import redis.asyncio
+
+from seckill.lane.board import WINNERS
+from seckill.lane.clicks import Place, click_field
+from seckill.lane.keys import Lane
+from seckill.web.door.answers import Answer, Winner, lost, won
+from seckill.web.door.look import Look, read_decided, read_winners
+from seckill.web.door.tickets import Ticket
+
+
+class Changed(Exception):
+    """Transient: what was read since the look is not of the same lane. The next look says more."""
+
+
+async def read_answers(
+    client: "redis.asyncio.Redis",
+    lane: Lane,
+    source: str,
+    look: Look,
+    tickets: Sequence[Ticket],
+    clicks: Sequence[tuple[int, str]],
+) -> list[Answer | None]:
+    """The answers to these tickets, and to these clicks (activity, field); None: a click was not
+    accepted. Raises Changed, redis.RedisError, OSError.
+    """
+    own = [Place(source, t.partition, t.offset) for t in tickets]
+    fields = [(t.activity_id, click_field(t.user_id, t.click)) for t in tickets]
+    fields += clicks
+    found = await read_decided(client, lane, own, fields)
+    _prove(found.proof, look)
+    # Where each was accepted: elsewhere, if it is the twin of a click that was.
+    at = [
+        place or (here if byte in WINNERS else None)
+        for place, here, byte in zip(found.places, own, found.codes, strict=False)
+    ] + found.places[len(tickets) :]
+    asked = [
+        (activity_id, place)
+        for (activity_id, _), place in zip(fields, at, strict=True)
+        if place is not None
+    ]
+    winners: list[Winner] = []
+    if asked:
+        winners, proof = await read_winners(client, lane, asked)
+        _prove(proof, look)
+    stand = iter(winners)
+    answers: list[Answer | None] = []
+    for n, place in enumerate(at):
+        if place is not None:
+            answers.append(won(next(stand), look.now_ms, stored=look.is_stored(place)))
+        else:
+            answers.append(lost(found.codes[n]) if n < len(tickets) else None)
+    return answers
+
+
+def _prove(proof: tuple[object, ...], look: Look) -> None:
+    """What was read is of the lane that was looked at. Raises Changed."""
+    if proof != look.proof:
+        raise Changed
