@@ -68,6 +68,9 @@ REALISTIC = Case(
     shares={"confluent-kafka": 0.85},
 )
 CALLS_A_BASELINE = 15
+# Cases with holds: the least share of the rate without them. Nothing expires within a run.
+HELD = ((WINNERS, 0.7), (REALISTIC, 0.95))
+HOLD_S = 86_400
 
 
 def winners(rig: Rig) -> list[Figure]:
@@ -88,6 +91,29 @@ def losers(rig: Rig) -> list[Figure]:
 def realistic(rig: Rig) -> list[Figure]:
     """2 % can win; five items sell out one after the other."""
     return _case(rig, REALISTIC)
+
+
+def holds(rig: Rig) -> list[Figure]:
+    """The script alone in activities with holds, in pairs with the same sale without them."""
+    requests, figures = rig.size.requests, []
+    for case, goal in HELD:
+        values: dict[bool, list[float]] = {False: [], True: []}
+        for repeat in range(rig.size.repeats):
+            rig.say(f"{case.name} with holds: repeat {repeat + 1} of {rig.size.repeats}")
+            for held in (False, True) if repeat % 2 else (True, False):
+                rig.clean(case.stock_for(requests), **({"hold_s": HOLD_S} if held else {}))
+                rate, _, _ = limits.script_alone(
+                    rig.server, rig.bodies(case.profile, requests), str(uuid4())
+                )
+                rig.audit()
+                values[held].append(rate)
+        shares = [with_ / without for without, with_ in zip(*values.values(), strict=True)]
+        figures += [
+            Figure("holds", f"{case.name}, the script without holds", values[False], "/s"),
+            Figure("holds", f"{case.name}, the script with holds", values[True], "/s"),
+            Figure("holds", f"{case.name}, with holds against without", shares, "x", goal),
+        ]
+    return figures
 
 
 def several(rig: Rig) -> list[Figure]:

@@ -6,6 +6,9 @@ from django.views.generic import RedirectView
 
 from seckill.web.api import api
 
+# Here and not at the start of every command: the pages are most of what there is to import.
+admin.autodiscover()
+
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("language/", include("django.conf.urls.i18n")),

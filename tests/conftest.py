@@ -21,6 +21,7 @@ import pytest
 import redis
 from django.conf import settings
 from psycopg.conninfo import conninfo_to_dict
+from pytest_django import DjangoDbBlocker
 
 from devstack.endpoints import HOST, Endpoints
 from devstack.stack import Stack
@@ -29,6 +30,7 @@ from seckill.config.layers import BASE_DIR, load
 from seckill.config.sections import Server
 from seckill.lane.client import connect
 from seckill.lane.keys import Lane
+from tests.helpers.emptied import counted, emptied_quickly
 from tests.helpers.other_services import pgbouncer, use_redis_server
 
 pytest_plugins = ["tests.faults.opening"]
@@ -144,6 +146,15 @@ def django_db_modify_db_settings(stack: Endpoints) -> None:
         HOST=parts["host"],
         PORT=str(parts["port"]),
     )
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """The test database, which each test leaves empty."""
+    with django_db_blocker.unblock():
+        filled = counted()
+    with emptied_quickly(filled):
+        yield
 
 
 @pytest.fixture(scope="session")

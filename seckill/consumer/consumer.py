@@ -42,7 +42,7 @@ PLACE_AGAIN_S = 1.0
 # Seconds until dead letters that Kafka did not take are tried again.
 LETTERS_AGAIN_S = 1.0
 
-WAITING = "Requests wait in Kafka, nothing is lost"
+WAITING = "{} wait in Kafka, nothing is lost"
 RECOVER = "Look at the plan of `manage.py recover`, then run it with --apply"
 HOLD_REASONS = {
     Status.NOT_LOADED: (
@@ -61,9 +61,9 @@ HOLD_REASONS = {
 }
 
 
-def _reason(batch: Batch, reply: Reply) -> str:
-    """Why a batch is held, in words."""
-    reason = HOLD_REASONS[reply.status]
+def _reason(batch: Batch, reply: Reply, what: str) -> str:
+    """Why a batch is held, in words. `what` waits."""
+    reason = HOLD_REASONS[reply.status].format(what)
     if reply.status is Status.REWOUND:
         return f"{reason} (partition {batch.partition}: {reply.position} < {batch.start})"
     return f"{reason} ({reply.why})" if reply.why else reason
@@ -83,6 +83,8 @@ class Consumer:
     pack: Encode = encode
     # Looks at each slice before that, for the log.
     look_at: Callable[[Slice], None] = field(default_factory=lambda: TimeUnits().look)
+    # What the messages are, for people.
+    what: str = "Requests"
     # Called each turn and during a hold. The function may read `decided` and `hold`.
     beat: Callable[[], None] = lambda: None
 
@@ -112,6 +114,10 @@ class Consumer:
     def source(self) -> str:
         """The topic's id; "" before the first messages."""
         return self._intake.source
+
+    @property
+    def _waiting(self) -> str:
+        return WAITING.format(self.what)
 
     def run(self) -> None:
         """Run turns until a stop is requested. Then: await answers, commit, leave, close.
@@ -156,7 +162,9 @@ class Consumer:
         self._place()
         self._submit(self._next_group())
         while self.dead_letters.full and not self.dead_letters.flush_in_turn():
-            self.hold = f"Kafka accepts no dead letters, and the memory for them is full. {WAITING}"
+            self.hold = (
+                f"Kafka accepts no dead letters, and the memory for them is full. {self._waiting}"
+            )
             self.beat()
             self._intake.wait(1.0)
             if self.shutdown.requested:
@@ -215,13 +223,13 @@ class Consumer:
                     self.engine.submit(self._in_flight)
                 reason = self._take(self.engine.collect())
             except RedisAway as away:
-                reason = f"{away}. {WAITING}"
+                reason = f"{away}. {self._waiting}"
             if reason is None:
                 continue
             if self.shutdown.requested:
                 log.warning(
-                    "stopping during a hold; undecided requests stay in Kafka. %s",
-                    reason,
+                    "stopping during a hold; undecided %s stay in Kafka. %s",
+                    *(self.what.lower(), reason),
                     extra=event("stopping"),
                 )
                 self._in_flight = []
@@ -254,7 +262,7 @@ class Consumer:
             return
         reason = self._intake.place()
         if reason:
-            self._wait_held(f"{reason}. {WAITING}", PLACE_AGAIN_S)
+            self._wait_held(f"{reason}. {self._waiting}", PLACE_AGAIN_S)
         elif self.hold:
             self._go_on()
         self._commit_first()
@@ -282,10 +290,10 @@ class Consumer:
             self._known.update(reply.known)
             if reply.status in HOLD_REASONS:
                 waiting.append(batch)
-                reason = reason or _reason(batch, reply)
+                reason = reason or _reason(batch, reply, self.what)
             elif reply.waits:
                 waiting.append(batch)
-                reason = reason or f"{reply.waits}. {WAITING}"
+                reason = reason or f"{reply.waits}. {self._waiting}"
             elif reply.status is Status.STALE:
                 waiting.append(batch.whole())
             elif reply.status is Status.MOVED:

@@ -136,7 +136,10 @@ local function read_activity(index)
   activity.tail = ',"version":' .. activity.version .. '}'
   local hold_s = tonumber(state[10] or nil)
   if hold_s then
-    activity.due, activity.held, activity.due_of = whole(now + hold_s * 1000), {}, {}
+    activity.due = whole(now + hold_s * 1000)
+    -- `holding` is the length of both: Lua would search for it.
+    activity.held, activity.due_of, activity.holding = {}, {}, 0
+    activity.hold_head = activity.due .. '|'
     activity.tail = ',"due":' .. activity.due .. activity.tail
   end
   local left, total = {}, 0
@@ -171,6 +174,8 @@ local function count(activity, outcome, cost, requests)
   activity.costs[cost] = (activity.costs[cost] or 0) + requests
   activity.counts[outcome] = (activity.counts[outcome] or 0) + requests
 end
+
+local place_head = position_field .. ':'
 
 -- The text of a small whole number, cached: Lua formats it with printf, which takes longer than the
 -- rest of a record, and few numbers differ within a batch.
@@ -262,8 +267,13 @@ while i <= size do
           end
           if not outcome then
             outcome = ACCEPTED
-            local place = offset
-            if offset >= PLAIN_NUMBER then place = string.format('%.0f', offset) end
+            local hold_head, place = activity.hold_head, offset
+            if offset >= PLAIN_NUMBER then
+              place = string.format('%.0f', offset)
+            elseif hold_head then
+              -- It is needed twice, and made once.
+              place = offset .. ''
+            end
             local tail = activity.tail
             if trace then tail = ',"trace":"' .. trace .. '"' .. tail end
             if click then
@@ -271,7 +281,7 @@ while i <= size do
               tail = ',"request_id":' .. request_id .. tail
             end
             local age = text[cost] or remember(cost)
-            local hold = activity.due and activity.due .. '|' .. user
+            local hold_tail = ''
             for j = i + 5, last, 2 do
               local item, quantity = requests[j], requests[j + 1]
               left[item] = left[item] - quantity
@@ -282,18 +292,17 @@ while i <= size do
                 head = ',"activity_id":' .. activity.id .. ',"item_id":' .. item .. ',"quantity":'
                 activity.head[item] = head
               end
-              records[recorded] = '{"user_id":' .. user .. head
-                .. (text[quantity] or remember(quantity))
+              local units = text[quantity] or remember(quantity)
+              records[recorded] = '{"user_id":' .. user .. head .. units
                 .. ',"cost_ms":' .. age .. record_middle .. place .. tail
-              if hold then
-                hold = hold .. '|' .. item .. ':' .. (text[quantity] or remember(quantity))
-              end
+              if hold_head then hold_tail = hold_tail .. '|' .. item .. ':' .. units end
             end
-            if hold then
-              local held, due_of = activity.held, activity.due_of
-              place = position_field .. ':' .. place
-              held[#held + 1], held[#held + 2] = place, hold
-              due_of[#due_of + 1], due_of[#due_of + 2] = activity.due, place
+            if hold_head then
+              local held, due_of, at = activity.held, activity.due_of, activity.holding
+              place = place_head .. place
+              held[at + 1], due_of[at + 1], due_of[at + 2] = place, activity.due, place
+              held[at + 2] = hold_head .. user .. hold_tail
+              activity.holding = at + 2
             end
             activity.records = activity.records + n
             activity.units = activity.units + wanted
@@ -408,7 +417,7 @@ for index, activity in pairs(activities) do
     if next(activity.bought_changed) then needs('HSET', activity.buyers_key, 'f', 'v') end
     if next(activity.clicked) then needs('HSET', activity.clicks_key, 'f', 'v') end
     if activity.sold_out then needs('HSET', activity.state_key, 'f', 'v') end
-    if activity.due and #activity.held > 0 then
+    if activity.due and activity.holding > 0 then
       if redis.call('HLEN', activity.held_key) ~= redis.call('ZCARD', activity.due_key) then
         return fence(TORN, 'the holds of activity ' .. activity.id .. ' and their times differ')
       end

@@ -24,7 +24,6 @@ from seckill.management import base
 from seckill.management.arguments import add_connection_flags, use_database
 from seckill.process import exit_codes
 from seckill.process.printable import given, printable
-from seckill.web.api.schemas import ActOut
 
 if TYPE_CHECKING:
     import redis
@@ -162,6 +161,9 @@ class ActCommand(base.Command):
 def tell(command: base.Command, act: Act, *, as_json: bool) -> None:
     """Print what an act did: for people, or as the API answers it."""
     if as_json:
+        # Here, since it brings the whole API, which most commands do without.
+        from seckill.web.api.schemas import ActOut
+
         done = ActOut.of(act).model_dump(mode="json")
         command.print_json({"schema": 1, **done, "repeated": act.repeated})
         return

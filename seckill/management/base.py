@@ -5,7 +5,7 @@ A command says what it does (`help`), shows how (`examples`) and lists its exit 
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, Literal, NoReturn
 
 from django.core.management.base import BaseCommand, CommandParser, DjangoHelpFormatter
 
@@ -59,6 +59,9 @@ class Parser(CommandParser):
 
 class Command(BaseCommand):
     """A command of ours. Subclasses write through `self.stdout`, or through rich."""
+
+    # Django's checks import every page. They depend on nothing but the code: `make lint` runs them.
+    requires_system_checks: list[str] | tuple[str, ...] | Literal["__all__"] = []
 
     # Command lines without `manage.py NAME`, each with a comment or not.
     examples: ClassVar[Iterable[str]] = ()

@@ -45,6 +45,7 @@ def build(section: Settler, lane: Lane, parts: Parts) -> Consumer:
         batch_size=section.batch_size,
         pack=encode,
         look_at=lambda part: None,
+        what="Settlements",
     )
 
 

@@ -3,7 +3,6 @@
 Each lacks one thing that the promise stands on, and is the product's own but for that.
 """
 
-import hashlib
 import os
 import sys
 import time
@@ -17,11 +16,11 @@ from seckill.consumer.engine import Batch, Engine, Look, Reply
 from seckill.formats.outcomes import Outcome, digit_of
 from seckill.lane.client import connect
 from seckill.lane.keys import Lane
-from seckill.lane.scripts import Script, load
 from seckill.log_worker.storage import Storage
 from seckill.log_worker.worker import LogWorker
 from seckill.process.shutdown import Shutdown
 from tests.faults.dying import DIED, build, log_as_a_consumer
+from tests.helpers.wrong_scripts import POSITION, changed
 
 LANE = Lane()
 # The batch at which the log worker dies.
@@ -30,24 +29,12 @@ DIES_AT = 3
 HESITATION_S = 0.02
 
 
-def changed(line: str, by: str) -> Script:
-    """The script with one line that is another."""
-    text = load("decide_batch").text
-    assert text.count(line) == 1, line
-    text = text.replace(line, by)
-    sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-    return Script("decide_batch, changed", text, sha)
-
-
 class IgnoresThePosition(Engine):
     """Decides whatever comes, whether it was decided before or not."""
 
     def __init__(self, redis_url: str) -> None:
         super().__init__(redis_url, LANE)
-        self._script = changed(
-            "local stored = tonumber(redis.call('HGET', positions_key, position_field) or nil)",
-            "local stored = from",
-        )
+        self._script = changed("decide_batch", POSITION, "local stored = from")
 
     def look(self, source: str, partitions: Sequence[int]) -> Look:
         """Without the positions: the consumer begins where the group is, at the start."""
@@ -60,6 +47,7 @@ class ForgetsACounter(Engine):
     def __init__(self, redis_url: str) -> None:
         super().__init__(redis_url, LANE)
         self._script = changed(
+            "decide_batch",
             "  {[INVALID] = invalid, [NO_SUCH_ACTIVITY] = no_such_activity, skipped = skipped})",
             "  {[NO_SUCH_ACTIVITY] = no_such_activity, skipped = skipped})",
         )
@@ -97,7 +85,9 @@ class WritesTheBoard(Engine):
         super().__init__(redis_url, LANE)
         self._redis = connect(redis_url)
         self._script = changed(
-            "  write_board(span[1], span[2] or string.rep(loser_byte, span[3]))\n", ""
+            "decide_batch",
+            "  write_board(span[1], span[2] or string.rep(loser_byte, span[3]))\n",
+            "",
         )
 
     def write(self, batch: Batch, outcomes: bytes) -> None:

@@ -33,6 +33,7 @@ from seckill.process.console import Console
 SCENARIOS: dict[str, Callable[[Rig], list[Figure]]] = {
     "winners": deciding.winners,
     "user-limit": deciding.user_limit,
+    "holds": deciding.holds,
     "losers": deciding.losers,
     "realistic": deciding.realistic,
     "several": deciding.several,
@@ -72,7 +73,6 @@ class Command(base.Command):
         exit_codes.FAILED: "an audit is not clean, so there are no figures",
         exit_codes.UNREACHABLE: "a service or a worker failed",
     }
-    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         """What to measure, how much, and the form of the output."""

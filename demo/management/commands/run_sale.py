@@ -70,7 +70,6 @@ class Command(base.Command):
         exit_codes.FAILED: "not proved clean, or a sale runs here already and nothing was changed",
         exit_codes.UNREACHABLE: "a service or a worker could not be started",
     }
-    requires_system_checks: list[str] = []
     _sandbox = False
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -48,7 +48,6 @@ class Command(base.Command):
         "down --remove-data",
     )
     codes = {exit_codes.FAILED: "could not be done (the line says why); status: not all are up"}
-    requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Actions and their options."""

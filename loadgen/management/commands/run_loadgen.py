@@ -99,7 +99,6 @@ class Command(base.Command):
         "a signal",
         exit_codes.FAILED: "something that was sent is not in Kafka, or has no answer (--http)",
     }
-    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Section `client`, and the flags of one run."""

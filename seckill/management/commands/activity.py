@@ -27,7 +27,6 @@ from seckill.management.arguments import add_connection_flags
 from seckill.models import Activity
 from seckill.monitoring.status_table import state_text
 from seckill.process import exit_codes
-from seckill.web.api.v1.schemas import ActivityRow
 
 # The value of a flag that removes a value.
 NONE = "none"
@@ -116,6 +115,9 @@ class Command(base.Command):
         if activity_id is not None and not found:
             raise NoSuchActivity(f"activity {activity_id} is not known; activity list shows all")
         if options["json"]:
+            # Here, since it brings the whole API, which most commands do without.
+            from seckill.web.api.v1.schemas import ActivityRow
+
             rows_out = [
                 ActivityRow.of(row, lane.activities.get(row.pk)).model_dump(mode="json")
                 for row in found

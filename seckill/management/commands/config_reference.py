@@ -14,8 +14,6 @@ class Command(base.Command):
         "means. Asks no service."
     )
     examples = ("> docs/configuration.md",)
-    # It asks nothing of Django.
-    requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Print the page."""

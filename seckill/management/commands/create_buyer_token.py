@@ -28,8 +28,6 @@ class Command(base.Command):
     )
     examples = ("1001-2000 --ttl 3600 > tokens.txt",)
     codes = {exit_codes.OK: "printed", exit_codes.USAGE: "wrong command line or configuration"}
-    # It asks nothing of Django.
-    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Users, lifetime, key."""

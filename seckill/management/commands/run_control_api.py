@@ -50,6 +50,8 @@ class Command(base.Command):
         "Redis or PostgreSQL is away it keeps running and answers 503."
     )
     examples = ("--port 8000 --threads 16",)
+    # They import every page: none is left for the first visitor to wait for.
+    requires_system_checks = "__all__"
     codes = {
         exit_codes.OK: "stopped",
         exit_codes.USAGE: "wrong configuration, port already taken, or missing tables",

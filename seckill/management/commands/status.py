@@ -22,7 +22,6 @@ from seckill.monitoring.status_table import table
 from seckill.process import exit_codes
 from seckill.process.console import Console
 from seckill.process.shutdown import Shutdown
-from seckill.web.api.v1.schemas import StateOut
 
 # Columns if there is no terminal.
 PLAIN_WIDTH = 160
@@ -66,6 +65,9 @@ class Command(base.Command):
         console = Console(highlight=False)
         try:
             if options["json"]:
+                # Here, since it brings the whole API, which most commands do without.
+                from seckill.web.api.v1.schemas import StateOut
+
                 answer = StateOut.of(look(client, lane))
                 self.stdout.write(json.dumps(answer.model_dump(mode="json"), indent=2))
             elif console.is_terminal and not options["once"]:

@@ -1,6 +1,5 @@
 """Wrong on purpose: systems that must be caught, or the tests of the right one mean nothing."""
 
-import hashlib
 import json
 import threading
 from collections.abc import Iterator, Sequence
@@ -17,15 +16,14 @@ from seckill.consumer.batch import Batch
 from seckill.consumer.engine import Engine, Reply, Status
 from seckill.control.control import Control
 from seckill.formats.outcomes import Outcome
-from seckill.lane import scripts
 from seckill.lane.client import connect
 from seckill.lane.keys import Lane, position_field
-from seckill.lane.scripts import Script
 from seckill.log_worker.storage import Storage, Stored
 from seckill.log_worker.worker import LogWorker
 from seckill.postgres.lease import PostgresOlder
 from seckill.process.shutdown import Shutdown
 from tests.helpers.sale import batch, body, now_ms, stock, waiting
+from tests.helpers.wrong_scripts import POSITION, changed
 
 LANE = Lane()
 KEYS = LANE.activity(1)
@@ -157,15 +155,7 @@ class Forgetful(Engine):
 
     def __init__(self, redis_url: str) -> None:
         super().__init__(redis_url, LANE)
-        text, times = scripts.load("decide_batch").text, 0
-        lines = text.splitlines()
-        for number, line in enumerate(lines):
-            if line.startswith("local stored = tonumber("):
-                lines[number], times = "local stored = nil", times + 1
-        assert times == 1
-        changed = "\n".join(lines)
-        sha = hashlib.sha1(changed.encode(), usedforsecurity=False).hexdigest()
-        self._script = Script("forgetful", changed, sha)
+        self._script = changed("decide_batch", POSITION, "local stored = nil")
 
 
 @pytest.fixture

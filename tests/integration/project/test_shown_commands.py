@@ -36,7 +36,10 @@ ACTS = [
     "manage.py sync_from_db",
     "manage.py activity create --stock 1001:10",
     "manage.py set_stock 1001:1000 --activity-id 2",
+    "manage.py activity set 1 --hold 600",
+    'manage.py activity create --name "First sale" --hold 600 --stock 1001:5',
     "manage.py dead_letters replay --requests",
+    "manage.py dead_letters replay --settlements",
     "manage.py dead_letters replay --records --yes",
     """manage.py dead_letters dismiss --unreadable --note "the old program's\"""",
     "manage.py recover --apply",
@@ -74,6 +77,7 @@ SERVING = {
     "manage.py run_loadgen": "sent",
     "manage.py run_loadgen --rate 20000 --user-count 200000": "sent",
     "manage.py run_log_worker": "log worker",
+    "manage.py run_settler": "assigned partitions",
 }
 WEB = "manage.py run_control_api"
 CALLS = [
@@ -116,6 +120,7 @@ NOT_RUN = {
     "manage.py run_loadgen --requests": "a measurement: run by hand for the figures beside it",
     "manage.py run_loadgen --processes": "minutes on several cores: tests/integration/loadgen",
     "manage.py run_consumer --drain-limit-s": "a mention: test_commands has it",
+    "manage.py run_settler --drain-limit-s": "a mention: as run_consumer's",
     "manage.py wait": "for scripts: test_json has it",
     "manage.py dead_letters dismiss": "needs an overlap: test_two_masters, test_dead_letters",
     "st run": "the contract fuzzer takes minutes: test_contract runs its phases",
@@ -193,7 +198,7 @@ def first_sale(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shell
 def test_the_first_sale_says_what_the_readme_says(first_sale: tuple[Shell, str]) -> None:
     _, said = first_sale
     for line in script(README, "Your first sale").splitlines():
-        claim = re.search(r"  # ((?:success|stored|clean).*)", line)
+        claim = re.search(r"  # ((?:accepted|stored|clean).*)", line)
         for words in claim[1].split(", ") if claim else ():
             assert words in said
 

@@ -152,6 +152,7 @@ def test_a_settlement_waits_for_its_request_but_not_for_a_lost_one(sale: HeldSal
     settler.beat = beat
     wait_until(lambda: settler.run_once() is not None and len(waits) >= 5, SOON_S, "it waits")
     assert "not decided (again) yet" in waits[-1]
+    assert waits[-1].endswith("Settlements wait in Kafka, nothing is lost")
     sale.ended(settler)
     assert sale.status().settled < 4
     sale.buy(3, undecided=1)
