@@ -205,6 +205,7 @@ class Command(base.Command):
                     for activity in plan.activities
                 ],
                 "partitions": [asdict(partition) for partition in plan.partitions],
+                "settle_partitions": [asdict(place) for place in plan.settle_partitions],
                 "recovered": plan.recovered,
                 "notes": plan.notes,
             }

@@ -91,7 +91,15 @@ def send(server: Server, *batches: bytes) -> None:
         bombs.produce(server.brokers, server.topic, 0, data)
 
 
-@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
+# A consumer on confluent-kafka goes on with kafka-python, and reads all of these with it: a sale
+# that begins with that client needs one codec only.
+@pytest.mark.parametrize(
+    ("kafka_client", "codec"),
+    [
+        *(("confluent-kafka", codec) for codec in ("gzip", "snappy", "lz4", "zstd")),
+        ("kafka-python", "zstd"),
+    ],
+)
 def test_a_bomb_stops_nothing(
     run: Run, redis_client: "redis.Redis", server: Server, topics: Topics, kafka_topic: str,
     kafka_client: str, codec: str,
