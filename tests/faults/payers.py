@@ -55,7 +55,8 @@ class Payers:
     told: dict[int, Told] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
     _asked: int = 0
-    _gone: int = 0
+    # Who went away, and where the request is.
+    _gone: dict[int, Place] = field(default_factory=dict)
     # (when, user, place, result) of what is still to be told.
     _later: list[tuple[float, int, Place, Result]] = field(default_factory=list)
 
@@ -79,14 +80,30 @@ class Payers:
     def __exit__(self, failed: object, *_: object) -> None:
         if failed is None:
             self._thread.join()
-            assert not self._producer.flush(2 * ANSWER_S)
+            self.flush()
+        else:
+            self.close()
+
+    def flush(self) -> None:
+        """Wait until Kafka has acknowledged all."""
+        assert not self._producer.flush(2 * ANSWER_S)
+        assert not self.refused, self.refused[0]
+
+    def close(self) -> None:
+        """Close the producer."""
         self._producer.purge()
         self._producer.close()
+
+    def come_back(self, number: int) -> None:
+        """The first who went away pay all the same: after their holds have ended, too late."""
+        for user, place in sorted(self._gone.items())[:number]:
+            self._tell(user, place, Result.PAID)
+        self.flush()
 
     @property
     def left(self) -> int:
         """Buyers who have not told anything yet, nor gone away."""
-        return self.total - len(self.told) - self._gone
+        return self.total - len(self.told) - len(self._gone)
 
     def _run(self) -> None:
         began = time.monotonic()
@@ -120,7 +137,7 @@ class Payers:
             wait_s = self.rng.uniform(0, self.hold_s / 2)
             heapq.heappush(self._later, (time.monotonic() + wait_s, user, place, result))
         else:
-            self._gone += 1
+            self._gone[user] = place
 
     def _tell(self, user: int, place: Place, result: Result) -> None:
         told = Told(result)

@@ -1,6 +1,6 @@
 """kill -9 of settlers and of Valkey while confirms race the end of their holds.
 
-Units that come back are sold again meanwhile. `make faults HOLDS=100000` makes so many holds, and
+Units that come back in time are sold again. `make faults HOLDS=100000` makes so many holds, and
 kills once in HOLDS_A_KILL of them; as a part of the suite everything is killed once.
 """
 
@@ -39,8 +39,8 @@ RATE = max(400.0, HOLDS / 60)
 HOLDS_A_KILL = 2_500
 # Share of buyers for whom there is a unit. Nine of ten: the rest buys what others gave back.
 UNITS = 0.9
-# Seconds of a hold.
-HOLD_S = 6
+# Seconds of a hold, and how many at least pay after its end.
+HOLD_S, TOO_LATE = 6, 10
 # Seconds between two kills at the most, on a quiet machine, and until all is settled at the end.
 NEXT_S = 120.0 + BUYERS / 100
 
@@ -91,12 +91,15 @@ class Till:
         if self.settler.process.poll() is not None:
             self.settler = self._settler()
 
-    def end(self) -> None:
-        """Wait until no hold is left. Then settle and decide all once more, in new groups."""
+    def end(self, payers: Payers) -> None:
+        """Wait until no hold is left, and some pay too late. Then settle and decide all once more,
+        in new groups.
+        """
         self.sale.wait_all_decided(NEXT_S)
         wait_until(
             lambda: read_settle_status(self.sale.redis, LANE).held == 0, NEXT_S, "no hold is left"
         )
+        payers.come_back(TOO_LATE)
         stop(self.settler)
         group = f"{self.sale.server.group_id}-next"
         for drain in (
@@ -154,15 +157,15 @@ def test_no_confirm_in_time_is_lost_whatever_is_killed(
             tell(f"kill {number}/{len(order)}: {victim}; {payers.left:,} are left")
             till.kills[victim]()
             till.tend()
-    assert not payers.refused, payers.refused[0]
-    till.end()
+    till.end(payers)
+    payers.close()
     why = f"FAULT_SEED={seed()}"
     assert payers.wrong() == [], why
     counts = payers.counts()
     # All of it happened: holds that were paid, given back and expired, and money that was too late.
     assert set(counts) == {"paid", "cancelled", "expired"}, why
-    assert LatePayment.objects.exists(), why
-    assert sum(counts.values()) > BUYERS * UNITS, why
+    assert LatePayment.objects.count() >= TOO_LATE, why
+    assert sum(counts.values()) >= int(BUYERS * UNITS), why
     till.prove()
     till.close()
     tell(
