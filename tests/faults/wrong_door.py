@@ -12,20 +12,20 @@ from typing import Any
 import manage
 from seckill.broker.outbox import Done
 from seckill.broker.outbox_confluent import ConfluentOutbox
-from seckill.web.door import mirror
+from seckill.web.door import answering
 from seckill.web.door.look import Decided
 
 
 def no_look_up() -> None:
     """Tells what is on the board, and never looks for a click that was accepted elsewhere."""
 
-    read = mirror.read_decided
+    read = answering.read_decided
 
     async def without_clicks(*asked: Any) -> Decided:
         found = await read(*asked)
         return replace(found, places=[None] * len(found.places))
 
-    mirror.read_decided = without_clicks
+    answering.read_decided = without_clicks
 
 
 def ticket_at_once() -> None:
@@ -39,8 +39,9 @@ def ticket_at_once() -> None:
         partition: int,
         done: Done,
         headers: Sequence[tuple[str, bytes]] = (),
+        key: bytes | None = None,
     ) -> bool:
-        if not send(outbox, value, partition, lambda _offset, _error: None, headers):
+        if not send(outbox, value, partition, lambda _offset, _error: None, headers, key):
             return False
         done(sent[partition], "")
         sent[partition] += 1
