@@ -101,7 +101,8 @@ def test_a_rebalance_moves_no_partition_whose_answers_are_awaited(
         )
         other.close()
         wait_until(
-            lambda: looks.changes >= before + 2 and looks.partitions == {0, 1},
+            # Once is enough: on a busy machine it may have been out of the group meanwhile.
+            lambda: looks.changes > before and looks.partitions == {0, 1},
             2 * SOON_S,
             "both partitions are here again",
         )
