@@ -30,8 +30,12 @@ TABLES = {
     "seckill_lane": ("SELECT", "INSERT", "UPDATE"),
     "seckill_lease": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "seckill_deadrecord": ("SELECT", "INSERT", "UPDATE"),
+    "seckill_settlement": ("SELECT", "INSERT"),
+    "seckill_latepayment": ("SELECT", "INSERT", "UPDATE"),
 }
-SEQUENCES = ("seckill_record_id_seq", "seckill_stockchange_id_seq", "seckill_deadrecord_id_seq")
+# Tables whose ids a sequence draws.
+DRAWN = ("record", "item", "stockchange", "deadrecord", "settlement", "latepayment")
+SEQUENCES = tuple(f"seckill_{name}_id_seq" for name in DRAWN)
 MISSING_RIGHTS = """
 SELECT format('%%s on table %%s', r.verb, r.name)
 FROM unnest(%s::text[], %s::text[]) AS r(name, verb)
