@@ -76,6 +76,7 @@ SERVING = {
     "manage.py run_consumer --stock 1001:100,1002:50 --consumers 2": "assigned partitions",
     "manage.py run_loadgen": "sent",
     "manage.py run_loadgen --rate 20000 --user-count 200000": "sent",
+    "manage.py run_events": "publishing",
     "manage.py run_log_worker": "log worker",
     "manage.py run_settler": "assigned partitions",
 }
@@ -129,6 +130,7 @@ NOT_RUN = {
     "manage.py run_sale --sandbox": "serves until Ctrl-C: test_run_sale",
     "manage.py create_buyer_token": "needs a key of the shop: test_create_buyer_token has it",
     "manage.py report --language": "test_report has both languages",
+    "manage.py run_webhooks": "needs an address of the shop: test_webhooks runs it",
     "manage.py run_door": "needs secrets of the shop: test_door runs it",
     "psql ": "PostgreSQL's own program: test_backups",
     "pg_": "PostgreSQL's own programs: test_backups",
