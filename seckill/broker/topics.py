@@ -30,12 +30,14 @@ from seckill.errors import BrokerAway
 DEFAULT_PARTITIONS = 4
 # Seconds to wait until a new topic is usable, or a deleted one is gone.
 TOPIC_READY_S = 30.0
+# Seconds for one attempt to reach Kafka.
+ATTEMPT_S = 5.0
 
 
 class Topics:
     """Questions to one Kafka, as a context manager. Every method raises BrokerAway."""
 
-    def __init__(self, section: KafkaSection, bootstrap_timeout_s: float = 5.0) -> None:
+    def __init__(self, section: KafkaSection, bootstrap_timeout_s: float = ATTEMPT_S) -> None:
         try:
             self._admin = KafkaAdminClient(
                 client_id="seckill-topics",
@@ -89,6 +91,17 @@ class Topics:
             if time.monotonic() > deadline:
                 raise BrokerAway(f"topic {topic} has no leader after {TOPIC_READY_S:.0f} s")
             time.sleep(0.05)
+
+    def ensure_beside(self, topic: str, other: str) -> bool:
+        """The same with as many partitions as `other` has, which is created too if it is missing.
+
+        Raises BrokerAway.
+        """
+        self.ensure(other)
+        partitions = len(self.partitions(other))
+        if not partitions:
+            raise BrokerAway(f"topic {other} has no partitions yet")
+        return self.ensure(topic, partitions)
 
     def source(self, topic: str) -> str | None:
         """The topic's id; a later topic of the same name has another one. None: no topic."""
@@ -198,6 +211,11 @@ class Topics:
         except (KafkaError, OSError) as away:
             raise judged(away) from None
         return {tp.partition: int(found.offset) for tp, found in answer.items()}
+
+
+def open_topics(section: KafkaSection) -> Topics:
+    """Topics, by one attempt that is no longer than a start may take. Raises BrokerAway."""
+    return Topics(section, min(ATTEMPT_S, max(1.0, section.connect_timeout)))
 
 
 def ensure_topic(section: KafkaSection, topic: str, partitions: int = DEFAULT_PARTITIONS) -> bool:

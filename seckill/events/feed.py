@@ -34,36 +34,34 @@ AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 ONE_MOMENT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 # One event tells of all items of an order that one transaction stored together: those rows have one
 # xmin. `head` is the first of them, `first` the first row of the order.
-RECORDS = """
+ROWS_OF = """
 SELECT r.id, o.head, o.first, r.source::text, r.partition, r."offset", r.user_id, r.activity_id,
-    r.ts, o.items, o.units, r.request_id, (extract(epoch FROM r.due) * 1000)::bigint
-FROM (SELECT *, xmin AS stored_by FROM seckill_record WHERE id > %s AND id <= %s
+    r.ts, o.items, o.units, {more}
+FROM (SELECT *, xmin AS stored_by FROM {table} WHERE id > %s AND id <= %s
       ORDER BY id LIMIT %s) AS r
 CROSS JOIN LATERAL (
     SELECT min(s.id) AS first, min(s.id) FILTER (WHERE s.xmin = r.stored_by) AS head,
         array_agg(s.item_id ORDER BY s.item_id) FILTER (WHERE s.xmin = r.stored_by) AS items,
         array_agg(s.quantity ORDER BY s.item_id) FILTER (WHERE s.xmin = r.stored_by) AS units
-    FROM seckill_record AS s WHERE s.source = r.source AND s.partition = r.partition
+    FROM {table} AS s WHERE s.source = r.source AND s.partition = r.partition
     AND s."offset" = r."offset") AS o
-ORDER BY r.id
+{joined}ORDER BY r.id
 """
-SETTLEMENTS = """
-SELECT r.id, o.head, o.first, r.source::text, r.partition, r."offset", r.user_id, r.activity_id,
-    r.ts, o.items, o.units, accepted.request_id, r.reference, r.kind, coalesce(accepted.id, 0)
-FROM (SELECT *, xmin AS stored_by FROM seckill_settlement WHERE id > %s AND id <= %s
-      ORDER BY id LIMIT %s) AS r
-CROSS JOIN LATERAL (
-    SELECT min(s.id) AS first, min(s.id) FILTER (WHERE s.xmin = r.stored_by) AS head,
-        array_agg(s.item_id ORDER BY s.item_id) FILTER (WHERE s.xmin = r.stored_by) AS items,
-        array_agg(s.quantity ORDER BY s.item_id) FILTER (WHERE s.xmin = r.stored_by) AS units
-    FROM seckill_settlement AS s WHERE s.source = r.source AND s.partition = r.partition
-    AND s."offset" = r."offset") AS o
-CROSS JOIN LATERAL (
+RECORDS = ROWS_OF.format(
+    table="seckill_record",
+    more="r.request_id, (extract(epoch FROM r.due) * 1000)::bigint",
+    joined="",
+)
+ACCEPTED_ROW = """CROSS JOIN LATERAL (
     SELECT min(a.id) AS id, min(a.request_id) AS request_id
     FROM seckill_record AS a WHERE a.source = r.source AND a.partition = r.partition
     AND a."offset" = r."offset") AS accepted
-ORDER BY r.id
 """
+SETTLEMENTS = ROWS_OF.format(
+    table="seckill_settlement",
+    more="accepted.request_id, r.reference, r.kind, coalesce(accepted.id, 0)",
+    joined=ACCEPTED_ROW,
+)
 
 
 class Cursor(NamedTuple):

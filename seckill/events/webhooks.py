@@ -17,10 +17,10 @@ LOOK_S, LAG_S = 0.2, 5.0
 
 @dataclass
 class Webhooks:
-    """Runs hooks until a stop. `lag` asks Kafka how many messages a hook has not committed."""
+    """Runs hooks until a stop. `lag` asks Kafka how many messages some have not committed."""
 
     hooks: Sequence[Hook]
-    lag: Callable[[Hook], int]
+    lag: Callable[[Sequence[Hook]], int]
     shutdown: Shutdown
     status_interval_s: float = 60.0
     say: Callable[[str], None] = print
@@ -79,6 +79,7 @@ class Webhooks:
 
     def _behind(self) -> int:
         try:
-            return sum(self.lag(hook) for hook in self.hooks if not hook.gone)
+            hooks = [hook for hook in self.hooks if not hook.gone]
+            return self.lag(hooks) if hooks else 0
         except BrokerAway:
             return -1

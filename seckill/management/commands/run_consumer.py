@@ -1,12 +1,11 @@
 """`manage.py run_consumer`: decide requests from Kafka in Redis."""
 
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from seckill.broker.topics import Topics
+from seckill.broker.topics import open_topics
 from seckill.config.layers import load
 from seckill.config.sections import Server, Settler
 from seckill.consumer.group import ConsumerGroup
@@ -14,31 +13,21 @@ from seckill.control.control import Control
 from seckill.errors import PostgresAway, Refused
 from seckill.formats.outcomes import DEFAULT_ACTIVITY
 from seckill.lane.client import connect, ping
-from seckill.lane.keys import Lane
 from seckill.management import base
 from seckill.management.acts import activity_number
 from seckill.management.arguments import (
     add_drain_flags,
     add_section_flags,
     add_supervision_flag,
-    section_flags,
     use_database,
 )
+from seckill.management.worker import Started, working
 from seckill.monitoring.fitness import check_postgres, check_redis
-from seckill.monitoring.metrics import serve_metrics
 from seckill.process import exit_codes
-from seckill.process.logs import configure_logging, speaker
-from seckill.process.shutdown import Shutdown
-from seckill.process.startup import Stopped, wait_for
-
-# Seconds for one attempt to reach Kafka.
-KAFKA_ATTEMPT_S = 5.0
 
 
 class Command(base.Command):
     """Parse, build, run."""
-
-    _say: Callable[[str], None]
 
     help = (
         "Read requests from Kafka and decide them in batches in Redis. Runs until SIGTERM or "
@@ -76,34 +65,25 @@ class Command(base.Command):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Wait for the services, load what is not loaded, run."""
-        with Shutdown() as shutdown, ExitStack() as ends:
-            if options["stop_with_stdin"]:
-                shutdown.watch_stdin()
-            server = load(Server, section_flags(options, Server))
-            configure_logging(server.log_format)
-            self._say = speaker(self.stdout, server.log_format, "run_consumer")
+        with working(self, "run_consumer", Server, options) as started:
+            server = started.section
             use_database(server.pg_dsn)
-            ends.enter_context(
-                serve_metrics(server.metrics_host, server.metrics_port, server.redis_url, Lane())
-            )
-            client = ends.enter_context(connect(server.redis_url))
+            client = started.ends.enter_context(connect(server.redis_url))
             try:
-                limit_s = server.connect_timeout
-                attempt_s = min(KAFKA_ATTEMPT_S, max(1.0, limit_s))
-                topics = wait_for(lambda: Topics(server, attempt_s), limit_s, shutdown, self._say)
-                for ready in (lambda: ping(client), lambda: check_redis(client, Lane(), self._say)):
-                    wait_for(ready, limit_s, shutdown, self._say)
+                topics = started.wait_for(lambda: open_topics(server))
+                started.wait_for(lambda: ping(client))
+                started.wait_for(lambda: check_redis(client, started.lane, started.say))
                 # Decisions need no PostgreSQL. Whatever needs it waits for it, and says so.
                 with suppress(PostgresAway):
-                    check_postgres(server.pg_dsn, self._say)
-                if wait_for(lambda: topics.ensure(server.topic), limit_s, shutdown, self._say):
-                    self._say(f"topic {server.topic} did not exist and was created")
-                group = ConsumerGroup(server, client, topics, shutdown, say=self._say)
-                self._load(group, options["activity_id"], replace=options["reset"])
+                    check_postgres(server.pg_dsn, started.say)
+                if started.wait_for(lambda: topics.ensure(server.topic)):
+                    started.say(f"topic {server.topic} did not exist and was created")
+                group = ConsumerGroup(server, client, topics, started.shutdown, say=started.say)
+                self._load(started, group, options["activity_id"], replace=options["reset"])
                 if server.reset_offset:
                     for partition, count in group.skip_to_end().items():
-                        self._say(f"--reset-offset: partition {partition}: {count:,} skipped")
-                self._say(
+                        started.say(f"--reset-offset: partition {partition}: {count:,} skipped")
+                started.say(
                     f"deciding {server.topic} in group {server.group_id} with "
                     f"{server.consumers} consumer(s) on {server.kafka_client}"
                 )
@@ -118,37 +98,33 @@ class Command(base.Command):
                 raise CommandError(
                     f"refused, nothing was changed: {refused}", returncode=exit_codes.FAILED
                 ) from None
-            except Stopped:
-                self._say("stopped before it started")
 
-    def _load(self, group: ConsumerGroup, activity_id: int, *, replace: bool) -> None:
-        server = group.server
-        limit_s = server.connect_timeout
+    def _load(
+        self, started: Started[Server], group: ConsumerGroup, activity_id: int, *, replace: bool
+    ) -> None:
+        server = started.section
         control = Control(
             group.client,
             "run_consumer",
             group.lane,
-            patience_s=limit_s,
+            patience_s=server.connect_timeout,
             expired_gives_back=load(Settler).expired_gives_back,
         )
-        lane = wait_for(control.status, limit_s, group.shutdown, self._say)
+        lane = started.wait_for(control.status)
         loaded = lane.activities.get(activity_id)
         wanted = set(server.stock)
         if loaded and not replace and wanted <= set(loaded.items):
             if wanted:
                 left = {item: status.left for item, status in loaded.items.items()}
-                self._say(f"activity {activity_id}: kept as loaded, left {left} (--reset replaces)")
+                started.say(
+                    f"activity {activity_id}: kept as loaded, left {left} (--reset replaces)"
+                )
             return
-        lines = wait_for(
-            lambda: control.load(activity_id, server.stock, replace=replace),
-            limit_s,
-            group.shutdown,
-            self._say,
-        )
+        lines = started.wait_for(lambda: control.load(activity_id, server.stock, replace=replace))
         for line in lines:
-            self._say(line)
+            started.say(line)
         if not lines and not lane.loaded:
-            self._say(
+            started.say(
                 "nothing is on sale: requests wait in Kafka until stock is loaded "
                 "(--stock 1001:10,1002:5, or manage.py set_stock)"
             )

@@ -1,38 +1,28 @@
 """`manage.py run_events`: publish what became of orders, for shops."""
 
-from collections.abc import Callable
-from contextlib import ExitStack
 from typing import Any
 
 import psycopg
 from django.core.management.base import CommandParser
 
 from seckill.broker.opening import open_producer
-from seckill.broker.topics import Topics
-from seckill.config.layers import load
+from seckill.broker.topics import open_topics
 from seckill.config.sections import Events
-from seckill.errors import BrokerAway
 from seckill.events.cloud_event import events_topic
 from seckill.events.keeper import Keeper
 from seckill.events.publisher import Publisher
-from seckill.lane.keys import Lane
 from seckill.management import base
-from seckill.management.arguments import add_section_flags, add_supervision_flag, section_flags
-from seckill.monitoring.metrics import serve_metrics
+from seckill.management.arguments import add_section_flags, add_supervision_flag
+from seckill.management.worker import Started, working
 from seckill.postgres.access import connect, postgres_errors
-from seckill.process.logs import configure_logging, speaker
-from seckill.process.shutdown import Shutdown
-from seckill.process.startup import Stopped, wait_for
 from seckill.telemetry.heartbeats import Heart, Kind
 
-# Seconds for one attempt to reach Kafka, for a connection to PostgreSQL, and for its answer.
-KAFKA_ATTEMPT_S, CONNECT_S, ANSWER_S = 5.0, 5, 30.0
+# Seconds for a connection to PostgreSQL, and for its answer.
+CONNECT_S, ANSWER_S = 5, 30.0
 
 
 class Command(base.Command):
     """Parse, build, run."""
-
-    _say: Callable[[str], None]
 
     help = (
         "Publish what became of stored orders (accepted, paid, expired, cancelled) as CloudEvents "
@@ -61,60 +51,44 @@ class Command(base.Command):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Wait for the services, run."""
-        with Shutdown() as shutdown, ExitStack() as ends:
-            if options["stop_with_stdin"]:
-                shutdown.watch_stdin()
-            section = load(Events, section_flags(options, Events))
-            configure_logging(section.log_format)
-            self._say = speaker(self.stdout, section.log_format, "run_events")
-            lane, topic = Lane(), events_topic(section.topic)
-            ends.enter_context(
-                serve_metrics(section.metrics_host, section.metrics_port, section.redis_url, lane)
-            )
+        with working(self, "run_events", Events, options) as started:
+            section, say = started.section, started.say
+            topic = events_topic(section.topic)
             keeper = Keeper(topic)
-            try:
-                limit_s = section.connect_timeout
-                partitions = wait_for(lambda: self._ensure(section), limit_s, shutdown, self._say)
-                made = wait_for(
-                    lambda: self._begin(section, keeper, from_now=options["from_now"]),
-                    *(limit_s, shutdown, self._say),
-                )
-            except Stopped:
-                self._say("stopped before it started")
-                return
+            partitions = started.wait_for(lambda: self._ensure(started))
+            made = started.wait_for(
+                lambda: self._begin(section, keeper, from_now=options["from_now"])
+            )
             if made:
                 where = "after the orders" if options["from_now"] else "with the oldest order"
-                self._say(f"first start for {topic}: begins {where} that are stored now")
-            heart = Heart(section.redis_url, lane, Kind.PUBLISHER)
-            ends.callback(heart.close)
+                say(f"first start for {topic}: begins {where} that are stored now")
+            heart = Heart(section.redis_url, started.lane, Kind.PUBLISHER)
+            started.ends.callback(heart.close)
             publisher = Publisher(
                 section.topic,
                 partitions,
                 lambda: connect(section.pg_dsn, CONNECT_S, ANSWER_S),
                 lambda: open_producer(section, topic),
                 keeper,
-                shutdown,
+                started.shutdown,
                 interval_s=section.interval / 1000,
                 status_interval_s=section.status_interval,
-                say=self._say,
+                say=say,
                 beat=lambda worker, hold: heart.beat(
                     worker.published, hold, published=worker.published, behind=worker.behind
                 ),
             )
-            ends.callback(publisher.close)
-            self._say(f"publishing {topic} ({partitions} partitions) on {section.kafka_client}")
+            started.ends.callback(publisher.close)
+            say(f"publishing {topic} ({partitions} partitions) on {section.kafka_client}")
             publisher.run(drain=options["drain"])
 
-    def _ensure(self, section: Events) -> int:
+    def _ensure(self, started: Started[Events]) -> int:
         """Make the topic, with as many partitions as that of the requests; how many it has."""
-        topic = events_topic(section.topic)
-        with Topics(section, min(KAFKA_ATTEMPT_S, max(1.0, section.connect_timeout))) as topics:
-            topics.ensure(section.topic)
-            partitions = len(topics.partitions(section.topic))
-            if not partitions:
-                raise BrokerAway(f"topic {section.topic} has no partitions yet")
-            if topics.ensure(topic, partitions):
-                self._say(f"topic {topic} did not exist and was created")
+        requests = started.section.topic
+        topic = events_topic(requests)
+        with open_topics(started.section) as topics:
+            if topics.ensure_beside(topic, requests):
+                started.say(f"topic {topic} did not exist and was created")
             return len(topics.partitions(topic))
 
     def _begin(self, section: Events, keeper: Keeper, *, from_now: bool) -> bool:

@@ -1,16 +1,12 @@
 """`manage.py run_log_worker`: store accepted records in PostgreSQL."""
 
-from collections.abc import Callable
-from contextlib import ExitStack
 from typing import Any
 
 from django.core.management.base import CommandParser
 
 from seckill.audit.by_itself import AuditByItself
-from seckill.config.layers import load
 from seckill.config.sections import LogWorker as Section
 from seckill.lane.client import connect, ping
-from seckill.lane.keys import Lane
 from seckill.log_worker.storage import Storage
 from seckill.log_worker.traced_storage import TracedStorage
 from seckill.log_worker.worker import LogWorker
@@ -18,22 +14,16 @@ from seckill.management import base
 from seckill.management.arguments import (
     add_section_flags,
     add_supervision_flag,
-    section_flags,
     use_database,
 )
+from seckill.management.worker import working
 from seckill.monitoring.fitness import check_postgres, check_redis
-from seckill.monitoring.metrics import serve_metrics
-from seckill.process.logs import configure_logging, speaker
-from seckill.process.shutdown import Shutdown
-from seckill.process.startup import Stopped, wait_for
 from seckill.telemetry.heartbeats import Heart, Kind, worker_id
 from seckill.telemetry.tracing import open_tracing
 
 
 class Command(base.Command):
     """Parse, build, run."""
-
-    _say: Callable[[str], None]
 
     help = (
         "Store accepted records from the Redis list in PostgreSQL, each once. Runs until SIGTERM "
@@ -54,43 +44,26 @@ class Command(base.Command):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Wait for the services, run."""
-        with Shutdown() as shutdown, ExitStack() as ends:
-            if options["stop_with_stdin"]:
-                shutdown.watch_stdin()
-            settings = load(Section, section_flags(options, Section))
-            configure_logging(settings.log_format)
-            self._say = speaker(self.stdout, settings.log_format, "run_log_worker")
-            lane = Lane()
-            ends.enter_context(
-                serve_metrics(
-                    settings.metrics_host, settings.metrics_port, settings.redis_url, lane
-                )
-            )
-            client = ends.enter_context(connect(settings.redis_url))
+        with working(self, "run_log_worker", Section, options) as started:
+            settings, lane = started.section, started.lane
+            client = started.ends.enter_context(connect(settings.redis_url))
             tracing = open_tracing("run_log_worker", settings.otlp_endpoint)
             storage = (
                 Storage(settings.pg_dsn, lane.list)
                 if tracing is None
                 else TracedStorage(tracing, settings.pg_dsn, lane.list)
             )
-            ends.callback(storage.close)
-            try:
-                for ready in (
-                    lambda: ping(client),
-                    lambda: check_redis(client, lane, self._say),
-                    storage.check,
-                    lambda: check_postgres(settings.pg_dsn, self._say),
-                ):
-                    wait_for(ready, settings.connect_timeout, shutdown, self._say)
-            except Stopped:
-                self._say("stopped before it started")
-                return
+            started.ends.callback(storage.close)
+            started.wait_for(lambda: ping(client))
+            started.wait_for(lambda: check_redis(client, lane, started.say))
+            started.wait_for(storage.check)
+            started.wait_for(lambda: check_postgres(settings.pg_dsn, started.say))
             heart = Heart(settings.redis_url, lane, Kind.LOG_WORKER)
             if not options["drain"]:
                 use_database(settings.pg_dsn)
-                ends.enter_context(
+                started.ends.enter_context(
                     AuditByItself(
-                        ends.enter_context(connect(settings.redis_url)),
+                        started.ends.enter_context(connect(settings.redis_url)),
                         lane,
                         f"{worker_id()} (by itself)",
                         settings.audit_interval_s,
@@ -99,12 +72,12 @@ class Command(base.Command):
             LogWorker(
                 client,
                 storage,
-                shutdown,
+                started.shutdown,
                 lane,
                 batch_size=settings.batch_size,
                 interval_s=settings.interval / 1000,
                 status_interval_s=settings.status_interval,
-                say=self._say,
+                say=started.say,
                 beat=lambda worker, hold: heart.beat(
                     worker.stored + worker.known + worker.parked,
                     hold,

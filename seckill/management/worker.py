@@ -1,0 +1,54 @@
+"""How the command of a worker begins and ends: its stop, its parameters, its log, its metrics."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from seckill.config.layers import load
+from seckill.config.sections import Events, LogWorker, Server, Settler, Webhooks
+from seckill.lane.keys import Lane
+from seckill.management import base
+from seckill.management.arguments import section_flags
+from seckill.monitoring.metrics import serve_metrics
+from seckill.process.logs import configure_logging, speaker
+from seckill.process.shutdown import Shutdown
+from seckill.process.startup import Stopped, wait_for
+
+S = TypeVar("S", Server, LogWorker, Settler, Events, Webhooks)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Started(Generic[S]):
+    """A worker's command that has begun. What is entered in `ends` is closed at its end."""
+
+    section: S
+    lane: Lane
+    shutdown: Shutdown
+    ends: ExitStack
+    say: Callable[[str], None]
+
+    def wait_for(self, attempt: Callable[[], T]) -> T:
+        """The first result within --connect-timeout-s. Raises Stopped, or its last ServiceAway."""
+        return wait_for(attempt, self.section.connect_timeout, self.shutdown, self.say)
+
+
+@contextmanager
+def working(
+    command: base.Command, name: str, kind: type[S], options: dict[str, Any]
+) -> Iterator[Started[S]]:
+    """A command from its parameters to its end. A stop while it waits for a service ends it."""
+    with Shutdown() as shutdown, ExitStack() as ends:
+        if options["stop_with_stdin"]:
+            shutdown.watch_stdin()
+        section = load(kind, section_flags(options, kind))
+        configure_logging(section.log_format)
+        say, lane = speaker(command.stdout, section.log_format, name), Lane()
+        ends.enter_context(
+            serve_metrics(section.metrics_host, section.metrics_port, section.redis_url, lane)
+        )
+        try:
+            yield Started(section, lane, shutdown, ends, say)
+        except Stopped:
+            say("stopped before it started")
