@@ -5,7 +5,6 @@ and are refused by the doors. `make faults DOOR=1000000` clicks a million times,
 CLICKS_A_KILL of them; as a part of the suite everything is killed once.
 """
 
-import contextlib
 import os
 import random
 import time
@@ -20,6 +19,7 @@ from tests.faults.command import Command
 from tests.faults.crew import AWAY_S, SERVERS
 from tests.faults.doors import ITEM, Shop
 from tests.faults.harness import Sale
+from tests.faults.long_runs import moments, teller, victims
 from tests.faults.seed import seed
 
 # Clicks on demand; none: as many as a part of the suite has time for.
@@ -60,15 +60,12 @@ def kills_of(shop: Shop) -> dict[str, Callable[[], None]]:
     }
 
 
-def moments(rng: random.Random, names: list[str]) -> list[tuple[int, list[str]]]:
-    """(clicks that are left, whom to kill then), in turn: everybody once, and then anybody."""
+def kill_order(rng: random.Random, names: list[str]) -> list[tuple[int, list[str]]]:
+    """(clicks that are left, whom to kill then), in turn: one, or another one with it."""
     number = max(len(names), DOOR // CLICKS_A_KILL)
-    first = rng.sample(names, len(names))
-    order = first + rng.choices(names, k=number - len(names))
-    left = sorted((rng.randrange(CLICKS // 20, CLICKS) for _ in order), reverse=True)
     return [
         (at, [victim, *(rng.sample(sorted({*names} - {victim}), 1) if rng.random() < TWO else [])])
-        for at, victim in zip(left, order, strict=True)
+        for at, victim in moments(rng, victims(rng, names, number), CLICKS)
     ]
 
 
@@ -76,21 +73,17 @@ def moments(rng: random.Random, names: list[str]) -> list[tuple[int, list[str]]]
 def test_every_answer_is_the_rows_whatever_is_killed(
     sale: Sale, rng: random.Random, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def tell(line: str) -> None:
-        """Progress of a long run is shown at once."""
-        with capsys.disabled() if DOOR else contextlib.nullcontext():
-            print(line, flush=True)
-
+    tell = teller(capsys, at_once=bool(DOOR))
     sale.kafka_client = "confluent-kafka"
     shop = Shop(sale, rng, clicks=CLICKS, stock={ITEM: int(CLICKS * SOLD_OUT_AT)})
     shop.open()
     clickers, kills = shop.clickers, kills_of(shop)
-    order = moments(rng, list(kills))
+    order = kill_order(rng, list(kills))
     with clickers:
-        for number, (left, victims) in enumerate(order, 1):
+        for number, (left, killed) in enumerate(order, 1):
             wait_until(lambda left=left: clickers.left < left, NEXT_S, f"{left:,} clicks are left")  # type: ignore[misc]
-            tell(f"kill {number}/{len(order)}: {', '.join(victims)}; {clickers.left:,} are left")
-            for victim in victims:
+            tell(f"kill {number}/{len(order)}: {', '.join(killed)}; {clickers.left:,} are left")
+            for victim in killed:
                 kills[victim]()
             if sale.dead:
                 # Not a wait for anything: how long they stay away is what the seed chooses.

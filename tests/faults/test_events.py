@@ -72,6 +72,15 @@ class Shop:
         told = {name: json.loads(body)["data"]["items"] for name, body in self.read().items()}
         assert told == want
 
+    def end(self, *commands: Command) -> None:
+        """Decide, store and publish what is left, stop the commands, and prove both."""
+        self.sale.wait_all_decided()
+        self.sale.wait_all_stored()
+        stop(*commands)
+        assert self.publisher("--drain").ended(SOON_S) == 0
+        self.prove()
+        self.sale.prove()
+
     def close(self) -> None:
         """Delete the topic of events."""
         with Topics(self.sale.server) as topics:
@@ -102,12 +111,7 @@ def test_publishers_and_log_workers_are_killed(
                 command.ended()
             publisher = shop.publisher("--kafka-client", kafka_client)
             log_worker = sale.log_worker("--batch-size", "300")
-    sale.wait_all_decided()
-    sale.wait_all_stored()
-    stop(consumer, log_worker, publisher)
-    assert shop.publisher("--drain").ended(SOON_S) == 0
-    shop.prove()
-    sale.prove()
+    shop.end(consumer, log_worker, publisher)
 
 
 def test_kafka_is_killed_while_events_are_published(shop: Shop) -> None:
@@ -121,12 +125,7 @@ def test_kafka_is_killed_while_events_are_published(shop: Shop) -> None:
         sale.revive("kafka")
         before = shop.sent()
         wait_until(lambda: shop.sent() > before + 500, SOON_S, "it goes on")
-    sale.wait_all_decided()
-    sale.wait_all_stored()
-    stop(consumer, log_worker, publisher)
-    assert shop.publisher("--drain").ended(SOON_S) == 0
-    shop.prove()
-    sale.prove()
+    shop.end(consumer, log_worker, publisher)
 
 
 def test_webhooks_are_killed(shop: Shop, kafka_client: str) -> None:
@@ -150,14 +149,10 @@ def test_webhooks_are_killed(shop: Shop, kafka_client: str) -> None:
             posting.tell(signal.SIGKILL)
             posting.ended()
             posting = webhooks()
-    sale.wait_all_decided()
-    sale.wait_all_stored()
-    stop(consumer, log_worker, publisher)
-    assert shop.publisher("--drain").ended(SOON_S) == 0
+    shop.end(consumer, log_worker, publisher)
     stop(posting)
     assert webhooks("--drain").ended(2 * SOON_S) == 0
     receiver.close()
     assert receiver.wrong == 0
     assert set(receiver.ids()) == set(shop.read())
     assert all(len(same) == 1 for same in receiver.bodies.values())
-    shop.prove()

@@ -4,7 +4,6 @@ Units that come back in time are sold again. `make faults HOLDS=100000` makes so
 kills once in HOLDS_A_KILL of them; as a part of the suite everything is killed once.
 """
 
-import contextlib
 import os
 import random
 import time
@@ -27,6 +26,7 @@ from tests.conftest import wait_until
 from tests.faults.command import Command, stop
 from tests.faults.crew import AWAY_S
 from tests.faults.harness import PLENTY, Sale
+from tests.faults.long_runs import moments, teller, victims
 from tests.faults.payers import Payers
 from tests.faults.seed import seed
 
@@ -127,26 +127,15 @@ class Till:
             topics.delete(settle_topic(self.sale.server.topic))
 
 
-def moments(rng: random.Random, names: list[str]) -> list[tuple[int, str]]:
-    """(buyers that are left, whom to kill then), in turn: everybody once, and then anybody."""
-    number = max(len(names), HOLDS // HOLDS_A_KILL)
-    order = rng.sample(names, len(names)) + rng.choices(names, k=number - len(names))
-    left = sorted((rng.randrange(BUYERS // 20, BUYERS) for _ in order), reverse=True)
-    return list(zip(left, order, strict=True))
-
-
 @pytest.mark.timeout(900 + BUYERS // 20)
 def test_no_confirm_in_time_is_lost_whatever_is_killed(
     sale: Sale, rng: random.Random, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def tell(line: str) -> None:
-        """Progress of a long run is shown at once."""
-        with capsys.disabled() if HOLDS else contextlib.nullcontext():
-            print(line, flush=True)
-
+    tell = teller(capsys, at_once=bool(HOLDS))
     till = Till(sale, rng)
     payers = Payers(sale, rng, BUYERS, RATE, HOLD_S)
-    order = moments(rng, list(till.kills))
+    names = list(till.kills)
+    order = moments(rng, victims(rng, names, max(len(names), HOLDS // HOLDS_A_KILL)), BUYERS)
     with payers:
         for number, (left, victim) in enumerate(order, 1):
             wait_until(

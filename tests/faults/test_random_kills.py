@@ -3,7 +3,6 @@
 As a part of the suite each component is killed once. `make faults RUNS=200` kills 200 times.
 """
 
-import contextlib
 import os
 import random
 import time
@@ -14,6 +13,7 @@ from seckill.audit.audit import audit
 from seckill.lane.keys import Lane
 from tests.faults.crew import RECOVERED_S, Crew
 from tests.faults.harness import Sale
+from tests.faults.long_runs import teller, victims
 from tests.faults.seed import seed
 
 # Kills; none: each component once.
@@ -28,22 +28,13 @@ HASTE = 0.4
 AUDIT_EACH = 10
 
 
-def victims(rng: random.Random, names: list[str]) -> list[str]:
-    """Whom to kill, in turn: everybody once, and then anybody."""
-    once = rng.sample(names, len(names))
-    return (once + rng.choices(names, k=RUNS))[: RUNS or len(once)]
-
-
 @pytest.mark.timeout(1_200 + RUNS * int(RECOVERED_S))
 def test_random_kills(sale: Sale, rng: random.Random, capsys: pytest.CaptureFixture[str]) -> None:
-    def tell(line: str) -> None:
-        """Progress of a long run is shown at once."""
-        with capsys.disabled() if RUNS else contextlib.nullcontext():
-            print(line, flush=True)
-
+    tell = teller(capsys, at_once=bool(RUNS))
     with Crew(sale, rng) as crew, sale.load(RATE):
         crew.recovered()
-        order = victims(rng, list(crew.kills))
+        names = list(crew.kills)
+        order = victims(rng, names, RUNS or len(names))
         for number, victim in enumerate(order, 1):
             time.sleep(rng.uniform(0, NEXT_S))
             tell(f"kill {number}/{len(order)}: {victim} at request {sale.sent:,}")

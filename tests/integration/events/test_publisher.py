@@ -1,7 +1,6 @@
 """The publisher of events, turn by turn, on real services: none is lost, repeats are equal."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -26,15 +25,6 @@ from tests.helpers.publishing import Published
 from tests.helpers.recovering import LostShop
 from tests.helpers.sale import SOURCE, body, waiting
 from tests.helpers.settling import cancelled, paid
-
-
-@pytest.fixture
-def sale(
-    server: Server, topics: Topics, redis_client: "redis.Redis", pg_dsn: str
-) -> Iterator[Published]:
-    sale = Published(server, topics, redis_client, pg_dsn)
-    yield sale
-    sale.close()
 
 
 def test_each_of_the_four_kinds_once(

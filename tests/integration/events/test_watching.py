@@ -1,6 +1,5 @@
 """What a publisher and webhooks show of themselves, and the rights that a publisher needs."""
 
-from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import psycopg
@@ -9,7 +8,6 @@ import redis
 from prometheus_client import CollectorRegistry, generate_latest
 
 from seckill.audit.audit import audit
-from seckill.broker.topics import Topics
 from seckill.config.sections import Server
 from seckill.lane.keys import Lane
 from seckill.monitoring.metrics import LaneCollector
@@ -18,15 +16,6 @@ from tests.helpers.publishing import Published
 from tests.helpers.sale import put_on_sale
 
 ROLE = "seckill_events_test"
-
-
-@pytest.fixture
-def sale(
-    server: Server, topics: Topics, redis_client: "redis.Redis", pg_dsn: str
-) -> Iterator[Published]:
-    sale = Published(server, topics, redis_client, pg_dsn)
-    yield sale
-    sale.close()
 
 
 def test_metrics(redis_client: "redis.Redis", server: Server) -> None:
