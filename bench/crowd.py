@@ -7,7 +7,7 @@ request than the door does. `run_loadgen --http` is the one for people.
 import asyncio
 import re
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -87,7 +87,8 @@ class Crowd:
     _left: int = 0
     _lost: int | None = None
     _lines: list[Line] = field(default_factory=list)
-    _free: list[Line] = field(default_factory=list)
+    # The one that is silent longest comes first: a server closes connections that stay silent.
+    _free: deque[Line] = field(default_factory=deque)
     _began: float = 0.0
 
     def run(self, port: int) -> "Crowd":
@@ -120,7 +121,7 @@ class Crowd:
             self._lines += [line for _, line in opened]
             self._free += [line for _, line in opened]
             if self.due is None:
-                # A server closes connections that stay silent.
+                # Not after all of them are open: the first would have been silent too long.
                 self._send()
         if self.due is not None:
             self._began = time.perf_counter()
@@ -157,7 +158,7 @@ class Crowd:
             else:
                 self.took_s[number] = self.due[number]
             self._sent += 1
-            self._free.pop().ask(number, self.requests[number])
+            self._free.popleft().ask(number, self.requests[number])
 
     def _answered(self, line: Line, number: int, status: int, body: bytes) -> None:
         now = time.perf_counter()

@@ -70,11 +70,18 @@ class Command:
 
     def tell(self, number: signal.Signals) -> None:
         """Signal the command alone, as `kill` does."""
+        self._hears(number)
         self.process.send_signal(number)
 
     def tell_group(self, number: signal.Signals) -> None:
         """Signal the command and its children at once, as a terminal does."""
+        self._hears(number)
         os.killpg(self.pid, number)
+
+    def _hears(self, number: signal.Signals) -> None:
+        """Wait until it can stop by itself: Python, while it starts, dies of the signal."""
+        if number in (signal.SIGTERM, signal.SIGINT):
+            self.wait_for("", 45)
 
     def consumers(self) -> list[psutil.Process]:
         """The child processes that consume."""
@@ -109,5 +116,5 @@ def stop(*commands: Command) -> None:
     for command in commands:
         command.tell(signal.SIGTERM)
     for command in commands:
-        assert command.ended() == 0
+        assert command.ended(30) == 0, command.output
         assert "Traceback" not in command.output

@@ -3,12 +3,10 @@
 `tests/integration/audit/test_negative_control.py` has the same for the audit alone, step by step.
 """
 
-import signal
-
 import pytest
 
 from tests.conftest import wait_until
-from tests.faults.command import Command
+from tests.faults.command import Command, stop
 from tests.faults.dying import DIED
 from tests.faults.harness import Sale
 
@@ -21,13 +19,6 @@ def consumer(sale: Sale, name: str, group: str = "") -> Command:
         SECKILL_GROUP_ID=f"{sale.server.group_id}{group}",
         SECKILL_BATCH_SIZE="100",
     )
-
-
-def stop(*commands: Command) -> None:
-    """SIGTERM, and the end it must have."""
-    for command in commands:
-        command.tell(signal.SIGTERM)
-        assert command.ended(30) == 0, command.output
 
 
 def test_an_engine_that_reads_and_then_writes_oversells(sale: Sale) -> None:

@@ -4,7 +4,7 @@ import random
 import signal
 
 from tests.conftest import wait_until
-from tests.faults.command import Command
+from tests.faults.command import stop
 from tests.faults.harness import Sale
 
 # Short, so that the dead and the silent are soon found out; and small batches, so that any moment
@@ -14,15 +14,6 @@ ALL_FOUR = r"assigned partitions: \[0, 1, 2, 3\]"
 TWO = r"assigned partitions: \[\d, \d\]"
 ONE = r"assigned partitions: \[\d\]"
 LIVES = 8
-
-
-def stop(*commands: Command) -> None:
-    """SIGTERM, and the end it must have."""
-    for command in commands:
-        command.tell(signal.SIGTERM)
-    for command in commands:
-        assert command.ended(30) == 0
-        assert "Traceback" not in command.output
 
 
 def test_a_zombie(sale: Sale, kafka_client: str) -> None:

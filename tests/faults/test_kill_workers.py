@@ -4,7 +4,7 @@ import re
 import signal
 
 from tests.conftest import wait_until
-from tests.faults.command import Command
+from tests.faults.command import Command, stop
 from tests.faults.harness import Sale
 from tests.faults.lines import on_line, port_of
 from tests.faults.proxy import Proxy
@@ -50,10 +50,7 @@ def test_killed_consumer_is_started_again(sale: Sale, kafka_client: str) -> None
         assert len({child.pid for child in command.consumers()} - before) == 1
     sale.wait_all_decided()
     sale.wait_all_stored()
-    for each in (command, log_worker):
-        each.tell(signal.SIGTERM)
-        assert each.ended() == 0
-    assert "Traceback" not in command.output + log_worker.output
+    stop(command, log_worker)
     sale.prove()
 
 

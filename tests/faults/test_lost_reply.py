@@ -4,7 +4,6 @@ Through a proxy in front of each service. What the other side does not know was 
 """
 
 import random
-import signal
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -13,7 +12,7 @@ from kafka.admin import KafkaAdminClient
 
 from seckill.broker.opening import open_consumer
 from tests.conftest import wait_until
-from tests.faults.command import Command
+from tests.faults.command import stop
 from tests.faults.harness import Sale
 from tests.faults.lines import on_line, port_of
 from tests.faults.proxy import KafkaProxy, Loses, Proxy, kafka_request
@@ -53,15 +52,6 @@ def kafka_line(sale: Sale) -> Iterator[KafkaProxy]:
 def sometimes(rng: random.Random, word: bytes, share: float) -> Loses:
     """Requests with this word, a share of them."""
     return lambda request: word in request and rng.random() < share
-
-
-def stop(*commands: Command) -> None:
-    """SIGTERM, and the end it must have."""
-    for command in commands:
-        command.tell(signal.SIGTERM)
-    for command in commands:
-        assert command.ended() == 0
-        assert "Traceback" not in command.output
 
 
 def test_the_script_ran_and_its_answer_is_lost(

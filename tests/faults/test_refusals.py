@@ -3,7 +3,6 @@
 What is refused is refused whole. It waits, it is told, and it goes on when the reason is gone.
 """
 
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,19 +14,10 @@ from confluent_kafka.admin import AdminClient
 from seckill.broker.topics import Topics
 from seckill.models import Record
 from tests.conftest import wait_until
-from tests.faults.command import Command
+from tests.faults.command import stop
 from tests.faults.harness import Sale
 
 PARTITIONS = 4
-
-
-def stop(*commands: Command) -> None:
-    """SIGTERM, and the end it must have."""
-    for command in commands:
-        command.tell(signal.SIGTERM)
-    for command in commands:
-        assert command.ended(30) == 0
-        assert "Traceback" not in command.output
 
 
 def test_a_full_valkey(sale: Sale) -> None:
