@@ -1,6 +1,8 @@
 # Every target does its own set-up; a second call starts in seconds and installs nothing.
 PYTHON ?= python3
 PY := .venv/bin/python
+# Containers forbid it often, and then each process of a test, some thousand, compiles the project anew.
+unexport PYTHONDONTWRITEBYTECODE
 # Processes of the tests, each with services of its own. One test alone: $(PY) -m pytest PATH.
 WORKERS ?= 2
 
