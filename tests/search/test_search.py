@@ -28,16 +28,20 @@ SHRINK_S = int(os.environ.get("SEARCH_SHRINK", 60))
 SALE_STEPS, USUAL_STEPS = 60, 55
 # Steps of one seed: what hypothesis remembers of a run grows with it.
 STEPS_A_SEED = 2_000
+# The suite has a test for each of its seeds, so that its processes share them. A longer run ends
+# with the first failure, and is one test.
+PARTS = SUITE_STEPS // STEPS_A_SEED if STEPS == SUITE_STEPS else 1
 
 
 @pytest.mark.timeout(0 if STEPS > SUITE_STEPS else 600)
+@pytest.mark.parametrize("first", range(SEED, SEED + PARTS))
 def test_the_lane_keeps_its_promise_whatever_happens(
-    driver: Driver, monkeypatch: pytest.MonkeyPatch
+    driver: Driver, monkeypatch: pytest.MonkeyPatch, first: int
 ) -> None:
     use_plain_chance(monkeypatch, SHRINK_S)
     seen: Counter[str] = Counter()
-    number = SEED
-    while seen["steps"] < STEPS:
+    number = first
+    while seen["steps"] < STEPS // PARTS:
         given: dict[str, Any] = {"driver": driver, "seen": seen, "only": MIX, "aside": ASIDE}
         machine = seed(number)(type("GivenMachine", (Machine,), given))
         print(f"SEARCH_SEED={number}", flush=True)
@@ -54,5 +58,6 @@ def test_the_lane_keeps_its_promise_whatever_happens(
                 suppress_health_check=list(HealthCheck),
             ),
         )
-        number += 1
+        # Seeds of the other tests are not those that come next.
+        number += PARTS
     print(f"search: {dict(seen)}")
