@@ -7,8 +7,6 @@ import contextlib
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -31,6 +29,7 @@ from seckill.config.sections import Server
 from seckill.lane.client import connect
 from seckill.lane.keys import Lane
 from tests.helpers.emptied import counted, emptied_quickly
+from tests.helpers.forge import Forge, Forked, key_of
 from tests.helpers.other_services import pgbouncer, use_redis_server
 
 pytest_plugins = ["tests.faults.opening"]
@@ -258,29 +257,35 @@ def environment(stack: Endpoints, pg_dsn: str, tmp_path: Path) -> dict[str, str]
     }
 
 
-Manage = Callable[..., "subprocess.Popen[str]"]
+Manage = Callable[..., Forked]
+
+
+@pytest.fixture(scope="session")
+def forges() -> Iterator[dict[frozenset[tuple[str, str]], Forge]]:
+    """What forks the commands of `manage`, by what Python reads when it starts."""
+    forges: dict[frozenset[tuple[str, str]], Forge] = {}
+    yield forges
+    for forge in forges.values():
+        forge.close()
 
 
 @pytest.fixture
-def manage(environment: dict[str, str]) -> Iterator[Manage]:
+def manage(
+    environment: dict[str, str], forges: dict[frozenset[tuple[str, str]], Forge]
+) -> Iterator[Manage]:
     """Start `manage.py` with arguments as a real process; whatever still runs is killed after.
 
     Each leads a process group of its own: tests signal it as a terminal does, with its children.
     """
-    started: list[subprocess.Popen[str]] = []
+    started: list[Forked] = []
 
-    def start(*arguments: str, **variables: str) -> "subprocess.Popen[str]":
-        process = subprocess.Popen(
-            [sys.executable, str(BASE_DIR / "manage.py"), *arguments],
-            env={**environment, **variables},
-            cwd=BASE_DIR,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        started.append(process)
-        return process
+    def start(*arguments: str, **variables: str) -> Forked:
+        wanted = {**environment, **variables}
+        key = key_of(wanted)
+        if key not in forges:
+            forges[key] = Forge(wanted, BASE_DIR)
+        started.append(forges[key].start(arguments, wanted))
+        return started[-1]
 
     yield start
     for process in started:
