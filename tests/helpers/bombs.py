@@ -3,6 +3,7 @@
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,28 +82,26 @@ def batch(codec: str, values: list[Value], header: bytes = b"") -> bytes:
     return struct.pack(">qiibI", 0, length, -1, 2, crc32c(checked)) + checked
 
 
-def produce(brokers: str, topic: str, partition: int, data: bytes) -> None:
-    """Send a batch as it is."""
+def produce(brokers: str, topic: str, partition: int, *batches: bytes) -> None:
+    """Send batches as they are, one after the other."""
     admin = KafkaAdminClient(bootstrap_servers=brokers, request_timeout_ms=60_000)
     try:
-        topic_data = ProduceRequest.TopicProduceData(
-            name=topic,
-            topic_id=admin.describe_topics([topic])[0]["topic_id"],
-            partition_data=[
-                ProduceRequest.TopicProduceData.PartitionProduceData(index=partition, records=data)
-            ],
-        )
-        request = ProduceRequest(
-            transactional_id=None, acks=-1, timeout_ms=60_000, topic_data=[topic_data]
-        )
-
-        async def send() -> Any:
-            return await admin._manager.send(request, node_id=1)
-
-        answer = admin._manager.run(send).responses[0].partition_responses[0]
-        assert answer.error_code == 0, answer
+        topic_id = admin.describe_topics([topic])[0]["topic_id"]
+        for data in batches:
+            answer = admin._manager.run(partial(_send, admin, topic, topic_id, partition, data))
+            answer = answer.responses[0].partition_responses[0]
+            assert answer.error_code == 0, answer
     finally:
         admin.close()
+
+
+async def _send(
+    admin: KafkaAdminClient, topic: str, topic_id: Any, partition: int, data: bytes
+) -> Any:
+    part = ProduceRequest.TopicProduceData.PartitionProduceData(index=partition, records=data)
+    whole = ProduceRequest.TopicProduceData(name=topic, topic_id=topic_id, partition_data=[part])
+    request = ProduceRequest(transactional_id=None, acks=-1, timeout_ms=60_000, topic_data=[whole])
+    return await admin._manager.send(request, node_id=1)
 
 
 def damage(data: Path, topic: str, partition: int, offset: int) -> None:

@@ -1,15 +1,10 @@
 """Batches that unpack to more than there is memory: counted, parked, and the sale goes on."""
 
-import contextlib
 import json
-import subprocess
-import sys
-import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 import redis
 
@@ -17,11 +12,11 @@ from devstack.stack import Stack
 from seckill.audit.kafka import KafkaAudit
 from seckill.broker.reader import TopicReader
 from seckill.broker.topics import Topics
-from seckill.config.layers import BASE_DIR
 from seckill.config.sections import Server
 from seckill.dead_letters.writer import dead_topic
 from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
+from tests.conftest import Manage
 from tests.helpers import bombs
 from tests.helpers.messages import headers, read
 from tests.helpers.node import Node
@@ -34,61 +29,23 @@ MOST_MB = 300
 Run = Callable[..., str]
 
 
-class Peak:
-    """The most memory that a process and its children had, each on its own. Looks all the time."""
-
-    def __init__(self, pid: int) -> None:
-        self.mb = 0
-        self._pid = pid
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> "Peak":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._ended.wait(0.005):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                watched = psutil.Process(self._pid)
-                for process in (watched, *watched.children(recursive=True)):
-                    with contextlib.suppress(OSError, IndexError):
-                        # The highest that it ever was: nothing is missed between two looks.
-                        status = Path(f"/proc/{process.pid}/status").read_text()
-                        self.mb = max(self.mb, int(status.split("VmHWM:")[1].split()[0]) // 1024)
-
-
 @pytest.fixture
-def run(environment: dict[str, str], server: Server) -> Run:
+def run(manage: Manage, server: Server) -> Run:
     """Run `manage.py` to its end: what it said. No process of it had more than MOST_MB."""
 
     def run(*arguments: str) -> str:
         section = ("--brokers", server.brokers, "--topic", server.topic)
-        process = subprocess.Popen(
-            [sys.executable, str(BASE_DIR / "manage.py"), *arguments, *section],
-            env=environment,
-            cwd=BASE_DIR,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        with process, Peak(process.pid) as peak:
-            said, _ = process.communicate(timeout=400)
-        assert process.returncode == 0, said
-
-        assert peak.mb < MOST_MB, said
+        command = manage(*arguments, *section)
+        said, _ = command.communicate(timeout=400)
+        assert command.returncode == 0, said
+        assert command.peak_mb < MOST_MB, (command.peak_mb, said)
         return said
 
     return run
 
 
 def send(server: Server, *batches: bytes) -> None:
-    for data in batches:
-        bombs.produce(server.brokers, server.topic, 0, data)
+    bombs.produce(server.brokers, server.topic, 0, *batches)
 
 
 # A consumer on confluent-kafka goes on with kafka-python, and reads all of these with it: a sale
