@@ -14,6 +14,13 @@ LANE = Lane()
 
 
 @pytest.fixture
+def redis_client(redis_client: "redis.Redis") -> "redis.Redis":
+    """As the services are: tests without commands do not wait for its disk."""
+    redis_client.config_set("appendfsync", "always")
+    return redis_client
+
+
+@pytest.fixture
 def policy(redis_client: "redis.Redis") -> Iterator[None]:
     """A Redis that evicts keys when it is full."""
     redis_client.config_set("maxmemory-policy", "allkeys-lru")
