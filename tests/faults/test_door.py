@@ -19,7 +19,7 @@ from seckill.broker.topics import Topics
 from seckill.lane.keys import Lane
 from tests.conftest import wait_until
 from tests.faults.clickers import rows_of
-from tests.faults.doors import Shop
+from tests.faults.doors import CLICKS, ITEM, UNITS, Shop
 from tests.faults.harness import Sale
 
 
@@ -35,6 +35,14 @@ Fault = Callable[[Shop], None]
 def shop(sale: Sale, rng: random.Random) -> Shop:
     """An open shop."""
     shop = Shop(sale, rng)
+    shop.open()
+    return shop
+
+
+@pytest.fixture
+def large_shop(sale: Sale, rng: random.Random) -> Shop:
+    """One in which much is still to be sold after a copy was made."""
+    shop = Shop(sale, rng, clicks=2 * CLICKS, stock={**UNITS, ITEM: 2 * UNITS[ITEM]})
     shop.open()
     return shop
 
@@ -141,7 +149,8 @@ LOSSES: dict[str, Callable[[Shop], float]] = {
 
 
 @pytest.mark.parametrize("lose", LOSSES.values(), ids=LOSSES)
-def test_a_stored_yes_outlives_a_loss(shop: Shop, lose: Callable[[Shop], float]) -> None:
+def test_a_stored_yes_outlives_a_loss(large_shop: Shop, lose: Callable[[Shop], float]) -> None:
+    shop = large_shop
     clickers = shop.clickers
     clickers.firm = True
     with clickers:
