@@ -279,7 +279,8 @@ def manage(
 ) -> Iterator[Manage]:
     """Start `manage.py` with arguments as a real process; whatever still runs is killed after.
 
-    Each leads a process group of its own: tests signal it as a terminal does, with its children.
+    With "-m" first it is a module, as Python runs it. Each leads a process group of its own: tests
+    signal it as a terminal does, with its children.
     """
     started: list[Forked] = []
 
@@ -288,7 +289,7 @@ def manage(
         key = key_of(wanted)
         if key not in forges:
             forges[key] = Forge(wanted, BASE_DIR)
-        started.append(forges[key].start(arguments, wanted))
+        started.append(forges[key].start(list(arguments), wanted))
         return started[-1]
 
     yield start

@@ -4,18 +4,18 @@ import contextlib
 import os
 import re
 import signal
-import subprocess
 import threading
 
 import psutil
 
 from tests.conftest import wait_until
+from tests.helpers.forge import Process
 
 
 class Command:
     """A running `manage.py ...`: its output is read while it runs, line by line."""
 
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
+    def __init__(self, process: Process) -> None:
         self.process = process
         self.lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)

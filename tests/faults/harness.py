@@ -3,15 +3,11 @@
 Owns no assertion about a single fault; `Sale.prove` is the one end of all of them.
 """
 
-import subprocess
-import sys
-
 import redis
 from django.db import connection
 
 from devstack.stack import Stack
 from seckill.audit.audit import Report, audit
-from seckill.config.layers import BASE_DIR
 from seckill.config.sections import Server
 from seckill.control.control import Control
 from seckill.errors import RedisAway
@@ -50,7 +46,6 @@ class Sale(Buyers):
         self.kafka_client = "kafka-python"
         self.dead: list[str] = []
         self._commands: list[Command] = []
-        self._programs: list[subprocess.Popen[str]] = []
 
     def start(self, *arguments: str, **variables: str) -> Command:
         """Any command."""
@@ -77,17 +72,7 @@ class Sale(Buyers):
 
     def run_module(self, module: str, *arguments: str, **variables: str) -> Command:
         """A program of these tests, `tests.faults.<module>`, in the place of a command."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", f"tests.faults.{module}", *arguments],
-            env={**self.environment, **variables},
-            cwd=BASE_DIR,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        self._programs.append(process)
-        command = Command(process)
+        command = Command(self.manage("-m", f"tests.faults.{module}", *arguments, **variables))
         self._commands.append(command)
         return command
 
@@ -196,8 +181,6 @@ class Sale(Buyers):
             command.close()
             print(f"--- exit code {command.process.poll()}, output of", *command.arguments)
             print(command.output)
-        for program in self._programs:
-            program.communicate()
         for service in list(self.dead):
             self.revive(service)
         self.leave()

@@ -2,9 +2,10 @@
 
 import re
 import signal
-import subprocess
 import urllib.error
 import urllib.request
+
+from tests.helpers.forge import Process
 
 DEAD_REDIS = "redis://127.0.0.1:1/0"
 
@@ -16,7 +17,7 @@ PATIENCE_S = 160.0
 class Ended:
     """A process that has ended: its exit code and all of its output."""
 
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
+    def __init__(self, process: Process) -> None:
         self.output, _ = process.communicate(timeout=PATIENCE_S)
         self.code = process.returncode
 
@@ -24,7 +25,7 @@ class Ended:
 class Web:
     """A running `run_control_api`: its address, and questions to it."""
 
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
+    def __init__(self, process: Process) -> None:
         self.process = process
         self.said: list[str] = []
         assert process.stdout is not None

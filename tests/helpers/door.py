@@ -3,7 +3,6 @@
 import http.client
 import json
 import re
-import subprocess
 import time
 import uuid
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from seckill.config.sections import Server
 from seckill.lane.keys import BOARD_STRING, Lane
 from seckill.web.door.tickets import Ticket, Tickets
 from tests.helpers.commands import Ended
+from tests.helpers.forge import Process
 
 SECRET = "a secret of the tests: 32 characters"
 KEYS = f"test:{SECRET}"
@@ -43,7 +43,7 @@ class Told:
 class RunningDoor:
     """`manage.py run_door` as a process."""
 
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
+    def __init__(self, process: Process) -> None:
         self.process = process
         self.said: list[str] = []
         assert process.stdout is not None
@@ -129,7 +129,7 @@ def settle_by_hand(client: "redis.Redis", source: str, text: str, byte: str) -> 
 
 
 def open_door(
-    manage: Callable[..., "subprocess.Popen[str]"], server: Server, *flags: str, **variables: str
+    manage: Callable[..., Process], server: Server, *flags: str, **variables: str
 ) -> RunningDoor:
     """Start a door on this topic."""
     settings = {

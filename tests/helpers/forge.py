@@ -1,5 +1,5 @@
-"""Starts `manage.py` as processes that need not import the libraries first: `Forge` in a test's
-process, and below it the process that has imported them and is forked for each command.
+"""Starts `manage.py`, and programs of the tests, with all libraries there already: `Forge` in a
+test's process, and below it the process that has imported them and is forked for each command.
 
 A command is a process like any other: its own id, session, signals, environment and output, and
 all of the project's own code is loaded anew. Only the libraries are there already, which take most
@@ -106,6 +106,10 @@ class Forked:
         return [int(number) for number in said.split()]
 
 
+# As tests hold a command, whoever started it.
+Process = Forked | subprocess.Popen[str]
+
+
 class Forge:
     """The forked process, and how it is asked. It ends with the process that made it."""
 
@@ -116,6 +120,7 @@ class Forge:
             self._process = subprocess.Popen(
                 [sys.executable, __file__, str(theirs.fileno())],
                 env=environment,
+                cwd=project,
                 stdin=subprocess.DEVNULL,
                 # Pipes, as the commands have: Python looks at what its output is.
                 stdout=subprocess.PIPE,
@@ -125,9 +130,10 @@ class Forge:
                 pass_fds=[theirs.fileno()],
             )
 
-    def start(self, arguments: Sequence[str], environment: Mapping[str, str]) -> Forked:
-        """`manage.py` with these arguments, in its project's folder."""
-        command = [str(self._project / "manage.py"), *arguments]
+    def start(self, arguments: list[str], environment: Mapping[str, str]) -> Forked:
+        """`manage.py` with these arguments, or `-m` and a module, in the project's folder."""
+        script = [] if arguments[:1] == ["-m"] else [str(self._project / "manage.py")]
+        command = [*script, *arguments]
         order = (
             [_sent(word) for word in command],
             [(_sent(name), _sent(value)) for name, value in environment.items()],
@@ -211,10 +217,12 @@ def _become(order: bytes, output: int) -> None:
     os.environb.clear()
     os.environb.update({n.encode("latin-1"): v.encode("latin-1") for n, v in variables})
     sys.argv = [os.fsdecode(word.encode("latin-1")) for word in words]
-    # As Python does for a script.
-    sys.path.insert(0, str(Path(sys.argv[0]).parent))
-    os.chdir(sys.path[0])
-    runpy.run_path(sys.argv[0], run_name="__main__")
+    sys.path.insert(0, str(Path.cwd()))
+    if sys.argv[0] == "-m":
+        del sys.argv[0]
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    else:
+        runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 if __name__ == "__main__":
