@@ -30,9 +30,9 @@ class ActivityKeys:
     clicks: str
     # As `new_buyers`.
     new_clicks: str
-    # Hash: place (source:partition:offset) of a held request -> `<due>|<user>|<item>:<n>|...`.
+    # Hash: name of a block (source:partition:number) -> its holds, see `seckill.lane.held`.
     held: str
-    # Sorted set: place of a held request, its score the time when it is due, ms.
+    # Sorted set: name of a block, its score the time when its earliest hold is due, ms.
     due: str
     # As `new_buyers`.
     new_held: str
