@@ -47,6 +47,9 @@ SELECT activity_id, count(DISTINCT (source, partition, "offset")) FROM (
 OF_ORDER = """r.source = s.source AND r.partition = s.partition AND r."offset" = s."offset"
     AND r.item_id = s.item_id AND r.user_id = s.user_id AND r.activity_id = s.activity_id
     AND r.quantity = s.quantity"""
+WAITING_BY_IDENTITY = (
+    'CREATE INDEX IF NOT EXISTS waiting_identity ON waiting (source, partition, "offset")'
+)
 # Each looked up by its identity. Joined with all accepted orders as one, PostgreSQL may read all of
 # them for each settlement: minutes for 30,000 holds.
 ALONE = f"""
@@ -105,6 +108,8 @@ def prove(lane: LaneStatus) -> Proved:
             return Proved(settled_once=once)
         cursor.execute(HELD.format(limits=limits), held_arguments)
         held = dict(cursor.fetchall())
+        # Else each settlement would be compared with each order that waits.
+        cursor.execute(WAITING_BY_IDENTITY)
         cursor.execute(ALONE.format(settled=settled_sql), arguments)
         alone = cursor.fetchone()
         cursor.execute(DIFFERING)
