@@ -95,9 +95,10 @@ messages: setup  ## texts into the Chinese catalogue (needs gettext), and the ca
 config-reference: setup ## docs/configuration.md, from the descriptions of the parameters
 	@SECKILL_CONFIG=/dev/null $(PY) -W ignore::RuntimeWarning manage.py config_reference > docs/configuration.md
 
-lock: setup      ## rebuild requirements.lock from requirements.txt
-	@.venv/bin/uv pip compile --universal --generate-hashes --python-version 3.11 \
-		--no-emit-index-url --no-header -q requirements.txt -o requirements.lock
+LOCKED := .venv/bin/uv pip compile --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-header -q
+lock: setup      ## rebuild both locks from requirements.txt: the whole, and what the image has
+	@$(LOCKED) requirements.txt -o requirements.lock
+	@sed "/^# --- /,\$$d" requirements.txt | $(LOCKED) - -c requirements.lock --no-annotate -o requirements-production.lock
 
 clean:           ## remove the virtual environment, the services and their data
 	@if [ -x $(PY) ]; then $(PY) manage.py devstack down --remove-data; fi

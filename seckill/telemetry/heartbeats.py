@@ -150,6 +150,12 @@ class Heart:
         return True
 
 
+def can_beat(client: "redis.Redis", lane: Lane) -> None:
+    """Write as a heartbeat does, and leave nothing. Raises RedisAway where a heartbeat fails."""
+    nobody = f"{socket.gethostname()}:0"
+    run_script(client, "beat", [lane.workers, lane.beats], [nobody, b"", FORGET_MS])
+
+
 def worker_id(pid: int | None = None) -> str:
     """host:pid of this process, or of another process on this host."""
     return f"{socket.gethostname()}:{os.getpid() if pid is None else pid}"
