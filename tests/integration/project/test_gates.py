@@ -17,4 +17,3 @@ def test_migrate_gives_up_a_lock(manage: Manage, pg_dsn: str) -> None:
     assert "lock timeout" in ended.output
     assert "Traceback" not in ended.output
     assert Ended(manage("migrate", "--noinput", PGOPTIONS=options)).code == 0
-

@@ -1,5 +1,6 @@
 """`manage.py healthy`: a worker that hangs is told from one that Redis keeps from speaking."""
 
+import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -75,3 +76,24 @@ def test_nobody_is_blamed_while_redis_takes_no_heartbeats(
     redis_client.set(Lane().workers, "no hash")
     spoiled = ask(manage)
     assert (spoiled.code, "unknown: Redis refuses" in spoiled.output) == (0, True), spoiled.output
+
+
+def test_a_consumer_that_hangs_below_a_parent_that_does_not(
+    manage: Manage, redis_client: "redis.Redis", kafka_topic: str
+) -> None:
+    parent = manage("run_consumer", "--topic", kafka_topic, "--group-id", kafka_topic)
+
+    def of(kind: Kind) -> list[int]:
+        heard = read_workers(redis_client, Lane())
+        return [int(each.id.rpartition(":")[2]) for each in heard if each.kind is kind]
+
+    (child,) = wait_until(lambda: of(Kind.CONSUMER), SOON_S, "the consumer beats")
+    asked = ("healthy", "consumer", "--within-s", "8")
+    wait_until(lambda: "2 of consumer" in Ended(manage(*asked)).output, SOON_S, "both are well")
+    os.kill(child, signal.SIGSTOP)
+    hung = wait_until(lambda: (a := Ended(manage(*asked))).code == 1 and a, SOON_S, "it hangs")
+    assert f":{child} is silent for" in hung.output
+    # Its parent puts another one in its place, and what the dead one said last counts no more.
+    os.kill(child, signal.SIGKILL)
+    wait_until(lambda: Ended(manage(*asked)).code == 0, SOON_S, "another one is well")
+    assert of(Kind.PARENT) == [parent.pid]
