@@ -216,6 +216,17 @@ def test_hooks_need_nothing_that_the_chart_makes() -> None:
     assert job["spec"]["activeDeadlineSeconds"] > 0
 
 
+def test_an_upgrade_in_two_steps() -> None:
+    """Log workers and tables first: the old ones may not know what new consumers write."""
+    flag = "image.tag=v1,migrate.imageTag=v2,logWorker.imageTag=v2"
+    tags = {
+        name.rpartition("/")[2]: container["image"].rpartition(":")[2]
+        for name, container in containers(rendered("operators", "--set", flag)).items()
+    }
+    assert {name for name, tag in tags.items() if tag == "v2"} == {"migrate", "log-worker"}
+    assert set(tags.values()) == {"v1", "v2"}
+
+
 def test_a_lane_has_workers_of_its_own() -> None:
     found = kinds(rendered("lanes"), "Deployment")
     assert set(found) == {"web", "consumer", "consumer-hot", "log-worker", "log-worker-hot"}

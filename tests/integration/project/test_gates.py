@@ -1,4 +1,4 @@
-"""What the start of docker-compose and of the chart waits for: migrate ends, whatever is in its way."""
+"""What the start of docker-compose and of the chart waits for: migrate ends in any case."""
 
 import psycopg
 

@@ -31,13 +31,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end -}}
 
+{{/* {root, values}: values may have an imageTag of its own, for an upgrade in steps. */}}
 {{- define "seckill.image" -}}
-{{- $image := .Values.image -}}
+{{- $image := .root.Values.image -}}
+{{- $own := (.values | default dict).imageTag -}}
 {{- $repository := required "image.repository: where `docker build .` was pushed to" $image.repository -}}
-{{- if $image.digest -}}
+{{- if $own -}}
+{{- printf "%s:%s" $repository $own -}}
+{{- else if $image.digest -}}
 {{- printf "%s@%s" $repository $image.digest -}}
 {{- else -}}
-{{- printf "%s:%s" $repository ($image.tag | default .Chart.AppVersion) -}}
+{{- printf "%s:%s" $repository ($image.tag | default .root.Chart.AppVersion) -}}
 {{- end -}}
 {{- end -}}
 

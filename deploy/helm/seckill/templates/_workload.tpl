@@ -54,7 +54,7 @@ spec:
       terminationGracePeriodSeconds: {{ .grace }}
       containers:
         - name: {{ .component }}
-          image: {{ include "seckill.image" $root | quote }}
+          image: {{ include "seckill.image" (dict "root" $root "values" $values) | quote }}
           imagePullPolicy: {{ $root.Values.image.pullPolicy }}
           args: {{- toYaml (concat .args $values.extraArgs) | nindent 12 }}
           env:
