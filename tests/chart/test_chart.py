@@ -216,6 +216,16 @@ def test_hooks_need_nothing_that_the_chart_makes() -> None:
     assert job["spec"]["activeDeadlineSeconds"] > 0
 
 
+def test_the_ports_that_are_named_are_open() -> None:
+    flags = "redis.host=v,redis.port=6390,postgresql.host=p,postgresql.port=5499"
+    documents = rendered("smallest", "--set", flags, "--set", r"kafka.brokers=k:19092\,l:19093")
+    (dns, services) = kinds(documents, "NetworkPolicy")[""]["spec"]["egress"]
+    assert {each["port"] for each in dns["ports"]} == {53}
+    opened = [each["port"] for each in services["ports"]]
+    assert {19092, 19093, 6390, 5499} <= set(opened)
+    assert len(opened) == len(set(opened))
+
+
 def test_an_upgrade_in_two_steps() -> None:
     """Log workers and tables first: the old ones may not know what new consumers write."""
     flag = "image.tag=v1,migrate.imageTag=v2,logWorker.imageTag=v2"
