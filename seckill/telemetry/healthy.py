@@ -18,6 +18,7 @@ import redis
 from seckill.errors import RedisAway
 from seckill.lane.client import no_retry
 from seckill.lane.keys import Lane
+from seckill.lane.pools import pool
 from seckill.telemetry.heartbeats import Kind, Worker, can_beat, read_workers
 
 # Worker, as the commands name it -> the kinds of its processes.
@@ -48,8 +49,8 @@ class Health:
 
 def look(redis_url: str, lane: Lane, name: str, within_s: float) -> Health:
     """How the worker `name` (see WORKERS) of this host is. Never raises for Redis."""
-    client = redis.Redis.from_url(
-        redis_url, socket_timeout=ANSWER_S, socket_connect_timeout=ANSWER_S, retry=no_retry()
+    client = redis.Redis.from_pool(
+        pool(redis_url, socket_timeout=ANSWER_S, socket_connect_timeout=ANSWER_S, retry=no_retry())
     )
     with client:
         try:
