@@ -11,8 +11,9 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError
 
 from seckill.audit.audit import CannotCheck, Report, audit
+from seckill.audit.events_kafka import audit_events
 from seckill.audit.kafka import KafkaAudit, KafkaReport, Progress
-from seckill.audit.printed import print_kafka_report, print_report
+from seckill.audit.printed import print_events_report, print_kafka_report, print_report
 from seckill.audit.verdict import write_last_audit, write_report
 from seckill.audit.watch import Watch, watch_line
 from seckill.broker.reader import CannotRead, TopicReader
@@ -102,19 +103,25 @@ class Command(base.Command):
         try:
             report = audit(self.client, self.lane)
             kafka = self._read_kafka(section) if options["kafka"] else None
+            events = audit_events(section) if options["kafka"] else None
         except (CannotCheck, CannotRead, ServiceAway, DatabaseError) as reason:
             self._could_not(str(reason).strip().splitlines()[0])
+        for more in (kafka, events):
+            if more is not None:
+                report.findings += more.findings
+                report.checks += more.checks
         if kafka is not None:
-            report.findings += kafka.findings
-            report.checks += kafka.checks
             report.clean = not report.findings
         self._keep(report, "audit --kafka" if kafka else "audit")
         if self.json:
             document = {**report.as_json(), "kafka": kafka.as_json() if kafka else None}
+            document["events"] = events.as_json() if events else None
             self.stdout.write(json_text(document, 2))
         else:
             if kafka is not None:
                 print_kafka_report(kafka, self.console)
+            if events is not None:
+                print_events_report(events, self.console)
             print_report(report, self.console)
         if not report.clean:
             sys.exit(exit_codes.FAILED)
