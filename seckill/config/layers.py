@@ -95,9 +95,13 @@ def load(
     ]
     stores = _only(section, {name: named[name] for name in taken if name in named})
     services = embedded.read(devstack_folder(environ))
+    variables = _from_environment(section, environ)
+    if any("brokers" in layer for layer in (flags, variables, own)):
+        # The user and the certificate of one Kafka are not those of another.
+        services = {k: v for k, v in services.items() if k not in embedded.KAFKA_NAMES}
     layers = [
         ({f"{key}": value for key, value in flags.items()}, flag_of),
-        (_from_environment(section, environ), lambda k: variable_of(section, k)),
+        (variables, lambda k: variable_of(section, k)),
         (own, lambda k: f"{path}: {section.name}.{k}"),
         (stores if section in AS_THE_SERVER else {}, lambda k: f"{path}: {Server.name}.{k}"),
         (_only(section, services), lambda k: f"the embedded services' {k}"),

@@ -1,5 +1,6 @@
 """Secrets in files that variables name, and passwords apart from addresses."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,20 @@ def test_secrets_of_no_section(tmp_path: Path) -> None:
     assert secret("SECRET_KEY", {}) == ""
     assert "SECKILL_TICKET_SECRET" in secret_variables()
     assert "SECKILL_BROKERS" not in secret_variables()
+
+
+def test_the_users_of_the_embedded_kafka_are_for_no_other_one(tmp_path: Path) -> None:
+    known = {
+        "brokers": "127.0.0.1:1",
+        "redis_url": "redis://h/0",
+        "pg_dsn": "postgresql://u@h/d",
+        "security_protocol": "SASL_SSL",
+        "sasl_mechanism": "SCRAM-SHA-512",
+        "sasl_username": "devstack",
+        "sasl_password": "hunter2",
+        "ssl_cafile": "/ca",
+    }
+    (tmp_path / "addresses.json").write_text(json.dumps(known))
+    assert load(Server, environ=environ(tmp_path)).sasl_username == "devstack"
+    other = load(Server, environ=environ(tmp_path, SECKILL_BROKERS="kafka:9092"))
+    assert (other.security_protocol, other.sasl_username) == ("PLAINTEXT", None)
