@@ -87,7 +87,7 @@ KAFKA: Mapping[str, tuple[Right, ...]] = {
 # {user of Redis: its line of `users.acl` behind the password}
 REDIS: Mapping[str, str] = {
     "seckill": (
-        "~seckill:logs ~seckill:logs:dead ~{seckill:logs}:* ~{seckill:rate}:* &control_channel "
+        "~seckill:logs ~seckill:logs:dead ~{seckill:logs}:* &control_channel "
         "-@all +ping +info +time +multi +exec +evalsha +eval +script|load +client|setinfo "
         "+publish +exists +get +getrange +set +unlink +del +rename +hget +hmget +hgetall +hvals "
         "+hset +hdel +hexists +hlen +lindex +llen +lpush +lrange +ltrim +sadd +scan +smembers "

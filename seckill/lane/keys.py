@@ -154,5 +154,5 @@ def position_field(source: str, partition: int) -> str:
 
 
 def rate_bucket(caller: str) -> str:
-    """String with a TTL: how full a caller's rate bucket is. All are in one hash slot."""
-    return f"{{seckill:rate}}:{caller}"
+    """String with a TTL: how full a caller's rate bucket is. All are in the default lane's slot."""
+    return f"{{{DEFAULT_LIST}}}:rate:{caller}"
