@@ -30,6 +30,11 @@ from seckill.web.door.buyer_keys import HS256
 from seckill.web.door.token_maker import TokenMaker
 
 SECRET = "only for the bench: 32 characters and more"
+# What the doors of a measurement sign with.
+DOOR_SECRETS = {
+    "SECKILL_BUYER_KEYS": f"bench:{SECRET}",
+    "SECKILL_TICKET_SECRET": "a secret of the bench",
+}
 TOKENS = TokenMaker("bench", HS256, SECRET.encode())
 # Connections of clicks, of answers; clicks/s at which the time to the answer is measured.
 CLICKING, READING, OFFERED = 256, 64, 2_000
@@ -164,7 +169,6 @@ def _open(rig: Rig, topic: str) -> _Door:
     rig.crew.start(
         "run_door",
         *("run_door", "--port", "0", "--topic", topic, "--brokers", rig.server.brokers),
-        *("--buyer-keys", f"bench:{SECRET}", "--ticket-secret", "a secret of the bench"),
         *("--user-rate", "0", "--address-rate", "0"),
         *("--waiting-per-user", "0", "--waiting-per-address", "0"),
     )

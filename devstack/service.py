@@ -49,7 +49,7 @@ class ServiceStatus:
 class Service(ABC):
     """One server, its folder, its process file and its log."""
 
-    name: ClassVar[str]
+    name: str
     # The name of its processes.
     program: ClassVar[str]
     # (signal, seconds) in turn until it is gone.

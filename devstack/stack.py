@@ -1,4 +1,4 @@
-"""The three services of one folder as a whole: up, down, status, and each one alone.
+"""The services of one folder as a whole: up, down, status, and each one alone.
 
 Owns the folder's lock, the order of steps, and for whom the services run. What a single server
 needs is in its own module.
@@ -17,18 +17,23 @@ from pathlib import Path
 from typing import TypeVar
 
 from devstack import preflight
-from devstack.endpoints import NAMES, DevstackError, Endpoints, read_endpoints
-from devstack.kafka import Kafka
+from devstack.certificates import keep_certificates
+from devstack.endpoints import NAMES, DevstackError, Endpoints
+from devstack.kafka import Kafka, settle_controllers
 from devstack.lock import folder_lock
 from devstack.postgres import Postgres
 from devstack.process import Process, process_of
 from devstack.service import Say, Service, ServiceStatus
 from devstack.spawn import Record
-from devstack.state import State, keep_door_secrets, keep_site_key
+from devstack.state import (
+    State,
+    keep_door_secrets,
+    keep_secret_files,
+    keep_site_key,
+    read_endpoints,
+)
 from devstack.valkey import Valkey
 from devstack.watch import start_watcher, stop_watchers
-
-SERVICES: tuple[type[Service], ...] = (Kafka, Valkey, Postgres)
 
 T = TypeVar("T")
 
@@ -50,24 +55,31 @@ class Stack:
         wait_s: float = 90,
         owner_pid: int | None = None,
         ports: dict[str, int] | None = None,
+        secured: bool = False,
+        brokers: int = 0,
     ) -> Endpoints:
         """Start what does not answer, and return the addresses of all three.
 
         wait_s: seconds for each server from its start to its first answer, without downloads.
         owner_pid: what this call starts ends with that process; None: it runs until `down`.
         ports: ports to use instead of free ones, by service name.
+        secured, brokers: how a new folder is made; False and 0 take an old one as it is.
         """
         owner = None if owner_pid is None else _living(owner_pid)
         preflight.check_platform()
         preflight.check_user()
         preflight.check_folder(self.folder)
         with folder_lock(self.folder, say) as lock:
-            state = State.load_or_make(self.folder)
+            state = State.load_or_make(self.folder, secured=secured, brokers=brokers)
             if state.copied:
                 self._forget_processes(state)
             keep_site_key(self.folder)
             keep_door_secrets(self.folder)
-            services = [service(self.folder, state) for service in SERVICES]
+            if state.secured:
+                keep_certificates(self.folder)
+                keep_secret_files(state)
+            settle_controllers(state)
+            services = _services_of(self.folder, state)
             if any(service.record() is None for service in services):
                 preflight.check_disk(self.folder)
             for service in services:
@@ -132,9 +144,12 @@ class Stack:
             return [ServiceStatus(name, "down", None, None, "never started") for name in NAMES]
         return [service.status() for service in services]
 
-    def endpoints(self) -> Endpoints | None:
-        """The addresses, None when the services were never up. They may be down."""
-        return read_endpoints(self.folder)
+    def endpoints(self, command: str | None = None) -> Endpoints | None:
+        """The addresses, None when the services were never up. They may be down.
+
+        See `State.endpoints` for `command`.
+        """
+        return read_endpoints(self.folder, command)
 
     def start(self, name: str, say: Say = silent, *, wait_s: float = 90) -> None:
         """Start one service if it does not answer, with the owner that it had before."""
@@ -172,7 +187,7 @@ class Stack:
 
     def _services(self) -> list[Service]:
         state = State.load(self.folder)
-        return [] if state is None else [service(self.folder, state) for service in SERVICES]
+        return [] if state is None else _services_of(self.folder, state)
 
     def _service(self, name: str) -> Service:
         for service in self._services():
@@ -222,6 +237,11 @@ class Stack:
             file.unlink()
         state.save()
         state.copied = False
+
+
+def _services_of(folder: Path, state: State) -> list[Service]:
+    nodes = [Kafka(folder, state, node) for node in range(1, state.brokers + 1)]
+    return [*nodes, Valkey(folder, state), Postgres(folder, state)]
 
 
 def _living(pid: int) -> Process:

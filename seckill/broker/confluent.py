@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from seckill import broker
 from seckill.broker import CannotUnpack, Position, Slice
-from seckill.broker.refusals import judged
+from seckill.broker.refusals import Needs, judged
 from seckill.broker.security import confluent_options
 from seckill.broker.traces import traces_of
 from seckill.config.sections import ConsumerSection
@@ -55,6 +55,7 @@ class ConfluentConsumer:
     def __init__(self, server: ConsumerSection, assigned: Callable[[], None]) -> None:
         self._assigned = assigned
         self._topic = server.topic
+        self._needs = Needs("READ", server.topic, server.group_id)
         self._traced = server.otlp_endpoint is not None
         self._changes = 0
         try:
@@ -80,13 +81,14 @@ class ConfluentConsumer:
                     "reconnect.backoff.max.ms": broker.RECONNECT_BACKOFF_MAX_MS,
                     "topic.metadata.refresh.interval.ms": 30_000,
                     "log_level": 2,
+                    **({"group.instance.id": name} if (name := server.group_instance_id) else {}),
                     **confluent_options(server),
                 },
                 logger=log,
             )
             self._consumer.subscribe([server.topic], on_assign=self._on_assign)
         except KafkaException as away:
-            raise judged(away) from None
+            raise judged(away, needs=self._needs) from None
 
     def poll(self, timeout_s: float, max_messages: int) -> list[Slice]:
         """See `broker.Consumer`."""
@@ -102,10 +104,10 @@ class ConfluentConsumer:
         except KafkaException as away:
             # The library has moved past the messages before the error: they must not be lost.
             if not messages:
-                raise judged(away) from None
+                raise judged(away, needs=self._needs) from None
             log.warning("kafka: %s", away, extra=event("kafka-away"))
         if any(map(Message.error, messages)):
-            messages = _without_errors(messages)
+            messages = _without_errors(messages, self._needs)
         # Many messages in a row are of one partition; `map` reads them without a Python loop.
         for partition, run in groupby(messages, Message.partition):
             several = list(run)
@@ -121,9 +123,9 @@ class ConfluentConsumer:
         try:
             answer = self._consumer.committed([TopicPartition(self._topic, partition)], timeout=10)
         except KafkaException as away:
-            raise judged(away) from None
+            raise judged(away, needs=self._needs) from None
         if answer[0].error is not None:
-            raise judged(answer[0].error)
+            raise judged(answer[0].error, needs=self._needs)
         found = answer[0]
         if found.offset < 0:
             return None
@@ -157,14 +159,14 @@ class ConfluentConsumer:
         try:
             self._consumer.pause(self._consumer.assignment())
         except KafkaException as away:
-            raise judged(away) from None
+            raise judged(away, needs=self._needs) from None
 
     def resume(self) -> None:
         """See `broker.Consumer`."""
         try:
             self._consumer.resume(self._consumer.assignment())
         except KafkaException as away:
-            raise judged(away) from None
+            raise judged(away, needs=self._needs) from None
 
     def oldest(self, partition: int) -> int:
         """See `broker.Consumer`."""
@@ -172,7 +174,7 @@ class ConfluentConsumer:
         try:
             found = self._consumer.get_watermark_offsets(place, ANSWER_S)
         except KafkaException as away:
-            raise judged(away) from None
+            raise judged(away, needs=self._needs) from None
         if found is None:
             raise BrokerAway(f"no answer about partition {partition}")
         return int(found[0])
@@ -182,7 +184,7 @@ class ConfluentConsumer:
         try:
             self._consumer.seek(TopicPartition(self._topic, partition, offset))
         except KafkaException as away:
-            raise judged(away) from None
+            raise judged(away, needs=self._needs) from None
 
     def close(self) -> None:
         """See `broker.Consumer`."""
@@ -208,7 +210,7 @@ def _headers(message: Message) -> list[tuple[str, bytes | None]]:
         return []
 
 
-def _without_errors(messages: list[Message]) -> list[Message]:
+def _without_errors(messages: list[Message], needs: Needs) -> list[Message]:
     """The messages without the errors among them.
 
     Raises CannotUnpack, and BrokerAway if there are only errors that do not recover by themselves.
@@ -228,5 +230,5 @@ def _without_errors(messages: list[Message]) -> list[Message]:
             log.warning("kafka: %s", error, extra=event("kafka-away"))
             staying = error
     if staying is not None and not kept:
-        raise judged(staying)
+        raise judged(staying, needs=needs)
     return kept

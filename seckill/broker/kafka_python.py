@@ -13,9 +13,10 @@ from kafka.structs import OffsetAndMetadata
 
 from seckill import broker
 from seckill.broker import Position, Slice
-from seckill.broker.refusals import judged, unopened
+from seckill.broker.refusals import Needs, judged
 from seckill.broker.security import kafka_python_options
 from seckill.broker.traces import traces_of
+from seckill.broker.unopened import unopened
 from seckill.broker.unpack import bound
 from seckill.config.sections import ConsumerSection
 from seckill.errors import BrokerAway
@@ -51,10 +52,13 @@ class KafkaPythonConsumer:
 
     def __init__(self, server: ConsumerSection) -> None:
         self._topic = server.topic
+        self._needs = Needs("READ", server.topic, server.group_id)
         self._traced = server.otlp_endpoint is not None
         try:
             self._consumer = KafkaConsumer(
                 group_id=server.group_id,
+                group_instance_id=server.group_instance_id,
+                client_rack=server.client_rack or "",
                 client_id=broker.CLIENT_ID,
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
@@ -85,7 +89,7 @@ class KafkaPythonConsumer:
         try:
             polled = self._consumer.poll(timeout_ms=timeout_ms, max_records=max_messages)
         except KafkaError as away:
-            raise judged(away) from None
+            raise judged(away, needs=self._needs) from None
         return [
             Slice(
                 tp.partition,
@@ -103,7 +107,7 @@ class KafkaPythonConsumer:
                 TopicPartition(self._topic, partition), metadata=True, timeout_ms=10_000
             )
         except KafkaError as away:
-            raise judged(away) from None
+            raise judged(away, needs=self._needs) from None
         if found is None or found.offset < 0:
             return None
         return Position.read(int(found.offset), found.metadata)
@@ -145,7 +149,7 @@ class KafkaPythonConsumer:
         try:
             found = self._consumer.beginning_offsets([place], timeout_ms=10_000)
         except KafkaError as away:
-            raise judged(away) from None
+            raise judged(away, needs=self._needs) from None
         return int(found[place])
 
     def seek(self, partition: int, offset: int) -> None:
@@ -154,14 +158,14 @@ class KafkaPythonConsumer:
             self._consumer.seek(TopicPartition(self._topic, partition), offset)
         except (KafkaError, ValueError) as away:
             # ValueError: the partition was just reassigned.
-            raise judged(away) from None
+            raise judged(away, needs=self._needs) from None
 
     def close(self) -> None:
         """See `broker.Consumer`."""
         try:
             self._consumer.close(autocommit=False, timeout_ms=5_000)
         except KafkaError as away:
-            raise judged(away) from None
+            raise judged(away, needs=self._needs) from None
 
     def _offsets(
         self, positions: Mapping[int, Position]

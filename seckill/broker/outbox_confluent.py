@@ -7,7 +7,7 @@ from confluent_kafka import KafkaException
 
 from seckill.broker import outbox, producer
 from seckill.broker.producer_confluent import open_library
-from seckill.broker.refusals import reason_of
+from seckill.broker.refusals import Needs, reason_of
 from seckill.config.sections import KafkaSection
 
 
@@ -44,7 +44,7 @@ class ConfluentOutbox:
             if error is None:
                 done(message.offset(), "")
             else:
-                done(-1, reason_of(error))
+                done(-1, reason_of(error, Needs("WRITE", self._topic)))
 
         try:
             self._producer.produce(

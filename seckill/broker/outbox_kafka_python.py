@@ -10,7 +10,7 @@ from kafka.errors import KafkaError, KafkaTimeoutError
 
 from seckill.broker import outbox
 from seckill.broker.producer_kafka_python import close_library, open_library
-from seckill.broker.refusals import reason_of
+from seckill.broker.refusals import Needs, reason_of
 from seckill.config.sections import KafkaSection
 from seckill.process.events import event
 
@@ -93,4 +93,4 @@ class KafkaPythonOutbox:
         self._results.append((done, int(metadata.offset), ""))
 
     def _lost(self, done: outbox.Done, error: object) -> None:
-        self._results.append((done, -1, reason_of(error)))
+        self._results.append((done, -1, reason_of(error, Needs("WRITE", self._topic))))

@@ -10,8 +10,9 @@ from confluent_kafka import KafkaException
 from confluent_kafka import Producer as LibraryProducer
 
 from seckill.broker import producer
-from seckill.broker.refusals import judged, reason_of, unopened
+from seckill.broker.refusals import Needs, judged, reason_of
 from seckill.broker.security import confluent_options
+from seckill.broker.unopened import unopened
 from seckill.config.sections import KafkaSection
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ def open_library(
     except KafkaException as away:
         raise unopened(settings, away) from None
     if found.error is not None:
-        raise judged(found.error, f"topic {topic}")
+        raise judged(found.error, f"topic {topic}", Needs("WRITE", topic))
     return opened, len(found.partitions)
 
 
@@ -57,6 +58,7 @@ class ConfluentProducer:
         self.failed = 0
         self.last_error = ""
         self._topic = topic
+        self._needs = Needs("WRITE", topic)
         self._limit = max_in_flight
         options: dict[str, Any] = {
             "client.id": "seckill-producer",
@@ -128,7 +130,7 @@ class ConfluentProducer:
         self, error: object, message: object, done: producer.Done | None = None
     ) -> None:
         if error is not None:
-            self._on_failed(reason_of(error), done)
+            self._on_failed(reason_of(error, self._needs), done)
             return
         self.delivered += 1
         if done is not None:

@@ -11,8 +11,9 @@ from kafka.errors import KafkaError
 from kafka.partitioner import StickyPartitioner
 
 from seckill.broker import producer
-from seckill.broker.refusals import judged, unopened
+from seckill.broker.refusals import Needs, judged, reason_of
 from seckill.broker.security import kafka_python_options
+from seckill.broker.unopened import unopened
 from seckill.config.sections import KafkaSection
 
 
@@ -43,7 +44,7 @@ def open_library(
         return opened, len(opened.partitions_for(topic))
     except KafkaError as away:
         opened.close(timeout=1)
-        raise judged(away, f"topic {topic}") from None
+        raise judged(away, f"topic {topic}", Needs("WRITE", topic)) from None
 
 
 def close_library(opened: KafkaProducer, *, waiting: bool) -> None:
@@ -70,6 +71,7 @@ class KafkaPythonProducer:
         self.failed = 0
         self.last_error = ""
         self._topic = topic
+        self._needs = Needs("WRITE", topic)
         self._limit = max_in_flight
         self._sent = 0
         # Places taken and freed since the start; only their difference matters.
@@ -165,7 +167,7 @@ class KafkaPythonProducer:
             done("")
 
     def _on_failed(self, error: object, places: int = 1, done: producer.Done | None = None) -> None:
-        reason = str(error) or type(error).__name__
+        reason = reason_of(error, self._needs)
         with self._counting:
             self.failed += 1
             self._freed += places

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from seckill.broker.refusals import judged, unopened
+from seckill.broker.refusals import Needs, judged
 from seckill.broker.security import kafka_python_options
 from seckill.broker.topics import Topics
+from seckill.broker.unopened import unopened
 from seckill.broker.unpack import Message, bound
 from seckill.config.sections import KafkaSection
 from seckill.errors import BrokerAway
@@ -64,7 +65,7 @@ class Reader:
             polled = self._consumer.poll(timeout_ms=int(wait_s * 1000), max_records=most)
             following = self._consumer.position(self._place, timeout_ms=int(wait_s * 1000))
         except KafkaError as away:
-            raise judged(away) from None
+            raise judged(away, needs=Needs("READ", self._place.topic)) from None
         return polled.get(self._place, []), int(following or 0)
 
     def close(self) -> None:

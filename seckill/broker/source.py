@@ -12,7 +12,7 @@ from uuid import UUID
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
-from seckill.broker.refusals import judged
+from seckill.broker.refusals import Needs, judged
 from seckill.broker.security import confluent_options
 from seckill.broker.topics import Topics
 from seckill.config.sections import KafkaSection
@@ -61,7 +61,7 @@ class ConfluentSource:
         except KafkaException as wrong:
             if wrong.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 return None
-            raise judged(wrong) from None
+            raise judged(wrong, needs=Needs("DESCRIBE", topic)) from None
         return str(UUID(bytes=urlsafe_b64decode(f"{described.topic_id}==")))
 
     def close(self) -> None:

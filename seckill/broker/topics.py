@@ -20,14 +20,13 @@ from kafka.protocol.consumer import IsolationLevel
 from kafka.structs import OffsetAndMetadata
 
 from seckill.broker import Position
-from seckill.broker.refusals import judged, unopened
+from seckill.broker.refusals import Needs, judged
 from seckill.broker.security import kafka_python_options
 from seckill.broker.transactions import Open, find_open
+from seckill.broker.unopened import unopened
 from seckill.config.sections import KafkaSection
 from seckill.errors import BrokerAway
 
-# Partitions of a topic that we create: as many consumers can share the work.
-DEFAULT_PARTITIONS = 4
 # Seconds to wait until a new topic is usable, or a deleted one is gone.
 TOPIC_READY_S = 30.0
 # Seconds for one attempt to reach Kafka.
@@ -38,6 +37,7 @@ class Topics:
     """Questions to one Kafka, as a context manager. Every method raises BrokerAway."""
 
     def __init__(self, section: KafkaSection, bootstrap_timeout_s: float = ATTEMPT_S) -> None:
+        self._section = section
         try:
             self._admin = KafkaAdminClient(
                 client_id="seckill-topics",
@@ -67,21 +67,29 @@ class Topics:
     def ensure(
         self,
         topic: str,
-        partitions: int = DEFAULT_PARTITIONS,
+        partitions: int | None = None,
         configs: Mapping[str, str] | None = None,
     ) -> bool:
-        """Create the topic if it is missing, and wait until it is usable. True if created."""
+        """Create the topic if it is missing, and wait until it is usable. True if created.
+
+        Without `partitions` it gets as many as the configuration says.
+        """
         if self.source(topic) is not None:
             return False
         made = True
         try:
-            self._admin.create_topics(
-                {topic: {"num_partitions": partitions, "configs": dict(configs or {})}}
-            )
+            wanted: dict[str, Any] = {
+                "num_partitions": partitions or self._section.topic_partitions,
+                "configs": dict(configs or {}),
+            }
+            if self._section.topic_replication is not None:
+                wanted["replication_factor"] = self._section.topic_replication
+            self._admin.create_topics({topic: wanted})
         except TopicAlreadyExistsError:
             made = False
         except KafkaError as away:
-            raise judged(away, f"topic {topic} cannot be created") from None
+            needs = Needs("CREATE", topic)
+            raise judged(away, f"topic {topic} cannot be created", needs) from None
         deadline = time.monotonic() + TOPIC_READY_S
         while True:
             described = self._describe(topic)
@@ -113,6 +121,12 @@ class Topics:
         described = self._describe(topic)
         return sorted(p["partition_index"] for p in described["partitions"]) if described else []
 
+    def copies(self, topic: str) -> int:
+        """How many brokers keep the partition that the fewest keep; 0 if there is no topic."""
+        described = self._describe(topic)
+        parts = described["partitions"] if described else []
+        return min((len(part["replica_nodes"]) for part in parts), default=0)
+
     def end_offsets(self, topic: str) -> dict[int, int]:
         """{partition: the offset that the next message will get}."""
         return self._offsets(topic, OffsetSpec.LATEST)
@@ -135,7 +149,8 @@ class Topics:
         try:
             found: dict[Any, Any] = self._admin.list_group_offsets({group_id: wanted})[group_id]
         except (KafkaError, OSError) as away:
-            raise judged(away) from None
+            needs = Needs("DESCRIBE", topic, group_id, "DESCRIBE")
+            raise judged(away, needs=needs) from None
         return {
             tp.partition: Position.read(max(0, int(kept.offset)), kept.metadata)
             for tp, kept in found.items()
@@ -163,7 +178,7 @@ class Topics:
         try:
             group: dict[str, Any] = self._admin.describe_groups([group_id])[group_id]
         except (KafkaError, OSError) as away:
-            raise judged(away) from None
+            raise judged(away, needs=Needs("", "", group_id, "DESCRIBE")) from None
         if group["group_state"] != "Stable":
             return frozenset()
         return frozenset(member["member_id"] for member in group["members"])
@@ -197,7 +212,7 @@ class Topics:
         if code:
             error = for_code(code)
             if not getattr(error, "retriable", False):
-                raise judged(error(), f"topic {topic}")
+                raise judged(error(), needs=Needs("DESCRIBE", topic))
         return described
 
     def _offsets(
@@ -209,7 +224,7 @@ class Topics:
         try:
             answer = self._admin.list_partition_offsets(wanted, isolation_level=seen)
         except (KafkaError, OSError) as away:
-            raise judged(away) from None
+            raise judged(away, needs=Needs("DESCRIBE", topic)) from None
         return {tp.partition: int(found.offset) for tp, found in answer.items()}
 
 
@@ -218,7 +233,7 @@ def open_topics(section: KafkaSection) -> Topics:
     return Topics(section, min(ATTEMPT_S, max(1.0, section.connect_timeout)))
 
 
-def ensure_topic(section: KafkaSection, topic: str, partitions: int = DEFAULT_PARTITIONS) -> bool:
+def ensure_topic(section: KafkaSection, topic: str, partitions: int | None = None) -> bool:
     """Create a topic if it is missing. True if it was created. Raises BrokerAway."""
     with Topics(section) as topics:
         return topics.ensure(topic, partitions)

@@ -8,7 +8,7 @@ the refusal repeats no part of the address.
 import ipaddress
 import re
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -156,6 +156,11 @@ def check_brokers(value: str) -> str:
     return ",".join(brokers)
 
 
+def on_this_machine(brokers: str) -> bool:
+    """Whether it is one broker on loopback: somebody tries something out."""
+    return re.fullmatch(r"(127\.0\.0\.1|localhost|\[::1\])(:\d+)?", brokers) is not None
+
+
 def django_database(dsn: str) -> dict[str, Any]:
     """A PostgreSQL address in Django's form. Keys that Django does not know go to psycopg."""
     names = {
@@ -178,6 +183,15 @@ def django_database(dsn: str) -> dict[str, Any]:
         else:
             options[key] = value
     return database
+
+
+def with_password(url: str, password: str) -> str:
+    """The address of Redis or PostgreSQL with this password, unless it has one."""
+    parts = urlsplit(url)
+    user, _, place = parts.netloc.rpartition("@")
+    if ":" in user:
+        return url
+    return parts._replace(netloc=f"{user}:{quote(password, safe='')}@{place}").geturl()
 
 
 def is_address(text: str) -> bool:

@@ -10,6 +10,14 @@ from pathlib import Path
 FILE, KEY_FILE, DOOR_FILE = "addresses.json", "secret_key", "door_secrets.json"
 # Named as in the sections.
 NAMES = ("brokers", "redis_url", "pg_dsn")
+# What a secured Kafka needs more.
+KAFKA_NAMES = (
+    "security_protocol",
+    "sasl_mechanism",
+    "sasl_username",
+    "sasl_password",
+    "ssl_cafile",
+)
 DOOR_NAMES = ("ticket_secret", "buyer_keys")
 
 
@@ -18,7 +26,8 @@ def read(folder: Path) -> dict[str, str]:
 
     `devstack status` gives the reason.
     """
-    return _read(folder / FILE, NAMES) | door_secrets(folder)
+    file = folder / FILE
+    return _read(file, NAMES) | _read(file, KAFKA_NAMES) | door_secrets(folder)
 
 
 def door_secrets(folder: Path) -> dict[str, str]:

@@ -77,6 +77,33 @@ PgDsn = Annotated[
     ),
     AfterValidator(check_dsn),
 ]
+RedisPassword = Annotated[
+    str | None,
+    Field(min_length=1, repr=False, description="password where redis_url has none"),
+]
+PgPassword = Annotated[
+    str | None,
+    Field(min_length=1, repr=False, description="password where pg_dsn has none"),
+]
+SaslMechanism = Annotated[
+    Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None,
+    Field(description="SASL mechanism, with SASL_PLAINTEXT or SASL_SSL"),
+]
+OAuthTokenUrl = Annotated[
+    str | None,
+    Field(
+        pattern=r"^https?://[^@\s]+$",
+        description="token endpoint of an OIDC issuer, for client credentials",
+    ),
+]
+GroupInstanceId = Annotated[
+    str | None,
+    Field(
+        pattern=r"^[a-zA-Z0-9._-]{1,200}$",
+        description="name of this member that outlives a restart, as a pod's: its partitions wait "
+        "for it for session_timeout; several processes have -1, -2 behind it",
+    ),
+]
 ConnectTimeout = Annotated[
     float,
     Field(ge=0, description="seconds to wait for services at start before giving up (exit code 3)"),

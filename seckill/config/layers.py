@@ -1,5 +1,6 @@
 """The layers of the configuration. The first layer with a value wins: command-line flag,
-environment variable (`SECKILL_<NAME>`), section of config.yaml, embedded services, default.
+environment variable (`SECKILL_<NAME>`, or a file that `SECKILL_<NAME>_FILE` names), section of
+config.yaml, embedded services, default.
 
 If another section than client names no store, the store of section server counts.
 Nothing is read at import: `load` reads once per process and returns frozen objects.
@@ -18,12 +19,15 @@ from pydantic import ValidationError
 from pydantic_settings import EnvSettingsSource
 
 from seckill.config import embedded
-from seckill.config.addresses import is_address
+from seckill.config.addresses import is_address, with_password
+from seckill.config.errors import ConfigError
 from seckill.config.kubernetes import without_injected
+from seckill.config.secret_files import FILE, secret_variables, with_files
 from seckill.config.sections import (
     AS_THE_SERVER,
     ENV_PREFIX,
     SECTIONS,
+    STORE_PASSWORDS,
     STORES,
     Section,
     Server,
@@ -47,10 +51,6 @@ _brief = reprlib.Repr()
 _brief.maxlevel = 3
 _brief.maxstring = _brief.maxlong = _brief.maxother = 200
 S = TypeVar("S", bound=Section)
-
-
-class ConfigError(Exception):
-    """A value or a key is wrong. The message is one line for a person: where, what, allowed."""
 
 
 def read_config(environ: Mapping[str, str]) -> tuple[Path, dict[str, dict[str, Any]]]:
@@ -85,14 +85,24 @@ def load(
     environ = without_injected(os.environ if environ is None else environ)
     flags = {key: value for key, value in (flags or {}).items() if value is not None}
     _check_variables(environ)
+    environ = with_files(environ)
     path, file = read_config(environ)
     named = file.get(Server.name, {})
-    stores = _only(section, {k: v for k, v in named.items() if k in STORES})
+    own = file.get(section.name, {})
+    # A password belongs to the address that is named in the same place.
+    taken = [
+        name for store in STORES if store not in own for name in (store, STORE_PASSWORDS[store])
+    ]
+    stores = _only(section, {name: named[name] for name in taken if name in named})
     services = embedded.read(devstack_folder(environ))
+    variables = _from_environment(section, environ)
+    if any("brokers" in layer for layer in (flags, variables, own)):
+        # The user and the certificate of one Kafka are not those of another.
+        services = {k: v for k, v in services.items() if k not in embedded.KAFKA_NAMES}
     layers = [
         ({f"{key}": value for key, value in flags.items()}, flag_of),
-        (_from_environment(section, environ), lambda k: variable_of(section, k)),
-        (file.get(section.name, {}), lambda k: f"{path}: {section.name}.{k}"),
+        (variables, lambda k: variable_of(section, k)),
+        (own, lambda k: f"{path}: {section.name}.{k}"),
         (stores if section in AS_THE_SERVER else {}, lambda k: f"{path}: {Server.name}.{k}"),
         (_only(section, services), lambda k: f"the embedded services' {k}"),
     ]
@@ -100,16 +110,18 @@ def load(
     for values, _ in reversed(layers):
         merged.update(values)
     try:
-        return section.model_validate(merged)
+        return _with_passwords(section.model_validate(merged))
     except ValidationError as wrong:
         first = wrong.errors()[0]
+        reason = first["msg"].removeprefix("Value error, ")
+        if not first["loc"]:
+            raise ConfigError(f"section {section.name}: {reason}") from None
         key = str(first["loc"][0])
         place = next(label(key) for values, label in layers if key in values)
         given = merged[key]
         brief = _brief.repr(given)
         hidden = _is_secret(section, key) or is_address(given if type(given) is str else brief)
         shown = "" if hidden else f" (given: {brief})"
-        reason = first["msg"].removeprefix("Value error, ")
         field = section.model_fields.get(key)
         meaning = f"; it is the {field.description}" if field and field.description else ""
         raise ConfigError(f"{place}: {reason}{shown}{meaning}") from None
@@ -160,6 +172,16 @@ def _from_environment(section: type[Section], environ: Mapping[str, str]) -> dic
     return source()
 
 
+def _with_passwords(section: S) -> S:
+    """The section with its stores' passwords in their addresses: what all below reads."""
+    complete = {
+        store: with_password(getattr(section, store), password)
+        for store, name in STORE_PASSWORDS.items()
+        if (password := getattr(section, name, None))
+    }
+    return section.model_copy(update=complete)
+
+
 def _only(section: type[Section], values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key in section.model_fields}
 
@@ -168,6 +190,7 @@ def _check_variables(environ: Mapping[str, str]) -> None:
     known = {ENV_PREFIX + name for name in OTHER_VARIABLES}
     for section in SECTIONS:
         known.update(variable_of(section, key) for key in section.model_fields)
+    known.update(name + FILE for name in secret_variables())
     for variable in environ:
         if variable.startswith(ENV_PREFIX) and variable not in known:
             hint = _hint(variable, sorted(known))

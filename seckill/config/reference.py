@@ -29,21 +29,23 @@ This page is made by `manage.py config_reference`. Do not edit it: change the de
 The first layer that has a value wins:
 
 1. the flag of the command: `--status-interval 5`; a timeout has its unit: `--timeout-ms 500`
-2. the environment: `{ENV_PREFIX}STATUS_INTERVAL=5`
+2. the environment: `{ENV_PREFIX}STATUS_INTERVAL=5`; for an address or a secret also a file:
+   `{ENV_PREFIX}PG_PASSWORD_FILE=/run/secrets/pg_password`
 3. the section in `config.yaml`, or in the file that `{ENV_PREFIX}CONFIG` names
 4. for {" and ".join(f"`{name}`" for name in STORES)} in the sections
    {", ".join(f"`{section.name}`" for section in AS_THE_SERVER)}: their value in section
-   `{Server.name}`
+   `{Server.name}`, and with it the password that stands beside it
 5. the addresses of the embedded services, if they have been started in this checkout, and the
-   secrets that were made there for a door
+   passwords and secrets that were made there
 6. the default
 
-The flag is the parameter's name with dashes. The environment variable is `{ENV_PREFIX}` and the
-name in capitals. One variable sets the parameter in every section that has it; only a door's port
-has a variable of its own, `{variable_of(Door, "port")}`. An empty value in the file is no value. An
-unknown key and an unknown `{ENV_PREFIX}` variable are errors, and the message suggests the nearest
-name. Variables that Kubernetes injects for a service are not taken for ours. No message shows any
-part of a password.
+The flag is the parameter's name with dashes. A password or another secret has none, because
+everybody on a machine sees the flags of its processes. The environment variable is
+`{ENV_PREFIX}` and the name in capitals. One variable sets the parameter in every section that has
+it; only a door's port has a variable of its own, `{variable_of(Door, "port")}`. An empty value in
+the file is no value. An unknown key and an unknown `{ENV_PREFIX}` variable are errors, and the
+message suggests the nearest name. Variables that Kubernetes injects for a service are not taken for
+ours. No message shows any part of a password.
 """
 BETWEEN = """\
 

@@ -1,8 +1,8 @@
 """The sections of the configuration: names, types, limits and defaults of every parameter."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from seckill.config.kinds import (
@@ -10,17 +10,22 @@ from seckill.config.kinds import (
     Burst,
     BuyerSecrets,
     ConnectTimeout,
+    GroupInstanceId,
     LogFormat,
     MetricsHost,
     MetricsPort,
     Networks,
+    OAuthTokenUrl,
     Origins,
     OtlpEndpoint,
     PaymentDigests,
     PayUrl,
     PgDsn,
+    PgPassword,
     Rate,
+    RedisPassword,
     RedisUrl,
+    SaslMechanism,
     ShopAddress,
     Stock,
     TicketSecrets,
@@ -29,6 +34,7 @@ from seckill.config.kinds import (
     WebhookSecrets,
     WebhookUrls,
 )
+from seckill.config.together import wrong_together
 from seckill.formats.settle import settle_topic
 
 # The prefix of our environment variables.
@@ -51,6 +57,7 @@ def variable_of(section: "type[Section]", parameter: str) -> str:
 
 DEFAULT_BROKERS = "localhost:9092"
 DEFAULT_TOPIC = "seckill_requests"
+DEFAULT_GROUP = "seckill_server_group"
 DEFAULT_REDIS_URL = "redis://localhost:6379/0"
 DEFAULT_PG_DSN = "postgresql://postgres@localhost:5432/seckill"
 
@@ -98,15 +105,47 @@ class KafkaSection(Section):
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="security protocol for Kafka"
     )
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
-        None, description="SASL mechanism, with SASL_PLAINTEXT or SASL_SSL"
-    )
+    sasl_mechanism: SaslMechanism = None
     sasl_username: str | None = Field(None, description="SASL user")
     sasl_password: str | None = Field(None, repr=False, description="SASL password")
+    oauth_token_url: OAuthTokenUrl = None
+    oauth_client_id: str | None = Field(None, description="OIDC client, with oauth_token_url")
+    oauth_client_secret: str | None = Field(
+        None, repr=False, description="secret of oauth_client_id"
+    )
+    oauth_scope: str | None = Field(None, description="scope that a token is asked for")
+    oauth_token_file: str | None = Field(
+        None,
+        description="file with a token (JWT) that somebody renews, in place of oauth_token_url",
+    )
     ssl_cafile: str | None = Field(
         None, description="file of the CA that signed Kafka's certificate"
     )
+    ssl_certfile: str | None = Field(None, description="file of this client's certificate (PEM)")
+    ssl_keyfile: str | None = Field(
+        None, description="file of its key; absent: it is in ssl_certfile too"
+    )
+    ssl_key_password: str | None = Field(
+        None, repr=False, description="password of an encrypted key"
+    )
+    client_rack: str | None = Field(
+        None, min_length=1, description="rack or zone of this client: it reads from brokers there"
+    )
+    topic_partitions: int = Field(
+        4, ge=1, le=10_000, description="partitions of a topic of requests that is made"
+    )
+    topic_replication: int | None = Field(
+        None, ge=1, le=100, description="copies of topics that are made; absent: Kafka's default"
+    )
     connect_timeout: ConnectTimeout = 60.0
+
+    @model_validator(mode="after")
+    def _check_security(self) -> Self:
+        """What belongs together. Else a library fails later, each in words of its own."""
+        wrong = wrong_together(self)
+        if wrong:
+            raise ValueError(wrong)
+        return self
 
 
 class ConsumerSection(KafkaSection):
@@ -114,12 +153,15 @@ class ConsumerSection(KafkaSection):
 
     consumers: int = Field(1, ge=1, le=256, description="consumer processes")
     status_interval: float = Field(10.0, gt=0, description="seconds between status lines")
-    group_id: str = Field("seckill_server_group", min_length=1, description="Kafka consumer group")
+    group_id: str = Field(DEFAULT_GROUP, min_length=1, description="Kafka consumer group")
+    group_instance_id: GroupInstanceId = None
     session_timeout: int = Field(
         10_000, ge=1000, description="ms until the partitions of a dead consumer go to others"
     )
     redis_url: RedisUrl = DEFAULT_REDIS_URL
+    redis_password: RedisPassword = None
     pg_dsn: PgDsn = DEFAULT_PG_DSN
+    pg_password: PgPassword = None
     batch_size: int = Field(4000, ge=1, le=20000, description="requests per script call, at most")
     metrics_host: MetricsHost = "127.0.0.1"
     metrics_port: MetricsPort = 0
@@ -148,7 +190,7 @@ class Settler(ConsumerSection):
     own_variables: ClassVar[frozenset[str]] = frozenset({"consumers", "batch_size"})
     consumers: int = Field(1, ge=1, le=256, description="settler processes")
     group_id: str = Field(
-        "seckill_server_group",
+        DEFAULT_GROUP,
         min_length=1,
         description="consumer group of section server; the settlers' group has -settler behind it",
     )
@@ -180,7 +222,9 @@ class Events(KafkaSection):
     # The log worker's is another one.
     own_variables: ClassVar[frozenset[str]] = frozenset({"interval"})
     redis_url: RedisUrl = DEFAULT_REDIS_URL
+    redis_password: RedisPassword = None
     pg_dsn: PgDsn = DEFAULT_PG_DSN
+    pg_password: PgPassword = None
     interval: int = Field(200, ge=1, description="ms to wait when nothing was to be published")
     status_interval: float = Field(60.0, gt=0, description="seconds between status lines")
     metrics_host: MetricsHost = "127.0.0.1"
@@ -194,14 +238,16 @@ class Webhooks(KafkaSection):
     name: ClassVar[str] = "webhooks"
     own_variables: ClassVar[frozenset[str]] = frozenset({"urls", "secrets"})
     group_id: str = Field(
-        "seckill_server_group",
+        DEFAULT_GROUP,
         min_length=1,
         description="consumer group of section server; a webhook's has -webhook-NAME behind it",
     )
+    group_instance_id: GroupInstanceId = None
     session_timeout: int = Field(
         10_000, ge=1000, description="ms until the partitions of a dead consumer go to others"
     )
     redis_url: RedisUrl = DEFAULT_REDIS_URL
+    redis_password: RedisPassword = None
     urls: WebhookUrls = Field(
         None, repr=False, description="addresses that events are posted to, NAME=URL with commas"
     )
@@ -229,6 +275,7 @@ class Webhooks(KafkaSection):
                 **shared,
                 "topic": topic,
                 "group_id": f"{self.group_id}-webhook-{webhook}",
+                "group_instance_id": self.group_instance_id,
                 "session_timeout": self.session_timeout,
                 "redis_url": self.redis_url,
             }
@@ -256,7 +303,9 @@ class LogWorker(Section):
 
     name: ClassVar[str] = "log_worker"
     redis_url: RedisUrl = DEFAULT_REDIS_URL
+    redis_password: RedisPassword = None
     pg_dsn: PgDsn = DEFAULT_PG_DSN
+    pg_password: PgPassword = None
     batch_size: int = Field(10_000, ge=1, le=100_000, description="rows per transaction, at most")
     interval: int = Field(200, ge=1, description="ms to wait after a batch that was not full")
     audit_interval_s: float = Field(
@@ -278,7 +327,9 @@ class ControlApi(Section):
 
     name: ClassVar[str] = "control_api"
     redis_url: RedisUrl = DEFAULT_REDIS_URL
+    redis_password: RedisPassword = None
     pg_dsn: PgDsn = DEFAULT_PG_DSN
+    pg_password: PgPassword = None
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(3000, ge=0, le=65535, description="port to listen on; 0 picks a free one")
     metrics_host: MetricsHost = "127.0.0.1"
@@ -312,7 +363,9 @@ class Door(KafkaSection):
         "confluent-kafka", description="Kafka client library"
     )
     redis_url: RedisUrl = DEFAULT_REDIS_URL
+    redis_password: RedisPassword = None
     pg_dsn: PgDsn = DEFAULT_PG_DSN
+    pg_password: PgPassword = None
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(3001, ge=0, le=65535, description="port to listen on; 0 picks a free one")
     processes: int = Field(1, ge=1, le=64, description="door processes on this port")
@@ -413,3 +466,12 @@ SECTIONS: tuple[type[Section], ...] = (
 # Sections that use section server's stores if they name none, as in the original system.
 AS_THE_SERVER: tuple[type[Section], ...] = (LogWorker, ControlApi, Door, Settler, Events, Webhooks)
 STORES = ("redis_url", "pg_dsn")
+# The password of each store: it belongs to the address that is named in the same place.
+STORE_PASSWORDS = {"redis_url": "redis_password", "pg_dsn": "pg_password"}
+# What is not shown because a password may be in it, and is no secret as a whole.
+ADDRESSES = frozenset({*STORES, "urls", "otlp_endpoint"})
+
+
+def is_secret(section: type[Section], parameter: str) -> bool:
+    """Whether it has no flag: everybody on a machine sees the flags of its processes."""
+    return not section.model_fields[parameter].repr and parameter not in ADDRESSES

@@ -109,13 +109,20 @@ class Children:
         if now >= child.start_at:
             child.process = self._context.Process(
                 target=self.work,
-                args=(self.server, self.lane),
+                args=(self._named(child.number), self.lane),
                 name=f"consumer-{child.number}",
                 daemon=True,
             )
             with small_stacks():
                 start_child(child.process)
             child.started_at = now
+
+    def _named(self, number: int) -> ConsumerSection:
+        """The section of one child: members of a group have different names."""
+        name = self.server.group_instance_id
+        if name is None or self.server.consumers == 1:
+            return self.server
+        return self.server.model_copy(update={"group_instance_id": f"{name}-{number}"})
 
     def _take_the_bounded_client(self) -> None:
         """Restart all children at once: otherwise each would end at the same batch in turn."""

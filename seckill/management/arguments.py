@@ -9,7 +9,7 @@ from django.core.management.base import CommandParser
 from django.db import connections
 
 from seckill.config.addresses import django_database
-from seckill.config.sections import ENV_PREFIX, UNITS, Section, flag_of
+from seckill.config.sections import ENV_PREFIX, UNITS, Section, flag_of, is_secret
 
 # Flags of addresses: the form of the value, and the meaning.
 ADDRESS_FLAGS = {
@@ -23,7 +23,10 @@ KAFKA_FLAGS = ("brokers", "topic")
 
 
 def add_section_flags(parser: CommandParser, section: type[Section]) -> None:
-    """A flag for each parameter of a section; an absent flag leaves the lower layers in effect."""
+    """A flag for each parameter of a section that is no secret.
+
+    An absent flag leaves the lower layers in effect.
+    """
     # Otherwise argparse prints all flags before the one line that says what is wrong.
     parser.usage = "%(prog)s [flags]  (--help explains them)"
     group = parser.add_argument_group(
@@ -32,6 +35,8 @@ def add_section_flags(parser: CommandParser, section: type[Section]) -> None:
     )
     shapes = section.model_json_schema()["properties"]
     for name, field in section.model_fields.items():
+        if is_secret(section, name):
+            continue
         flag = flag_of(name)
         meaning = field.description or next(
             (m.description for m in field.metadata if getattr(m, "description", None)), ""

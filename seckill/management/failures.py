@@ -97,12 +97,12 @@ def _to_do(away: ServiceAway) -> str:
         return (
             "Correct the user, the password, the CA file or the right: "
             f"{ENV_PREFIX}SASL_USERNAME, {ENV_PREFIX}SASL_PASSWORD, {ENV_PREFIX}SSL_CAFILE, or "
-            "Kafka's own access list (docs/deploy.md)"
+            "Kafka's own access list (docs/security.md)"
         )
     if isinstance(away, RedisRefuses | PostgresRefuses):
         return (
             f"Correct the user, the password or the certificate in {address}, or give the right "
-            "that it names (docs/deploy.md)"
+            "that it names (docs/security.md)"
         )
     return (
         f"Bring it back, or correct its address ({address}; manage.py devstack status shows the "

@@ -74,7 +74,7 @@ def check_redis(client: "redis.Redis", lane: Lane, say: Callable[[str], None]) -
     missing = missing_rights(client, lane)
     if missing:
         raise Unfit(
-            f"this user of Redis lacks rights: {', '.join(missing)}. docs/deploy.md has the full "
+            f"this user of Redis lacks rights: {', '.join(missing)}. docs/security.md has the full "
             "ACL line"
         )
     for weakness in _weaknesses(client, int(replication.get("connected_slaves", 0))):

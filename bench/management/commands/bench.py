@@ -115,7 +115,7 @@ class Command(base.Command):
             ends.callback(stack.remove)
             try:
                 endpoints = stack.up(console.say, owner_pid=os.getpid())
-                environment = worker_environment(endpoints.as_env())
+                environment = worker_environment(endpoints.as_env()) | door.DOOR_SECRETS
                 crew = Crew(BASE_DIR, Path(folder) / "logs", environment)
                 ends.callback(crew.stop)
                 use_database(endpoints.pg_dsn)

@@ -30,6 +30,7 @@ from loadgen.profile_file import read_profile
 from seckill.broker.topics import Topics
 from seckill.config.kinds import parse_stock
 from seckill.config.layers import BASE_DIR, ConfigError, devstack_folder, load
+from seckill.config.secret_files import secret
 from seckill.config.sections import ENV_PREFIX, Client, ControlApi, Door, Server
 from seckill.errors import ServiceAway
 from seckill.lane.client import connect
@@ -175,8 +176,9 @@ class Command(base.Command):
         topics = None
         servers = contextlib.ExitStack()
         try:
-            use_database(endpoints.pg_dsn)
+            use_database(endpoints.owner_dsn)
             call_command("migrate", verbosity=0)
+            use_database(endpoints.pg_dsn)
             addresses = self._credentials(ports)
             server = load(Server, environ=environment)
             guests = TokenMaker.of(load(Door, environ=environment))
@@ -240,7 +242,7 @@ class Command(base.Command):
     def _credentials(self, ports: Ports) -> Addresses:
         """An operator's login and an API key. New each time, because neither is kept in plain."""
         try:
-            password = make_admin(ADMIN, os.environ.get(ENV_PREFIX + "ADMIN_PASSWORD"))
+            password = make_admin(ADMIN, secret("ADMIN_PASSWORD", os.environ) or None)
         except Unusable as wrong:
             raise ConfigError(f"{ENV_PREFIX}ADMIN_PASSWORD: {wrong}") from None
         ApiKey.objects.filter(name=KEY_NAME).delete()

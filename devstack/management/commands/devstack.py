@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from devstack.endpoints import HOST, NAMES, DevstackError
+from devstack.endpoints import HOST, NAMES, DevstackError, without_passwords
 from devstack.preflight import check_platform
 from seckill.config.layers import devstack_folder
+from seckill.config.rights import COMMANDS
 from seckill.management import base
 from seckill.management.arguments import add_alias
 from seckill.process import exit_codes
@@ -26,11 +27,15 @@ A real Kafka, Valkey and PostgreSQL for this checkout, from Python wheels.
   down    stop all; keeps the data (unless --remove-data)
   status  check each service by a real request
   env     print the addresses as shell exports: eval "$(manage.py devstack env)"
+
+With --secured a new folder gets users and rights in each service, and Kafka TLS. Then `env` prints
+files that hold the passwords, and `env --for run_door` the users of one command.
 """
 
 # The flags of each action.
 FLAGS = {
-    "up": ("wait_s", *(f"{name}_port" for name in NAMES)),
+    "up": ("wait_s", "secured", "brokers", *(f"{name}_port" for name in NAMES)),
+    "env": ("for", "secrets"),
     "status": ("json",),
     "down": ("remove_data",),
 }
@@ -43,6 +48,7 @@ class Command(base.Command):
     help = HELP
     examples = (
         "up --kafka-port 9092",
+        "up --secured --brokers 3",
         'env                   # eval "$(manage.py devstack env)" exports the addresses',
         "status --json",
         "down --remove-data",
@@ -67,6 +73,23 @@ class Command(base.Command):
             up.add_argument(
                 f"--{name}-port", type=int, metavar="PORT", help=f"{name}'s port (default: free)"
             )
+        up.add_argument(
+            "--secured", action="store_true",
+            help="a new folder with users, passwords and rights, and TLS in Kafka",
+        )  # fmt: skip
+        up.add_argument(
+            "--brokers", type=int, choices=(1, 3),
+            help="Kafka's nodes in a new folder; 3 keep three copies (default: 1)",
+        )  # fmt: skip
+        env = parser.add_argument_group("env")
+        env.add_argument(
+            "--for", metavar="COMMAND", choices=sorted(COMMANDS),
+            help="the users of this command, in a secured folder (default: those for everything)",
+        )  # fmt: skip
+        env.add_argument(
+            "--secrets", action="store_true",
+            help="passwords themselves, in a secured folder, and not files that hold them",
+        )  # fmt: skip
         base.add_json_flag(parser.add_argument_group("status"))
         down = parser.add_argument_group("down")
         down.add_argument(
@@ -108,7 +131,13 @@ class Command(base.Command):
     def _up(self, stack: "Stack", options: dict[str, Any]) -> None:
         began = time.monotonic()
         fixed = {name: port for name in NAMES if (port := options[f"{name}_port"])}
-        stack.up(self._say, wait_s=options["wait_s"] or WAIT_S, ports=fixed)
+        stack.up(
+            self._say,
+            wait_s=options["wait_s"] or WAIT_S,
+            ports=fixed,
+            secured=options["secured"],
+            brokers=options["brokers"] or 0,
+        )
         self._say(f"all services answer, after {time.monotonic() - began:.1f} s")
 
     def _down(self, stack: "Stack", options: dict[str, Any]) -> None:
@@ -132,8 +161,27 @@ class Command(base.Command):
             raise SystemExit(exit_codes.FAILED)
 
     def _env(self, stack: "Stack", options: dict[str, Any]) -> None:
-        endpoints = stack.endpoints()
+        endpoints = stack.endpoints(options["for"])
         if endpoints is None:
             raise DevstackError("the services were never started here: `devstack up` first.")
-        for name, value in endpoints.as_env().items():
+        users = COMMANDS.get(options["for"] or "")
+        variables = endpoints.as_env()
+        if endpoints.kafka and not options["secrets"]:
+            variables = without_passwords(variables, stack.folder)
+        if endpoints.kafka and users:
+            # Only what the command uses.
+            variables = {
+                name: value
+                for name, value in variables.items()
+                if getattr(users, _service_of(name)) is not None
+            }
+        for name, value in variables.items():
             self._say(f"export {name}={shlex.quote(value)}")
+
+
+def _service_of(variable: str) -> str:
+    """Whose address or password a variable is, as `Users` names the services."""
+    for prefix, service in (("SECKILL_REDIS_", "redis"), ("SECKILL_PG_", "postgres")):
+        if variable.startswith(prefix):
+            return service
+    return "kafka"

@@ -26,7 +26,7 @@ from loadgen.report import Report
 from loadgen.sender import LEAD_S, run
 from seckill.broker.opening import open_producer
 from seckill.broker.producer import CONNECT_S, Producer
-from seckill.broker.topics import DEFAULT_PARTITIONS, Topics
+from seckill.broker.topics import Topics
 from seckill.config.layers import load as load_section
 from seckill.config.sections import Client, Door
 from seckill.errors import BrokerAway, BrokerRefuses
@@ -138,9 +138,8 @@ class Command(base.Command):
         parser.add_argument(
             "--partitions",
             type=_whole(1, 1000),
-            default=DEFAULT_PARTITIONS,
             metavar="N",
-            help="partitions of the topic if it must be created (default: %(default)s)",
+            help="partitions of the topic if it must be created (default: topic_partitions)",
         )
         parser.add_argument(
             "--dry-run",
@@ -231,7 +230,7 @@ class Command(base.Command):
         console = Console(stderr=True)
         # kafka-python logs four lines for each failed attempt to connect; we log one.
         logging.getLogger("kafka").setLevel(logging.CRITICAL)
-        partitions: int = options["partitions"]
+        partitions: int = options["partitions"] or client.topic_partitions
         processes: int = options["processes"]
         configure_logging(client.log_format)
         # Progress is drawn for people.

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from seckill.config.secret_files import secret
 from seckill.config.sections import ENV_PREFIX
 from seckill.management import base
 from seckill.management.acts import addresses
@@ -37,7 +38,7 @@ class Command(base.Command):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Create it, print it."""
-        given = os.environ.get(PASSWORD_VARIABLE) or None
+        given = secret("ADMIN_PASSWORD", os.environ) or None
         addresses(options)
         try:
             password = make_admin(options["username"], given)

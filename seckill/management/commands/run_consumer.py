@@ -6,6 +6,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from seckill.broker.topics import open_topics
+from seckill.config.addresses import on_this_machine
 from seckill.config.layers import load
 from seckill.config.sections import Server, Settler
 from seckill.consumer.group import ConsumerGroup
@@ -24,6 +25,11 @@ from seckill.management.arguments import (
 from seckill.management.worker import Started, working
 from seckill.monitoring.fitness import check_postgres, check_redis
 from seckill.process import exit_codes
+
+ONE_COPY = (
+    "note: topic {} has one copy: with its broker its requests are lost, those too that were "
+    "acknowledged. Give it three on three brokers (topic_replication 3, before it is made)"
+)
 
 
 class Command(base.Command):
@@ -78,6 +84,10 @@ class Command(base.Command):
                     check_postgres(server.pg_dsn, started.say)
                 if started.wait_for(lambda: topics.ensure(server.topic)):
                     started.say(f"topic {server.topic} did not exist and was created")
+                if not on_this_machine(server.brokers):
+                    copies = started.wait_for(lambda: topics.copies(server.topic))
+                    if copies == 1:
+                        started.say(ONE_COPY.format(server.topic))
                 group = ConsumerGroup(server, client, topics, started.shutdown, say=started.say)
                 self._load(started, group, options["activity_id"], replace=options["reset"])
                 if server.reset_offset:

@@ -25,11 +25,11 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from devstack import preflight
-from devstack.endpoints import NAMES, DevstackError, Endpoints, read_endpoints
+from devstack.endpoints import NAMES, DevstackError, Endpoints
 from devstack.kafka import Kafka
 from devstack.service import ServiceStatus
 from devstack.stack import Stack
-from devstack.state import PORT_RANGE, State
+from devstack.state import PORT_RANGE, State, read_endpoints
 from devstack.valkey import Valkey
 
 PROJECT = Path(__file__).resolve().parents[3]

@@ -1,7 +1,6 @@
-"""A whole sale with the rights that `docs/deploy.md` gives the application, and not one more."""
+"""A whole sale with the rights of `seckill.config.rights`, and not one more."""
 
 import os
-import re
 import signal
 import urllib.request
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from psycopg import sql
 
 from devstack.endpoints import Endpoints
 from seckill.audit.audit import audit
-from seckill.config.layers import BASE_DIR
+from seckill.config.rights import POSTGRES, REDIS
 from seckill.consumer.engine import Engine
 from seckill.lane.client import connect
 from seckill.lane.held import look_through, units_by_item
@@ -28,7 +27,6 @@ from tests.helpers.sale import batch, body, put_on_sale
 from tests.helpers.servers import free_port
 from tests.helpers.settling import cancelled, expire, make_due, settle
 
-DEPLOY = (BASE_DIR / "docs" / "deploy.md").read_text()
 PASSWORD = "hunter2"
 ACTS = (
     ("add_stock", "1001:10"),
@@ -50,18 +48,13 @@ LOOKS = (
 )
 
 
-def lines_of(chapter: str) -> list[str]:
-    """The indented lines of one chapter of the document."""
-    text = re.split(r"^## ", DEPLOY, flags=re.MULTILINE)
-    body = next(part for part in text if part.startswith(chapter))
-    return [line.strip() for line in body.splitlines() if line.startswith("    ")]
-
-
 @pytest.fixture
 def redis_url(redis_client: "redis.Redis", stack: Endpoints) -> Iterator[str]:
     """The address of the user that the document makes."""
-    _, name, *rules = " ".join(lines_of("Redis")).replace("PASSWORD", PASSWORD).split()
-    redis_client.execute_command("ACL", "SETUSER", name, "reset", *rules)
+    [(name, rules)] = REDIS.items()
+    redis_client.execute_command(
+        "ACL", "SETUSER", name, "reset", "on", f">{PASSWORD}", *rules.split()
+    )
     redis_client.acl_log_reset()
     host = redis_client.get_connection_kwargs()
     yield f"redis://{name}:{PASSWORD}@{host['host']}:{host['port']}/0"
@@ -75,8 +68,8 @@ def role_dsn(pg_dsn: str) -> Iterator[str]:
         owner.execute(
             sql.SQL("CREATE ROLE seckill_app LOGIN PASSWORD {}").format(sql.Literal(PASSWORD))
         )
-        for line in lines_of("PostgreSQL"):
-            owner.execute(line.encode())
+        for grant in POSTGRES["seckill_app"]:
+            owner.execute(grant.format(role="seckill_app").encode())
         parts = urlsplit(pg_dsn)
         yield parts._replace(
             netloc=f"seckill_app:{PASSWORD}@{parts.hostname}:{parts.port}"

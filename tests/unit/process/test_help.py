@@ -79,7 +79,7 @@ def test_a_flag_of_another_action_is_refused(flags: tuple[str, ...]) -> None:
 def test_choices_and_units_are_named() -> None:
     text = " ".join(parser_of("run_consumer").format_help().split())
     assert "--kafka-client {kafka-python,confluent-kafka}" in text
-    assert "--sasl-mechanism {PLAIN,SCRAM-SHA-256,SCRAM-SHA-512}" in text
+    assert "--sasl-mechanism {PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER}" in text
     assert "--timeout-ms MS" in text
     assert "--connect-timeout-s S" in text
     # Earlier names work, and are not shown.

@@ -4,8 +4,10 @@ Addresses and paths differ; whatever decides over durability, limits and groups 
 """
 
 import inspect
+from pathlib import Path
 
 from devstack import kafka, postgres, valkey
+from devstack.state import State
 from tests.unit.project.compose_file import REPLICAS, dotenv, environment, fill, replicated, service
 
 
@@ -19,13 +21,8 @@ def settings(text: str, separator: str) -> dict[str, str]:
 
 
 def test_kafka_is_set_like_the_embedded_one() -> None:
-    hours = kafka.KEEP_HOURS
-    embedded = settings(
-        kafka.CONFIGURATION.format(
-            host="h", port=1, controller=2, keep_hours=hours, keep_minutes=hours * 60
-        ),
-        "=",
-    )
+    ports = {"kafka": 1, "kafka_controller": 2}
+    embedded = settings(kafka.Kafka(Path(), State(Path(), ports)).configuration(), "=")
     own = {"listeners", "advertised.listeners", "listener.security.protocol.map", "log.dirs"}
     own |= {"controller.quorum.voters"}
     given = {
@@ -37,7 +34,7 @@ def test_kafka_is_set_like_the_embedded_one() -> None:
     assert {k: v for k, v in given.items() if k not in own} == {
         k: v for k, v in embedded.items() if k not in own
     }
-    assert service("kafka")["environment"]["KAFKA_HEAP_OPTS"] in kafka.JAVA_OPTIONS
+    assert service("kafka")["environment"]["KAFKA_HEAP_OPTS"] == kafka.HEAP
     assert service("kafka")["image"] == f"apache/kafka:{kafka.KAFKA_VERSION}"
 
 
@@ -66,7 +63,7 @@ def test_three_nodes_are_one_cluster_with_three_copies() -> None:
 
 
 def test_valkey_is_set_like_the_embedded_one() -> None:
-    embedded = settings(valkey.CONFIGURATION.format(host="h", port=1, password="p"), " ")
+    embedded = settings(valkey.CONFIGURATION.format(host="h", port=1, users="requirepass p"), " ")
     lines = service("valkey")["command"][-1].split("<<CONFIGURATION\n")[1].split("CONFIGURATION")[0]
     given = settings(lines, " ")
     own = {"bind", "port", "daemonize", "dir", "requirepass"}
