@@ -28,6 +28,7 @@ from seckill.lane.client import read_together, redis_errors
 from seckill.lane.keys import BOARD_STRING, Lane
 from seckill.lane.status import LaneStatus
 from seckill.postgres import settled
+from seckill.postgres.lanes import of_lane
 from seckill.postgres.settled import Ended
 
 # Holds and settlements that are compared one by one.
@@ -52,7 +53,7 @@ ALONE = f"""
 SELECT s.source || ':' || s.partition || ':' || s."offset" || ', item ' || s.item_id
 FROM ({{settled}}) AS s
 WHERE NOT EXISTS (SELECT 1 FROM seckill_record AS r WHERE {OF_ORDER})
-AND NOT EXISTS (SELECT 1 FROM waiting AS r WHERE {OF_ORDER}) LIMIT 1
+AND NOT EXISTS (SELECT 1 FROM waiting AS r WHERE {OF_ORDER}) AND {{mine}} LIMIT 1
 """
 DIFFERING = f"""
 SELECT w.source || ':' || w.partition || ':' || w."offset" || ', item ' || w.item_id
@@ -62,7 +63,7 @@ WHERE w.differs OR (s.id IS NOT NULL AND (s.kind, s.user_id, s.activity_id, s.qu
     w.activity_id, w.quantity, w.settle_source, w.settle_partition, w.settle_offset)) LIMIT 1
 """
 SOME = """
-SELECT source::text, partition, "offset", kind FROM ({settled}) AS settled
+SELECT source::text, partition, "offset", kind FROM ({settled}) AS settled WHERE {mine}
 ORDER BY "offset" %% 7919, source, partition, "offset" LIMIT %s
 """
 ONCE = """
@@ -90,8 +91,11 @@ class Proved:
     torn: str = ""
 
 
-def prove(lane: LaneStatus) -> Proved:
-    """Count. Call `sold.stage` first, in the transaction of the snapshot."""
+def prove(lane: LaneStatus, named: Lane) -> Proved:
+    """Count. `named` is the lane whose status this is.
+
+    Call `sold.stage` first, in the transaction of the snapshot.
+    """
     positions = lane.limits
     settled_sql, arguments = settled.settled_sql(positions)
     limits, held_arguments = settled.limits_sql(positions)
@@ -102,11 +106,14 @@ def prove(lane: LaneStatus) -> Proved:
             return Proved(settled_once=once)
         cursor.execute(HELD.format(limits=limits), held_arguments)
         held = dict(cursor.fetchall())
-        cursor.execute(ALONE.format(settled=settled_sql), arguments)
+        cursor.execute(
+            ALONE.format(settled=settled_sql, mine=of_lane(named, "s.activity_id")), arguments
+        )
         alone = cursor.fetchone()
         cursor.execute(DIFFERING)
         differing = cursor.fetchone()
-        cursor.execute(SOME.format(settled=settled_sql), [*arguments, SAMPLE])
+        mine = of_lane(named, "activity_id")
+        cursor.execute(SOME.format(settled=settled_sql, mine=mine), [*arguments, SAMPLE])
         some = {(source, part, offset): kind for source, part, offset, kind in cursor.fetchall()}
     return Proved(
         held=held,

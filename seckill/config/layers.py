@@ -1,7 +1,8 @@
 """The layers of the configuration. The first layer with a value wins: command-line flag,
 environment variable (`SECKILL_<NAME>`), section of config.yaml, embedded services, default.
 
-If another section than client names no store, the store of section server counts.
+If another section than client names no store, the store of section server counts. For a lane
+beside main its entry in section `lanes` comes right after the flags.
 Nothing is read at import: `load` reads once per process and returns frozen objects.
 """
 
@@ -9,7 +10,7 @@ import difflib
 import os
 import re
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +21,8 @@ from pydantic_settings import EnvSettingsSource
 from seckill.config import embedded
 from seckill.config.addresses import is_address
 from seckill.config.kubernetes import without_injected
+from seckill.config.lanes import SECTION as LANES
+from seckill.config.lanes import LaneSection, check_names, collision, redis_variable
 from seckill.config.sections import (
     AS_THE_SERVER,
     ENV_PREFIX,
@@ -30,6 +33,7 @@ from seckill.config.sections import (
     flag_of,
     variable_of,
 )
+from seckill.formats.lanes import MAIN
 
 BASE_DIR = Path(__file__).resolve().parents[2]
 # Environment variables of ours that are not parameters of a section.
@@ -47,6 +51,8 @@ _brief = reprlib.Repr()
 _brief.maxlevel = 3
 _brief.maxstring = _brief.maxlong = _brief.maxother = 200
 S = TypeVar("S", bound=Section)
+# The values of a layer, and what a message calls one of them.
+Layer = tuple[Mapping[str, Any], Callable[[str], str]]
 
 
 class ConfigError(Exception):
@@ -77,37 +83,107 @@ def load(
     section: type[S],
     flags: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
+    lane: str = MAIN,
 ) -> S:
-    """One section, with all layers merged and validated. Flags that are None are absent.
+    """One section for a lane, with all layers merged and validated. Flags that are None are absent.
 
     Raises ConfigError, which names the layer, the key and what is allowed.
     """
     environ = without_injected(os.environ if environ is None else environ)
     flags = {key: value for key, value in (flags or {}).items() if value is not None}
-    _check_variables(environ)
     path, file = read_config(environ)
+    _check_variables(environ, file)
+    lanes = _lanes(path, file, environ)
+    if lane != MAIN and lane not in lanes:
+        known = ", ".join([MAIN, *lanes])
+        raise ConfigError(
+            f"--lane: there is no lane {lane!r}; known: {known}. Section {LANES} of {path} names "
+            "those beside main"
+        )
+    found = _merged(section, flags, environ, path, file, lanes.get(lane))
+    if lanes:
+        of_main = _merged(Server, {}, environ, path, file)
+        every: dict[str, LaneSection | Server] = {MAIN: of_main, **lanes}
+        topics = {name: each.topic for name, each in every.items()}
+        groups = {name: each.group_id for name, each in every.items()}
+        topics[lane] = getattr(found, "topic", topics[lane])
+        groups[lane] = getattr(found, "group_id", groups[lane])
+        wrong = collision(topics, groups)
+        if wrong:
+            raise ConfigError(f"{path}: {LANES}: {wrong}")
+    return found
+
+
+def lane_addresses(of_main: str, environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """{lane: the address of its Redis} of all configured lanes, main first; main's is given.
+
+    Raises ConfigError.
+    """
+    environ = without_injected(os.environ if environ is None else environ)
+    path, file = read_config(environ)
+    lanes = _lanes(path, file, environ)
+    return {MAIN: of_main, **{name: lane.redis_url or of_main for name, lane in lanes.items()}}
+
+
+def _lanes(
+    path: Path, file: Mapping[str, Mapping[str, Any]], environ: Mapping[str, str]
+) -> dict[str, LaneSection]:
+    """The lanes beside main, by name."""
+
+    def lane(name: str, values: Mapping[str, Any]) -> LaneSection:
+        variable = redis_variable(name)
+        layers: list[Layer] = [
+            ({"redis_url": environ.get(variable) or None}, lambda _k: variable),
+            (values, lambda k: f"{path}: {LANES}.{name}.{k}"),
+        ]
+        return _validated(LaneSection, layers)
+
+    return {name: lane(name, values) for name, values in file.get(LANES, {}).items()}
+
+
+def _merged(
+    section: type[S],
+    flags: Mapping[str, Any],
+    environ: Mapping[str, str],
+    path: Path,
+    file: Mapping[str, Mapping[str, Any]],
+    lane: LaneSection | None = None,
+) -> S:
     named = file.get(Server.name, {})
     stores = _only(section, {k: v for k, v in named.items() if k in STORES})
     services = embedded.read(devstack_folder(environ))
-    layers = [
-        ({f"{key}": value for key, value in flags.items()}, flag_of),
-        (_from_environment(section, environ), lambda k: variable_of(section, k)),
-        (file.get(section.name, {}), lambda k: f"{path}: {section.name}.{k}"),
-        (stores if section in AS_THE_SERVER else {}, lambda k: f"{path}: {Server.name}.{k}"),
-        (_only(section, services), lambda k: f"the embedded services' {k}"),
-    ]
+    of_lane = {} if lane is None else _only(section, lane.model_dump(exclude_none=True))
+    return _validated(
+        section,
+        [
+            ({f"{key}": value for key, value in flags.items()}, flag_of),
+            (of_lane, lambda k: f"{path}: {LANES}, {k}"),
+            (_from_environment(section, environ), lambda k: variable_of(section, k)),
+            (file.get(section.name, {}), lambda k: f"{path}: {section.name}.{k}"),
+            (stores if section in AS_THE_SERVER else {}, lambda k: f"{path}: {Server.name}.{k}"),
+            (_only(section, services), lambda k: f"the embedded services' {k}"),
+        ],
+    )
+
+
+def _validated(section: type[S], layers: Sequence[Layer]) -> S:
     merged: dict[str, Any] = {}
     for values, _ in reversed(layers):
-        merged.update(values)
+        merged.update({key: value for key, value in values.items() if value is not None})
     try:
         return section.model_validate(merged)
     except ValidationError as wrong:
         first = wrong.errors()[0]
         key = str(first["loc"][0])
-        place = next(label(key) for values, label in layers if key in values)
-        given = merged[key]
+        # A key that is missing has to stand in the last layer.
+        last = layers[-1][1]
+        place = next(
+            (label(key) for values, label in layers if values.get(key) is not None), last(key)
+        )
+        given = merged.get(key)
         brief = _brief.repr(given)
-        hidden = _is_secret(section, key) or is_address(given if type(given) is str else brief)
+        hidden = key not in merged or _is_secret(section, key)
+        hidden = hidden or is_address(given if type(given) is str else brief)
         shown = "" if hidden else f" (given: {brief})"
         reason = first["msg"].removeprefix("Value error, ")
         field = section.model_fields.get(key)
@@ -134,7 +210,8 @@ def read_file(path: Path) -> dict[str, dict[str, Any]]:
         raise ConfigError(f"{path}{line}: {problem}") from None
     if document is None:
         return {}
-    known = {section.name: section for section in SECTIONS}
+    known: dict[str, type[Section]] = {section.name: section for section in SECTIONS}
+    known[LANES] = LaneSection
     if not isinstance(document, dict):
         raise ConfigError(f"{path}: must hold sections ({', '.join(known)})")
     result: dict[str, dict[str, Any]] = {}
@@ -145,12 +222,29 @@ def read_file(path: Path) -> dict[str, dict[str, Any]]:
             continue
         if not isinstance(values, dict):
             raise ConfigError(f"{path}: section {name} must hold `key: value` lines")
-        for key in values:
-            if key not in known[name].model_fields:
-                hint = _hint(str(key), list(known[name].model_fields))
-                raise ConfigError(f"{path}: unknown key {name}.{key}{hint}")
-        result[name] = {key: value for key, value in values.items() if value is not None}
+        if name == LANES:
+            try:
+                check_names(values)
+            except ValueError as wrong:
+                raise ConfigError(f"{path}: {wrong}") from None
+            result[name] = {
+                lane: _known(LaneSection, keys, path, f"{LANES}.{lane}")
+                for lane, keys in values.items()
+            }
+            continue
+        result[name] = _known(known[name], values, path, name)
     return result
+
+
+def _known(
+    section: type[Section], values: Mapping[Any, Any], path: Path, name: str
+) -> dict[str, Any]:
+    """What is set. Raises ConfigError for a key that the section does not have."""
+    for key in values:
+        if key not in section.model_fields:
+            hint = _hint(str(key), list(section.model_fields))
+            raise ConfigError(f"{path}: unknown key {name}.{key}{hint}")
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def _from_environment(section: type[Section], environ: Mapping[str, str]) -> dict[str, Any]:
@@ -164,8 +258,9 @@ def _only(section: type[Section], values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key in section.model_fields}
 
 
-def _check_variables(environ: Mapping[str, str]) -> None:
+def _check_variables(environ: Mapping[str, str], file: Mapping[str, Mapping[str, Any]]) -> None:
     known = {ENV_PREFIX + name for name in OTHER_VARIABLES}
+    known.update(redis_variable(lane) for lane in file.get(LANES, {}))
     for section in SECTIONS:
         known.update(variable_of(section, key) for key in section.model_fields)
     for variable in environ:

@@ -17,6 +17,8 @@ import psycopg
 
 from seckill.events.cloud_event import Event
 from seckill.formats.record import ACCEPTED
+from seckill.lane.keys import Lane
+from seckill.postgres.lanes import of_lane
 
 # Rows of each table that are read at once.
 ROWS = 2_000
@@ -36,7 +38,7 @@ ONE_MOMENT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 # xmin. `head` is the first of them, `first` the first row of the order.
 ROWS_OF = """
 SELECT r.id, o.head, o.first, r.source::text, r.partition, r."offset", r.user_id, r.activity_id,
-    r.ts, o.items, o.units, {more}
+    r.ts, o.items, o.units, {{mine}}, {more}
 FROM (SELECT *, xmin AS stored_by FROM {table} WHERE id > %s AND id <= %s
       ORDER BY id LIMIT %s) AS r
 CROSS JOIN LATERAL (
@@ -93,10 +95,14 @@ class Chunk:
 
 
 class Feed:
-    """Reads on from a cursor. Keeps nothing but the barrier. The connection is the caller's."""
+    """Reads on from a cursor, and tells of a lane's orders alone: other rows are passed over. Keeps
+    nothing but the barrier. The connection is the caller's.
+    """
 
-    def __init__(self, rows: int = ROWS) -> None:
+    def __init__(self, rows: int = ROWS, lane: Lane | None = None) -> None:
         self._rows = rows
+        mine = of_lane(lane or Lane(), "r.activity_id")
+        self._records, self._settlements = (sql.format(mine=mine) for sql in (RECORDS, SETTLEMENTS))
         self._barrier: tuple[Cursor, frozenset[str]] | None = None
 
     def next(self, connection: psycopg.Connection, cursor: Cursor) -> Chunk | None:
@@ -117,8 +123,8 @@ class Feed:
             connection.execute(ONE_MOMENT)
             ranges = zip(cursor, highest, (self._rows, self._rows), strict=True)
             of_records, of_settlements = ranges
-            records = [_accepted(r) for r in connection.execute(RECORDS, of_records)]
-            settled = [_settled(r) for r in connection.execute(SETTLEMENTS, of_settlements)]
+            records = [_accepted(r) for r in connection.execute(self._records, of_records)]
+            settled = [_settled(r) for r in connection.execute(self._settlements, of_settlements)]
         full = Cursor(len(records) == self._rows, len(settled) == self._rows)
         chunk = merged(cursor, records, settled, more=full)
         if chunk.cursor == cursor:
@@ -196,8 +202,8 @@ def _settled(row: Sequence[Any]) -> Row:
 
 
 def _row(common: Sequence[Any], kind: str, needs: int = 0, **more: Any) -> Row:
-    number, head, first, *place, user, activity, at, items, units = common
-    if number != head:
+    number, head, first, *place, user, activity, at, items, units, mine = common
+    if number != head or not mine:
         return Row(number, at, None, needs)
     part = None if head == first else items[0]
     source, partition, offset = place

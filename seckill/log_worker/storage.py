@@ -22,7 +22,7 @@ from seckill.dead_letters import records as dead_records
 from seckill.dead_letters.records import Dead
 from seckill.errors import PostgresAway
 from seckill.formats.record import NOT_ACCEPTED, WireRecord, same_content, same_identity
-from seckill.lane.keys import DEFAULT_LIST
+from seckill.lane.keys import DEFAULT_LIST, Lane
 from seckill.log_worker import settlements
 from seckill.log_worker.copy_rows import COLUMNS, packed
 from seckill.log_worker.ids import is_behind, skip_ids
@@ -115,6 +115,7 @@ class Storage:
         self, dsn: str, lane: str = DEFAULT_LIST, answer_limit_s: float = ANSWER_LIMIT_S
     ) -> None:
         self._dsn, self._lane = dsn, lane
+        self._of = Lane(lane)
         self._answer_limit_s = answer_limit_s
         self._connection: _Line | None = None
 
@@ -165,7 +166,7 @@ class Storage:
     def count_dead(self) -> int:
         """Dead records that need a person. Raises PostgresAway."""
         with self._errors():
-            return sum(dead_records.count(self._connect().cursor()).values())
+            return sum(dead_records.count(self._connect().cursor(), self._of).values())
 
     def check(self) -> None:
         """Raises PostgresAway unless PostgreSQL answers and has our tables."""
