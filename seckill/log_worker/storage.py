@@ -21,6 +21,7 @@ from psycopg.abc import RV, PQGen
 from seckill.dead_letters import records as dead_records
 from seckill.dead_letters.records import Dead
 from seckill.errors import PostgresAway
+from seckill.formats.lanes import MAIN
 from seckill.formats.record import NOT_ACCEPTED, WireRecord, same_content, same_identity
 from seckill.lane.keys import DEFAULT_LIST, Lane
 from seckill.log_worker import settlements
@@ -78,6 +79,13 @@ ORDER BY b.place
 COUNT_SOLD = """
 INSERT INTO seckill_item AS item (activity_id, item_id, sold) VALUES (%s, %s, %s)
 ON CONFLICT (activity_id, item_id) DO UPDATE SET sold = item.sold + EXCLUDED.sold
+"""
+# A PostgreSQL that came back older may lack the row of an activity. Without one its records would
+# count for lane main, whose Redis does not know them.
+KEEP_LANE = """
+INSERT INTO seckill_activity (id, name, lane, created_at)
+SELECT number, '', %s, clock_timestamp() FROM unnest(%s::bigint[]) AS number
+ON CONFLICT (id) DO NOTHING
 """
 IDENTITY_KEY = "record_stored_once"
 
@@ -202,6 +210,9 @@ class Storage:
         self, cursor: psycopg.Cursor, entries: Sequence[WireRecord], result: Stored
     ) -> None:
         """Store the records of a batch, and then what became of holds."""
+        if self._of.name != MAIN:
+            activities = sorted({entry.activity_id for entry in entries})
+            cursor.execute(KEEP_LANE, (self._of.name, activities))
         if NOT_ACCEPTED.isdisjoint({entry.status for entry in entries}):
             self._store(cursor, entries, 0, result)
             return

@@ -21,7 +21,7 @@ from seckill.lane.status import ActivityStatus, LaneStatus, read_lane
 from seckill.models import Activity, Item, StockChange
 from seckill.postgres import lease, settled, sold
 from seckill.postgres.claims import claim_of_lane
-from seckill.postgres.lanes import lanes_of, of_lane
+from seckill.postgres.lanes import lanes_of, of_lane, stranger
 from seckill.postgres.settled import Ended
 from seckill.postgres.through_django import snapshot
 from seckill.postgres.witness import last_rows, lost_entries, lost_rows
@@ -177,6 +177,7 @@ def make_plan(
         sold.stage(found)
         with connection.cursor() as cursor:
             stored, lanes = last_rows(cursor, lane), lanes_of(cursor)
+            wrong = stranger(cursor, lane, status.activities)
         units = sold.units_by_item({})
         numbers = {activity for activity, _ in units} | set(status.activities)
         numbers |= set(Item.objects.values_list("activity_id", flat=True))
@@ -204,7 +205,7 @@ def make_plan(
         settle_partitions=settle_places,
         settle_stats=_settle_stats(status, settle_places, activities),
         stored=stored,
-        notes=_notes(lane, status, found, activities),
+        notes=[*([wrong] if wrong else []), *_notes(lane, status, found, activities)],
     )
 
 

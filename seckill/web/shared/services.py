@@ -64,8 +64,7 @@ def check_lane(name: str) -> str:
     if name not in settings.LANES:
         known = ", ".join(settings.LANES)
         raise Refused(
-            _("there is no lane %(lane)s; known: %(known)s") % {"lane": name, "known": known},
-            "lane",
+            _("there is no lane %(lane)s; known: %(known)s") % {"lane": name, "known": known}
         )
     return name
 

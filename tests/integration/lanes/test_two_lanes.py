@@ -205,9 +205,36 @@ def test_an_activity_that_two_lanes_hold_is_a_finding_and_no_recovery_takes_it(t
     told = "activity 2 is of lane main, and the Redis of lane north holds it too"
     findings = audit(two.north.client, NORTH).findings
     assert any(told in finding.explanation for finding in findings)
+    assert told in make_plan(two.north.client, NORTH, two.north.source, [0]).notes[0]
     with pytest.raises(Refused, match=told):
         recover(two.north.client, NORTH, two.north.source, [0], "test", lambda _line: None)
     assert two.north.item(activity=SECOND) == (30, 100)
+
+
+def test_orders_of_an_activity_without_a_row_stay_in_their_lane(two: Two) -> None:
+    two.sell(store=False)
+    # PostgreSQL came back from a copy that was made before the activity.
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM seckill_activity WHERE id = %s", [SECOND])
+    two.north.store()
+    assert Activity.objects.get(pk=SECOND).lane == "north"
+    two.main.store()
+    two.main.clean()
+    assert two.main.control.sync_from_db(FIRST).new == {"1001": 40}
+
+
+def test_a_lane_whose_activity_postgres_has_lost_is_recovered_from_its_redis(two: Two) -> None:
+    # As above, and an act follows before an order does.
+    with connection.cursor() as cursor:
+        for table, column in (("activity", "id"), ("item", "activity_id")):
+            cursor.execute(f"DELETE FROM seckill_{table} WHERE {column} = %s", [SECOND])
+        cursor.execute("DELETE FROM seckill_stockchange WHERE activity_id = %s", [SECOND])
+    assert "the last act in activity 2" in postgres_state(two.north.client, NORTH).older
+    assert audit(two.north.client, NORTH).findings
+    assert audit(two.main.client, MAIN).findings == []
+    two.north.control.set_stock(SECOND, {1001: 100})
+    assert Activity.objects.get(pk=SECOND).lane == "north"
+    two.clean()
 
 
 def test_each_lane_tells_of_its_own_orders(two: Two) -> None:

@@ -64,10 +64,10 @@ def test_status_and_audit_of_a_lane_are_asked_for_by_its_name(both: None, ask: A
     assert ask("GET", "/v1/audit?lane=north").status_code == 404
     for path in ("/v1/status?lane=east", "/v1/audit?lane=east"):
         refused = ask("GET", path)
-        assert refused.status_code == 422
+        assert refused.status_code == 404
         assert "there is no lane east; known: main, north" in refused.json()["detail"]
     made = ask("POST", "/v1/activities", {"activity_id": 3, "lane": "east"})
-    assert made.status_code == 422
+    assert made.status_code == 409
     assert not Activity.objects.filter(pk=3).exists()
 
 
