@@ -102,7 +102,7 @@ def test_two_lanes_sell_at_once_and_each_is_killed_once(
     told = two.run("sync_from_db", "--activity-id", "2", code=1)
     assert "activity 2 is in lane north, and this is lane main" in told
     listed = two.run("activity", "list")
-    assert "activity 2 | lane north | open | version 1 | left 900" in listed
+    assert "activity 2 | lane north | on sale | version 1 | left 900" in listed
     assert "no lane 'nort'; known: main, north" in two.run("status", "--lane", "nort", code=2)
 
     flags = ("--status-interval", "0.5", "--session-timeout-ms", "6000")

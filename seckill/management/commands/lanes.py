@@ -21,6 +21,9 @@ from seckill.models import Activity
 from seckill.postgres.through_django import postgres_errors
 from seckill.process.console import console_on
 
+# Columns if there is no terminal.
+PLAIN_WIDTH = 160
+
 
 @dataclass(frozen=True)
 class Row:
@@ -84,7 +87,10 @@ class Command(base.Command):
                 "?" if row.decided is None else f"{row.decided:,}",
                 row.away or (f"FENCED: {row.fenced}" if row.fenced else ""),
             )
-        console_on(self.stdout).print(table)
+        console = console_on(self.stdout)
+        if not console.is_terminal:
+            console.width = PLAIN_WIDTH
+        console.print(table)
 
 
 def _row(name: str, address: str, activities: int) -> Row:

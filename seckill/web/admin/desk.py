@@ -124,6 +124,7 @@ def data(request: HttpRequest, activity_id: int, *, admin: ModelAdmin) -> HttpRe
         look = Look(
             now_ms=now_ms,
             lane=status,
+            named=lane.name,
             verdict=read_verdict(client, lane, status, workers, activity_id),
             workers=workers,
             audit=read_last_audit(client, lane),

@@ -92,7 +92,7 @@ def _together(verdicts: dict[str, dict[str, str]]) -> dict[str, str]:
         _("Lane %(lane)s: %(text)s") % {"lane": name, "text": verdict["text"]}
         for name, verdict in verdicts.items()
     ]
-    return {**worst, "text": " ".join(said)}
+    return {**worst, "text": " · ".join(said)}
 
 
 def _sales(lanes: Lanes, rates: dict[int, float]) -> list[dict[str, Any]]:

@@ -88,12 +88,16 @@ def test_pages_name_the_lane_and_steer_in_it(
     assert "Desk: 2 · Snow, lane north" in text(operator.get(f"{ACTIVITIES}2/desk/"))
     data = operator.get(f"{ACTIVITIES}2/desk/data/").json()
     assert data["activity"]["version"] == 1
+    commands = [alert["command"] for alert in data["alerts"]]
+    assert "manage.py run_log_worker --lane north" in commands
+    of_main = operator.get(f"{ACTIVITIES}1/desk/data/").json()["alerts"]
+    assert "manage.py run_log_worker" in [alert["command"] for alert in of_main]
     shown = text(operator.get("/admin/"))
     assert "2 · Snow, lane north" in shown
     assert "Lane main:" in shown
     assert "Lane north:" in shown
     listed = text(operator.get(ACTIVITIES))
-    assert "lane north" in listed
+    assert "lane north: 0 orders waiting to be stored" in listed
     confirm(operator, f"{ACTIVITIES}2/pause/")
     assert read_lane(redis_client, NORTH).activities[2].paused
 
