@@ -14,7 +14,7 @@ EXPIRE_S = 10.0
 MAX_RECORDS = 20_000
 MAX_BYTES = 32 * 1024 * 1024
 # Milliseconds that a record waits for others to share its batch.
-LINGER_MS = 2
+LINGER_MS = 5
 CLIENT_ID = "seckill-door"
 
 # Called with the offset and ""; or with -1 and the reason why it is not known to be taken.

@@ -35,6 +35,7 @@ class Doors:
         arguments = (
             *("run_door", "--port", str(port), "--topic", self.sale.server.topic),
             *("--user-rate", "1000", "--address-rate", "100000", "--address-burst", "10000"),
+            *("--buyer-cookie", "shop"),
         )
         secrets = {
             "SECKILL_BUYER_KEYS": KEYS,

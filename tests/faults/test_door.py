@@ -9,7 +9,8 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,9 @@ from seckill.broker.topics import Topics
 from seckill.lane.keys import Lane
 from tests.conftest import wait_until
 from tests.faults.clickers import rows_of
-from tests.faults.doors import Shop
+from tests.faults.doors import ITEM, Shop
 from tests.faults.harness import Sale
+from tests.helpers.browser import Browser, key_in, name_in
 
 
 @pytest.fixture(autouse=True)
@@ -49,15 +51,22 @@ def _a_consumer(shop: Shop) -> None:
     shop.rng.choice(consumers).kill()
 
 
-def _kafka_is_frozen(shop: Shop) -> None:
+@contextmanager
+def _frozen(shop: Shop) -> Iterator[None]:
+    """Kafka takes everything and answers nothing."""
     kafka = shop.sale.stack.pid("kafka")
     assert kafka is not None
     os.kill(kafka, signal.SIGSTOP)
     try:
-        heard = shop.clickers.heard
-        wait_until(lambda: heard.statuses[503], 30, "a click is not acknowledged")
+        yield
     finally:
         os.kill(kafka, signal.SIGCONT)
+
+
+def _kafka_is_frozen(shop: Shop) -> None:
+    heard = shop.clickers.heard
+    with _frozen(shop):
+        wait_until(lambda: heard.statuses[503], 30, "a click is not acknowledged")
 
 
 def _valkey(shop: Shop) -> None:
@@ -103,6 +112,25 @@ def test_every_answer_is_the_rows(shop: Shop, fault: Fault) -> None:
     heard = clickers.heard
     assert sum(len(answers) for answers in heard.answers.values()) > clickers.total
     assert not heard.voids
+    shop.end()
+
+
+def test_a_page_says_that_it_is_not_known_and_asks_again(shop: Shop) -> None:
+    """A form, and its button once more: one order."""
+    buyer = Browser(shop.doors.ports[0])
+    form = buyer.get("/buy/1/form")
+    with _frozen(shop):
+        told = buyer.press(form, ITEM)
+        assert (told.status, name_in(told)) == (503, "unknown")
+        assert key_in(told) == key_in(form)
+    # Kafka may have the first one by now, or not.
+    sent = wait_until(
+        lambda: (again := buyer.press(told, ITEM)).status == 303 and again, 60, "it is taken"
+    )
+    assert name_in(buyer.answer(sent)) == "yours"
+    shop.sale.wait_all_decided()
+    shop.sale.wait_all_stored()
+    assert len(rows_of()) == 1
     shop.end()
 
 

@@ -40,6 +40,27 @@ class Told:
     text: str = ""
 
 
+def ask(
+    port: int,
+    method: str,
+    path: str,
+    body: bytes | str | None = None,
+    headers: dict[str, str] | None = None,
+) -> Told:
+    """One call of a door on a connection of its own."""
+    line = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        line.request(method, path, body, headers or {})
+        answer = line.getresponse()
+        text = answer.read()
+    finally:
+        line.close()
+    names = {name.lower(): value for name, value in answer.getheaders()}
+    has_json = text and "json" in names["content-type"]
+    content = json.loads(text) if has_json else {}
+    return Told(answer.status, names, content, "" if has_json else text.decode())
+
+
 class RunningDoor:
     """`manage.py run_door` as a process."""
 
@@ -63,17 +84,7 @@ class RunningDoor:
         headers: dict[str, str] | None = None,
     ) -> Told:
         """One call on a connection of its own."""
-        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        try:
-            line.request(method, path, body, headers or {})
-            answer = line.getresponse()
-            text = answer.read()
-        finally:
-            line.close()
-        names = {name.lower(): value for name, value in answer.getheaders()}
-        has_json = text and "json" in names["content-type"]
-        content = json.loads(text) if has_json else {}
-        return Told(answer.status, names, content, "" if has_json else text.decode())
+        return ask(self.port, method, path, body, headers)
 
     def click(
         self,

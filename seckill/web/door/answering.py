@@ -24,8 +24,8 @@ async def read_answers(
     tickets: Sequence[Ticket],
     clicks: Sequence[tuple[int, str]],
 ) -> list[Answer | None]:
-    """The answers to these tickets, and to these clicks (activity, field); None: a click was not
-    accepted. Raises Changed, redis.RedisError, OSError.
+    """The answers to these tickets, which were decided at the look, and to these clicks (activity,
+    field); None: a click was not accepted. Raises Changed, redis.RedisError, OSError.
     """
     own = [Place(source, t.partition, t.offset) for t in tickets]
     fields = [(t.activity_id, click_field(t.user_id, t.click)) for t in tickets]
@@ -37,20 +37,23 @@ async def read_answers(
         place or (here if byte in WINNERS else None)
         for place, here, byte in zip(found.places, own, found.codes, strict=False)
     ] + found.places[len(tickets) :]
-    asked = [
-        (activity_id, place)
-        for (activity_id, _), place in zip(fields, at, strict=True)
-        if place is not None
-    ]
-    winners: list[Winner] = []
+    winners: dict[int, Winner] = {}
+    asked: dict[int, tuple[int, Place]] = {}
+    for n, ((activity_id, _), place) in enumerate(zip(fields, at, strict=True)):
+        if place is None:
+            continue
+        if n < len(own) and place == own[n] and look.holds_nothing(activity_id):
+            winners[n] = Winner(place, found.codes[n])
+        else:
+            asked[n] = (activity_id, place)
     if asked:
-        winners, proof = await read_winners(client, lane, asked)
+        read, proof = await read_winners(client, lane, list(asked.values()))
         _prove(proof, look)
-    stand = iter(winners)
+        winners |= zip(asked, read, strict=True)
     answers: list[Answer | None] = []
     for n, place in enumerate(at):
         if place is not None:
-            answers.append(won(next(stand), look.now_ms, stored=look.is_stored(place)))
+            answers.append(won(winners[n], look.now_ms, stored=look.is_stored(place)))
         else:
             answers.append(lost(found.codes[n]) if n < len(tickets) else None)
     return answers

@@ -42,6 +42,12 @@ class Look:
     positions: Mapping[int, int] = field(default_factory=dict)
     stored: Mapping[str, int] = field(default_factory=dict)
     activities: Mapping[int, Showcase | None] = field(default_factory=dict)
+    # Those of the activities that hold something.
+    holding: frozenset[int] = frozenset()
+
+    def holds_nothing(self, activity_id: int) -> bool:
+        """Whether what the activity had accepted by then is sold for good, or settled."""
+        return activity_id in self.activities and activity_id not in self.holding
 
     @property
     def age_s(self) -> float:
@@ -81,9 +87,11 @@ async def read_look(
             ("HGETALL", keys.state),
             ("HGETALL", keys.stock),
             ("HGETALL", keys.loaded),
+            ("EXISTS", keys.held),
         ]
     words, loaded, positions, stored, (seconds, micros), *rest = await _ask(client, questions)
     fenced, *claim = words
+    of_each = {number: rest[5 * i : 5 * i + 5] for i, number in enumerate(wanted)}
     now_ms = int(seconds) * 1000 + int(micros) // 1000
     return Look(
         at=at,
@@ -95,11 +103,10 @@ async def read_look(
         positions=_numbers(positions),
         stored={place.decode(): int(end) for place, end in pairs(stored).items()},
         activities={
-            number: showcase_of(number, now_ms, *map(pairs, rest[4 * i + 1 : 4 * i + 4]))
-            if rest[4 * i]
-            else None
-            for i, number in enumerate(wanted)
+            number: showcase_of(number, now_ms, *map(pairs, hashes)) if on_sale else None
+            for number, (on_sale, *hashes, _) in of_each.items()
         },
+        holding=frozenset(number for number, (*_, holds) in of_each.items() if holds),
     )
 
 

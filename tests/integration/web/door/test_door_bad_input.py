@@ -6,13 +6,14 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import jwt
 import pytest
 import redis
 
+from tests.helpers.browser import FORM
 from tests.helpers.door import KEYS, SECRET, TICKET_SECRET, OpenDoor, RunningDoor, token_of
 from tests.helpers.sale import put_on_sale, waiting
 
@@ -154,15 +155,25 @@ def test_a_flood_of_headers_is_cut_off(door: RunningDoor) -> None:
     assert door.ask("GET", "/healthz").status == 200
 
 
-def test_who_sends_slowly_is_cut_off_and_nobody_waits_for_that(door: RunningDoor) -> None:
-    with line_to(door) as silent, line_to(door) as headers, line_to(door) as body:
+def test_who_sends_slowly_is_cut_off_and_nobody_waits_for_that(open_door: OpenDoor) -> None:
+    door = open_door("--buyer-cookie", "shop")
+    lines = (line_to(door) for _ in range(4))
+    with ExitStack() as slow:
+        silent, headers, body, form = (slow.enter_context(line) for line in lines)
         headers.sendall(b"POST /v1/requests HTTP/1.1\r\nHost: door\r\n")
         body.sendall(head(length=len(ORDER)) + ORDER[:-1])
+        posted = head(f"Cookie: shop={token_of(1)}", "Origin: http://door", length=99)
+        posted = posted.replace(b"/v1/requests", b"/buy/1")
+        form.sendall(posted.replace(b"application/json", FORM.encode()) + b"key=")
         assert door.click(2).status == 202
         assert answer_on(silent) == answer_on(headers) == ""
-        told = answer_on(body)
+        told, page = answer_on(body), answer_on(form)
     assert told.startswith("HTTP/1.1 408 ")
     assert "application/problem+json" in told
+    # A person gets a page.
+    assert page.startswith("HTTP/1.1 408 ")
+    assert "text/html" in page
+    assert 'data-name="broken"' in page
 
 
 @pytest.mark.parametrize("behind", [True, False], ids=["proxy", "no proxy"])

@@ -7,77 +7,13 @@ import pytest
 import redis
 
 from seckill.web.door.plain.reading import KEY_COOKIE
+from seckill.web.door.tickets import Ticket, Tickets, click_of, short_source
 from tests.conftest import wait_until
+from tests.helpers.browser import SOON_S, Browser, key_in, name_in
 from tests.helpers.door import SECRET, OpenDoor, RunningDoor, Told, token_of
 from tests.helpers.sale import put_on_sale, waiting
 
-SOON_S = 60.0
-FORM = "application/x-www-form-urlencoded"
 ON = ("--buyer-cookie", "shop", "--user-rate", "1000", "--address-rate", "10000")
-
-
-class Browser:
-    """A browser without scripts: its cookies, and the buttons of the page that it shows."""
-
-    def __init__(self, door: RunningDoor, user: int = 7, language: str = "en") -> None:
-        self.door, self.language = door, language
-        self.cookies = {"shop": token_of(user)}
-        self.origin: str | None = f"http://127.0.0.1:{door.port}"
-
-    def _headers(self) -> dict[str, str]:
-        kept = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        return {"Accept-Language": self.language, **({"Cookie": kept} if kept else {})}
-
-    def get(self, path: str) -> Told:
-        """A page."""
-        return self._kept(self.door.ask("GET", path, None, self._headers()))
-
-    def post(self, path: str, body: str, **headers: str) -> Told:
-        """A form."""
-        sent = {**self._headers(), "Content-Type": FORM, **headers}
-        if self.origin is not None:
-            sent["Origin"] = self.origin
-        return self._kept(self.door.ask("POST", path, body, sent))
-
-    def press(self, page: Told, item: int = 1001) -> Told:
-        """A button of a page."""
-        return self.post("/buy/1", f"key={key_in(page)}&item={item}")
-
-    def buy(self, item: int = 1001) -> Told:
-        """From the form to the answer, as soon as there is one."""
-        sent = self.press(self.get("/buy/1/form"), item)
-        assert sent.status == 303, sent.text
-        return self.answer(sent)
-
-    def answer(self, sent: Told) -> Told:
-        """What the ticket's page says in the end."""
-        place = sent.headers["location"]
-        assert re.fullmatch(r"/t/[A-Za-z0-9_-]{83}", place)
-        return wait_until(
-            lambda: (told := self.get(place)) and "refresh" not in told.headers and told,
-            SOON_S,
-            "it is decided",
-        )
-
-    def _kept(self, told: Told) -> Told:
-        set_cookie = told.headers.get("set-cookie")
-        if set_cookie:
-            name, _, value = set_cookie.partition(";")[0].partition("=")
-            self.cookies[name] = value
-        return told
-
-
-def key_in(page: Told) -> str:
-    """The key in a page's form."""
-    found = re.search(r'name="key" value="(\w+)"', page.text)
-    assert found is not None, page.text
-    return found[1]
-
-
-def name_in(page: Told) -> str:
-    """What a page tells."""
-    found = re.search(r'data-name="(\w+)"', page.text)
-    return found[1] if found else ""
 
 
 @pytest.fixture
@@ -93,7 +29,7 @@ class TestBuying:
     ) -> None:
         """Double submit, F5 on the form and on the answer, back, a second tab; then another."""
         put_on_sale(redis_client, {1001: 5, 1002: 5})
-        buyer = Browser(form_door)
+        buyer = Browser(form_door.port)
         form = buyer.get("/buy/1/form")
         assert (form.status, form.headers["cache-control"]) == (200, "no-store")
         assert "HttpOnly; SameSite=Lax" in form.headers["set-cookie"]
@@ -122,7 +58,7 @@ class TestBuying:
     ) -> None:
         """By the script, and then at the door, which knows the winner's click."""
         put_on_sale(redis_client, {1001: 1})
-        winner, loser = Browser(form_door, 7), Browser(form_door, 8, "zh-CN,zh;q=0.9")
+        winner, loser = Browser(form_door.port, 7), Browser(form_door.port, 8, "zh-CN,zh;q=0.9")
         page, late = winner.get("/buy/1/form"), loser.get("/buy/1/form")
         assert '<html lang="zh-CN">' in late.text
         assert "立即抢购" in late.text
@@ -148,7 +84,7 @@ class TestBuying:
     ) -> None:
         put_on_sale(redis_client, {1001: 5, 1002: 5}, user_limit=1)
         put_on_sale(redis_client, {1001: 5}, activity=2, opens_at=2**42)
-        buyer = Browser(form_door)
+        buyer = Browser(form_door.port)
         assert name_in(buyer.buy()) == "yours"
         told = buyer.buy(1002)
         assert name_in(told) == "LIMIT"
@@ -174,7 +110,7 @@ class TestRefusals:
         door = open_door(
             *ON, "--cors-origins", "https://shop.example", "--login-url", "https://s.example/?b={back}"
         )  # fmt: skip
-        page = Browser(door).get("/buy/1/form")
+        page = Browser(door.port).get("/buy/1/form")
 
         def told(status: int, name: str, buyer: Browser) -> Told:
             answer = buyer.press(page)
@@ -184,24 +120,24 @@ class TestRefusals:
             return answer
 
         for origin in ("https://evil.example", "null", None, f"http://localhost:{door.port}"):
-            stranger = Browser(door)
+            stranger = Browser(door.port)
             stranger.origin = origin
             told(403, "stranger", stranger)
         forged = token_of(7)[:-4] + "AAAA"
         for token in ("", forged, token_of(7, exp=1), "x" * 5000, "not-a-token"):
-            nobody = Browser(door)
+            nobody = Browser(door.port)
             nobody.cookies["shop"] = token
             refused = told(401, "signin", nobody)
             back = f"http%3A%2F%2F127.0.0.1%3A{door.port}%2Fbuy%2F1%2Fform"
             assert f"https://s.example/?b={back}" in unescape(refused.text)
-        nobody = Browser(door)
+        nobody = Browser(door.port)
         del nobody.cookies["shop"]
         told(401, "signin", nobody)
         form = nobody.get("/buy/1/form")
         assert (form.status, name_in(form)) == (200, "signin")
         assert 'value="1001" aria-label="Buy: Item 1001" disabled' in form.text
         assert waiting(redis_client) == []
-        friend = Browser(door)
+        friend = Browser(door.port)
         friend.origin = "https://shop.example"
         sent = friend.press(page)
         assert sent.status == 303
@@ -212,7 +148,7 @@ class TestRefusals:
         assert [secret for secret in secrets if secret in said] == []
 
     def test_what_is_no_form_of_the_page(self, form_door: RunningDoor) -> None:
-        buyer = Browser(form_door)
+        buyer = Browser(form_door.port)
         key = key_in(buyer.get("/buy/1/form"))
         for path, body, status, name in [
             ("/buy/1", f"key={key}&item=x", 422, "broken"),
@@ -232,7 +168,7 @@ class TestRefusals:
             assert buyer.get(path).status == status, path
 
     def test_every_page_is_safe_and_runs_nothing(self, form_door: RunningDoor) -> None:
-        buyer = Browser(form_door)
+        buyer = Browser(form_door.port)
         form = buyer.get("/buy/1/form")
         sent = buyer.press(form)
         # Nobody decides here.
@@ -248,9 +184,16 @@ class TestRefusals:
             assert told.headers["referrer-policy"] == "strict-origin"
             assert told.headers["cache-control"] == "no-store"
 
+    def test_the_ticket_of_a_topic_that_is_gone(self, form_door: RunningDoor) -> None:
+        old = Ticket(short_source("another"), 0, 1, 1, 7, click_of(7, "key-0001"))
+        text = Tickets({1: b"a secret of the tickets"}).sign(old)
+        told = Browser(form_door.port).get(f"/t/{text}")
+        assert (told.status, name_in(told)) == (410, "void")
+        assert 'href="/buy/1/form"' in told.text
+
     def test_too_many(self, open_door: OpenDoor) -> None:
         narrow = open_door("--buyer-cookie", "shop", "--user-rate", "0.01", "--user-burst", "1")
-        buyer = Browser(narrow)
+        buyer = Browser(narrow.port)
         page = buyer.get("/buy/1/form")
         assert buyer.press(page).status == 303
         told = buyer.press(page)
@@ -262,7 +205,7 @@ class TestRefusals:
     def test_redis_is_away(self, open_door: OpenDoor) -> None:
         """The sale cannot be shown; a click is taken, and its page says that nothing is lost."""
         blind = open_door(*ON, SECKILL_REDIS_URL="redis://127.0.0.1:1/0")
-        buyer = Browser(blind)
+        buyer = Browser(blind.port)
         form = buyer.get("/buy/1/form")
         assert (form.status, "We keep trying" in form.text) == (503, True)
         assert int(form.headers["refresh"]) >= 1
@@ -272,7 +215,7 @@ class TestRefusals:
         assert int(waits.headers["refresh"]) >= 2
 
     def test_it_is_off_until_the_shop_names_its_cookie(self, door: RunningDoor) -> None:
-        buyer = Browser(door)
+        buyer = Browser(door.port)
         for told in (
             buyer.get("/buy/1/form"),
             buyer.post("/buy/1", f"key={'a' * 32}&item=1001"),
