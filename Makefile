@@ -11,7 +11,10 @@ SERVICE_TESTS = $(addprefix tests/integration/,lua/test_script.py lua/test_scrip
 	consumer/test_guard.py consumer/test_consumer_recovery.py audit/test_audit.py monitoring/test_metrics.py \
 	monitoring/test_fitness.py telemetry/test_workers.py process/test_commands.py)
 
-.PHONY: help setup run demo test test-browser test-services test-clients messages config-reference unit lint quick faults search \
+# What checks the chart.
+HELM := v3.22.0
+
+.PHONY: help setup run demo test test-browser test-services test-clients test-chart messages config-reference unit lint quick faults search \
 	mutants rules lock clean
 help:            ## this list
 	@grep -E "^[a-z-]+:.*##" Makefile | sed -E "s/:[^#]*##/\t/" | expand -t 18
@@ -86,6 +89,15 @@ rules:           ## alert rules and who is told, checked by Debian's prometheus 
 		amtool config routes test --config.file deploy/alertmanager/alertmanager.yml \
 			--verify.receivers "$${case#*:}" "severity=$${case%:*}" 2>/dev/null || exit 1; done
 
+test-chart: setup ## the chart in deploy/helm: helm lint and template, Kubernetes's own schemas (Go builds helm once)
+	@test -x .chart/bin/helm || { command -v go >/dev/null && \
+		echo "test-chart: building helm into .chart (once, some minutes)" && \
+		GOBIN="$(CURDIR)/.chart/bin" go install -ldflags="-s -w" helm.sh/helm/v3/cmd/helm@$(HELM); } || \
+		{ echo "helm is missing: install Go 1.26 or later, or put helm 3 at .chart/bin/helm; then make test-chart again"; exit 1; }
+	@test -d .chart/python/kubernetes_validate || .venv/bin/uv pip install -q --no-deps --target .chart/python \
+		-r tests/chart/requirements.txt
+	@$(PY) -m pytest tests/chart
+
 messages: setup  ## texts into the Chinese catalogue (needs gettext), and the catalogue compiled
 	@SECKILL_CONFIG=/dev/null $(PY) -W ignore::RuntimeWarning manage.py makemessages -l zh_Hans \
 		--no-obsolete --no-wrap --no-location -i .venv -i tests
@@ -95,9 +107,10 @@ messages: setup  ## texts into the Chinese catalogue (needs gettext), and the ca
 config-reference: setup ## docs/configuration.md, from the descriptions of the parameters
 	@SECKILL_CONFIG=/dev/null $(PY) -W ignore::RuntimeWarning manage.py config_reference > docs/configuration.md
 
-lock: setup      ## rebuild requirements.lock from requirements.txt
-	@.venv/bin/uv pip compile --universal --generate-hashes --python-version 3.11 \
-		--no-emit-index-url --no-header -q requirements.txt -o requirements.lock
+LOCKED := .venv/bin/uv pip compile --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-header -q
+lock: setup      ## rebuild both locks from requirements.txt: the whole, and what the image has
+	@$(LOCKED) requirements.txt -o requirements.lock
+	@sed "/^# --- /,\$$d" requirements.txt | $(LOCKED) - -c requirements.lock --no-annotate -o requirements-production.lock
 
 clean:           ## remove the virtual environment, the services and their data
 	@if [ -x $(PY) ]; then $(PY) manage.py devstack down --remove-data; fi

@@ -392,6 +392,7 @@ class EventCursor(models.Model):
     # The last row of each table of which an event was published.
     record_id = models.BigIntegerField()
     settlement_id = models.BigIntegerField()
+    late_payment_id = models.BigIntegerField(db_default=0)
     # Who publishes, and until when that is so without a renewal. Nobody: empty.
     holder = models.CharField(max_length=200)
     until = models.DateTimeField(null=True)

@@ -183,14 +183,15 @@ def pg_dsn(pooled: str, transactional_db: None) -> str:
 def redis_client(stack: Endpoints) -> Iterator["redis.Redis"]:
     """A client of an empty Redis. After the test no key of the sale may have a time to live.
 
-    The turn to audit holds nothing of the sale, and has to end by itself.
+    The turn to audit and the buckets of the rate limit hold nothing of the sale, and have to end
+    by themselves.
     """
     client = connect(stack.redis_url)
     client.flushall()
     yield client
     for key in client.scan_iter(match="*seckill:logs*"):
-        turn = key.endswith(b":audit:turn")
-        assert turn or client.ttl(key) == -1, f"{key!r} would expire"
+        ends = key.endswith(b":audit:turn") or b"}:rate:" in key
+        assert ends or client.ttl(key) == -1, f"{key!r} would expire"
     client.flushall()
     client.close()
 

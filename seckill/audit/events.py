@@ -14,6 +14,7 @@ from seckill.audit.checks import NEVER_DROPPED, Finding
 CURSORS = """
 SELECT topic, record_id <= (SELECT last_value FROM seckill_record_id_seq)
     AND settlement_id <= (SELECT last_value FROM seckill_settlement_id_seq)
+    AND late_payment_id <= (SELECT last_value FROM seckill_latepayment_id_seq)
 FROM seckill_eventcursor ORDER BY topic
 """
 
@@ -32,7 +33,8 @@ def checks(found: list[tuple[str, bool]]) -> Iterator[Finding | None]:
             NEVER_DROPPED,
             f"topic {topic}: the cursor of its events is ahead of the ids of rows to come",
             "an id sequence was set back; run_events would pass over what is stored next",
-            "stop log workers and run_events, and set the sequences of seckill_record and "
-            "seckill_settlement (setval) to the numbers in seckill_eventcursor, or higher",
+            "stop log workers and run_events, and set the sequences of seckill_record, "
+            "seckill_settlement and seckill_latepayment (setval) to the numbers in "
+            "seckill_eventcursor, or higher",
         )
         yield None if right else finding

@@ -25,6 +25,7 @@ from seckill.audit.checks import (
 )
 from seckill.lane import board
 from seckill.lane.client import read_together, redis_errors
+from seckill.lane.held import look_through
 from seckill.lane.keys import BOARD_STRING, Lane
 from seckill.lane.status import LaneStatus
 from seckill.postgres import settled
@@ -47,6 +48,9 @@ SELECT activity_id, count(DISTINCT (source, partition, "offset")) FROM (
 OF_ORDER = """r.source = s.source AND r.partition = s.partition AND r."offset" = s."offset"
     AND r.item_id = s.item_id AND r.user_id = s.user_id AND r.activity_id = s.activity_id
     AND r.quantity = s.quantity"""
+WAITING_BY_IDENTITY = (
+    'CREATE INDEX IF NOT EXISTS waiting_identity ON waiting (source, partition, "offset")'
+)
 # Each looked up by its identity. Joined with all accepted orders as one, PostgreSQL may read all of
 # them for each settlement: minutes for 30,000 holds.
 ALONE = f"""
@@ -89,6 +93,8 @@ class Proved:
     board: str = ""
     overdue: str = ""
     torn: str = ""
+    # Holds in Redis's own book, by activity.
+    there: dict[int, int] = field(default_factory=dict)
 
 
 def prove(lane: LaneStatus, named: Lane) -> Proved:
@@ -106,6 +112,8 @@ def prove(lane: LaneStatus, named: Lane) -> Proved:
             return Proved(settled_once=once)
         cursor.execute(HELD.format(limits=limits), held_arguments)
         held = dict(cursor.fetchall())
+        # Else each settlement would be compared with each order that waits.
+        cursor.execute(WAITING_BY_IDENTITY)
         cursor.execute(
             ALONE.format(settled=settled_sql, mine=of_lane(named, "s.activity_id")), arguments
         )
@@ -138,11 +146,18 @@ def _any(lane: LaneStatus, cursor: Any) -> bool:
 
 def compare(client: "redis.Redis", lane: Lane, before: LaneStatus, proved: Proved) -> Proved:
     """Look at Redis's books, after those of PostgreSQL. Raises RedisAway."""
+    looks = {
+        number: look_through(client, lane, number)
+        for number, activity in before.activities.items()
+        if activity.has_holds
+    }
     return replace(
         proved,
         board=_board(client, lane, proved.some),
         overdue=_overdue(client, lane, before),
-        torn=_torn(client, lane, before.activities),
+        torn=_torn(client, lane, before.activities)
+        or next((f"activity {n}: {wrong}" for n, (_, wrong) in looks.items() if wrong), ""),
+        there={number: holds for number, (holds, _) in looks.items()},
     )
 
 
@@ -173,9 +188,9 @@ def _overdue(client: "redis.Redis", lane: Lane, before: LaneStatus) -> str:
             first: Any = client.zrangebyscore(
                 lane.activity(number).due, "-inf", limit, start=0, num=1, withscores=True
             )
-        for place, due in first:
+        for block, due in first:
             late_s = round((limit + OVERDUE_MS - due) / 1000)
-            return f"activity {number}: the hold at {place.decode()} is due for {late_s:,} s"
+            return f"activity {number}: a hold in block {block.decode()} is due for {late_s:,} s"
     return ""
 
 
@@ -185,7 +200,7 @@ def _torn(client: "redis.Redis", lane: Lane, activities: Iterable[int]) -> str:
         with redis_errors():
             holds, times = read_together(client, ("HLEN", names.held), ("ZCARD", names.due))
         if holds != times:
-            return f"activity {number}: {holds:,} holds, {times:,} times when they are due"
+            return f"activity {number}: {holds:,} blocks of holds, {times:,} times of blocks"
     return ""
 
 
@@ -258,6 +273,15 @@ def checks(before: LaneStatus, after: LaneStatus, proved: Proved) -> Iterator[Fi
             f"{who}, its holds",
             f"{held} requests were held, {ended.holds} are settled: {left} are held, and Redis "
             f"holds {activity.holds.held}",
+            LOOK_AT_THE_PLAN,
+        )
+        there = proved.there.get(number, 0)
+        gone, made = later.holds.ended - activity.holds.ended, later.holds.all - activity.holds.all
+        yield _unless(
+            activity.holds.held - gone <= there <= activity.holds.held + made,
+            NEVER_LOST if there < activity.holds.held else NEVER_OVERSOLD,
+            f"{who}, its holds",
+            f"the scripts counted {activity.holds.held} holds, and there are {there}",
             LOOK_AT_THE_PLAN,
         )
 

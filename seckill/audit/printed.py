@@ -6,6 +6,7 @@ from rich.table import Table
 
 from seckill.audit.audit import Report
 from seckill.audit.checks import INVARIANTS
+from seckill.audit.events_kafka import EventsReport
 from seckill.audit.kafka import KafkaReport
 from seckill.process.columns import Fitted
 
@@ -57,6 +58,12 @@ def print_kafka_report(report: KafkaReport, console: Console) -> None:
         console.print(f"  note: {escape(note)}")
     if report.more_findings:
         console.print(f"  and {report.more_findings:,} more findings in the topic")
+
+
+def print_events_report(report: EventsReport, console: Console) -> None:
+    """Print what was read from the topic of events."""
+    gone = f"; {report.gone:,} are gone, so missing ones cannot be told" if report.gone else ""
+    console.print(f"topic {report.topic}: {report.events:,} events compared with the rows{gone}")
 
 
 def _sum(report: Report) -> str:

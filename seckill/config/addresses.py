@@ -15,6 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 from redis.connection import parse_url
 
 from seckill.config.keyring import WEBHOOK_NAME
+from seckill.formats.redis_address import BadAddress, several
 
 # The reason of a refusal: which characters of a user or password must be escaped, and how.
 UNREADABLE = (
@@ -113,7 +114,13 @@ def check_webhook_urls(text: str) -> str:
 def check_redis_url(url: str) -> str:
     """The address unchanged. ValueError if redis-py cannot read it, or reads it differently."""
     try:
-        parse_url(check_url(url))
+        check_url(url)
+        if "+" in urlsplit(url).scheme:
+            several(url)
+        else:
+            parse_url(url)
+    except BadAddress:
+        raise
     except ValueError:
         raise ValueError(UNREADABLE) from None
     return url

@@ -62,9 +62,9 @@ Topic = Annotated[
 RedisUrl = Annotated[
     str,
     Field(
-        pattern=r"^(redis|rediss|unix)://",
+        pattern=r"^(rediss?(\+(sentinel|cluster))?|unix)://",
         repr=False,
-        description="Redis or Valkey, redis://[user:password@]host:port/db",
+        description="Redis or Valkey, redis://[user:password@]host:port/db; more: docs/deploy.md",
     ),
     AfterValidator(check_redis_url),
 ]

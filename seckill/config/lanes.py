@@ -28,7 +28,7 @@ class LaneSection(Section):
     redis_url: Annotated[
         str | None,
         Field(
-            pattern=r"^(redis|rediss|unix)://",
+            pattern=r"^(rediss?(\+(sentinel|cluster))?|unix)://",
             repr=False,
             description="Redis or Valkey of the lane; absent: that of lane main",
         ),

@@ -20,6 +20,7 @@ from seckill.formats.outcomes import Outcome, digit_of
 from seckill.lane import scripts
 from seckill.lane.client import is_elsewhere, judged, no_retry
 from seckill.lane.keys import Lane, position_field
+from seckill.lane.pools import pool
 from seckill.postgres.lease import CLAIM_FIELDS, Claim, NotLeading, claim_of
 
 # Seconds that a script may take. Then the connection counts as lost, and the call is repeated.
@@ -145,13 +146,12 @@ class Engine:
         self._guard = guard or Open()
         self._connected = False
         self._timeout_ms = str(default_timeout_ms or 0)
-        pool = redis.ConnectionPool.from_url(
+        connection = pool(
             redis_url,
             socket_timeout=SCRIPT_TIMEOUT_S,
             socket_connect_timeout=CONNECT_TIMEOUT_S,
             retry=no_retry(),
-        )
-        connection = pool.make_connection()
+        ).make_connection()
         assert isinstance(connection, AbstractConnection)
         self._connection = connection
         self._script = scripts.load("decide_batch")

@@ -6,20 +6,22 @@ half of them, and a late or repeated call cannot add to them.
 """
 
 import secrets
-from collections.abc import Iterable, Mapping
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import groupby, islice
 
 import redis
 
 from seckill.lane.clicks import click_field, place_value
 from seckill.lane.client import run_script
+from seckill.lane.held import block_of, text_of
 from seckill.lane.keys import ActivityKeys
 from seckill.postgres import settled, sold
 
 # Fields in one call. Each is two values, and Lua's unpack takes about 8,000 at most.
 CHUNK = 2_000
-# Holds in one call.
-HOLDS = 1_000
+# Blocks of holds in one call.
+BLOCKS = 1_000
 # The token that means: take nothing in.
 NONE = ""
 
@@ -70,12 +72,13 @@ def stage_holds(
     names = [keys.new_held, keys.new_due]
     if not run_script(client, "stage_holds", names, [token, "1"]):
         return token
-    rest = settled.holds_of(activity_id)
-    while holds := list(islice(rest, HOLDS)):
-        values: list[str | int | bytes] = []
-        for hold in holds:
-            due_ms = max(hold.due_ms, earliest_ms)
-            values += [hold.place, due_ms, hold.text(due_ms)]
+    blocks = groupby(settled.holds_of(activity_id), key=lambda hold: block_of(hold.place))
+    staged: Iterator[list[str | int | bytes]] = (
+        [name, min(hold.due_ms for hold in holds), "".join(map(text_of, holds))]
+        for name, found in blocks
+        if (holds := [replace(hold, due_ms=max(hold.due_ms, earliest_ms)) for hold in found])
+    )
+    while values := [part for block in islice(staged, BLOCKS) for part in block]:
         if not run_script(client, "stage_holds", names, [token, "0", *values]):
             break
     return token

@@ -14,6 +14,7 @@ from seckill.errors import Poison
 from seckill.formats.record import parse
 from seckill.lane.client import redis_errors
 from seckill.lane.keys import Lane
+from seckill.lane.pools import in_cluster
 
 
 def adopt(client: "redis.Redis", lane: Lane, keep: Callable[[Sequence[Dead]], None]) -> int:
@@ -21,6 +22,9 @@ def adopt(client: "redis.Redis", lane: Lane, keep: Callable[[Sequence[Dead]], No
 
     If it is interrupted in between, entries are kept again, which changes nothing.
     """
+    if in_cluster(client):
+        # Versions that kept them in Redis could not use a cluster.
+        return 0
     with redis_errors():
         letters: Any = client.lrange(lane.dead, 0, -1)
     if not letters:

@@ -48,6 +48,12 @@ class Replay:
 
     def check(self, letter: Letter) -> str:
         """What a replay of this letter would do, in words. Changes nothing."""
+        return self._look(letter)[0]
+
+    def _look(self, letter: Letter) -> tuple[str, bytes | None, bytes | None]:
+        """What a replay would do; and of a message the whole body, and the key that its sender has
+        to use: one user's settlements stay in their order.
+        """
         if letter.kind == RECORD:
             if not letter.open:
                 raise Refused("it is settled: its row is there by now, or it was dismissed")
@@ -57,7 +63,8 @@ class Replay:
                     "stored. Tell its buyer, then dead_letters dismiss"
                 )
             record = self._record(letter)
-            return f"back to {self.lane.list}: user {record.user_id}, {record.quantity} units"
+            what = f"back to {self.lane.list}: user {record.user_id}, {record.quantity} units"
+            return what, letter.body, None
         if letter.odd:
             raise Refused(
                 f"{letter.odd}. So nobody knows which message it was, or whether it was replayed "
@@ -65,8 +72,9 @@ class Replay:
             )
         if letter.origin in self.replayed and not self.again:
             raise Refused("sent again already; --again sends it once more, as one more")
+        body = self._body(letter)
         try:
-            message = DECODERS[letter.kind](self._body(letter))
+            message = DECODERS[letter.kind](body)
         except Poison as poison:
             raise Refused(
                 f"still not a {letter.kind}, it would be parked again: {poison}"
@@ -74,12 +82,14 @@ class Replay:
         now_ms = time.time_ns() // 1_000_000
         if isinstance(message, Settlement):
             age_s = max(0, now_ms - message.at) // 1000
-            return (
+            what = (
                 f"a NEW settlement: user {message.user_id}, {message.result} for "
                 f"{message.place}, {age_s:,} s old"
             )
+            return what, body, key_of(message.user_id)
         age_s = max(0, now_ms - message.request_initiation_time) // 1000
-        return f"a NEW request: user {message.user_id}, items {message.items}, {age_s:,} s old"
+        what = f"a NEW request: user {message.user_id}, items {message.items}, {age_s:,} s old"
+        return what, body, None
 
     def send_messages(
         self, letters: Iterable[Letter], say: Callable[[Letter, str], None]
@@ -89,8 +99,9 @@ class Replay:
         bodies = []
         for letter in letters:
             try:
-                say(letter, "sent as " + self.check(letter))
-                bodies.append((letter, self._body(letter)))
+                what, body, key = self._look(letter)
+                say(letter, "sent as " + what)
+                bodies.append((letter, body, key))
             except Refused as why:
                 say(letter, f"REFUSED: {why}")
                 refused += 1
@@ -99,15 +110,15 @@ class Replay:
         topic = self.section.topic
         marks = open_producer(self.section, dead_topic(topic))
         try:
-            for letter, _ in bodies:
+            for letter, _, _ in bodies:
                 marks.send(None, _headers(letter, ("reason", REPLAYED.encode())))
             _await(marks, "nothing was sent")
         finally:
             marks.close()
         producer = open_producer(self.section, topic)
         try:
-            for letter, body in bodies:
-                producer.send(body, [("replay-of", letter.origin.encode())], key=_key(letter, body))
+            for letter, body, key in bodies:
+                producer.send(body, [("replay-of", letter.origin.encode())], key=key)
                 sent += 1
             _await(producer, "it is unknown whether all was sent: look for header replay-of")
         finally:
@@ -160,12 +171,6 @@ def one_at_a_time() -> Iterator[None]:
         if not cursor.fetchone()[0]:
             raise Refused("another replay is running; look again when it has ended")
         yield
-
-
-def _key(letter: Letter, body: bytes | None) -> bytes | None:
-    """The key that the sender has to use: one user's settlements stay in their order."""
-    message = DECODERS[letter.kind](body)
-    return key_of(message.user_id) if isinstance(message, Settlement) else None
 
 
 def _headers(letter: Letter, *more: tuple[str, bytes]) -> list[tuple[str, bytes]]:

@@ -12,10 +12,9 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from seckill.formats.record import ACCEPTED, CANCELLED, EXPIRED, PAID
-
 SUFFIX, DEAD_SUFFIX = ".events", ".dead"
-KINDS = (ACCEPTED, PAID, EXPIRED, CANCELLED)
+# Money for a hold that had ended. An order may have several.
+PAYMENT_LATE = "payment_late"
 TYPE_PREFIX = "seckill.order."
 # The header by which a reader of Kafka knows a CloudEvent (its protocol binding, structured mode).
 CONTENT_TYPE = "application/cloudevents+json; charset=UTF-8"
@@ -26,10 +25,12 @@ _encode = msgspec.json.Encoder().encode
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An order was accepted, or its hold ended. `items`: {item: units}; `pay_until`: ms.
+    """An order was accepted, its hold ended, or money came after that. `items`: {item: units};
+    `pay_until`: ms.
 
     `place` is the order: source, partition and offset of its request. `part` is the first item of a
-    part that was stored later than the rest of its order, or None: see docs/events.md.
+    part that was stored later than the rest of its order, or None: see docs/events.md. `payment` is
+    the settle message of money that came too late.
     """
 
     kind: str
@@ -42,6 +43,7 @@ class Event:
     pay_until: int | None = None
     reference: str | None = None
     part: int | None = None
+    payment: str | None = None
 
     @property
     def order(self) -> str:
@@ -51,8 +53,8 @@ class Event:
     @property
     def id(self) -> str:
         """The same for each repeat of this event, and of no other."""
-        part = "" if self.part is None else f":{self.part}"
-        return f"{self.order}:{self.kind}{part}"
+        more = [str(word) for word in (self.part, self.payment) if word is not None]
+        return ":".join([self.order, self.kind, *more])
 
     @property
     def key(self) -> bytes:
@@ -66,10 +68,11 @@ def encode(event: Event, topic: str) -> bytes:
         "order": event.order,
         "user_id": event.user_id,
         "activity_id": event.activity_id,
-        "items": {str(item): units for item, units in event.items.items()},
+        "items": {str(item): units for item, units in event.items.items()} or None,
         "request_id": event.request_id,
         "pay_until": event.pay_until,
         "reference": event.reference,
+        "payment": event.payment,
     }
     return _encode(
         {

@@ -1,9 +1,9 @@
-"""The events that follow a cursor, read from the rows of orders and settlements.
+"""The events that follow a cursor, read from the rows of orders, settlements and late payments.
 
-Owns their SQL and their order. A cursor is the last id of each of the two tables. Ids become
+Owns their SQL and their order. A cursor is the last id of each of the three tables. Ids become
 visible out of order: a transaction may draw 5 and commit after the one that drew 6. So nothing
 beyond a barrier is read. A barrier is the highest ids that are visible, and after that the
-transactions that write one of the two tables. Whoever drew a lower id and has not ended is among
+transactions that write one of the tables. Whoever drew a lower id and has not ended is among
 them, since PostgreSQL locks a table for a writer before it draws an id, until the transaction ends.
 Once they have ended, all rows up to these ids are there.
 """
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from seckill.events.cloud_event import Event
+from seckill.events.cloud_event import PAYMENT_LATE, Event
 from seckill.formats.record import ACCEPTED
 from seckill.lane.keys import Lane
 from seckill.postgres.lanes import of_lane
@@ -24,13 +24,15 @@ from seckill.postgres.lanes import of_lane
 ROWS = 2_000
 HIGHEST = """
 SELECT (SELECT coalesce(max(id), 0) FROM seckill_record),
-    (SELECT coalesce(max(id), 0) FROM seckill_settlement)
+    (SELECT coalesce(max(id), 0) FROM seckill_settlement),
+    (SELECT coalesce(max(id), 0) FROM seckill_latepayment)
 """
 # The transactions that write. Not those that write something else: an audit may take minutes.
 WRITING = """
 SELECT virtualtransaction FROM pg_locks
 WHERE locktype = 'relation' AND mode = 'RowExclusiveLock'
-AND relation IN ('seckill_record'::regclass, 'seckill_settlement'::regclass)
+AND relation IN ('seckill_record'::regclass, 'seckill_settlement'::regclass,
+    'seckill_latepayment'::regclass)
 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 ONE_MOMENT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -64,6 +66,13 @@ SETTLEMENTS = ROWS_OF.format(
     more="accepted.request_id, r.reference, r.kind, coalesce(accepted.id, 0)",
     joined=ACCEPTED_ROW,
 )
+LATE_PAYMENTS = f"""
+SELECT r.id, r.source::text, r.partition, r."offset", r.user_id, r.activity_id, r.ts,
+    {{mine}}, r.settle_source || ':' || r.settle_partition || ':' || r.settle_offset,
+    r.reference, accepted.request_id, coalesce(accepted.id, 0)
+FROM (SELECT * FROM seckill_latepayment WHERE id > %s AND id <= %s ORDER BY id LIMIT %s) AS r
+{ACCEPTED_ROW}ORDER BY r.id
+"""
 
 
 class Cursor(NamedTuple):
@@ -71,6 +80,7 @@ class Cursor(NamedTuple):
 
     record: int = 0
     settlement: int = 0
+    late_payment: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +112,7 @@ class Feed:
     def __init__(self, rows: int = ROWS, lane: Lane | None = None) -> None:
         self._rows = rows
         mine = of_lane(lane or Lane(), "r.activity_id")
-        self._records, self._settlements = (sql.format(mine=mine) for sql in (RECORDS, SETTLEMENTS))
+        self._tables = tuple((sql.format(mine=mine), row_of) for sql, row_of in TABLES)
         self._barrier: tuple[Cursor, frozenset[str]] | None = None
 
     def next(self, connection: psycopg.Connection, cursor: Cursor) -> Chunk | None:
@@ -121,12 +131,12 @@ class Feed:
             return None
         with connection.transaction():
             connection.execute(ONE_MOMENT)
-            ranges = zip(cursor, highest, (self._rows, self._rows), strict=True)
-            of_records, of_settlements = ranges
-            records = [_accepted(r) for r in connection.execute(self._records, of_records)]
-            settled = [_settled(r) for r in connection.execute(self._settlements, of_settlements)]
-        full = Cursor(len(records) == self._rows, len(settled) == self._rows)
-        chunk = merged(cursor, records, settled, more=full)
+            tables = [
+                [row_of(row) for row in connection.execute(sql, (done, last, self._rows))]
+                for (sql, row_of), done, last in zip(self._tables, cursor, highest, strict=True)
+            ]
+        full = Cursor(*(len(rows) == self._rows for rows in tables))
+        chunk = merged(cursor, tables, more=full)
         if chunk.cursor == cursor:
             # A settlement was stored with an order that is above the barrier: take the next one.
             self._barrier = None
@@ -150,45 +160,50 @@ def writing(connection: psycopg.Connection) -> frozenset[str]:
     return frozenset(name for (name,) in connection.execute(WRITING))
 
 
-def merged(cursor: Cursor, records: Sequence[Row], settled: Sequence[Row], more: Cursor) -> Chunk:
-    """Two tables as one sequence, in the order in which Redis decided.
+def merged(cursor: Cursor, tables: Sequence[Sequence[Row]], more: Cursor) -> Chunk:
+    """The tables of a cursor as one sequence, in the order in which Redis decided.
 
-    Each table has that order. Between the two their times have it, to the second; of one second the
-    orders come first. Always: an order before what became of it.
+    Each table has that order. Between them their times have it, to the second; of one second orders
+    come first, and late payments last. Always: an order before what became of it.
     `more`: whether a table has more rows than these; then nothing later than its last one is told.
     """
     done = cursor
     events: list[Event] = []
-    for row, is_record in _in_turn(cursor, records, settled, more):
-        done = done._replace(**{"record" if is_record else "settlement": row.id})
+    for row, table in _in_turn(cursor, tables, more):
+        done = done._replace(**{Cursor._fields[table]: row.id})
         if row.event is not None:
             events.append(row.event)
     return Chunk(events, done)
 
 
 def _in_turn(
-    cursor: Cursor, records: Sequence[Row], settled: Sequence[Row], more: Cursor
-) -> Iterator[tuple[Row, bool]]:
-    r = s = 0
-    last = cursor.record
-    while r < len(records) or s < len(settled):
-        order = records[r] if r < len(records) else None
-        end = settled[s] if s < len(settled) else None
-        if (order is None and more.record) or (end is None and more.settlement):
+    cursor: Cursor, tables: Sequence[Sequence[Row]], more: Cursor
+) -> Iterator[tuple[Row, int]]:
+    """Each row with the number of its table."""
+    at, last = [0] * len(tables), cursor.record
+    while True:
+        heads = [
+            rows[next_] if next_ < len(rows) else None
+            for rows, next_ in zip(tables, at, strict=True)
+        ]
+        if any(head is None and unread for head, unread in zip(heads, more, strict=True)):
             return
-        if end is not None and end.needs <= last and (order is None or end.at < order.at):
-            yield end, False
-            s += 1
-        elif order is not None:
-            yield order, True
-            last = order.id
-            r += 1
-        else:
+        ready = [
+            (row.at, table, row)
+            for table, row in enumerate(heads)
+            if row is not None and row.needs <= last
+        ]
+        if not ready:
             return
+        _, table, row = min(ready, key=lambda found: found[:2])
+        yield row, table
+        at[table] += 1
+        if table == 0:
+            last = row.id
 
 
 def _beyond(highest: Cursor, cursor: Cursor) -> bool:
-    return highest.record > cursor.record or highest.settlement > cursor.settlement
+    return any(last > done for last, done in zip(highest, cursor, strict=True))
 
 
 def _accepted(row: Sequence[Any]) -> Row:
@@ -214,3 +229,21 @@ def _row(common: Sequence[Any], kind: str, needs: int = 0, **more: Any) -> Row:
         **more,
     )
     return Row(number, at, event, needs)
+
+
+def _late(row: Sequence[Any]) -> Row:
+    number, *place, user, activity, at, mine, payment, reference, request_id, order = row
+    if not mine:
+        return Row(number, at, None, order)
+    source, partition, offset = place
+    event = Event(
+        *(PAYMENT_LATE, (source, partition, offset), user, activity, {}, at),
+        request_id=request_id or None,
+        reference=reference,
+        payment=payment,
+    )
+    return Row(number, at, event, order)
+
+
+# The tables of a cursor, and what makes a `Row` of a row of each.
+TABLES = ((RECORDS, _accepted), (SETTLEMENTS, _settled), (LATE_PAYMENTS, _late))

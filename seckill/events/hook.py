@@ -52,7 +52,8 @@ class Hook:
         self.target = target
         self.delivered = self.failed = self.dead = 0
         self.gone = False
-        self._hold = ""
+        # Why nothing is read, and why nothing is posted; "": it is.
+        self._unread = self._hold = ""
         self._open_consumer, self._read, self._dead_events = open_consumer, read, dead_events
         self._post_limit_s, self._give_up_s = post_limit_s, give_up_s
         self._posting = asyncio.Semaphore(concurrency)
@@ -78,7 +79,7 @@ class Hook:
                 f"webhook {self.target.name} answered 410 (gone): nothing is posted there until "
                 "run_webhooks is started again; its events wait in Kafka"
             )
-        return self._hold
+        return self._unread or self._hold
 
     @property
     def waiting(self) -> int:
@@ -97,7 +98,7 @@ class Hook:
                 try:
                     await self._turn()
                 except BrokerAway as away:
-                    self._hold = str(away)
+                    self._unread = str(away)
                     await self._stopped_within(AWAY_S)
         finally:
             await self._end()
@@ -110,12 +111,11 @@ class Hook:
             await self._call(self._consumer.pause if full else self._consumer.resume)
             self._paused = full
         changes, partitions, slices = await self._call(self._poll)
+        self._unread = ""
         if changes != self._changes:
             await self._reassigned(partitions)
             self._changes = changes
             return
-        if self._hold.startswith("Kafka"):
-            self._hold = ""
         for part in slices:
             for offset, value in zip(part.offsets, part.values, strict=True):
                 await self._take(part.partition, offset, value)
@@ -218,6 +218,7 @@ class Hook:
                     return False
                 continue
             self.dead += 1
+            self._hold = ""
             log.error(
                 "an event is given up by webhook %s (%s): it is a dead letter in %s; manage.py "
                 "run_webhooks --dead-letters posts those again",

@@ -15,16 +15,17 @@ from seckill.telemetry.heartbeats import worker_id
 LEASE_S, RENEW_S = 10.0, 2.0
 
 MAKE = """
-INSERT INTO seckill_eventcursor (topic, record_id, settlement_id, holder) VALUES (%s, %s, %s, '')
-ON CONFLICT (topic) DO NOTHING
+INSERT INTO seckill_eventcursor (topic, record_id, settlement_id, late_payment_id, holder)
+VALUES (%s, %s, %s, %s, '') ON CONFLICT (topic) DO NOTHING
 """
 TAKE = """
 UPDATE seckill_eventcursor SET holder = %s, until = clock_timestamp() + %s * interval '1 second'
 WHERE topic = %s AND (holder IN (%s, '') OR until < clock_timestamp())
-RETURNING record_id, settlement_id
+RETURNING record_id, settlement_id, late_payment_id
 """
 MOVE = """
-UPDATE seckill_eventcursor SET record_id = %s, settlement_id = %s WHERE topic = %s AND holder = %s
+UPDATE seckill_eventcursor SET record_id = %s, settlement_id = %s, late_payment_id = %s
+WHERE topic = %s AND holder = %s
 """
 GIVE_BACK = "UPDATE seckill_eventcursor SET holder = '' WHERE topic = %s AND holder = %s"
 HOLDER = "SELECT holder FROM seckill_eventcursor WHERE topic = %s"

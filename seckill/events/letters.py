@@ -76,6 +76,19 @@ def dead_letter(webhook: str, reason: str, value: bytes | None) -> bytes:
     return msgspec.json.encode(_Dead(webhook, reason, msgspec.Raw(value or b"")))
 
 
+def parked(section: KafkaSection) -> tuple[str, int]:
+    """The topic of the dead letters, and how many Kafka keeps there. Raises BrokerAway.
+
+    Those that were posted again stay until they are too old.
+    """
+    topic = dead_topic(events_topic(section.topic))
+    with Topics(section) as topics:
+        if topics.source(topic) is None:
+            return topic, 0
+        oldest, ends = topics.start_offsets(topic), topics.end_offsets(topic)
+    return topic, sum(end - oldest.get(partition, 0) for partition, end in ends.items())
+
+
 def _text(value: bytes | None) -> str | None:
     return None if value is None else b64encode(value[:16_384]).decode()
 

@@ -15,6 +15,7 @@ from redis.retry import Retry
 
 from seckill.errors import RedisAway, RedisRefuses
 from seckill.lane import scripts
+from seckill.lane.pools import pool
 
 # Replies that mean "not now": Redis is full, loading or read-only, or cannot write its disk.
 TRANSIENT_REPLIES = (
@@ -40,8 +41,8 @@ def no_retry() -> Retry:
 
 def connect(url: str, timeout_s: float = 10.0) -> "redis.Redis":
     """A client whose replies are bytes. It connects with the first command."""
-    return redis.Redis.from_url(
-        url, socket_timeout=timeout_s, socket_connect_timeout=5.0, retry=no_retry()
+    return redis.Redis.from_pool(
+        pool(url, socket_timeout=timeout_s, socket_connect_timeout=5.0, retry=no_retry())
     )
 
 
@@ -51,7 +52,8 @@ def is_elsewhere(refused: Exception) -> bool:
         refused,
         redis.exceptions.ReadOnlyError
         | redis.exceptions.ClusterDownError
-        | redis.exceptions.TryAgainError,
+        | redis.exceptions.TryAgainError
+        | redis.exceptions.AskError,
     )
 
 

@@ -14,6 +14,7 @@ import redis
 
 from seckill.lane.clicks import Place, place_of, place_value
 from seckill.lane.client import redis_errors, run_script
+from seckill.lane.held import BLOCK
 from seckill.lane.keys import BOARD_STRING, CONTROL_CHANNEL, ActivityKeys, Lane, position_field
 
 # Holds that may expire in one call of the script: Lua's unpack takes about 8,000 at most.
@@ -124,14 +125,12 @@ class ReadMark:
 class ExpireReply:
     """The answer of expire_holds.
 
-    `overdue`: holds that are due by more than the grace and still there. `full`: as many expired as
-    one call may, so that more may be waiting. `next_due_ms`: of the earliest hold; None: no holds.
-    `why`: of FENCED, in words.
+    `full`: as many expired as one call may, so that more may be waiting. `next_due_ms`: of the
+    earliest hold; None: no holds. `why`: of FENCED, in words.
     """
 
     status: SettleStatus
     expired: int = 0
-    overdue: int = 0
     next_due_ms: int | None = None
     full: bool = False
     why: str = ""
@@ -226,10 +225,10 @@ def expire_holds(
     names = lane.activity(activity_id)
     most = min(most, MOST)
     boards: dict[str, str] = {}
-    for hold in _due_now(client, names, most):
-        number = hold.offset // BOARD_STRING
-        name = f"{position_field(hold.source, hold.partition)}:{number}"
-        boards[name] = lane.board(hold.source, hold.partition, number)
+    for block in _due_now(client, names, most):
+        number = block.offset * BLOCK // BOARD_STRING
+        name = f"{position_field(block.source, block.partition)}:{number}"
+        boards[name] = lane.board(block.source, block.partition, number)
     keys = [lane.list, lane.activities, lane.settle_positions, lane.settle_read, lane.state]
     args: list[str | int | bytes] = [
         activity_id,
@@ -254,11 +253,10 @@ def expire_holds(
     )
     if status != SettleStatus.DECIDED:
         return ExpireReply(SettleStatus(status), why=why.decode())
-    overdue, next_due = rest
+    [next_due] = rest
     return ExpireReply(
         SettleStatus.DECIDED,
         expired,
-        overdue,
         int(next_due) if next_due else None,
         full=expired == most,
         now_ms=int(now_ms),
@@ -271,7 +269,9 @@ def _keys_of(names: ActivityKeys) -> list[str]:
 
 
 def _due_now(client: "redis.Redis", names: ActivityKeys, most: int) -> list[Place]:
-    """The first holds that are due: the script needs the keys of their bytes on the board."""
+    """The first blocks with holds that are due: the script needs the keys of their bytes on the
+    board. An offset is a block's number.
+    """
     with redis_errors():
         seconds, micros = client.time()
         now_ms = seconds * 1000 + micros // 1000

@@ -32,9 +32,9 @@ class ActivityKeys:
     clicks: str
     # As `new_buyers`.
     new_clicks: str
-    # Hash: place (source:partition:offset) of a held request -> `<due>|<user>|<item>:<n>|...`.
+    # Hash: name of a block (source:partition:number) -> its holds, see `seckill.lane.held`.
     held: str
-    # Sorted set: place of a held request, its score the time when it is due, ms.
+    # Sorted set: name of a block, its score the time when its earliest hold is due, ms.
     due: str
     # As `new_buyers`.
     new_held: str
@@ -166,5 +166,5 @@ def position_field(source: str, partition: int) -> str:
 
 
 def rate_bucket(caller: str) -> str:
-    """String with a TTL: how full a caller's rate bucket is. All are in one hash slot."""
-    return f"{{seckill:rate}}:{caller}"
+    """String with a TTL: how full a caller's rate bucket is. All are in the default lane's slot."""
+    return f"{{{DEFAULT_LIST}}}:rate:{caller}"

@@ -7,6 +7,7 @@ from typing import Any
 import redis
 
 from seckill.lane.client import pairs, read_together, redis_errors
+from seckill.lane.held import count_due
 from seckill.lane.keys import Lane
 from seckill.lane.status import HOLD_COUNTERS, Holds
 
@@ -70,7 +71,7 @@ def read_positions(client: "redis.Redis", lane: Lane) -> dict[str, int]:
 
 
 def read_settle_status(client: "redis.Redis", lane: Lane, grace_ms: int = 0) -> SettleStatus:
-    """What is held and settled, at one moment but for the clock. Raises RedisAway."""
+    """What is held and settled, at one moment but for clock and overdue holds. Raises RedisAway."""
     with redis_errors():
         known = sorted(int(member) for member in client.smembers(lane.activities))
         seconds, micros = client.time()
@@ -79,9 +80,8 @@ def read_settle_status(client: "redis.Redis", lane: Lane, grace_ms: int = 0) -> 
     for number in known:
         keys = lane.activity(number)
         questions += [
-            ("ZCARD", keys.due),
             ("ZCOUNT", keys.due, "-inf", f"({now_ms - grace_ms}"),
-            ("HMGET", keys.stats, *HOLD_COUNTERS),
+            ("HMGET", keys.stats, "held", *HOLD_COUNTERS),
         ]
     positions, messages, read, *rest = read_together(
         client,
@@ -92,10 +92,10 @@ def read_settle_status(client: "redis.Redis", lane: Lane, grace_ms: int = 0) -> 
     )
     activities = {}
     for at, number in enumerate(known):
-        held, overdue, counters = rest[3 * at : 3 * at + 3]
+        late, (held, *counters) = rest[2 * at : 2 * at + 2]
         activities[number] = ActivityHolds(
-            held=held,
-            overdue=overdue,
+            held=int(held or 0),
+            overdue=count_due(client, lane, number, now_ms - grace_ms) if late else 0,
             **{n: int(count or 0) for n, count in zip(HOLD_COUNTERS, counters, strict=True)},
         )
     return SettleStatus(

@@ -88,7 +88,12 @@ class Holds:
     @property
     def all(self) -> int:
         """Settled or not."""
-        return self.held + self.paid + self.expired + self.cancelled
+        return self.held + self.ended
+
+    @property
+    def ended(self) -> int:
+        """All that are settled."""
+        return self.paid + self.expired + self.cancelled
 
 
 @dataclass(frozen=True)
@@ -247,7 +252,6 @@ def read_lane(client: "redis.Redis", lane: Lane) -> LaneStatus:
                 ("TIME",),
                 *(("HLEN", lane.activity(number).buyers) for number in known),
                 *(("HLEN", lane.activity(number).clicks) for number in known),
-                *(("HLEN", lane.activity(number).held) for number in known),
                 *(
                     ("HGETALL", key)
                     for key in (
@@ -260,13 +264,13 @@ def read_lane(client: "redis.Redis", lane: Lane) -> LaneStatus:
             members, waiting, (seconds, micros), *rest = answers
             if sorted(int(member) for member in members) == known:
                 break
-    buyers, clicks, held = (rest[i * len(known) : (i + 1) * len(known)] for i in range(3))
-    positions, stats, state, stored, *more = [pairs(flat) for flat in rest[3 * len(known) :]]
+    buyers, clicks = (rest[i * len(known) : (i + 1) * len(known)] for i in range(2))
+    positions, stats, state, stored, *more = [pairs(flat) for flat in rest[2 * len(known) :]]
     settle_positions, settle_stats, settle_read, *hashes = more
     lane_stats = _numbers(stats)
     words = {_text(key): _text(value) for key, value in state.items()}
     activities = {
-        activity_id: _activity(activity_id, int(held[i]), *hashes[4 * i : 4 * i + 4])
+        activity_id: _activity(activity_id, *hashes[4 * i : 4 * i + 4])
         for i, activity_id in enumerate(known)
     }
     return LaneStatus(
@@ -316,7 +320,6 @@ def _fence(words: Mapping[str, str]) -> Fence | None:
 
 def _activity(
     activity_id: int,
-    held: int,
     state: Mapping[Any, Any],
     stock: Mapping[Any, Any],
     loaded: Mapping[Any, Any],
@@ -346,7 +349,7 @@ def _activity(
         paused="paused" in words,
         hold_s=number("hold_s"),
         epoch=number("epoch") or 0,
-        holds=Holds(held, **{name: total(name) for name in HOLD_COUNTERS}),
+        holds=Holds(total("held"), **{name: total(name) for name in HOLD_COUNTERS}),
         remembers_clicks="clicks" in words,
         items={
             int(item): ItemStatus(int(item), units, ever.get(item, 0))

@@ -51,6 +51,9 @@
 -- moves. Refused clicks are not remembered: the buyer may try again with the same id.
 -- If the activity has `hold_s`, an accepted request is a hold until it is settled: `held` and `due`
 -- say so from this call on, and its records say when it is due. See settle_batch and expire_holds.
+-- The holds of 16 neighbouring offsets are one block: a field source:partition:(offset div 16) of
+-- `held`, with ";<offset mod 16>|<due>|<user>|<item>:<n>|<item>:<n>..." for each. One field and one
+-- time a hold would cost as much as all the rest of a decision.
 -- The board has the same byte for each decided offset. "L" is a counted loser whose outcome only
 -- the counters of its activity know. An offset without a request has no byte.
 -- Time never goes back: opening, closing and records use the highest time that the lane has seen. A
@@ -137,9 +140,11 @@ local function read_activity(index)
   local hold_s = tonumber(state[10] or nil)
   if hold_s then
     activity.due = whole(now + hold_s * 1000)
-    -- `holding` is the length of both: Lua would search for it.
-    activity.held, activity.due_of, activity.holding = {}, {}, 0
-    activity.hold_head = activity.due .. '|'
+    activity.due_head = activity.due .. '|'
+    -- The block that is being filled, in pieces (`pieces` of them: Lua would search for the length),
+    -- and the offset after it; then all blocks of this batch: field, text...; time, field...
+    activity.block, activity.pieces, activity.block_end = {}, 0, -1
+    activity.blocks, activity.times, activity.holds = {}, {}, 0
     activity.tail = ',"due":' .. activity.due .. activity.tail
   end
   local left, total = {}, 0
@@ -147,7 +152,7 @@ local function read_activity(index)
     local units = tonumber(stock[i + 1])
     left[stock[i]], total = units, total + units
   end
-  activity.left, activity.total, activity.head = left, total, {}
+  activity.left, activity.total, activity.head, activity.item_head = left, total, {}, {}
   activity.changed = {}
   activity.bought, activity.bought_changed = {}, {}
   activity.clicked = {}
@@ -175,8 +180,6 @@ local function count(activity, outcome, cost, requests)
   activity.counts[outcome] = (activity.counts[outcome] or 0) + requests
 end
 
-local place_head = position_field .. ':'
-
 -- The text of a small whole number, cached: Lua formats it with printf, which takes longer than the
 -- rest of a record, and few numbers differ within a batch.
 local text = {}
@@ -184,6 +187,25 @@ local function remember(number)
   local made = string.format('%.0f', number)
   text[number] = made
   return made
+end
+
+-- How a hold begins, by its place in the block, counted from the block's end.
+local NTH = {}
+for nth = 0, BLOCK - 1 do NTH[nth - BLOCK] = ';' .. nth .. '|' end
+
+-- End the block that is being filled.
+local function end_block(activity)
+  if activity.pieces > 0 then
+    local blocks, size = activity.blocks, #activity.blocks
+    blocks[size + 1] = position_field .. ':' .. whole(activity.block_end / BLOCK - 1)
+    blocks[size + 2] = table.concat(activity.block, '', 1, activity.pieces)
+  end
+end
+
+-- Begin the block of this offset.
+local function begin_block(activity, offset)
+  end_block(activity)
+  activity.pieces, activity.block_end = 0, (math.floor(offset / BLOCK) + 1) * BLOCK
 end
 
 local requests = cmsgpack.unpack(packed_requests)
@@ -267,12 +289,9 @@ while i <= size do
           end
           if not outcome then
             outcome = ACCEPTED
-            local hold_head, place = activity.hold_head, offset
+            local due_head, place = activity.due_head, offset
             if offset >= PLAIN_NUMBER then
               place = string.format('%.0f', offset)
-            elseif hold_head then
-              -- It is needed twice, and made once.
-              place = offset .. ''
             end
             local tail = activity.tail
             if trace then tail = ',"trace":"' .. trace .. '"' .. tail end
@@ -281,7 +300,12 @@ while i <= size do
               tail = ',"request_id":' .. request_id .. tail
             end
             local age = text[cost] or remember(cost)
-            local hold_tail = ''
+            local block, at
+            if due_head then
+              if offset >= activity.block_end then begin_block(activity, offset) end
+              block, at = activity.block, activity.pieces + 3
+              block[at - 2], block[at - 1], block[at] = NTH[offset - activity.block_end], due_head, user
+            end
             for j = i + 5, last, 2 do
               local item, quantity = requests[j], requests[j + 1]
               left[item] = left[item] - quantity
@@ -290,19 +314,18 @@ while i <= size do
               local head = activity.head[item]
               if not head then
                 head = ',"activity_id":' .. activity.id .. ',"item_id":' .. item .. ',"quantity":'
-                activity.head[item] = head
+                activity.head[item], activity.item_head[item] = head, '|' .. item .. ':'
               end
               local units = text[quantity] or remember(quantity)
               records[recorded] = '{"user_id":' .. user .. head .. units
                 .. ',"cost_ms":' .. age .. record_middle .. place .. tail
-              if hold_head then hold_tail = hold_tail .. '|' .. item .. ':' .. units end
+              if due_head then
+                block[at + 1], block[at + 2] = activity.item_head[item], units
+                at = at + 2
+              end
             end
-            if hold_head then
-              local held, due_of, at = activity.held, activity.due_of, activity.holding
-              place = place_head .. place
-              held[at + 1], due_of[at + 1], due_of[at + 2] = place, activity.due, place
-              held[at + 2] = hold_head .. user .. hold_tail
-              activity.holding = at + 2
+            if due_head then
+              activity.pieces, activity.holds = at, activity.holds + 1
             end
             activity.records = activity.records + n
             activity.units = activity.units + wanted
@@ -397,12 +420,29 @@ local function bucket(cost)
   return math.floor(cost / step) * step
 end
 
+-- Put what the blocks of holds have already before what this batch adds, and note when they are due.
+local function join_blocks(activity)
+  local blocks, times = activity.blocks, activity.times
+  for first = 1, #blocks, CHUNK do
+    local fields = {}
+    for i = first, math.min(first + CHUNK - 1, #blocks), 2 do
+      fields[#fields + 1] = blocks[i]
+      times[i], times[i + 1] = activity.due, blocks[i]
+    end
+    for i, before in ipairs(redis.call('HMGET', activity.held_key, unpack(fields))) do
+      if before then
+        blocks[first + 2 * i - 1] = before .. blocks[first + 2 * i - 1]
+      end
+    end
+  end
+end
+
 -- Everything is decided. Now check whatever could make a later write fail: rights, types, numbers.
 local totals = {}
 for index, activity in pairs(activities) do
   if not activity.missing then
     local added = {units = activity.units, records = activity.records,
-      expired_with_stock = activity.expired_with_stock}
+      expired_with_stock = activity.expired_with_stock, held = activity.due and activity.holds}
     for outcome, requests_of in pairs(activity.counts) do
       added[outcome] = requests_of
     end
@@ -417,12 +457,14 @@ for index, activity in pairs(activities) do
     if next(activity.bought_changed) then needs('HSET', activity.buyers_key, 'f', 'v') end
     if next(activity.clicked) then needs('HSET', activity.clicks_key, 'f', 'v') end
     if activity.sold_out then needs('HSET', activity.state_key, 'f', 'v') end
-    if activity.due and activity.holding > 0 then
+    if activity.due and activity.holds > 0 then
       if redis.call('HLEN', activity.held_key) ~= redis.call('ZCARD', activity.due_key) then
         return fence(TORN, 'the holds of activity ' .. activity.id .. ' and their times differ')
       end
+      end_block(activity)
+      join_blocks(activity)
       needs('HSET', activity.held_key, 'f', 'v')
-      needs('ZADD', activity.due_key, '0', 'v')
+      needs('ZADD', activity.due_key, 'LT', '0', 'v')
     end
   end
 end
@@ -492,8 +534,9 @@ for index = 1, #ARGV - FIRST_ACTIVITY_ID + 1 do
       redis.call('HSET', activity.state_key, 'over', 'sold_out')
     end
     if activity.due then
-      in_chunks('HSET', activity.held_key, activity.held)
-      in_chunks('ZADD', activity.due_key, activity.due_of)
+      in_chunks('HSET', activity.held_key, activity.blocks)
+      -- A block that was there may be due earlier, if `hold_s` was changed.
+      in_chunks('ZADD', activity.due_key, activity.times, 'LT')
     end
     local gone = {}
     if not activity.over and not activity.user_limit then

@@ -24,10 +24,11 @@
 -- A hold expires if it was due before every partition's mark, less the grace. So whoever had paid
 -- in Kafka by then was settled first. A mark is missing: nothing expires. A mark that is later than
 -- Redis's clock came from a wrong clock: it counts as missing, and is removed.
--- Returns {status, expired, why, now in ms, generation, holds due by more than the grace that are
---          still there, next due in ms or ""}. status: DECIDED 1 | NOT_LOADED -2 | MOVED -3: another generation |
---          FENCED -5 | UNSEEN -7: as decide_batch's. Nothing was changed unless it is 1.
--- A hold whose board's string is not among the KEYS stops the call: it is for the next one.
+-- Blocks of holds expire in the order of their earliest hold; of each, the holds that are due.
+-- Returns {status, expired, why, now in ms, generation, next due in ms or ""}. status: DECIDED 1 |
+--          NOT_LOADED -2 | MOVED -3: another generation | FENCED -5 | UNSEEN -7: as decide_batch's.
+--          Nothing was changed unless it is 1.
+-- A block whose board's string is not among the KEYS stops the call: it is for the next one.
 -- Safe to repeat. All rights, types and numbers are checked before the first write.
 
 -- include numbers
@@ -78,22 +79,33 @@ end
 limit = math.min(limit - grace, clock_ms)
 local expired = 0
 if #partitions > 0 and limit > 0 then
-  local due = redis.call('ZRANGEBYSCORE', activity.due_key, '-inf', '(' .. whole(limit),
+  local names = redis.call('ZRANGEBYSCORE', activity.due_key, '-inf', '(' .. whole(limit),
     'LIMIT', 0, whole(most))
-  local texts = #due > 0 and redis.call('HMGET', activity.held_key, unpack(due)) or {}
-  for i, place in ipairs(due) do
-    if not texts[i] then
-      return fence(TORN, 'the hold ' .. place .. ' of activity ' .. activity_id .. ' is missing')
+  for _, name in ipairs(names) do
+    if expired == most then break end
+    local block = read_block(activity, name)
+    if block.text == '' then
+      return fence(TORN, 'the holds ' .. name .. ' of activity ' .. activity_id .. ' are missing')
     end
-    local user, items = read_hold(texts[i])
-    if not user then return broken_hold(activity, place) end
-    local at = parts_of(place)
-    local board_key = boards[at.field .. ':' .. whole(math.floor(at.offset / BOARD_STRING))]
+    local field, number = string.match(name, '^(.*):(%d+)$')
+    local first = tonumber(number or '') and number * BLOCK
+    local board_key = first and boards[field .. ':' .. whole(math.floor(first / BOARD_STRING))]
     if not board_key then break end
-    missing = settle(activity, at, user, items, EXPIRED, forgive, '')
-    if missing then return fence(TORN, missing) end
-    mark_board(board_key, at.offset, EXPIRED)
-    expired = expired + 1
+    for nth, due in string.gmatch(block.text, ';(%d+)|(%d+)|') do
+      if tonumber(due) < limit and expired < most then
+        local offset = first + nth
+        local at = {field = field, text = whole(offset), block = name}
+        local _, user, items, rest = find_hold(block, ';' .. nth .. '|')
+        if not user then return broken_block(activity, name) end
+        missing = settle(activity, at, user, items, rest, EXPIRED, forgive, '')
+        if missing then return fence(TORN, missing) end
+        mark_board(board_key, offset, EXPIRED)
+        expired = expired + 1
+      end
+    end
+    if is_broken(block) then return broken_block(activity, name) end
+    -- If nothing was due, its time is wrong: it is written anew.
+    block.changed = true
   end
 end
 
@@ -116,7 +128,6 @@ write_activity(activity)
 in_chunks('HDEL', marks_key, wrong)
 in_chunks('HSET', marks_key, written)
 if expired > 0 then keep_clock() end
-local overdue = redis.call('ZCOUNT', activity.due_key, '-inf', '(' .. whole(clock_ms - grace))
-local earliest = redis.call('ZRANGE', activity.due_key, 0, 0, 'WITHSCORES')[2]
+local next_due = redis.call('ZRANGE', activity.due_key, 0, 0, 'WITHSCORES')[2]
 publish_returned(channel, {activity})
-return {DECIDED, expired, '', whole(now), generation, overdue, earliest or ''}
+return {DECIDED, expired, '', whole(now), generation, next_due or ''}

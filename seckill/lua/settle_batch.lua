@@ -86,17 +86,19 @@ local function outcome_of(message, index, user, place, board, result, reference,
   local more = ',"settled_by":[' .. origin .. ',' .. whole(message) .. ']'
   if reference ~= '' then more = more .. ',"reference":' .. reference end
 
-  local hold = not byte and activity.holds[place]
-  if hold then
-    local owner, items = read_hold(hold)
-    if not owner then return broken_hold(activity, place) end
-    if owner ~= user then return NOT_HELD end
-    byte = result == IS_PAID and PAID or CANCELLED
-    local missing = settle(activity, at, user, items, byte, byte == CANCELLED, more)
-    if missing then return nil, missing end
-    settled[place] = byte
-    mark_board(board_key, at.offset, byte)
-    return byte
+  if not byte and not activity.missing then
+    local block = read_block(activity, at.block)
+    local _, owner, items, rest = find_hold(block, at.head)
+    if owner == user then
+      byte = result == IS_PAID and PAID or CANCELLED
+      local missing = settle(activity, at, user, items, rest, byte, byte == CANCELLED, more)
+      if missing then return nil, missing end
+      settled[place] = byte
+      mark_board(board_key, at.offset, byte)
+      return byte
+    end
+    if owner then return NOT_HELD end
+    if rest or is_broken(block) then return broken_block(activity, at.block) end
   end
   if not byte then
     if at.offset >= decided_up_to(at.field) then return lost == 1 and NOT_HELD or WAIT end
@@ -117,33 +119,11 @@ end
 
 local messages = cmsgpack.unpack(ARGV[9])
 
--- Read the activities that are named, and all the holds: one command each, not one a message.
-local asked = {}
 for index = 1, #ARGV - FIRST_ACTIVITY_ID + 1 do
   local activity, missing = read_activity(ARGV[FIRST_ACTIVITY_ID + index - 1],
     FIRST_ACTIVITY_KEY + (index - 1) * KEYS_AN_ACTIVITY)
   if not activity then return fence(TORN, missing) end
-  activity.holds, activities[index], asked[index] = {}, activity, {}
-end
-local at = 1
-while at <= #messages do
-  if messages[at] > 0 then
-    local places = asked[messages[at + 1]]
-    places[#places + 1] = messages[at + 3]
-    at = at + VALUES
-  else
-    at = at + 1
-  end
-end
-for index, places in pairs(asked) do
-  local activity = activities[index]
-  for first = 1, activity.missing and 0 or #places, CHUNK do
-    local last = math.min(first + CHUNK - 1, #places)
-    local texts = redis.call('HMGET', activity.held_key, unpack(places, first, last))
-    for i, text in ipairs(texts) do
-      activity.holds[places[first + i - 1]] = text
-    end
-  end
+  activities[index] = activity
 end
 
 local outcomes, added, waits = {}, {skipped = 0}, false

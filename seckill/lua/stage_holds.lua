@@ -4,7 +4,8 @@
 --
 -- KEYS[1] hash new holds, and the token of this count in field ""   KEYS[2] sorted set new due
 -- ARGV[1] token of this count   ARGV[2] "1": begin it, which ends any other count
--- ARGV[3...] place, due in ms, value, place, due, value...: at most 3,000 values
+-- ARGV[3...] name of a block, its earliest due in ms, its text, name, due, text...: at most 3,000
+--            values, and each block once
 --
 -- Returns 1, or 0 without any change: another count has begun, or a script has taken this over.
 -- Safe to repeat until it is taken over.

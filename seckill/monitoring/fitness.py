@@ -110,6 +110,7 @@ def _needs(lane: Lane) -> list[list[str]]:
     needs += [["GETRANGE", board, "0", "0"], ["ZADD", keys.due, "1", "v"], ["ZREM", keys.due, "v"]]
     needs += [["ZCARD", keys.due], ["ZCOUNT", keys.due, "0", "1"], ["ZRANGE", keys.due, "0", "0"]]
     needs += [["ZRANGEBYSCORE", keys.due, "0", "1"], ["ZADD", keys.new_due, "1", "v"]]
+    needs += [["ZMSCORE", keys.due, "v"], ["HSCAN", keys.held, "0"]]
     needs += [["RENAME", keys.new_held, keys.held], ["RENAME", keys.new_due, keys.due]]
     needs += [["ZADD", lane.series, "1", "v"], ["ZRANGE", lane.series, "0", "1"]]
     needs += [["ZREM", lane.series, "v"], ["ZREMRANGEBYRANK", lane.series, "0", "1"]]

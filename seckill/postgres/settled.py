@@ -13,6 +13,8 @@ from typing import Any
 from django.db import connection
 
 from seckill.formats.record import CANCELLED, EXPIRED, PAID, TOO_LATE
+from seckill.lane.clicks import Place
+from seckill.lane.held import Hold
 from seckill.lane.keys import Lane, position_field
 from seckill.postgres.lanes import of_lane
 from seckill.postgres.limits import limits_sql
@@ -77,28 +79,6 @@ FROM (
 AND NOT EXISTS (SELECT 1 FROM settling AS s WHERE {SAME})
 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """
-
-
-@dataclass(frozen=True)
-class Hold:
-    """A hold that is not settled: its place, and what Redis has to know of it. Times in ms."""
-
-    source: str
-    partition: int
-    offset: int
-    due_ms: int
-    user_id: int
-    items: dict[int, int]
-
-    @property
-    def place(self) -> str:
-        """The field of the hash of holds."""
-        return f"{position_field(self.source, self.partition)}:{self.offset}"
-
-    def text(self, due_ms: int) -> str:
-        """The value there, with another time."""
-        items = "|".join(f"{item}:{units}" for item, units in self.items.items())
-        return f"{due_ms}|{self.user_id}|{items}"
 
 
 @dataclass(frozen=True)
@@ -194,13 +174,16 @@ def settle_ends(lane: Lane) -> dict[str, int]:
 
 
 def holds_of(activity_id: int) -> Iterator[Hold]:
-    """The holds of an activity that nobody has settled, each once. Read them to the end."""
+    """The holds of an activity that nobody has settled, each once, ordered by their places.
+
+    Read them to the end.
+    """
     with connection.chunked_cursor() as cursor:
         cursor.execute(HOLDS, {"activity": activity_id})
         while rows := cursor.fetchmany(FETCHED):
             for source, part, offset, due_ms, user, items, units in rows:
                 bought = dict(zip(items, units, strict=True))
-                yield Hold(source, part, offset, due_ms, user, bought)
+                yield Hold(Place(source, part, offset), due_ms, user, bought)
 
 
 def count_held(activity_id: int) -> int:

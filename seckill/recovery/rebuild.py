@@ -317,7 +317,7 @@ def _packed(plan: ActivityPlan, generation: int) -> list[object]:
         # Units may have come back, so what was counted as certain before is not.
         state["epoch"] = str(max(plan.epoch_now + 1, generation))
         ended = asdict(plan.ended)
-        stats |= {"too_late": ended.pop("late"), **ended}
+        stats |= {"held": plan.held, "too_late": ended.pop("late"), **ended}
     return [
         str(plan.activity_id),
         str(plan.version_now),

@@ -19,7 +19,9 @@ from seckill.broker.unpack import Message
 from seckill.errors import Poison, Refused
 from seckill.formats.request import decode
 from seckill.lane import board
+from seckill.lane.clicks import Place
 from seckill.lane.client import redis_errors
+from seckill.lane.held import block_of, due_in
 from seckill.lane.keys import BOARD_STRING, Lane
 from seckill.lane.status import LaneStatus
 from seckill.models import Activity, Item, Record
@@ -132,12 +134,13 @@ class _Dues:
             return None
         number, index = divmod(place[2], BOARD_STRING)
         pipe = self.client.pipeline(transaction=False)
-        pipe.hget(self.lane.activity(activity_id).held, ":".join(map(str, place)))
+        pipe.hget(self.lane.activity(activity_id).held, block_of(Place(*place)))
         pipe.getrange(self.lane.board(place[0], place[1], number), index, index)
         with redis_errors():
             text, byte = pipe.execute()
-        if text is not None:
-            return datetime.fromtimestamp(int(text.partition(b"|")[0]) / 1000, UTC)
+        due = due_in(text, place[2])
+        if due is not None:
+            return datetime.fromtimestamp(due / 1000, UTC)
         return at if byte and byte[0] in board.KIND_OF else None
 
 

@@ -15,11 +15,10 @@ from seckill.broker.topics import Topics
 from seckill.config.sections import Settler
 from seckill.consumer.engine import Gatekeeper
 from seckill.errors import BrokerAway, RedisAway, ServiceAway
-from seckill.lane.client import redis_errors
+from seckill.lane.held import count_due
 from seckill.lane.holds import ReadMark, SettleStatus, expire_holds
 from seckill.lane.keys import Lane, position_field
-from seckill.lane.settle_status import SettleStatus as Seen
-from seckill.lane.settle_status import read_settle_status
+from seckill.lane.settle_status import read_positions, read_settle_status
 from seckill.process.events import event
 from seckill.settler.guarded import Guarded
 from seckill.settler.marks import Marks
@@ -111,12 +110,10 @@ class Expiry:
         marks = self._ask(seen.now_ms)
         for number in holding:
             self._expire(number, marks)
-        before = f"({seen.now_ms - self.section.grace_ms}"
-        with redis_errors():
-            overdue = sum(
-                self._redis.client.zcount(self.lane.activity(number).due, "-inf", before)
-                for number in holding
-            )
+        before = seen.now_ms - self.section.grace_ms
+        overdue = sum(
+            count_due(self._redis.client, self.lane, number, before) for number in holding
+        )
         if not overdue:
             self._late_since = 0.0
             return True
@@ -138,26 +135,26 @@ class Expiry:
         ends = read_ends(self._topics, self.section.topic)
         if self._topics.source(self.section.topic) != ends.source:
             raise BrokerAway(f"topic {self.section.topic} is being replaced")
-        seen = read_settle_status(self._redis.client, self.lane)
-        ends = self._tails.look(self._topics, ends, seen.positions)
+        positions = read_positions(self._redis.client, self.lane)
+        ends = self._tails.look(self._topics, ends, positions)
         places = {(ends.source, partition) for partition in ends.ends}
         self._marks.keep(places)
         found = {}
-        for place, end in self._to_reach(ends, seen).items():
+        for place, end in self._to_reach(ends, positions).items():
             self._marks.add(place, ReadMark(now_ms, end))
-            position = seen.positions.get(position_field(*place), 0)
+            position = positions.get(position_field(*place), 0)
             found[place] = self._marks.reached(place, position)
         return found
 
-    def _to_reach(self, ends: Ends, seen: Seen) -> dict[tuple[str, int], int]:
+    def _to_reach(self, ends: Ends, positions: Mapping[str, int]) -> dict[tuple[str, int], int]:
         """Up to which position each partition has to be settled: its end, or what is there already
         if no message is left that a consumer could see.
         """
-        lag = ends.lag(seen.positions)
+        lag = ends.lag(positions)
         return {
             (ends.source, partition): end
             if lag[partition]
-            else min(end, seen.positions.get(position_field(ends.source, partition), 0))
+            else min(end, positions.get(position_field(ends.source, partition), 0))
             for partition, end in ends.ends.items()
         }
 

@@ -12,6 +12,7 @@ from seckill.consumer.engine import Gatekeeper, run_id_of
 from seckill.errors import RedisAway
 from seckill.lane.client import no_retry, redis_errors
 from seckill.lane.keys import Lane
+from seckill.lane.pools import pool
 from seckill.postgres.lease import CLAIM_FIELDS, Claim, NotLeading, claim_of
 
 # Seconds that a script may take, and to wait for a connection.
@@ -26,12 +27,14 @@ class Guarded:
         self.claim = Claim()
         self._guard = guard
         self._admitted = False
-        self.client = redis.Redis.from_url(
-            redis_url,
-            socket_timeout=SCRIPT_TIMEOUT_S,
-            socket_connect_timeout=CONNECT_TIMEOUT_S,
-            retry=no_retry(),
-            redis_connect_func=self._on_connect,
+        self.client = redis.Redis.from_pool(
+            pool(
+                redis_url,
+                socket_timeout=SCRIPT_TIMEOUT_S,
+                socket_connect_timeout=CONNECT_TIMEOUT_S,
+                retry=no_retry(),
+                redis_connect_func=self._on_connect,
+            )
         )
 
     def ready(self) -> None:

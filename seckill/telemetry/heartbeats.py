@@ -18,6 +18,7 @@ import redis
 from seckill.errors import RedisAway
 from seckill.lane.client import no_retry, pairs, read_together, run_script
 from seckill.lane.keys import Lane
+from seckill.lane.pools import pool
 from seckill.process.events import event
 
 log = logging.getLogger(__name__)
@@ -128,11 +129,13 @@ class Heart:
         self._write(worker_id(pid), b"")
 
     def _write(self, worker: str, says: bytes) -> bool:
-        client = self._client = self._client or redis.Redis.from_url(
-            self.redis_url,
-            socket_timeout=TIMEOUT_S,
-            socket_connect_timeout=TIMEOUT_S,
-            retry=no_retry(),
+        client = self._client = self._client or redis.Redis.from_pool(
+            pool(
+                self.redis_url,
+                socket_timeout=TIMEOUT_S,
+                socket_connect_timeout=TIMEOUT_S,
+                retry=no_retry(),
+            )
         )
         keys = [self.lane.workers, self.lane.beats]
         try:
@@ -148,6 +151,12 @@ class Heart:
             return False
         self._failing = False
         return True
+
+
+def can_beat(client: "redis.Redis", lane: Lane) -> None:
+    """Write as a heartbeat does, and leave nothing. Raises RedisAway where a heartbeat fails."""
+    nobody = f"{socket.gethostname()}:0"
+    run_script(client, "beat", [lane.workers, lane.beats], [nobody, b"", FORGET_MS])
 
 
 def worker_id(pid: int | None = None) -> str:

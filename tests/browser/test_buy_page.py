@@ -7,9 +7,11 @@ import pytest
 import redis
 from playwright.sync_api import Browser, Page, expect
 
-from seckill.lane.keys import Lane
+from seckill.lane.clicks import Place
+from seckill.lane.held import Hold
 from tests.browser.conftest import PATIENCE_MS, REFUSED, SHOTS, barriers
 from tests.conftest import Manage
+from tests.helpers import blocks
 from tests.helpers.door import RunningDoor, open_door, settle_by_hand, token_of
 from tests.helpers.node import Node, running
 from tests.helpers.sale import now_ms, put_on_sale, waiting
@@ -64,14 +66,12 @@ def _hold_what_comes(node: Node, activity: int = 1, hold_s: int = HOLD_S) -> str
     """Holds for what comes first to each partition, as decide_batch.lua has them. The source."""
     source = str(node.topics.source(node.server.topic))
     due = now_ms() + hold_s * 1000
-    node.client.hset(
-        Lane().activity(activity).held,
-        mapping={
-            f"{source}:{partition}:{offset}": f"{due}|7|1001:1"
-            for partition in node.topics.partitions(node.server.topic)
-            for offset in range(5)
-        },
-    )
+    holds = [
+        Hold(Place(source, partition, offset), due, 7, {1001: 1})
+        for partition in node.topics.partitions(node.server.topic)
+        for offset in range(5)
+    ]
+    blocks.write(node.client, *holds, activity=activity)
     return source
 
 

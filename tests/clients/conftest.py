@@ -1,5 +1,6 @@
-"""Fixtures of the clients' tests: a shop, as the integration tests have it."""
+"""Fixtures of the clients' tests: a shop and a door, as the integration tests have them."""
 
-from tests.integration.conftest import shop
+from tests.integration.conftest import node, shop
+from tests.integration.web.door.conftest import consumer, door, kafka_client, open_door
 
-__all__ = ["shop"]
+__all__ = ["consumer", "door", "kafka_client", "node", "open_door", "shop"]

@@ -21,6 +21,7 @@ from seckill.lane.status import read_lane
 from tests.conftest import wait_until
 from tests.faults.command import Command, stop
 from tests.faults.harness import Sale
+from tests.helpers.blocks import holds_of, set_due
 from tests.helpers.messages import send
 from tests.helpers.sale import body, now_ms, put_on_sale, stock, waiting
 
@@ -71,8 +72,7 @@ class Holds:
     def end_in(self, user: int, after_ms: int) -> None:
         """A hold ends after so long from now on."""
         self.due[user] = self.now_ms() + after_ms
-        place = place_value(*self.holds[user])
-        self.redis.zadd(LANE.activity(1).due, {place: self.due[user]})
+        set_due(self.redis, self.due[user], place_value(*self.holds[user]))
 
     def confirm(self, user: int) -> None:
         """Send a confirm; when Kafka has it, note the time."""
@@ -109,7 +109,7 @@ class Holds:
         assert {name: len(users) for name, users in ends.items()} == {
             "paid": counts.paid, "expired": counts.expired,
         }  # fmt: skip
-        assert status.held == self.redis.hlen(LANE.activity(1).held)
+        assert status.held == len(holds_of(self.redis))
         left = sum(stock(self.redis).values())
         accepted = lane.activities[1].total_units
         assert left + accepted - counts.units_returned == UNITS

@@ -16,6 +16,7 @@ import redis
 from seckill.config.sections import Server
 from seckill.lane.keys import BOARD_STRING, Lane
 from seckill.web.door.tickets import Ticket, Tickets
+from tests.helpers import blocks
 from tests.helpers.commands import Ended
 
 SECRET = "a secret of the tests: 32 characters"
@@ -131,12 +132,10 @@ def settle_by_hand(client: "redis.Redis", source: str, text: str, byte: str) -> 
     """What the settler's scripts do to the hold of a ticket, as the door sees it."""
     ticket, lane = read_ticket(text), Lane()
     number, at = divmod(ticket.offset, BOARD_STRING)
-    with client.pipeline() as pipe:
-        pipe.hdel(
-            lane.activity(ticket.activity_id).held, f"{source}:{ticket.partition}:{ticket.offset}"
-        )
-        pipe.setrange(lane.board(source, ticket.partition, number), at, byte)
-        pipe.execute()
+    place = f"{source}:{ticket.partition}:{ticket.offset}"
+    # The byte first: whoever sees a hold no more finds out what became of it.
+    client.setrange(lane.board(source, ticket.partition, number), at, byte)
+    blocks.remove(client, place, activity=ticket.activity_id)
 
 
 def open_door(

@@ -23,6 +23,7 @@ from seckill.process.shutdown import Shutdown
 from seckill.settler.child import build
 from seckill.settler.expiry import Expiry
 from tests.conftest import wait_until
+from tests.helpers.blocks import holds_of
 from tests.helpers.node import SOON_S, Node
 from tests.helpers.sale import body, now_ms, put_on_sale, waiting
 
@@ -127,8 +128,8 @@ class HeldSale:
         """Wait until all holds are due by Redis's clock."""
 
         def due() -> bool:
-            last = self.client.zrange(LANE.activity(1).due, -1, -1, withscores=True)
-            return not last or self.status().now_ms > last[0][1]
+            last = max((hold.due_ms for hold in holds_of(self.client).values()), default=0)
+            return self.status().now_ms > last
 
         wait_until(due, SOON_S, "all holds are due")
 
@@ -145,7 +146,7 @@ class HeldSale:
         returned = holds.units_returned
         assert loaded == left + activity.total_units - returned
         ends = holds.paid + holds.expired + holds.cancelled
-        assert holds.held == activity.success - ends == self.client.hlen(LANE.activity(1).held)
+        assert holds.held == activity.success - ends == len(holds_of(self.client))
         records = waiting(self.client)
         told = [r for r in records if r["status"] in ("paid", "expired", "cancelled")]
         places = [(r["source"], r["partition"], r["offset"], r["item_id"]) for r in told]

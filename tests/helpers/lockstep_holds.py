@@ -20,13 +20,14 @@ from seckill.lane.holds import (
     settle_batch,
 )
 from seckill.lane.keys import BOARD_STRING, Lane, position_field
+from tests.helpers import blocks
 from tests.helpers.lockstep import HOLE, PLACES, Lockstep
 from tests.helpers.model import Place, Request
 from tests.helpers.model_holds import Confirm, HoldModel
 from tests.helpers.settling import SETTLE_SOURCE, redis_ms, wait_ms
 
 SETTLE_PLACES: list[Place] = [(SETTLE_SOURCE, 0), (SETTLE_SOURCE, 1)]
-COUNTERS = ("paid", "expired", "cancelled", "units_paid", "units_returned", "too_late")
+COUNTERS = ("held", "paid", "expired", "cancelled", "units_paid", "units_returned", "too_late")
 
 
 class HoldSteps:
@@ -106,8 +107,7 @@ class HoldSteps:
         for number, (where, hold) in enumerate(self.model.model.holds.items()):
             if number % which == 0:
                 hold.due = now
-                key = Lane().activity(hold.activity).due
-                self.client.zadd(key, {place_value(*where): now})
+                blocks.set_due(self.client, now, place_value(*where), activity=hold.activity)
         # A settler that asks from now on asks later than that.
         wait_ms(self.client, now)
 
@@ -123,8 +123,6 @@ class HoldSteps:
         sales = self.model.model.sales
         for activity in sales:
             keys = Lane().activity(activity)
-            pipe.hgetall(keys.held)
-            pipe.zrange(keys.due, 0, -1, withscores=True)
             pipe.hmget(keys.stats, list(COUNTERS))
         positions, stats, read, *rest = pipe.execute()
         assert _numbers(positions) == {
@@ -134,19 +132,17 @@ class HoldSteps:
         assert sum(self.model.counts.values()) == sum(self.model.positions.values())
         assert _numbers(read) == {position_field(*p): at for p, at in self.model.read.items()}
         for number, (activity, sale) in enumerate(sales.items()):
-            held, due, counters = rest[3 * number : 3 * number + 3]
             holds = {
                 place_value(*where): hold
                 for where, hold in self.model.model.holds.items()
                 if hold.activity == activity
             }
-            # The time in the text is that of the decision, whatever a test makes of it since.
-            assert {p.decode(): text.decode().split("|")[1:] for p, text in held.items()} == {
-                place: [str(hold.user), *(f"{i}:{n}" for i, n in hold.items.items())]
-                for place, hold in holds.items()
+            found = blocks.holds_of(self.client, activity)
+            assert {place: (h.due_ms, h.user_id, h.items) for place, h in found.items()} == {
+                place: (hold.due, hold.user, hold.items) for place, hold in holds.items()
             }
-            assert {p.decode(): int(at) for p, at in due} == {p: h.due for p, h in holds.items()}
-            assert [int(value or 0) for value in counters] == [sale.settled[n] for n in COUNTERS]
+            ends = [sale.settled[name] for name in COUNTERS[1:]]
+            assert [int(value or 0) for value in rest[number]] == [len(holds), *ends]
         for where, byte in self.model.model.settled.items():
             self.both.board[where[:2]][where[2]] = ord(byte)
         for place in PLACES:

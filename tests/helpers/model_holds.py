@@ -11,6 +11,8 @@ from seckill.lane.holds import SettleOutcome as Out
 from seckill.lane.holds import SettleStatus
 from tests.helpers.model import Hold, Model, Place, Request
 
+# Offsets in a block of holds.
+BLOCK = 16
 STATUS = {"P": "paid", "X": "expired", "C": "cancelled"}
 
 
@@ -81,17 +83,22 @@ class HoldModel:
         gives_back: bool,
         now: int,
     ) -> int:
-        """The holds of one activity that nobody can have paid in time, the earliest first."""
+        """The holds of one activity that nobody can have paid in time.
+
+        Block by block: that with the earliest hold first.
+        """
         if not all(place in self.read for place in partitions):
             return 0
         limit = min(self.read[place] for place in partitions) - grace
-        due = sorted(
-            (hold.due, ":".join(map(str, where)), where)
-            for where, hold in self.model.holds.items()
-            if hold.activity == activity and hold.due < limit
-        )[:most]
+        blocks: dict[str, list[tuple[int, Request]]] = {}
+        for where, hold in sorted(self.model.holds.items()):
+            if hold.activity == activity:
+                block = f"{where[0]}:{where[1]}:{where[2] // BLOCK}"
+                blocks.setdefault(block, []).append((hold.due, where))
+        order = sorted((min(held)[0], name) for name, held in blocks.items())
+        due = [where for _, name in order for at, where in blocks[name] if at < limit][:most]
         released: set[int] = set()
-        for _, _, where in due:
+        for where in due:
             self._settle(where, "X", now, gives_back, {}, released)
         self._reopen(released)
         return len(due)

@@ -109,6 +109,11 @@ class Published:
         publisher.close()
         return publisher.published - before
 
+    def end_lease(self) -> None:
+        """As after the end of the lease of whoever was killed."""
+        with connect(self.dsn, 5, 30.0) as connection:
+            connection.execute("UPDATE seckill_eventcursor SET until = clock_timestamp()")
+
     def messages(self) -> list[Message]:
         """All messages of the topic, each partition in its order."""
         ends = self.topics.end_offsets(self.topic)

@@ -38,14 +38,17 @@ PLAN = msgspec.msgpack.encode(
 BOARD = LANE.board("s", 0, 0)
 
 
-# A hold of one unit that is due since long, at its place.
-HOLD = {"s:0:0": "1|7|1001:1"}
+# Two blocks with a hold of one unit that is due since long, and one of the second that is not.
+LATER = ";1|99999999999999|7|1001:1"
+HOLDS = {"s:0:0": ";0|1|7|1001:1", "s:0:1": ";0|1|7|1001:1" + LATER}
 
 
 SETTLED = [KEYS.state, KEYS.stock, KEYS.stats, KEYS.buyers, KEYS.held, KEYS.due]
 
 
-MESSAGES = msgspec.msgpack.encode([1, 1, "7", "s:0:0", 1, 2, "", 0])
+MESSAGES = msgspec.msgpack.encode(
+    [part for place in ("s:0:0", "s:0:16") for part in (1, 1, "7", place, 1, 2, "", 0)]
+)
 
 
 @dataclass(frozen=True)
@@ -104,18 +107,18 @@ CALLS = [
     ),
     Call(
         "stage_holds", "hset unlink zadd", [KEYS.new_held, KEYS.new_due],
-        [TOKEN, "1", "s:0:1", 9, "9|7|1001:1"],
+        [TOKEN, "1", "s:0:1", 9, ";0|9|7|1001:1"],
     ),
     Call(
-        "settle_batch", "hset hdel zrem lpush setrange",
+        "settle_batch", "hset hdel zrem zadd lpush setrange",
         [
             *(LANE.list, LANE.activities, LANE.settle_positions, LANE.settle_stats, LANE.state),
             *(LANE.positions, *SETTLED, BOARD),
         ],
-        ["t:0", 0, 1, 0, '"t",0', "*", "", CONTROL_CHANNEL, MESSAGES, 1],
+        ["t:0", 0, 2, 0, '"t",0', "*", "", CONTROL_CHANNEL, MESSAGES, 1],
     ),
     Call(
-        "expire_holds", "hset hdel zrem lpush setrange",
+        "expire_holds", "hset hdel zrem zadd lpush setrange",
         [
             *(LANE.list, LANE.activities, LANE.settle_positions, LANE.settle_read, LANE.state),
             *(*SETTLED, BOARD),

@@ -19,6 +19,7 @@ from seckill.lane.holds import (
     settle_batch,
 )
 from seckill.lane.keys import Lane
+from tests.helpers import blocks
 from tests.helpers.sale import SOURCE
 
 SETTLE_SOURCE = "1f9a2c51-6f0e-4b8e-9d0c-3a54f1f2a999"
@@ -81,9 +82,8 @@ def redis_ms(client: "redis.Redis") -> int:
 
 def make_due(client: "redis.Redis", *offsets: int, ago_ms: int = 60_000, activity: int = 1) -> None:
     """Holds of partition 0 that are due since so long; without offsets, all of the activity."""
-    due = Lane().activity(activity).due
-    places = [place_value(SOURCE, 0, offset) for offset in offsets] or client.zrange(due, 0, -1)
-    client.zadd(due, dict.fromkeys(places, redis_ms(client) - ago_ms))  # type: ignore[arg-type]
+    places = [place_value(SOURCE, 0, offset) for offset in offsets]
+    blocks.set_due(client, redis_ms(client) - ago_ms, *places, activity=activity)
 
 
 def read_all(client: "redis.Redis") -> dict[tuple[str, int], ReadMark]:

@@ -14,7 +14,8 @@ from seckill.config.layers import BASE_DIR
 from tests.unit.project.pages import FENCED, INDENTED, INLINE
 
 PROGRAMS = r"(?:manage\.py|make|python|curl|docker|eval|source|st|kcat|psql|pg_\w+|redis-cli)"
-PROGRAMS = rf"(?:{PROGRAMS}|valkey-cli|systemctl|systemd-analyze|journalctl|kafka-[\w-]+\.sh|tar)"
+PROGRAMS = rf"(?:{PROGRAMS}|valkey-cli|systemctl|systemd-analyze|journalctl|tar|helm)"
+PROGRAMS = rf"(?:{PROGRAMS}|kafka-[\w-]+\.sh)"
 OURS = "activity|add_stock|audit|bench|dead_letters|recover|report|run_\\w+|set_stock|status"
 # Seconds for a command of a page, on a machine that is busy with much else.
 PATIENCE_S = 240.0

@@ -14,7 +14,7 @@ from typing import Any
 from django.core.management import call_command
 from django.core.management.base import CommandError, CommandParser
 
-from bench import deciding, door, flow, growth, lanes, rig, storing
+from bench import deciding, door, flow, growth, lanes, rig, settling, storing
 from bench.figures import AuditFailed, Figure, machine, tables
 from bench.rig import Rig
 from devstack.crew import Crew, worker_environment
@@ -33,7 +33,7 @@ from seckill.process.console import Console
 SCENARIOS: dict[str, Callable[[Rig], list[Figure]]] = {
     "winners": deciding.winners,
     "user-limit": deciding.user_limit,
-    "holds": deciding.holds,
+    "holds": lambda rig: [*deciding.holds(rig), *settling.settling(rig)],
     "losers": deciding.losers,
     "realistic": deciding.realistic,
     "several": deciding.several,

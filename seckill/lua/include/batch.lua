@@ -8,8 +8,8 @@ local DECIDED, DUPLICATE, REWOUND, NOT_LOADED = 1, 2, -1, -2
 local MOVED, STALE, FENCED, CLOCK, UNSEEN = -3, -4, -5, -6, -7
 -- Lua's unpack puts its values on a stack that is limited to about 8,000.
 local CHUNK = 4000
--- Offsets in one string of the board.
-local BOARD_STRING = 65536
+-- Offsets in one string of the board, and in one block of holds.
+local BOARD_STRING, BLOCK = 65536, 16
 -- Ms by which the clocks of Redis and a caller may differ. Beyond that one of them is wrong, and
 -- a wrong clock would refuse everybody as expired, or let a closed sale sell.
 local CLOCK_BOUND = 60000
@@ -119,10 +119,15 @@ local function raised(key, added)
   return pairs_of
 end
 
--- Run a command on values of any number: `args` in whole pairs, if it takes pairs.
-local function in_chunks(command, key, args)
+-- Run a command on values of any number: `args` in whole pairs, if it takes pairs, after its `option`.
+local function in_chunks(command, key, args, option)
   for first = 1, #args, CHUNK do
-    redis.call(command, key, unpack(args, first, math.min(first + CHUNK - 1, #args)))
+    local last = math.min(first + CHUNK - 1, #args)
+    if option then
+      redis.call(command, key, option, unpack(args, first, last))
+    else
+      redis.call(command, key, unpack(args, first, last))
+    end
   end
 end
 

@@ -10,7 +10,7 @@ local function read_activity(id, first)
   local activity = {
     id = id, state_key = KEYS[first], stock_key = KEYS[first + 1], stats_key = KEYS[first + 2],
     buyers_key = KEYS[first + 3], held_key = KEYS[first + 4], due_key = KEYS[first + 5],
-    gone = {}, left = {}, returned = {}, bought = {}, added = {},
+    blocks = {}, left = {}, returned = {}, bought = {}, added = {},
   }
   if redis.call('SISMEMBER', activities_key, id) == 0 then
     activity.missing, activity.version = true, '0'
@@ -32,20 +32,54 @@ local function count(activity, field, number)
   activity.added[field] = (activity.added[field] or 0) + number
 end
 
--- A place in parts: {place, field of its partition, offset as text and as number}.
+-- A place in parts: field of its partition, offset as number and as text; its block, and how its hold
+-- begins there.
 local function parts_of(place)
-  local field, offset = string.match(place, '^(.*):(%d+)$')
-  return {place = place, field = field, text = offset, offset = tonumber(offset)}
+  local field, text = string.match(place, '^(.*):(%d+)$')
+  local offset = tonumber(text)
+  local number = math.floor(offset / BLOCK)
+  return {field = field, text = text, offset = offset, block = field .. ':' .. whole(number),
+    head = ';' .. whole(offset - number * BLOCK) .. '|'}
 end
 
--- A hold's user and items; nil if another program has written it.
-local function read_hold(text)
-  return string.match(text, '^%d+|(%d+)|(%d+:%d+.*)$')
+-- The block of this name: {text, changed}. The text is "" if there are no holds.
+local function read_block(activity, name)
+  local block = activity.blocks[name]
+  if not block then
+    block = {text = redis.call('HGET', activity.held_key, name) or ''}
+    activity.blocks[name] = block
+  end
+  return block
 end
 
-local function broken_hold(activity, place)
-  return redis.error_reply('BROKEN the hold ' .. place .. ' in ' .. activity.held_key
-    .. ' is none: another program has written it; nothing was settled')
+-- The hold that begins with `head`: due, user, items; and the block's text without it. Or nothing.
+local function find_hold(block, head)
+  local text = block.text
+  local first, bar = string.find(text, head, 1, true)
+  if not first then return nil end
+  local last = (string.find(text, ';', bar, true) or #text + 1) - 1
+  local due, user, items = string.match(string.sub(text, bar + 1, last), '^(%d+)|(%d+)|(%d+:%d+.*)$')
+  return due, user, items, string.sub(text, 1, first - 1) .. string.sub(text, last + 1)
+end
+
+-- Whether another program has written this block.
+local function is_broken(block)
+  return block.text ~= '' and not string.find(block.text, '^;%d+|%d+|%d+|%d+:%d+')
+end
+
+local function broken_block(activity, name)
+  return redis.error_reply('BROKEN the block of holds ' .. name .. ' in ' .. activity.held_key
+    .. ' has none: another program has written it; nothing was settled')
+end
+
+-- The earliest time in a block, as number; nil if it has no holds.
+local function earliest(text)
+  local found
+  for due in string.gmatch(text, ';%d+|(%d+)|') do
+    local time = tonumber(due)
+    if not found or time < found then found = time end
+  end
+  return found
 end
 
 -- The JSON members of a partition, from its field. Few partitions, so each is made once.
@@ -79,9 +113,9 @@ local function give_back(activity, item, units)
   activity.returned[item] = (activity.returned[item] or 0) + units
 end
 
--- Settle a user's hold. `byte` is the board's from now on, `forgive` whether its units count against
--- the user's limit no more. Returns nil, or what is missing.
-local function settle(activity, at, user, items, byte, forgive, more)
+-- Settle a user's hold, which leaves its block at `rest`. `byte` is the board's from now on, `forgive`
+-- whether its units count against the user's limit no more. Returns nil, or what is missing.
+local function settle(activity, at, user, items, rest, byte, forgive, more)
   local settled = 0
   for item, quantity in string.gmatch(items, '(%d+):(%d+)') do
     local units = tonumber(quantity)
@@ -95,8 +129,10 @@ local function settle(activity, at, user, items, byte, forgive, more)
   if forgive and activity.limited then
     activity.bought[user] = (activity.bought[user] or 0) - settled
   end
-  activity.gone[#activity.gone + 1] = at.place
+  local block = activity.blocks[at.block]
+  block.text, block.changed = rest, true
   count(activity, STATUS_OF[byte], 1)
+  count(activity, 'held', -1)
   count(activity, byte == PAID and 'units_paid' or 'units_returned', settled)
 end
 
@@ -107,9 +143,25 @@ local function check_activity(activity)
   local totals, broken = raised(activity.stats_key, activity.added)
   if not totals then return broken end
   activity.totals = totals
-  if #activity.gone > 0 then
+  activity.emptied, activity.texts, activity.times = {}, {}, {}
+  for name, block in pairs(activity.blocks) do
+    local due = block.changed and earliest(block.text)
+    if due then
+      local texts, times = activity.texts, activity.times
+      texts[#texts + 1], texts[#texts + 2] = name, block.text
+      times[#times + 1], times[#times + 2] = whole(due), name
+    elseif block.changed then
+      if block.text ~= '' then return broken_block(activity, name) end
+      activity.emptied[#activity.emptied + 1] = name
+    end
+  end
+  if #activity.emptied > 0 then
     needs('HDEL', activity.held_key, 'f')
     needs('ZREM', activity.due_key, 'v')
+  end
+  if #activity.texts > 0 then
+    needs('HSET', activity.held_key, 'f', 'v')
+    needs('ZADD', activity.due_key, '1', 'v')
   end
   if next(activity.left) then
     needs('HSET', activity.stock_key, 'f', 'v')
@@ -147,8 +199,10 @@ end
 
 local function write_activity(activity)
   if activity.missing then return end
-  in_chunks('HDEL', activity.held_key, activity.gone)
-  in_chunks('ZREM', activity.due_key, activity.gone)
+  in_chunks('HDEL', activity.held_key, activity.emptied)
+  in_chunks('ZREM', activity.due_key, activity.emptied)
+  in_chunks('HSET', activity.held_key, activity.texts)
+  in_chunks('ZADD', activity.due_key, activity.times)
   in_chunks('HSET', activity.stats_key, activity.totals)
   for item, units in pairs(activity.left) do
     redis.call('HSET', activity.stock_key, item, whole(units))

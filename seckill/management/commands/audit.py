@@ -11,8 +11,9 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError
 
 from seckill.audit.audit import CannotCheck, Report, audit
+from seckill.audit.events_kafka import EventsReport, audit_events
 from seckill.audit.kafka import KafkaAudit, KafkaReport, Progress
-from seckill.audit.printed import print_kafka_report, print_report
+from seckill.audit.printed import print_events_report, print_kafka_report, print_report
 from seckill.audit.verdict import write_last_audit, write_report
 from seckill.audit.watch import Watch, watch_line
 from seckill.broker.reader import CannotRead, TopicReader
@@ -45,6 +46,8 @@ WATCH_S = 5.0
 PROGRESS_S = 0.2
 # Why an audit has no verdict.
 COULD_NOT = (CannotCheck, CannotRead, ServiceAway, DatabaseError)
+# What one audit has read; without --kafka the report alone.
+Looks = tuple[Report, KafkaReport | None, EventsReport | None]
 # What is summed up over lanes.
 SUMMED = ("activities", "messages", "units_loaded", "units_left", "units_sold", "records_stored")
 
@@ -126,10 +129,10 @@ class Command(base.Command):
         unchecked: dict[str, str] = {}
         for name in lane_addresses(""):
             section = load(Server, section_flags(options, Server), lane=name)
-            self.lane, kafka = Lane.named(name), None
+            self.lane, kafka, events = Lane.named(name), None, None
             with connect(section.redis_url) as self.client:
                 try:
-                    reports[name], kafka = self._audit(section, options)
+                    reports[name], kafka, events = self._audit(section, options)
                 except COULD_NOT as reason:
                     if isinstance(reason, CannotCheck) and _unused(name):
                         reports[name] = Report(notes=["nothing was put on sale in it yet"])
@@ -147,6 +150,8 @@ class Command(base.Command):
                 continue
             if kafka is not None:
                 print_kafka_report(kafka, self.console)
+            if events is not None:
+                print_events_report(events, self.console)
             print_report(reports[name], self.console)
         clean = all(report.clean for report in reports.values()) and not unchecked
         sums = {name: sum(getattr(each, name) for each in reports.values()) for name in SUMMED}
@@ -163,28 +168,34 @@ class Command(base.Command):
         if unchecked:
             sys.exit(exit_codes.USAGE)
 
-    def _audit(self, section: Server, options: dict[str, Any]) -> tuple[Report, KafkaReport | None]:
+    def _audit(self, section: Server, options: dict[str, Any]) -> Looks:
         """One look at this lane, and its verdict kept. Raises COULD_NOT."""
         report = audit(self.client, self.lane)
         kafka = self._read_kafka(section) if options["kafka"] else None
+        events = audit_events(section, self.lane) if options["kafka"] else None
+        for more in (kafka, events):
+            if more is not None:
+                report.findings += more.findings
+                report.checks += more.checks
         if kafka is not None:
-            report.findings += kafka.findings
-            report.checks += kafka.checks
             report.clean = not report.findings
         self._keep(report, "audit --kafka" if kafka else "audit")
-        return report, kafka
+        return report, kafka, events
 
     def _look(self, section: Server, options: dict[str, Any]) -> None:
         try:
-            report, kafka = self._audit(section, options)
+            report, kafka, events = self._audit(section, options)
         except COULD_NOT as reason:
             self._could_not(_line_of(reason))
         if self.json:
             document = {**report.as_json(), "kafka": kafka.as_json() if kafka else None}
+            document["events"] = events.as_json() if events else None
             self.stdout.write(json_text(document, 2))
         else:
             if kafka is not None:
                 print_kafka_report(kafka, self.console)
+            if events is not None:
+                print_events_report(events, self.console)
             print_report(report, self.console)
         if not report.clean:
             sys.exit(exit_codes.FAILED)

@@ -9,6 +9,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from django.db.models import Q
 from django.db.models.functions import Now
+from rich.markup import escape
 
 from seckill.config.layers import load
 from seckill.config.sections import Server
@@ -29,6 +30,7 @@ from seckill.dead_letters.reader import (
 from seckill.dead_letters.records import Kind
 from seckill.dead_letters.replay import Replay, one_at_a_time
 from seckill.errors import Refused
+from seckill.events.letters import parked
 from seckill.formats.settle import request_topic, settle_topic
 from seckill.lane.client import connect
 from seckill.lane.keys import Lane
@@ -186,12 +188,19 @@ class Command(base.Command):
             pile_messages(self.settlements, newest),
             pile_records(self.lane, newest),
         )
+        topic, events = parked(self.section)
         if options["json"]:
-            document = piles_json(*piles)
+            document = {**piles_json(*piles), "events": {"topic": topic, "letters": events}}
             self.stdout.write(json_text(document, 2))
-        else:
-            console = Console(soft_wrap=True, highlight=False)
-            print_piles(*piles, console)
+            return
+        console = Console(soft_wrap=True, highlight=False)
+        print_piles(*piles, console)
+        if events:
+            console.print(
+                f"[bold]events that no webhook took, in topic {escape(topic)}[/bold]: {events:,}, "
+                "those posted again since included\n"
+                "  manage.py run_webhooks --dead-letters posts them again"
+            )
 
     def _show(self, options: dict[str, Any]) -> None:
         topics = [DeadTopic(self.section), DeadTopic(self.settlements)]

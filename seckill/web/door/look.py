@@ -10,8 +10,9 @@ import msgspec
 import redis.asyncio
 
 from seckill.lane import scripts
-from seckill.lane.clicks import Place, place_of, place_value
+from seckill.lane.clicks import Place, place_of
 from seckill.lane.client import pairs
+from seckill.lane.held import block_of, due_in
 from seckill.lane.keys import BOARD_STRING, Lane, position_field
 from seckill.postgres.lease import CLAIM_FIELDS, Claim, claim_of
 from seckill.web.door.answers import Winner
@@ -190,20 +191,15 @@ async def read_winners(
     Raises redis.RedisError, OSError.
     """
     board = _Bytes(lane, [place for _, place in asked])
-    named = [(number, place_value(p.source, p.partition, p.offset)) for number, p in asked]
+    named = [(number, block_of(place)) for number, place in asked]
     fields = _Fields(named, {number: lane.activity(number).held for number, _ in asked})
     answers = iter(await _ask(client, [*board.questions, *fields.questions, *_proof(lane)]))
-    codes, holds = board.take(answers), fields.take(answers)
+    codes, blocks = board.take(answers), fields.take(answers)
     winners = [
-        Winner(place, byte, _due_of(hold))
-        for (_, place), byte, hold in zip(asked, codes, holds, strict=True)
+        Winner(place, byte, due_in(block, place.offset))
+        for (_, place), byte, block in zip(asked, codes, blocks, strict=True)
     ]
     return winners, proof_of(next(answers), next(answers))
-
-
-def _due_of(hold: bytes | None) -> int | None:
-    """The first word of a hold, `due|user|item:n|...`."""
-    return None if hold is None else int(hold.partition(b"|")[0])
 
 
 async def _ask(client: "redis.asyncio.Redis", questions: Sequence[Question]) -> list[Any]:

@@ -22,6 +22,7 @@ from seckill.errors import RedisAway, RedisRefuses
 from seckill.lane.clicks import click_field
 from seckill.lane.client import judged
 from seckill.lane.keys import Lane
+from seckill.lane.pools import async_pool, end
 from seckill.process.events import event
 from seckill.web.door.answering import Changed, read_answers
 from seckill.web.door.answers import Answer, State, waiting
@@ -65,13 +66,14 @@ class Mirror:
         self._trust = trust
         self.source, self.partitions = source, partitions
         self.lane = lane
-        self._redis = redis.asyncio.Redis.from_url(
+        self._pool = async_pool(
             redis_url,
             socket_timeout=TIMEOUT_S,
             socket_connect_timeout=TIMEOUT_S,
             retry=Retry(NoBackoff(), 0),
-            single_connection_client=True,
         )
+        # Each read takes the one connection from the pool, which finds a new master.
+        self._redis = redis.asyncio.Redis(connection_pool=self._pool)
         self._waiters = Waiters()
         # Those who take the answer of the next look, whatever it is.
         self._asking: list[Ask] = []
@@ -186,7 +188,7 @@ class Mirror:
                 except TimeoutError:
                     continue
         finally:
-            await self._redis.aclose()
+            await end(self._pool)
 
     async def _turn(self) -> None:
         asking, self._asking = self._asking, []

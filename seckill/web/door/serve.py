@@ -121,18 +121,18 @@ def serve(
 
 
 def _open(section: Section) -> _Opened:
-    reader = open_source(section)
-    try:
+    with contextlib.ExitStack() as ends:
+        reader = ends.enter_context(contextlib.closing(open_source(section)))
         source = reader.source(section.topic)
         if source is None:
             raise BrokerAway(f"there is no topic {section.topic}; run_consumer makes it")
         outbox = traced_outbox(open_outbox(section, section.topic), section)
+        ends.callback(outbox.close)
         opened = _Opened(reader, source, outbox, Settling(settle_topic(section.topic)))
         _open_settling(section, reader, opened.settling)
+        # Nobody needs them if one cannot be opened; else they stay open.
+        ends.pop_all()
         return opened
-    except BrokerAway:
-        reader.close()
-        raise
 
 
 def _open_settling(section: Section, reader: Source, settling: Settling) -> None:

@@ -13,6 +13,7 @@ from seckill.audit.checks import NEVER_DROPPED, NEVER_LOST, NEVER_OVERSOLD, NEVE
 from seckill.lane.keys import Lane, position_field
 from seckill.models import Activity
 from tests.helpers import holds, settling
+from tests.helpers.blocks import remove
 from tests.helpers.recovering import LostShop
 from tests.helpers.sale import SOURCE, body
 from tests.helpers.settling import SETTLE_SOURCE, cancelled, make_due, paid, settle
@@ -94,15 +95,23 @@ TAMPERINGS: dict[str, tuple[Callable[["redis.Redis"], object], str, str]] = {
         lambda c: push(c, holds.expired(4, **place(user_id=5))),
         NEVER_OVERSOLD, "Redis holds 2",
     ),
+    "a hold is gone, and it is counted still": (
+        lambda c: (remove(c, f"{SOURCE}:0:4"), c.hincrby(KEYS.stats, "held", 1)),
+        NEVER_LOST, "the scripts counted 2 holds, and there are 1",
+    ),
+    "a block is due later than its hold": (
+        lambda c: c.zincrby(KEYS.due, 1, f"{SOURCE}:0:0"),
+        NEVER_LOST, "and its time in",
+    ),
     "a hold that nobody expires": (nobody_expires, NEVER_LOST, "is due for 200 s"),
     "a byte of the board": (
         lambda c: c.setrange(LANE.board(SOURCE, 0, 0), 2, "0"),
         NEVER_TWICE, "is expired, the board says 0",
     ),
     "holds without their times": (
-        lambda c: c.zrem(KEYS.due, f"{SOURCE}:0:4"), NEVER_LOST, "2 holds, 1 times"
+        lambda c: c.zrem(KEYS.due, f"{SOURCE}:0:0"), NEVER_LOST, "1 blocks of holds, 0 times"
     ),
-    "all holds are lost": (lose_all_holds, NEVER_LOST, "Redis holds 0"),
+    "all holds are lost": (lose_all_holds, NEVER_LOST, "and there are 0"),
     "a settle message without an outcome": (
         lambda c: c.hincrby(LANE.settle_stats, "paid", -1), NEVER_DROPPED, "outcomes to 2"
     ),

@@ -1,5 +1,6 @@
 """manage.py dead_letters: what is parked is counted, shown safely, and tried again once."""
 
+import asyncio
 import contextlib
 import json
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from seckill.dead_letters.reader import dump, read_records
 from seckill.dead_letters.records import Kind
 from seckill.dead_letters.replay import REPLAYING
 from seckill.dead_letters.writer import MAX_VALUE_BYTES, DeadLetters, dead_topic
+from seckill.events.letters import DeadEvents
 from seckill.formats import settle
 from seckill.formats.settle import Result, Settlement
 from seckill.lane.keys import Lane
@@ -134,6 +136,19 @@ def test_nothing_is_parked(desk: Desk, capsys: pytest.CaptureFixture[str]) -> No
     assert "none is ever dropped" in text
     code, text = desk("replay", "--requests", "--records", "--yes")
     assert (code, "replayed 0, refused 0" in text) == (0, True)
+
+
+def test_events_that_no_webhook_took(desk: Desk, topics: Topics) -> None:
+    assert desk.document()["events"]["letters"] == 0
+    dead = DeadEvents(desk.server, open_producer)
+    asyncio.run(dead.park("shop", "status 500", b"{}"))
+    asyncio.run(dead.park("shop", "status 500", b"{}"))
+    dead.close()
+    assert desk.document()["events"] == {"topic": dead.topic, "letters": 2}
+    text = " ".join(desk_list(desk).split())
+    assert f"in topic {dead.topic}: 2," in text
+    assert "manage.py run_webhooks --dead-letters posts them again" in text
+    topics.delete(dead.topic)
 
 
 def test_letters_are_counted_by_reason_and_the_newest_shown(

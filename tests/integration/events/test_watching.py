@@ -81,7 +81,8 @@ def test_the_rights_of_the_document_are_enough(sale: Published, pg_dsn: str) -> 
         try:
             for rights in (
                 "USAGE ON SCHEMA public",
-                "SELECT ON seckill_record, seckill_settlement, seckill_activity",
+                "SELECT ON seckill_record, seckill_settlement, seckill_latepayment",
+                "SELECT ON seckill_activity",
                 "SELECT, INSERT, UPDATE ON seckill_eventcursor",
             ):
                 owner.execute(f"GRANT {rights} TO {ROLE}")

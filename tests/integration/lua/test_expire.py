@@ -10,8 +10,10 @@ from seckill.consumer.batch import encode
 from seckill.consumer.engine import Engine
 from seckill.errors import RedisRefuses
 from seckill.lane.fence import RECOVERING, fence
+from seckill.lane.held import count_due
 from seckill.lane.holds import ReadMark, SettleStatus, expire_holds
 from seckill.lane.keys import Lane, position_field
+from tests.helpers.blocks import holds_of, set_due
 from tests.helpers.sale import (
     SOURCE,
     batch,
@@ -59,13 +61,12 @@ class TestExpiring:
         make_due(redis_client, 0, 2)
         before = redis_ms(redis_client) // 1000
         reply = expire(redis_client)
-        assert (reply.status, reply.expired, reply.overdue, reply.full) == (DECIDED, 2, 0, False)
+        assert (reply.status, reply.expired, reply.full) == (DECIDED, 2, False)
         assert redis_client.get(BOARD) == b"X0X0"
         assert stock(redis_client) == {1001: 2, 1002: 1}
-        left = redis_client.zrange(KEYS.due, 0, -1, withscores=True)
-        assert reply.next_due_ms == int(left[0][1])
-        assert {place for place, _ in left} == set(redis_client.hkeys(KEYS.held))
-        assert len(left) == 2
+        left = holds_of(redis_client)
+        assert list(left) == [f"{SOURCE}:0:1", f"{SOURCE}:0:3"]
+        assert reply.next_due_ms == min(hold.due_ms for hold in left.values())
         records = waiting(redis_client)[-3:]
         assert before <= records[0].pop("timestamp") <= redis_ms(redis_client) // 1000
         assert records[0] == {
@@ -80,7 +81,7 @@ class TestExpiring:
 
     def test_nothing_is_due(self, redis_client: "redis.Redis") -> None:
         reply = expire(redis_client)
-        assert (reply.expired, reply.overdue, reply.full) == (0, 0, False)
+        assert (reply.expired, reply.full) == (0, False)
         assert reply.next_due_ms is not None
         assert len(waiting(redis_client)) == 5
 
@@ -89,15 +90,31 @@ class TestExpiring:
         reply = expire(redis_client)
         assert (reply.status, reply.expired, reply.next_due_ms) == (DECIDED, 0, None)
 
-    def test_at_most_so_many_a_call_the_oldest_first(self, redis_client: "redis.Redis") -> None:
+    def test_at_most_so_many_a_call_the_oldest_block_first(
+        self, engine: Engine, redis_client: "redis.Redis"
+    ) -> None:
+        put_on_sale(redis_client, {1001: 20})
+        engine.decide([batch([body(n) for n in range(5, 21)], 4)])
         make_due(redis_client)
-        make_due(redis_client, 3, ago_ms=90_000)
-        make_due(redis_client, 1, ago_ms=80_000)
-        reply = expire(redis_client, most=2)
-        assert (reply.expired, reply.overdue, reply.full) == (2, 2, True)
-        assert redis_client.get(BOARD) == b"0X0X"
+        make_due(redis_client, 18, ago_ms=90_000)
+        now = redis_ms(redis_client)
+        assert count_due(redis_client, LANE, 1, now - 80_000) == 1
         reply = expire(redis_client, most=3)
-        assert (reply.expired, reply.overdue, reply.full) == (2, 0, False)
+        assert (reply.expired, reply.full) == (3, True)
+        # Offsets 16 to 19 are a block.
+        assert redis_client.get(BOARD) == b"0" * 16 + b"XXX0"
+        assert count_due(redis_client, LANE, 1, now) == 17
+        reply = expire(redis_client, most=30)
+        assert (reply.expired, reply.full) == (17, False)
+        assert count_due(redis_client, LANE, 1, now) == 0
+
+    def test_a_time_that_is_too_early_lets_nothing_expire(
+        self, redis_client: "redis.Redis"
+    ) -> None:
+        """Somebody has changed it by hand: each hold has its own, and the block gets it back."""
+        redis_client.zadd(KEYS.due, {f"{SOURCE}:0:0": 1})
+        assert expire(redis_client).expired == 0
+        assert len(holds_of(redis_client)) == 4
 
     def test_a_paid_hold_never_expires(self, redis_client: "redis.Redis") -> None:
         settle(redis_client, paid(0), cancelled(1, 2))
@@ -143,8 +160,7 @@ class TestReadMarks:
     def test_a_partition_without_a_mark(self, redis_client: "redis.Redis") -> None:
         marks = read_all(redis_client)
         other = marks.pop(PARTITIONS[1])
-        reply = expire(redis_client, marks)
-        assert (reply.expired, reply.overdue) == (0, 4)
+        assert expire(redis_client, marks).expired == 0
         # Another settler has the other partition. Marks stay.
         assert expire(redis_client, {PARTITIONS[1]: other}).expired == 4
 
@@ -155,8 +171,8 @@ class TestReadMarks:
     def test_never_beyond_a_mark(self, redis_client: "redis.Redis") -> None:
         now = redis_ms(redis_client)
         for offset, ago in ((0, 3_001), (1, 3_000), (2, 2_999)):
-            redis_client.zadd(KEYS.due, {f"{SOURCE}:0:{offset}": now - ago})
-        redis_client.zadd(KEYS.due, {f"{SOURCE}:0:3": now + 60_000})
+            set_due(redis_client, now - ago, f"{SOURCE}:0:{offset}")
+        set_due(redis_client, now + 60_000, f"{SOURCE}:0:3")
         # One settler reads on, the other is dead since two seconds. The grace is one second.
         marks = {PARTITIONS[0]: ReadMark(now, 0), PARTITIONS[1]: ReadMark(now - 2_000, 0)}
         reply = expire(redis_client, marks, grace_ms=1_000)
@@ -198,8 +214,7 @@ class TestReadMarks:
         assert expire(redis_client).expired == 4
 
     def test_never_beyond_redis_clock(self, redis_client: "redis.Redis") -> None:
-        redis_client.zadd(KEYS.due, dict.fromkeys(
-            redis_client.zrange(KEYS.due, 0, -1), redis_ms(redis_client) + 60_000))  # fmt: skip
+        set_due(redis_client, redis_ms(redis_client) + 60_000)
         assert expire(redis_client, grace_ms=-3_600_000).expired == 0
 
 
@@ -265,14 +280,14 @@ class TestRefused:
             expire(redis_client, marks, expired_gives_back=True)
         assert everything(redis_client) == before
 
-    @pytest.mark.parametrize("lost", [KEYS.held, KEYS.due, KEYS.state, KEYS.stock, "one hold"])
+    @pytest.mark.parametrize("lost", [KEYS.held, KEYS.due, KEYS.state, KEYS.stock, "one block"])
     def test_a_part_that_is_missing_fences_the_lane(
         self, redis_client: "redis.Redis", lost: str
     ) -> None:
-        if lost == "one hold":
+        if lost == "one block":
             # As many as before, but not the same.
-            redis_client.hdel(KEYS.held, f"{SOURCE}:0:1")
-            redis_client.hset(KEYS.held, f"{SOURCE}:0:9", "1|1|1001:1")
+            redis_client.hdel(KEYS.held, f"{SOURCE}:0:0")
+            redis_client.hset(KEYS.held, f"{SOURCE}:0:9", ";0|1|1|1001:1")
         redis_client.delete(lost)
         left = stock(redis_client)
         reply = expire(redis_client)

@@ -362,7 +362,7 @@ class TestClock:
         self, redis_client: "redis.Redis"
     ) -> None:
         """Else everybody would be told 429 for as long as the clock went back."""
-        key = "{seckill:rate}:test"
+        key = "{seckill:logs}:rate:test"
         redis_client.set(key, (now_ms() + HOUR_MS) * 1000)
         allowed, _left, _full_ms, wait_ms = run_script(redis_client, "rate_limit", [key], [10, 10])
         assert (allowed, wait_ms <= 1000) == (0, True)

@@ -15,7 +15,7 @@ from seckill.formats.outcomes import Outcome
 from seckill.lane.client import connect, run_script
 from seckill.lane.keys import MARK
 from tests.helpers.sale import SOURCE, batch, body, everything, load_scripts, put_on_sale
-from tests.helpers.script_calls import BOARD, CALLS, HOLD, KEYS, LANE, TOKEN, Call
+from tests.helpers.script_calls import BOARD, CALLS, HOLDS, KEYS, LANE, LATER, TOKEN, Call
 
 SETTLING = ("settle_batch", "expire_holds")
 FENCED = {"fenced": "RECOVERING", "fence_token": TOKEN}
@@ -51,7 +51,7 @@ def test_a_right_that_is_missing_changes_nothing(
     hold(redis_client)
     redis_client.hset(KEYS.new_buyers, mapping={MARK: TOKEN, "7": 1})
     redis_client.hset(KEYS.new_clicks, mapping={MARK: TOKEN})
-    redis_client.hset(KEYS.new_held, mapping={MARK: TOKEN, "s:0:2": "9|7|1001:1"})
+    redis_client.hset(KEYS.new_held, mapping={MARK: TOKEN, "s:0:2": ";0|9|7|1001:1"})
     redis_client.zadd(KEYS.new_due, {"s:0:2": 9})
     redis_client.lpush(LANE.list, "record")
     if call.script in ("fence", "rebuild"):
@@ -69,10 +69,10 @@ def test_a_right_that_is_missing_changes_nothing(
 
 
 def hold(client: "redis.Redis") -> None:
-    """A hold that is due, and counts against the limit of its user."""
-    client.hset(KEYS.held, mapping=HOLD)
-    client.zadd(KEYS.due, dict.fromkeys(HOLD, 1))
-    client.hset(KEYS.buyers, "7", 2)
+    """Holds of one user, two of them due, that count against the user's limit."""
+    client.hset(KEYS.held, mapping=HOLDS)
+    client.zadd(KEYS.due, dict.fromkeys(HOLDS, 1))
+    client.hset(KEYS.buyers, "7", 3)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,8 @@ def test_a_right_that_is_missing_for_one_key_of_a_hold(
     redis_client.execute_command("ACL", "SETUSER", "narrow", "clearselectors", "+@all")
     run_script(narrow, call.script, call.keys, call.args)
     assert redis_client.hget(KEYS.buyers, "7") == b"1"
-    assert not redis_client.exists(KEYS.held, KEYS.due)
+    assert redis_client.hgetall(KEYS.held) == {b"s:0:1": LATER.encode()}
+    assert redis_client.zscore(KEYS.due, "s:0:1") == 99999999999999
 
 
 def test_a_fence_that_may_not_be_set_is_no_answer(

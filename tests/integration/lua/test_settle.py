@@ -17,6 +17,7 @@ from seckill.lane.fence import RECOVERING, fence
 from seckill.lane.holds import SettleBatch, SettleStatus, settle_batch
 from seckill.lane.keys import BOARD_STRING, CONTROL_CHANNEL, Lane, position_field
 from tests.conftest import wait_until
+from tests.helpers.blocks import holds_of
 from tests.helpers.sale import (
     SOURCE,
     batch,
@@ -79,10 +80,11 @@ class TestDeciding:
         before = redis_ms(redis_client)
         assert buy(engine, body(7, {1001: 2, 1002: 1}), b"bad", body(8, {9999: 1})) == b"086"
         after = redis_ms(redis_client)
-        place = f"{SOURCE}:0:0"
-        due = int(redis_client.zscore(KEYS.due, place) or 0)
+        block = f"{SOURCE}:0:0"
+        due = int(redis_client.zscore(KEYS.due, block) or 0)
         assert before + 60_000 <= due <= after + 60_000
-        assert redis_client.hgetall(KEYS.held) == {place.encode(): b"%d|7|1001:2|1002:1" % due}
+        assert redis_client.hgetall(KEYS.held) == {block.encode(): b";0|%d|7|1001:2|1002:1" % due}
+        assert redis_client.hget(KEYS.stats, "held") == b"1"
         records = waiting(redis_client)
         assert [(record["status"], record["due"]) for record in records] == [("success", due)] * 2
         assert list(records[0])[-2:] == ["due", "version"]
@@ -104,9 +106,9 @@ class TestDeciding:
         buy(engine, body(2), start=1)
         redis_client.hdel(KEYS.state, "hold_s")
         buy(engine, body(3), start=2)
-        due = redis_client.zrange(KEYS.due, 0, -1)
-        # The shorter hold is due first, though it came later.
-        assert due == [f"{SOURCE}:0:{offset}".encode() for offset in (1, 0)]
+        first, second = (hold.due_ms for hold in holds_of(redis_client).values())
+        # The shorter hold is due first, though it came later: its block is, too.
+        assert second < first
         assert settle(redis_client, paid(0, 1), paid(1, 2), paid(2, 3)) == [
             "PAID", "PAID", "NOT_HELD",
         ]  # fmt: skip
@@ -114,7 +116,7 @@ class TestDeciding:
     def test_more_holds_than_lua_unpacks(self, engine: Engine, redis_client: "redis.Redis") -> None:
         put_on_sale(redis_client, {1001: 20_000}, hold_s=60)
         buy(engine, *(body(n) for n in range(1, 9_001)))
-        assert redis_client.hlen(KEYS.held) == redis_client.zcard(KEYS.due) == 9_000
+        assert len(holds_of(redis_client)) == 9_000
         messages = [paid(n - 1, n) for n in range(1, 9_001)]
         assert settle(redis_client, *messages) == ["PAID"] * 9_000
         assert not redis_client.exists(KEYS.held, KEYS.due)
@@ -134,7 +136,7 @@ class TestTable:
         assert settle(redis_client, paid(0, reference='pi_"1"')) == ["PAID"]
         assert redis_client.get(BOARD) == b"P060"
         assert stock(redis_client) == {1001: 6, 1002: 9}
-        assert redis_client.hlen(KEYS.held) == redis_client.zcard(KEYS.due) == 2
+        assert list(holds_of(redis_client)) == [f"{SOURCE}:0:1", f"{SOURCE}:0:3"]
         records = settled(redis_client)
         for record in records:
             assert before <= record.pop("timestamp") <= redis_ms(redis_client) // 1000
@@ -497,14 +499,17 @@ class TestBroken:
             send(redis_client, paid(0))
         assert everything(redis_client) == before
 
-    @pytest.mark.parametrize("text", ["", "x", "1|2", "1|2|3", "|2|3:4"])
+    @pytest.mark.parametrize(
+        "text",
+        ["x", ";0", ";0|1|2", ";0|1|2|3", ";0||2|3:4", ";0|1|1|1001:1x;2|1", ";0|1|1|1001:1;x"],
+    )
     def test_a_hold_that_is_none(self, redis_client: "redis.Redis", text: str) -> None:
         redis_client.hset(KEYS.held, f"{SOURCE}:0:0", text)
-        make_due(redis_client)
+        redis_client.zadd(KEYS.due, {f"{SOURCE}:0:0": 1})
         before = everything(redis_client)
-        with pytest.raises(RedisRefuses, match="BROKEN the hold"):
+        with pytest.raises(RedisRefuses, match="BROKEN the block of holds"):
             send(redis_client, paid(0))
-        with pytest.raises(RedisRefuses, match="BROKEN the hold"):
+        with pytest.raises(RedisRefuses, match="BROKEN the block of holds"):
             expire(redis_client)
         assert everything(redis_client) == before
 

@@ -13,6 +13,8 @@ from seckill.audit.verdict import write_last_audit
 from seckill.config.layers import ConfigError
 from seckill.config.sections import Server
 from seckill.consumer.engine import Engine
+from seckill.lane.clicks import Place
+from seckill.lane.held import Hold
 from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
 from seckill.monitoring import metric_names
@@ -20,7 +22,7 @@ from seckill.monitoring.metrics import serve_metrics
 from seckill.telemetry.heartbeats import Heart, Kind, worker_id
 from seckill.telemetry.history import append_sample, sample_of
 from tests.conftest import Manage, wait_until
-from tests.helpers import sale
+from tests.helpers import blocks, sale
 
 LANE = Lane()
 Values = dict[tuple[str, tuple[str, ...]], float]
@@ -75,7 +77,8 @@ def test_a_sale_as_metrics(redis_client: "redis.Redis", server: Server, served: 
     write_last_audit(redis_client, True, 12, "", "test", LANE)
     redis_client.hset(LANE.state, mapping={"fenced": "REWOUND", "generation": 2})
     activity = LANE.activity(1)
-    redis_client.zadd(activity.due, {"s:0:7": ago, "s:0:8": sale.now_ms() + 60_000})
+    for offset, due in ((7, ago), (8, sale.now_ms() + 60_000)):
+        blocks.write(redis_client, Hold(Place("s", 0, offset), due, 7, {1001: 1}))
     ended = {"paid": 3, "expired": 2, "cancelled": 1, "units_paid": 4, "units_returned": 5}
     redis_client.hset(activity.stats, mapping={**ended, "too_late": 6})
     redis_client.hset(LANE.settle_stats, mapping={"paid": 3, "too_late": 7, "skipped": 8})

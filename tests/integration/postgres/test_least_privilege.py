@@ -17,6 +17,7 @@ from seckill.audit.audit import audit
 from seckill.config.layers import BASE_DIR
 from seckill.consumer.engine import Engine
 from seckill.lane.client import connect
+from seckill.lane.held import look_through, units_by_item
 from seckill.lane.keys import Lane
 from seckill.monitoring.fitness import missing_rights
 from tests.conftest import Manage
@@ -125,6 +126,9 @@ def test_the_rights_of_the_document_are_enough_for_holds(
     assert missing_rights(narrow, Lane()) == []
     # Byte by byte, from the board too: given back, and once more.
     assert settle(narrow, cancelled(0), cancelled(0)) == ["RELEASED", "REPEATED"]
+    # What the inventory and the audit read.
+    assert units_by_item(narrow, Lane(), 1) == {1001: 1}
+    assert look_through(narrow, Lane(), 1) == (1, "")
     make_due(redis_client)
     assert expire(narrow).expired == 1
     narrow.close()

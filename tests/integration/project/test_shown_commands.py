@@ -124,6 +124,8 @@ NOT_RUN = {
     "manage.py run_consumer --drain-limit-s": "a mention: test_commands has it",
     "manage.py run_settler --drain-limit-s": "a mention: as run_consumer's",
     "manage.py wait": "for scripts: test_json has it",
+    "manage.py healthy": "needs a worker on this host: integration/telemetry/test_healthy has it",
+    "helm ": "needs a cluster: tests/chart renders what it would install",
     "manage.py dead_letters dismiss": "needs an overlap: test_two_masters, test_dead_letters",
     "st run": "the contract fuzzer takes minutes: test_contract runs its phases",
     "curl -H \"X-API-Key: $KEY\" localhost:3000/v1/activities -d": "test_create_on_sale has it",

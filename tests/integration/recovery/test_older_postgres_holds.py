@@ -22,6 +22,7 @@ from seckill.lane.status import read_lane
 from seckill.models import Activity, Item, LatePayment, Record
 from seckill.models import Settlement as Row
 from seckill.recovery.rebuild import Done, recover
+from tests.helpers.blocks import set_due
 from tests.helpers.messages import send
 from tests.helpers.recovering import LANE, LostShop
 from tests.helpers.sale import body
@@ -51,9 +52,8 @@ class HoldShop(LostShop):
         self.engine.decide([encode(self.source, 0, 0, range(6), values)])
         # Of somebody else's, then: paid, given back, paid again.
         self.settle(0, (0, 9, "paid"), (0, 1, "paid"), (1, 2, "failed"), (0, 1, "paid"))
-        due = LANE.activity(1).due
-        for offset in (2, 3):
-            self.client.zadd(due, {f"{self.source}:0:{offset}": redis_ms(self.client) - 60_000})
+        places = [f"{self.source}:0:{offset}" for offset in (2, 3)]
+        set_due(self.client, redis_ms(self.client) - 60_000, *places)
         expired = expire_holds(
             self.client, LANE, 1, [(self.settle_source, 0)],
             {(self.settle_source, 0): ReadMark(redis_ms(self.client), 4)}, generation=0,

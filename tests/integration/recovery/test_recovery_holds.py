@@ -13,6 +13,7 @@ from seckill.lane.holds import SettleOutcome, SettleStatus
 from seckill.lane.status import read_lane
 from seckill.models import Activity, Item, LatePayment, Settlement
 from tests.helpers import settling
+from tests.helpers.blocks import holds_of
 from tests.helpers.recovering import LANE, LostShop, set_back, snapshot
 from tests.helpers.sale import SOURCE, body, buyers_of
 from tests.helpers.settling import SETTLE_SOURCE, cancelled, make_due, paid, settle
@@ -60,11 +61,6 @@ def bytes_of(client: "redis.Redis") -> str:
     return board.read(client, LANE, SOURCE, 0, 0).rstrip(b"\0").decode()
 
 
-def held(client: "redis.Redis") -> dict[bytes, bytes]:
-    found: dict[bytes, bytes] = client.hgetall(LANE.activity(1).held)  # type: ignore[assignment]
-    return found
-
-
 def assert_as_before(shop: LostShop, generation: int) -> None:
     """What is held is held, what is settled is settled."""
     now = read_lane(shop.client, LANE)
@@ -84,12 +80,8 @@ def assert_as_before(shop: LostShop, generation: int) -> None:
     assert sum(now.settle_stats.values()) == 5
     assert now.settle_read == {}
     assert activity.epoch >= generation
-    texts = held(shop.client)
-    assert {text.partition(b"|")[2] for text in texts.values()} == {
-        b"6|1001:1", b"7|1001:1|1002:2"
-    }  # fmt: skip
-    dues = dict(shop.client.zrange(LANE.activity(1).due, 0, -1, withscores=True))  # type: ignore[arg-type]
-    assert {place: int(text.partition(b"|")[0]) for place, text in texts.items()} == dues
+    held = [(hold.user_id, hold.items) for hold in holds_of(shop.client).values()]
+    assert held == [(6, {1001: 1}), (7, {1001: 1, 1002: 2})]
 
 
 @pytest.mark.parametrize("store_at", [4])
@@ -158,9 +150,7 @@ def test_a_hold_that_was_due_gets_a_moment(shop: LostShop) -> None:
     shop.client.flushall()
     before = settling.redis_ms(shop.client)
     shop.recover()
-    first, second = (
-        score for _, score in shop.client.zrange(LANE.activity(1).due, 0, -1, withscores=True)
-    )  # type: ignore[misc]
+    first, second = (hold.due_ms for hold in holds_of(shop.client).values())
     assert before + 1_000 <= first < second
 
 

@@ -39,7 +39,7 @@ def _told(records: list[Row], ends: list[Row], at_once: int) -> list[str]:
         some = records[cursor.record : cursor.record + at_once]
         others = ends[cursor.settlement : cursor.settlement + at_once]
         more = Cursor(len(some) == at_once, len(others) == at_once)
-        chunk = merged(cursor, some, others, more)
+        chunk = merged(cursor, [some, others, []], more)
         told += [event.id for event in chunk.events]
         if chunk.cursor == cursor:
             return told
@@ -75,4 +75,21 @@ def test_an_end_waits_for_an_order_that_is_not_read_yet() -> None:
 
 
 def _events(records: list[Row], ends: list[Row]) -> list[Event]:
-    return merged(Cursor(), records, ends, Cursor()).events
+    return merged(Cursor(), [records, ends, []], Cursor()).events
+
+
+def test_late_money_comes_after_the_end_of_its_hold() -> None:
+    """Of one second too; and never before an order that is not read yet."""
+    at = datetime.fromtimestamp(1, UTC)
+    tables = [
+        [Row(number, at, Event(kind, (PLACE, 0, 1), 1, 1, {1: 1}, at), needs)]
+        for kind, number, needs in (
+            ("accepted", 3, 0), ("expired", 1, 3), ("payment_late", 1, 3)
+        )
+    ]  # fmt: skip
+    told = merged(Cursor(), tables, Cursor())
+    assert [event.kind for event in told.events] == ["accepted", "expired", "payment_late"]
+    assert told.cursor == Cursor(3, 1, 1)
+    assert merged(Cursor(), [[], [], tables[2]], Cursor()).events == []
+    unread = Cursor(settlement=1)
+    assert [e.kind for e in merged(Cursor(), [tables[0], [], tables[2]], unread).events] == []

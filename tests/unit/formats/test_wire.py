@@ -16,7 +16,9 @@ from seckill.formats.outcomes import (
 )
 from seckill.lane import scripts
 from seckill.lane.board import CANCELLED, EXPIRED, PAID
+from seckill.lane.held import BLOCK
 from seckill.lane.holds import SettleOutcome, SettleStatus
+from seckill.lane.keys import BOARD_STRING
 
 NAME_AND_NUMBER = re.compile(r"\b([A-Z][A-Z_]+) (-?\d+)\b")
 
@@ -101,6 +103,12 @@ def test_a_script_begins_with_its_contract(path) -> None:
     # What the body takes by number is on a line of the header.
     for place in set(re.findall(r"\b((?:KEYS|ARGV)\[\d+\])", body)):
         assert place in said, f"{place} is not explained"
+
+
+def test_the_scripts_have_the_blocks_that_python_reads() -> None:
+    for script in ("decide_batch", "settle_batch", "expire_holds"):
+        body = constants(script)
+        assert (body["BLOCK"], body["BOARD_STRING"]) == (BLOCK, BOARD_STRING)
 
 
 def test_limits_are_exact_in_lua_and_fit_postgresql() -> None:

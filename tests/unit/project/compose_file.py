@@ -17,6 +17,7 @@ ONCE = {"migrate", "create-admin", "loadgen"}
 MONITORING = {"prometheus", "grafana"}
 # Started only with their profile.
 EVENTS = {"events", "webhooks"}
+REPLICAS = {"kafka-2", "kafka-3"}
 OURS = sorted(WORKERS | ONCE | EVENTS)
 # What may not be just any word.
 _LONG = "0a1b2c3d" * 4
@@ -54,12 +55,18 @@ def service(name: str) -> dict[str, Any]:
 
 def dotenv(*, optional: bool) -> dict[str, str]:
     """A made-up .env: the example with its passwords filled in, its samples too if asked for."""
-    lines = re.findall(r"^(#?)([A-Z_]+)=(.*)$", read(".env.example"), re.MULTILINE)
+    lines = re.findall(r"^(#?)([A-Z0-9_]+)=(.*)$", read(".env.example"), re.MULTILINE)
     return {
         name: value or FILLED_IN.get(name, "0a1b2c")
         for mark, name, value in lines
         if optional or not mark
     }
+
+
+def replicated() -> dict[str, str]:
+    """The variables of Kafka with three nodes."""
+    lines = re.findall(r"^([A-Z_]+)=(.*)$", read("deploy/compose/replicated.env"), re.MULTILINE)
+    return dict(lines)
 
 
 def fill(text: str, env: dict[str, str]) -> str:

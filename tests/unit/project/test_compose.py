@@ -13,14 +13,17 @@ from django.core.management import get_commands, load_command_class
 
 from devstack import kafka, postgres, valkey
 from seckill.config.layers import BASE_DIR, ConfigError, load
-from seckill.config.sections import SECTIONS
+from seckill.config.sections import SECTIONS, LogWorker
 from seckill.consumer.children import STOP_S
+from seckill.telemetry.healthy import ANSWER_S
+from seckill.telemetry.healthy import WORKERS as BEATING
 from tests.unit.project.compose_file import (
     EVENTS,
     MONITORING,
     ONCE,
     OURS,
     PLACEHOLDER,
+    REPLICAS,
     SECRET,
     SERVERS,
     WORKERS,
@@ -29,6 +32,7 @@ from tests.unit.project.compose_file import (
     environment,
     fill,
     read,
+    replicated,
     service,
 )
 
@@ -37,14 +41,15 @@ REQUIRED |= {"GRAFANA_PASSWORD", "SECKILL_TICKET_SECRET", "SECKILL_BUYER_KEYS"}
 
 
 def test_services() -> None:
-    assert set(document()["services"]) == SERVERS | WORKERS | ONCE | MONITORING | EVENTS
+    assert set(document()["services"]) == SERVERS | REPLICAS | WORKERS | ONCE | MONITORING | EVENTS
 
 
 @pytest.mark.parametrize("optional", [False, True], ids=["bare", "everything set"])
 @pytest.mark.parametrize("name", OURS)
 def test_the_configuration_knows_every_setting(name: str, optional: bool, tmp_path: Path) -> None:
     env = environment(name, dotenv(optional=optional))
-    assert all(key.startswith("SECKILL_") for key in env)
+    # PostgreSQL's own library reads the others.
+    assert all(key.startswith(("SECKILL_", "PG")) for key in env)
     for section in SECTIONS:
         nowhere = {"SECKILL_CONFIG": os.devnull, "SECKILL_DEVSTACK": str(tmp_path)}
         load(section, environ={**env, **nowhere})
@@ -69,7 +74,8 @@ def test_the_example_names_what_compose_takes_and_nothing_else() -> None:
     taken = {m.group(1) for m in PLACEHOLDER.finditer(read("docker-compose.yml")) if m.group(1)}
     for name in OURS:
         taken |= {key for key, value in service(name)["environment"].items() if value is None}
-    assert set(dotenv(optional=True)) == taken
+    assert set(replicated()) < taken
+    assert set(dotenv(optional=True)) == taken - set(replicated())
     assert set(dotenv(optional=False)) == REQUIRED
     assert not re.search(r"^[A-Z_]+=.+$", read(".env.example"), re.MULTILINE), (
         "a value in the example"
@@ -77,7 +83,7 @@ def test_the_example_names_what_compose_takes_and_nothing_else() -> None:
 
 
 def test_no_password_in_the_file() -> None:
-    for name in SERVERS | WORKERS | ONCE | MONITORING | EVENTS:
+    for name in document()["services"]:
         for key, value in service(name).get("environment", {}).items():
             # Without a value it is handed on from .env, or left out.
             if SECRET.search(key) and value is not None:
@@ -97,7 +103,7 @@ def test_no_password_in_the_file() -> None:
 
 
 def test_health_and_restart() -> None:
-    for name in SERVERS | WORKERS | MONITORING | EVENTS:
+    for name in SERVERS | REPLICAS | WORKERS | MONITORING | EVENTS:
         assert service(name)["restart"] == "unless-stopped", name
         assert service(name)["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL"), name
     for name in ONCE:
@@ -106,11 +112,17 @@ def test_health_and_restart() -> None:
     for name in EVENTS:
         assert service(name)["profiles"] == ["events"]
     for name in WORKERS | EVENTS:
-        program, _, script, *ports = service(name)["healthcheck"]["test"][1:]
+        check = service(name)["healthcheck"]
+        program, *line = check["test"][1:]
         assert program == "python"
-        compile(script, name, "exec")
-        addresses = str(environment(name, dotenv(optional=False)))
-        assert all(f":{port}" in addresses for port in ports), (name, ports)
+        if name in ("web", "door"):
+            compile(line[1], name, "exec")
+            continue
+        assert line == ["manage.py", "healthy", name]
+        assert name in BEATING
+        # An end by the time-out would be no verdict; and a start waits for services.
+        assert int(check["timeout"].removesuffix("s")) > 3 * ANSWER_S
+        assert int(check["start_period"].removesuffix("s")) > LogWorker().connect_timeout
     assert "/healthz" in str(service("web")["healthcheck"])
     assert "/readyz" in str(service("door")["healthcheck"])
 
@@ -120,6 +132,16 @@ def test_order_of_the_start() -> None:
         for needed, how in service(name)["depends_on"].items():
             wanted = "service_completed_successfully" if needed in ONCE else "service_healthy"
             assert how["condition"] == wanted, (name, needed)
+
+
+def test_the_gate_of_the_start_ends() -> None:
+    """migrate holds everything else: it must not wait for ever for a server or a lock."""
+    found = environment("migrate", dotenv(optional=False))
+    assert int(found["PGCONNECT_TIMEOUT"]) > 0
+    assert "lock_timeout=" in found["PGOPTIONS"]
+    for name in SERVERS:
+        check = service(name)["healthcheck"]
+        assert {"interval", "timeout", "retries", "start_period"} <= set(check), name
 
 
 def test_time_to_stop() -> None:
@@ -138,7 +160,7 @@ def test_what_is_published_is_on_loopback_only() -> None:
     published = {
         name: service(name)["ports"] for name in document()["services"] if "ports" in service(name)
     }
-    assert set(published) == {"web", "door", "kafka"} | MONITORING
+    assert set(published) == {"web", "door", "kafka"} | REPLICAS | MONITORING
     hosts = [fill(p, {}).split(":")[1] for ports in published.values() for p in ports]
     assert len(set(hosts)) == len(hosts), "two on one port of the machine"
     for port in (fill(port, {}) for ports in published.values() for port in ports):
@@ -162,6 +184,9 @@ def test_data_is_in_named_volumes() -> None:
     folders = {"kafka": "/var/lib/kafka/data", "valkey": "/data", "postgres": "/var/lib/postgresql"}
     for name, folder in folders.items():
         assert service(name)["volumes"] == [f"{name}:{folder}"]
+    for name in REPLICAS:
+        folders[name] = folders["kafka"]
+        assert service(name)["volumes"] == [f"{name}:{folders[name]}"]
     folders |= {"prometheus": "/prometheus", "grafana": "/var/lib/grafana"}
     assert set(document()["volumes"]) == set(folders)
     for name in MONITORING:

@@ -6,7 +6,7 @@ Addresses and paths differ; whatever decides over durability, limits and groups 
 import inspect
 
 from devstack import kafka, postgres, valkey
-from tests.unit.project.compose_file import environment, service
+from tests.unit.project.compose_file import REPLICAS, dotenv, environment, fill, replicated, service
 
 
 def settings(text: str, separator: str) -> dict[str, str]:
@@ -39,6 +39,30 @@ def test_kafka_is_set_like_the_embedded_one() -> None:
     }
     assert service("kafka")["environment"]["KAFKA_HEAP_OPTS"] in kafka.JAVA_OPTIONS
     assert service("kafka")["image"] == f"apache/kafka:{kafka.KAFKA_VERSION}"
+
+
+def test_three_nodes_are_one_cluster_with_three_copies() -> None:
+    nodes = {name: environment(name, replicated()) for name in {"kafka", *REPLICAS}}
+    voters = nodes["kafka"]["KAFKA_CONTROLLER_QUORUM_VOTERS"].split(",")
+    assert sorted(voters) == sorted(
+        f"{settings['KAFKA_NODE_ID']}@{name}:9093" for name, settings in nodes.items()
+    )
+    own = {"KAFKA_NODE_ID", "KAFKA_ADVERTISED_LISTENERS"}
+    shared = [{k: v for k, v in each.items() if k not in own} for each in nodes.values()]
+    assert shared[0] == shared[1] == shared[2]
+    for key, value in shared[0].items():
+        if key.endswith("REPLICATION_FACTOR"):
+            assert value == "3", key
+        if key.endswith(("MIN_ISR", "MIN_INSYNC_REPLICAS")):
+            assert value == "2", key
+    for name, settings in nodes.items():
+        assert f"PLAINTEXT://{name}:9092" in settings["KAFKA_ADVERTISED_LISTENERS"]
+        published = fill(service(name)["ports"][0], {}).split(":")[1]
+        assert settings["KAFKA_ADVERTISED_LISTENERS"].endswith(f"HOST://127.0.0.1:{published}")
+        assert "CONTROLLER://0.0.0.0:9093" in settings["KAFKA_LISTENERS"]
+    asked = environment("consumer", {**replicated(), **dotenv(optional=False)})["SECKILL_BROKERS"]
+    assert asked.split(",") == [f"{name}:9092" for name in sorted(nodes)]
+    assert all(service(name)["profiles"] == ["replicated"] for name in REPLICAS)
 
 
 def test_valkey_is_set_like_the_embedded_one() -> None:

@@ -2,11 +2,12 @@
 
 from ninja import Router
 
-from seckill.web.api.v1 import activities, acts, lookups, orders, results
+from seckill.web.api.v1 import activities, acts, late_payments, lookups, orders, results
 
 router = Router()
 router.add_router("", activities.router)
 router.add_router("", acts.router)
+router.add_router("", late_payments.router)
 router.add_router("", lookups.router)
 router.add_router("", orders.router)
 router.add_router("", results.router)

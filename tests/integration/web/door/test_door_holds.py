@@ -17,9 +17,12 @@ import redis
 
 from demo.till import Till
 from seckill.formats.settle import Result, Settlement, decode, settle_topic
+from seckill.lane.clicks import Place
 from seckill.lane.fence import fence, new_token
+from seckill.lane.held import Hold
 from seckill.lane.keys import Lane
 from tests.conftest import wait_until
+from tests.helpers import blocks
 from tests.helpers.door import OpenDoor, RunningDoor, Told, read_ticket, settle_by_hand
 from tests.helpers.messages import read
 from tests.helpers.node import Node, running
@@ -65,7 +68,8 @@ class Held:
         self.partition, self.offset = ticket.partition, ticket.offset
         self.place = f"{self.source}:{self.partition}:{self.offset}"
         self.due = round(time.time() * 1000) + HOLD_MS
-        self.client.hset(LANE.activity(1).held, self.place, f"{self.due}|{user}|1001:1")
+        place = Place(self.source, self.partition, self.offset)
+        blocks.write(self.client, Hold(place, self.due, user, {1001: 1}))
 
     def settled(self, byte: str) -> None:
         """As the settler's scripts do it."""

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('seckill', '0007_events'),
+        ('seckill', '0008_late_payment_events'),
     ]
 
     operations = [
