@@ -83,6 +83,14 @@ class NoSuchActivity(Refused):
     """The activity is unknown, or is not loaded in Redis."""
 
 
+class OtherLane(Refused):
+    """The activity is in another lane than the one that was asked. `lane` is its own."""
+
+    def __init__(self, message: str, lane: str) -> None:
+        super().__init__(message)
+        self.lane = lane
+
+
 class VersionMoved(Refused):
     """The activity was changed after the caller looked. `found` is its version now."""
 

@@ -17,6 +17,7 @@ from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from seckill.formats import record as formats
+from seckill.formats.lanes import MAIN
 from seckill.formats.outcomes import DEFAULT_ACTIVITY, MAX_REQUEST_ID, MAX_UNITS
 from seckill.formats.record import CLICK, SAME_ORDER
 
@@ -64,6 +65,8 @@ class Activity(models.Model):
             "How long an accepted request may wait for payment. Empty: it is sold at once."
         ),
     )
+    # Chosen when it is made. Redis holds it in this lane alone, so it can never change.
+    lane = models.CharField(_("lane"), max_length=32, default=MAIN, db_default=MAIN, editable=False)
     # Restored in Redis when the activity is loaded again. Only acts change them.
     paused = models.BooleanField(_("paused"), default=False, db_default=False, editable=False)
     finished = models.BooleanField(_("finished"), default=False, db_default=False, editable=False)

@@ -12,9 +12,10 @@ from django.utils.translation import gettext_lazy as _
 
 from seckill.config import embedded
 from seckill.config.addresses import django_database
-from seckill.config.layers import BASE_DIR, devstack_folder, load
+from seckill.config.layers import BASE_DIR, devstack_folder, lane_addresses, load
 from seckill.config.secret_files import secret
 from seckill.config.sections import ENV_PREFIX, ControlApi, Settler
+from seckill.formats.lanes import cache_of
 from seckill.lane.client import no_retry
 from seckill.web.shared.csp import STRICT
 
@@ -105,12 +106,13 @@ TEMPLATES = [
 DATABASES = {"default": django_database(_api.pg_dsn)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# The web process's one way to Redis. The serializer is JSON: the default, pickle, runs what it
-# reads. A web request must not wait: one attempt, short time-outs, and the caller answers 503.
+# The web process's one way to each lane's Redis; main's is Django's default. The serializer is
+# JSON: the default, pickle, runs what it reads. A web request must not wait: one attempt, short
+# time-outs, and the caller answers 503.
 CACHES = {
-    "default": {
+    cache_of(lane): {
         "BACKEND": "django_redis.cache.RedisCache",
-        "LOCATION": _api.redis_url,
+        "LOCATION": address,
         "KEY_PREFIX": "web",
         "OPTIONS": {
             "CLIENT_CLASS": "django_redis.client.DefaultClient",
@@ -121,7 +123,10 @@ CACHES = {
             "CONNECTION_POOL_KWARGS": {"retry": no_retry()},
         },
     }
+    for lane, address in lane_addresses(_api.redis_url).items()
 }
+# The configured lanes, main first.
+LANES = list(lane_addresses(_api.redis_url))
 
 # REST calls a second of one caller, and at once: see seckill.web.shared.rate_limit.
 RATE_LIMIT, RATE_BURST = _api.rate_limit, _api.rate_burst

@@ -182,7 +182,8 @@ def pg_dsn(pooled: str, transactional_db: None) -> str:
 def redis_client(stack: Endpoints, request: pytest.FixtureRequest) -> Iterator["redis.Redis"]:
     """A client of an empty Redis. After the test no key of the sale may have a time to live.
 
-    The turn to audit holds nothing of the sale, and has to end by itself.
+    The turn to audit and the buckets of the rate limit hold nothing of the sale, and have to end
+    by themselves.
     """
     client = connect(stack.redis_url)
     # Commands look at it. Without any, nobody loses power, and each write would wait for the disk.
@@ -191,8 +192,8 @@ def redis_client(stack: Endpoints, request: pytest.FixtureRequest) -> Iterator["
     client.flushall()
     yield client
     for key in client.scan_iter(match="*seckill:logs*"):
-        turn = key.endswith(b":audit:turn")
-        assert turn or client.ttl(key) == -1, f"{key!r} would expire"
+        ends = key.endswith(b":audit:turn") or b"}:rate:" in key
+        assert ends or client.ttl(key) == -1, f"{key!r} would expire"
     client.flushall()
     client.config_set("appendfsync", "always")
     client.close()

@@ -103,12 +103,12 @@ def _look(client: "redis.Redis", lane: Lane) -> Report:
     limited = {n for n, a in before.activities.items() if a.user_limit is not None}
     with postgres_errors(), snapshot():
         sold.stage(found)
-        counts = count(limits)
+        counts = count(limits, lane)
         seen = compared(lane, before, run_id)
         buyers = buyers_of(limited, limits)
         clicks = clicks_in_records(set(before.activities), limits)
-        proved = holds.prove(before)
-        begun = begun_acts()
+        proved = holds.prove(before, lane)
+        begun = begun_acts(lane)
         cursors = events.cursors()
     # Redis's books after those of PostgreSQL: it must know at least as much.
     short = forgotten(client, lane, buyers)

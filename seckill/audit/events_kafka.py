@@ -19,6 +19,8 @@ from seckill.config.sections import KafkaSection
 from seckill.events.cloud_event import PAYMENT_LATE, TYPE_PREFIX, events_topic
 from seckill.events.feed import Cursor
 from seckill.formats.record import ACCEPTED
+from seckill.lane.keys import Lane
+from seckill.postgres.lanes import of_lane
 from seckill.postgres.through_django import postgres_errors
 
 # Findings of one kind that are named; the rest are only counted.
@@ -52,7 +54,8 @@ TABLES = (
 # Rows of before the first event are none that a publisher with `--from-now` has left out.
 MISSING = """
 SELECT r.source || ':' || r.partition || ':' || r."offset", count(*) OVER () FROM {table} AS r
-WHERE r.id <= %s AND r.id >= (SELECT min(r.id) FROM {table} AS r JOIN told AS t ON {same})
+WHERE {of_lane} AND r.id <= %s
+AND r.id >= (SELECT min(r.id) FROM {table} AS r JOIN told AS t ON {same})
 AND NOT EXISTS (SELECT 1 FROM told AS t WHERE {same}) ORDER BY r.id LIMIT %s
 """
 ALONE = """
@@ -93,8 +96,9 @@ class EventsReport:
         return asdict(self)
 
 
-def audit_events(section: KafkaSection) -> EventsReport | None:
-    """Compare the events about the requests of section's topic. None: nobody has published any.
+def audit_events(section: KafkaSection, lane: Lane) -> EventsReport | None:
+    """Compare the events about the requests of section's topic, which is the lane's. None: nobody
+    has published any.
 
     Raises PostgresAway, BrokerAway, CannotRead.
     """
@@ -111,7 +115,7 @@ def audit_events(section: KafkaSection) -> EventsReport | None:
                 copy.write_row(line)
         cursor.execute(INDEX)
         cursor.execute("ANALYZE told")
-        _compare(cursor, report, Cursor(*row))
+        _compare(cursor, report, Cursor(*row), of_lane(lane, "r.activity_id"))
     return report
 
 
@@ -136,11 +140,12 @@ def _lines(topic: TopicReader, report: EventsReport) -> Iterator[tuple[Any, ...]
                     yield (*place, kind, item, event.data.user_id, units, event.data.payment)
 
 
-def _compare(cursor: Any, report: EventsReport, published: Cursor) -> None:
+def _compare(cursor: Any, report: EventsReport, published: Cursor, own: str) -> None:
     for (table, same, mine), last in zip(TABLES, published, strict=True):
         report.checks += 2
         if not report.gone:
-            cursor.execute(MISSING.format(table=table, same=same), [last, MOST_NAMED])
+            missing = MISSING.format(table=table, same=same, of_lane=own)
+            cursor.execute(missing, [last, MOST_NAMED])
             for place, number in cursor.fetchall():
                 _find(
                     report,

@@ -20,6 +20,7 @@ from seckill.lane.keys import Lane
 from seckill.lane.status import LaneStatus
 from seckill.postgres import lease, sold
 from seckill.postgres.claims import claim_of_lane
+from seckill.postgres.lanes import stranger
 from seckill.postgres.lease import LaneRow, PostgresOlder
 from seckill.postgres.witness import Steered, last_rows, lost_entries, lost_rows, steered
 from seckill.process.printable import preview
@@ -54,6 +55,8 @@ class Compared:
     dead: dict[Kind, int]
     # Who is deciding on another Redis now.
     others: list[str]
+    # An activity that this Redis holds, and that is another lane's, in words; "" for none.
+    stranger: str
 
 
 @dataclass(frozen=True)
@@ -91,10 +94,11 @@ def compared(lane: Lane, before: LaneStatus, run_id: str) -> Compared:
         return Compared(
             row,
             older,
-            last_rows(cursor),
-            steered(cursor),
-            dead_records.count(cursor),
+            last_rows(cursor, lane),
+            steered(cursor, lane),
+            dead_records.count(cursor, lane),
             lease.others(cursor, lane.list, run_id),
+            stranger(cursor, lane, before.activities),
         )
 
 
@@ -124,6 +128,8 @@ def look_at_ground(client: "redis.Redis", before: LaneStatus, seen: Compared) ->
 
 
 def _not_one_lane(before: LaneStatus, seen: Compared) -> str:
+    if seen.stranger:
+        return seen.stranger
     if seen.row is None and not before.identity:
         # Nothing was decided, changed or stored since lanes have identities.
         return ""

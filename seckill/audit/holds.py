@@ -29,6 +29,7 @@ from seckill.lane.held import look_through
 from seckill.lane.keys import BOARD_STRING, Lane
 from seckill.lane.status import LaneStatus
 from seckill.postgres import settled
+from seckill.postgres.lanes import of_lane
 from seckill.postgres.settled import Ended
 
 # Holds and settlements that are compared one by one.
@@ -56,7 +57,7 @@ ALONE = f"""
 SELECT s.source || ':' || s.partition || ':' || s."offset" || ', item ' || s.item_id
 FROM ({{settled}}) AS s
 WHERE NOT EXISTS (SELECT 1 FROM seckill_record AS r WHERE {OF_ORDER})
-AND NOT EXISTS (SELECT 1 FROM waiting AS r WHERE {OF_ORDER}) LIMIT 1
+AND NOT EXISTS (SELECT 1 FROM waiting AS r WHERE {OF_ORDER}) AND {{mine}} LIMIT 1
 """
 DIFFERING = f"""
 SELECT w.source || ':' || w.partition || ':' || w."offset" || ', item ' || w.item_id
@@ -66,7 +67,7 @@ WHERE w.differs OR (s.id IS NOT NULL AND (s.kind, s.user_id, s.activity_id, s.qu
     w.activity_id, w.quantity, w.settle_source, w.settle_partition, w.settle_offset)) LIMIT 1
 """
 SOME = """
-SELECT source::text, partition, "offset", kind FROM ({settled}) AS settled
+SELECT source::text, partition, "offset", kind FROM ({settled}) AS settled WHERE {mine}
 ORDER BY "offset" %% 7919, source, partition, "offset" LIMIT %s
 """
 ONCE = """
@@ -96,8 +97,11 @@ class Proved:
     there: dict[int, int] = field(default_factory=dict)
 
 
-def prove(lane: LaneStatus) -> Proved:
-    """Count. Call `sold.stage` first, in the transaction of the snapshot."""
+def prove(lane: LaneStatus, named: Lane) -> Proved:
+    """Count. `named` is the lane whose status this is.
+
+    Call `sold.stage` first, in the transaction of the snapshot.
+    """
     positions = lane.limits
     settled_sql, arguments = settled.settled_sql(positions)
     limits, held_arguments = settled.limits_sql(positions)
@@ -110,11 +114,14 @@ def prove(lane: LaneStatus) -> Proved:
         held = dict(cursor.fetchall())
         # Else each settlement would be compared with each order that waits.
         cursor.execute(WAITING_BY_IDENTITY)
-        cursor.execute(ALONE.format(settled=settled_sql), arguments)
+        cursor.execute(
+            ALONE.format(settled=settled_sql, mine=of_lane(named, "s.activity_id")), arguments
+        )
         alone = cursor.fetchone()
         cursor.execute(DIFFERING)
         differing = cursor.fetchone()
-        cursor.execute(SOME.format(settled=settled_sql), [*arguments, SAMPLE])
+        mine = of_lane(named, "activity_id")
+        cursor.execute(SOME.format(settled=settled_sql, mine=mine), [*arguments, SAMPLE])
         some = {(source, part, offset): kind for source, part, offset, kind in cursor.fetchall()}
     return Proved(
         held=held,

@@ -23,6 +23,7 @@ from seckill.formats.request import Request, decode
 from seckill.lane.keys import Lane, position_field
 from seckill.lane.status import LaneStatus, read_lane
 from seckill.postgres import sold
+from seckill.postgres.lanes import of_lane
 from seckill.postgres.through_django import postgres_errors, snapshot
 
 # How many findings are kept; the rest are only counted.
@@ -134,7 +135,9 @@ class KafkaAudit:
     def _records_of_other_sources(self) -> int:
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT (SELECT count(*) FROM seckill_record WHERE source <> %s)"
+                "SELECT (SELECT count(*) FROM seckill_record WHERE source <> %s AND "
+                + of_lane(self._lane, "activity_id")
+                + ")"
                 " + (SELECT count(*) FROM waiting w WHERE source <> %s AND NOT EXISTS"
                 f" (SELECT 1 FROM seckill_record r WHERE {same_identity('r', 'w')}))",
                 [self._topic.source, self._topic.source],

@@ -11,7 +11,9 @@ from django.db import connection, transaction
 
 from seckill.audit.checks import Totals
 from seckill.formats.record import CANCELLED, EXPIRED, same_content, same_identity
+from seckill.lane.keys import Lane
 from seckill.postgres import settled
+from seckill.postgres.lanes import of_lane
 from seckill.postgres.limits import limits_sql
 
 # Marks the first record of each request in the order of the unique index, to count requests.
@@ -25,7 +27,8 @@ SELECT source, partition, activity_id, item_id,
        count(*) FILTER (WHERE below AND first), sum(quantity)::bigint, count(*)
 FROM (SELECT r.*, p.next IS NULL OR r."offset" < p.next AS below
       FROM (SELECT source, partition, "offset", activity_id, item_id, quantity, {FIRST}
-            FROM seckill_record) r LEFT JOIN {{limits}} USING (source, partition)) AS stored
+            FROM seckill_record WHERE {{mine}}) r
+      LEFT JOIN {{limits}} USING (source, partition)) AS stored
 GROUP BY source, partition, activity_id, item_id
 """
 WAITING = f"""
@@ -49,13 +52,16 @@ UNIQUE = """
 SELECT count(*) FROM pg_constraint WHERE conname = 'record_stored_once' AND contype = 'u'
 AND conrelid = 'seckill_record'::regclass
 """
+INVENTORY = """
+SELECT activity_id, item_id, allocation, sold, returned FROM seckill_item WHERE {mine}
+"""
 RETURNED = """
 SELECT source::text, partition, activity_id, item_id, sum(quantity)::bigint
-FROM ({returned}) AS returned GROUP BY 1, 2, 3, 4
+FROM ({returned}) AS returned WHERE {mine} GROUP BY 1, 2, 3, 4
 """
 STORED_RETURNED = f"""
 SELECT activity_id, item_id, sum(quantity)::bigint FROM seckill_settlement
-WHERE kind IN ('{EXPIRED}', '{CANCELLED}') GROUP BY 1, 2
+WHERE kind IN ('{EXPIRED}', '{CANCELLED}') AND {{mine}} GROUP BY 1, 2
 """
 
 
@@ -117,22 +123,23 @@ class Counts:
         )
 
 
-def count(positions: dict[str, int]) -> Counts:
-    """Count everything. Call `sold.stage` first, in the same `snapshot`."""
+def count(positions: dict[str, int], lane: Lane) -> Counts:
+    """Count everything of a lane. Call `sold.stage` first, in the same `snapshot`."""
     limits, arguments = limits_sql(positions)
+    mine = of_lane(lane, "activity_id")
     with connection.cursor() as cursor:
-        cursor.execute(STORED.format(limits=limits), arguments)
+        cursor.execute(STORED.format(limits=limits, mine=mine), arguments)
         sums = [Sums(str(source), *rest) for source, *rest in cursor.fetchall()]
         cursor.execute(WAITING)
         sums += [Sums(str(source), *rest) for source, *rest in cursor.fetchall()]
         cursor.execute(DIFFERING)
         differing = cursor.fetchone()
-        cursor.execute("SELECT activity_id, item_id, allocation, sold, returned FROM seckill_item")
+        cursor.execute(INVENTORY.format(mine=mine))
         inventory = {(activity, item): tuple(rest) for activity, item, *rest in cursor.fetchall()}
         sql, arguments = settled.returned_sql(positions)
-        cursor.execute(RETURNED.format(returned=sql), arguments)
+        cursor.execute(RETURNED.format(returned=sql, mine=mine), arguments)
         returned = cursor.fetchall()
-        cursor.execute(STORED_RETURNED)
+        cursor.execute(STORED_RETURNED.format(mine=mine))
         stored_returned = {(activity, item): units for activity, item, units in cursor.fetchall()}
         cursor.execute(UNIQUE)
         stored_once = cursor.fetchone()[0] == 1
@@ -143,10 +150,13 @@ def count(positions: dict[str, int]) -> Counts:
     return Counts(sums, returned, stored_returned, inventory, text, stored_once)
 
 
-def begun_acts() -> list[int]:
-    """The activity of each control act that has begun and not ended: running, or cut off."""
+def begun_acts(lane: Lane) -> list[int]:
+    """The activity of each act in a lane that has begun and not ended: running, or cut off."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT activity_id FROM seckill_stockchange WHERE state = 'started'")
+        cursor.execute(
+            "SELECT activity_id FROM seckill_stockchange WHERE state = 'started' AND "
+            + of_lane(lane, "activity_id")
+        )
         return [activity_id for (activity_id,) in cursor.fetchall()]
 
 

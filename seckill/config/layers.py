@@ -2,7 +2,8 @@
 environment variable (`SECKILL_<NAME>`, or a file that `SECKILL_<NAME>_FILE` names), section of
 config.yaml, embedded services, default.
 
-If another section than client names no store, the store of section server counts.
+If another section than client names no store, the store of section server counts. For a lane
+beside main its entry in section `lanes` comes right after the flags.
 Nothing is read at import: `load` reads once per process and returns frozen objects.
 """
 
@@ -10,7 +11,7 @@ import difflib
 import os
 import re
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +23,8 @@ from seckill.config import embedded
 from seckill.config.addresses import is_address, with_password
 from seckill.config.errors import ConfigError
 from seckill.config.kubernetes import without_injected
+from seckill.config.lanes import SECTION as LANES
+from seckill.config.lanes import LaneSection, check_names, collision, redis_variable
 from seckill.config.secret_files import FILE, secret_variables, with_files
 from seckill.config.sections import (
     AS_THE_SERVER,
@@ -34,6 +37,8 @@ from seckill.config.sections import (
     flag_of,
     variable_of,
 )
+from seckill.formats.lanes import MAIN, list_of
+from seckill.formats.redis_address import for_key
 
 BASE_DIR = Path(__file__).resolve().parents[2]
 # Environment variables of ours that are not parameters of a section.
@@ -51,6 +56,8 @@ _brief = reprlib.Repr()
 _brief.maxlevel = 3
 _brief.maxstring = _brief.maxlong = _brief.maxother = 200
 S = TypeVar("S", bound=Section)
+# The values of a layer, and what a message calls one of them.
+Layer = tuple[Mapping[str, Any], Callable[[str], str]]
 
 
 def read_config(environ: Mapping[str, str]) -> tuple[Path, dict[str, dict[str, Any]]]:
@@ -77,16 +84,76 @@ def load(
     section: type[S],
     flags: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
+    lane: str = MAIN,
 ) -> S:
-    """One section, with all layers merged and validated. Flags that are None are absent.
+    """One section for a lane, with all layers merged and validated. Flags that are None are absent.
 
     Raises ConfigError, which names the layer, the key and what is allowed.
     """
     environ = without_injected(os.environ if environ is None else environ)
     flags = {key: value for key, value in (flags or {}).items() if value is not None}
-    _check_variables(environ)
-    environ = with_files(environ)
     path, file = read_config(environ)
+    _check_variables(environ, file)
+    environ = with_files(environ)
+    lanes = _lanes(path, file, environ)
+    if lane != MAIN and lane not in lanes:
+        known = ", ".join([MAIN, *lanes])
+        raise ConfigError(
+            f"--lane: there is no lane {lane!r}; known: {known}. Section {LANES} of {path} names "
+            "those beside main"
+        )
+    found = _merged(section, flags, environ, path, file, lanes.get(lane))
+    if lane != MAIN and (url := getattr(found, "redis_url", None)):
+        found = found.model_copy(update={"redis_url": for_key(url, list_of(lane))})
+    if lanes:
+        of_main = _merged(Server, {}, environ, path, file)
+        every: dict[str, LaneSection | Server] = {MAIN: of_main, **lanes}
+        topics = {name: each.topic for name, each in every.items()}
+        groups = {name: each.group_id for name, each in every.items()}
+        topics[lane] = getattr(found, "topic", topics[lane])
+        groups[lane] = getattr(found, "group_id", groups[lane])
+        wrong = collision(topics, groups)
+        if wrong:
+            raise ConfigError(f"{path}: {LANES}: {wrong}")
+    return found
+
+
+def lane_addresses(of_main: str, environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """{lane: the address of its Redis} of all configured lanes, main first; main's is given.
+
+    Raises ConfigError.
+    """
+    environ = without_injected(os.environ if environ is None else environ)
+    path, file = read_config(environ)
+    lanes = _lanes(path, file, environ)
+    urls = {name: for_key(lane.redis_url or of_main, list_of(name)) for name, lane in lanes.items()}
+    return {MAIN: of_main, **urls}
+
+
+def _lanes(
+    path: Path, file: Mapping[str, Mapping[str, Any]], environ: Mapping[str, str]
+) -> dict[str, LaneSection]:
+    """The lanes beside main, by name."""
+
+    def lane(name: str, values: Mapping[str, Any]) -> LaneSection:
+        variable = redis_variable(name)
+        layers: list[Layer] = [
+            ({"redis_url": environ.get(variable) or None}, lambda _k: variable),
+            (values, lambda k: f"{path}: {LANES}.{name}.{k}"),
+        ]
+        return _validated(LaneSection, layers)
+
+    return {name: lane(name, values) for name, values in file.get(LANES, {}).items()}
+
+
+def _merged(
+    section: type[S],
+    flags: Mapping[str, Any],
+    environ: Mapping[str, str],
+    path: Path,
+    file: Mapping[str, Mapping[str, Any]],
+    lane: LaneSection | None = None,
+) -> S:
     named = file.get(Server.name, {})
     own = file.get(section.name, {})
     # A password belongs to the address that is named in the same place.
@@ -99,16 +166,28 @@ def load(
     if any("brokers" in layer for layer in (flags, variables, own)):
         # The user and the certificate of one Kafka are not those of another.
         services = {k: v for k, v in services.items() if k not in embedded.KAFKA_NAMES}
-    layers = [
+    of_lane = {} if lane is None else _only(section, lane.model_dump(exclude_none=True))
+    layers: list[Layer] = [
         ({f"{key}": value for key, value in flags.items()}, flag_of),
+        (of_lane, lambda k: f"{path}: {LANES}, {k}"),
         (variables, lambda k: variable_of(section, k)),
         (own, lambda k: f"{path}: {section.name}.{k}"),
         (stores if section in AS_THE_SERVER else {}, lambda k: f"{path}: {Server.name}.{k}"),
         (_only(section, services), lambda k: f"the embedded services' {k}"),
     ]
+    if "redis_url" in of_lane:
+        # The password of main's Redis is none of the lane's.
+        password = STORE_PASSWORDS["redis_url"]
+        layers = [
+            ({k: v for k, v in values.items() if k != password}, label) for values, label in layers
+        ]
+    return _validated(section, layers)
+
+
+def _validated(section: type[S], layers: Sequence[Layer]) -> S:
     merged: dict[str, Any] = {}
     for values, _ in reversed(layers):
-        merged.update(values)
+        merged.update({key: value for key, value in values.items() if value is not None})
     try:
         return _with_passwords(section.model_validate(merged))
     except ValidationError as wrong:
@@ -117,10 +196,15 @@ def load(
         if not first["loc"]:
             raise ConfigError(f"section {section.name}: {reason}") from None
         key = str(first["loc"][0])
-        place = next(label(key) for values, label in layers if key in values)
-        given = merged[key]
+        # A key that is missing has to stand in the last layer.
+        last = layers[-1][1]
+        place = next(
+            (label(key) for values, label in layers if values.get(key) is not None), last(key)
+        )
+        given = merged.get(key)
         brief = _brief.repr(given)
-        hidden = _is_secret(section, key) or is_address(given if type(given) is str else brief)
+        hidden = key not in merged or _is_secret(section, key)
+        hidden = hidden or is_address(given if type(given) is str else brief)
         shown = "" if hidden else f" (given: {brief})"
         field = section.model_fields.get(key)
         meaning = f"; it is the {field.description}" if field and field.description else ""
@@ -146,7 +230,8 @@ def read_file(path: Path) -> dict[str, dict[str, Any]]:
         raise ConfigError(f"{path}{line}: {problem}") from None
     if document is None:
         return {}
-    known = {section.name: section for section in SECTIONS}
+    known: dict[str, type[Section]] = {section.name: section for section in SECTIONS}
+    known[LANES] = LaneSection
     if not isinstance(document, dict):
         raise ConfigError(f"{path}: must hold sections ({', '.join(known)})")
     result: dict[str, dict[str, Any]] = {}
@@ -157,12 +242,29 @@ def read_file(path: Path) -> dict[str, dict[str, Any]]:
             continue
         if not isinstance(values, dict):
             raise ConfigError(f"{path}: section {name} must hold `key: value` lines")
-        for key in values:
-            if key not in known[name].model_fields:
-                hint = _hint(str(key), list(known[name].model_fields))
-                raise ConfigError(f"{path}: unknown key {name}.{key}{hint}")
-        result[name] = {key: value for key, value in values.items() if value is not None}
+        if name == LANES:
+            try:
+                check_names(values)
+            except ValueError as wrong:
+                raise ConfigError(f"{path}: {wrong}") from None
+            result[name] = {
+                lane: _known(LaneSection, keys, path, f"{LANES}.{lane}")
+                for lane, keys in values.items()
+            }
+            continue
+        result[name] = _known(known[name], values, path, name)
     return result
+
+
+def _known(
+    section: type[Section], values: Mapping[Any, Any], path: Path, name: str
+) -> dict[str, Any]:
+    """What is set. Raises ConfigError for a key that the section does not have."""
+    for key in values:
+        if key not in section.model_fields:
+            hint = _hint(str(key), list(section.model_fields))
+            raise ConfigError(f"{path}: unknown key {name}.{key}{hint}")
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def _from_environment(section: type[Section], environ: Mapping[str, str]) -> dict[str, Any]:
@@ -186,8 +288,9 @@ def _only(section: type[Section], values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key in section.model_fields}
 
 
-def _check_variables(environ: Mapping[str, str]) -> None:
+def _check_variables(environ: Mapping[str, str], file: Mapping[str, Mapping[str, Any]]) -> None:
     known = {ENV_PREFIX + name for name in OTHER_VARIABLES}
+    known.update(redis_variable(lane) for lane in file.get(LANES, {}))
     for section in SECTIONS:
         known.update(variable_of(section, key) for key in section.model_fields)
     known.update(name + FILE for name in secret_variables())

@@ -7,6 +7,7 @@ no file.
 import inspect
 from typing import Any
 
+from seckill.config.lanes import LaneSection, redis_variable
 from seckill.config.layers import OTHER_VARIABLES
 from seckill.config.sections import (
     AS_THE_SERVER,
@@ -47,6 +48,14 @@ the file is no value. An unknown key and an unknown `{ENV_PREFIX}` variable are 
 message suggests the nearest name. Variables that Kubernetes injects for a service are not taken for
 ours. No message shows any part of a password.
 """
+LANES_TEXT = f"""\
+What a lane is, and how one is added: [lanes.md](lanes.md).
+
+Lane `main` has no entry: its values are those of the other sections. For any other one, a worker
+or command with `--lane NAME` takes these in the place of what environment and sections say; only a
+flag comes first. A lane's list in Redis follows from its name: `seckill:logs:NAME`. A name is 1 to
+32 of `a-z 0-9 -`. No two lanes may share a topic or a group. `{redis_variable("name")}` (the
+name in capitals, `_` for `-`) sets `redis_url`, so that no password is in the file."""
 BETWEEN = """\
 
 ## Variables of the environment that belong to no section
@@ -62,15 +71,21 @@ def reference() -> str:
         f"| `{ENV_PREFIX}{name}` | {_cell(meaning)} |\n"
         for name, meaning in OTHER_VARIABLES.items()
     )
-    return HEAD + "".join(map(_section, SECTIONS)) + BETWEEN + variables
+    return HEAD + "".join(map(_section, SECTIONS)) + _lanes() + BETWEEN + variables
+
+
+def _lanes() -> str:
+    what, table = _section(LaneSection).split("\n\n", 1)
+    return f"{what} {LANES_TEXT}\n\n{table}"
 
 
 def _section(section: type[Section]) -> str:
     what = inspect.cleandoc(section.__doc__ or "").removeprefix(f"`{section.name}`: ")
-    shapes = section.model_json_schema()["properties"]
+    schema = section.model_json_schema()
+    shapes, needed = schema["properties"], schema.get("required", ())
     rows = "".join(
-        f"| `{name}` | {_default(shape)} | {_cell(_allowed(shape))} "
-        f"| {_cell(shape['description'])} |\n"
+        f"| `{name}` | {_default(shape, needed=name in needed)} | "
+        f"{_cell(_allowed(shape))} | {_cell(shape['description'])} |\n"
         for name, shape in shapes.items()
     )
     return (
@@ -79,7 +94,9 @@ def _section(section: type[Section]) -> str:
     )
 
 
-def _default(shape: dict[str, Any]) -> str:
+def _default(shape: dict[str, Any], *, needed: bool = False) -> str:
+    if needed:
+        return "needed"
     value = shape.get("default")
     if value in (None, ""):
         return "none"

@@ -92,9 +92,9 @@ REDIS: Mapping[str, str] = {
         "~seckill:logs ~seckill:logs:dead ~{seckill:logs}:* &control_channel "
         "-@all +ping +info +time +multi +exec +evalsha +eval +script|load +client|setinfo "
         "+publish +exists +get +getrange +set +unlink +del +rename +hget +hmget +hgetall +hvals "
-        "+hset +hdel +hexists +hlen +hscan +lindex +llen +lpush +lrange +ltrim +sadd +scan +smembers "
-        "+sismember +setrange +strlen +zadd +zcard +zcount +zmscore +zrange +zrangebyscore +zrem "
-        "+zremrangebyrank +zremrangebyscore"
+        "+hset +hdel +hexists +hlen +hscan +lindex +llen +lpush +lrange +ltrim +sadd +scan "
+        "+smembers +sismember +setrange +strlen +zadd +zcard +zcount +zmscore +zrange "
+        "+zrangebyscore +zrem +zremrangebyrank +zremrangebyscore"
     ),
 }
 

@@ -147,7 +147,7 @@ class Guard:
                 with connection.transaction():
                     limit(connection, ANSWER_S)
                     cursor = connection.cursor()
-                    return last_rows(cursor), steered(cursor)
+                    return last_rows(cursor, self._lane), steered(cursor, self._lane)
         finally:
             if connection is not None:
                 connection.close()

@@ -32,7 +32,7 @@ def admit(client: "redis.Redis", lane: Lane) -> None:
         run_id: str = client.info("server")["run_id"]
     # PostgreSQL is read first. It follows Redis, so a Redis that is read later is never behind it.
     with transaction.atomic(), connection.cursor() as cursor:
-        ends, acts = last_rows(cursor), steered(cursor)
+        ends, acts = last_rows(cursor, lane), steered(cursor, lane)
     status = read_lane(client, lane)
     if status.fence is not None:
         raise fenced(f"{status.fence.word}: {status.fence.why}")

@@ -32,10 +32,19 @@ from seckill.control.journal import (
     SomebodyElse,
     UnderWay,
     postgres_errors,
+    refuse_other_lane,
 )
 from seckill.control.loading import Loader
 from seckill.control.tables import allocate, shown_fields
-from seckill.errors import NoSuchActivity, PostgresAway, RedisAway, Refused, VersionMoved
+from seckill.errors import (
+    NoSuchActivity,
+    OtherLane,
+    PostgresAway,
+    RedisAway,
+    Refused,
+    VersionMoved,
+)
+from seckill.formats.outcomes import DEFAULT_ACTIVITY
 from seckill.lane.keys import Lane
 from seckill.lane.status import LaneStatus, read_lane
 from seckill.models import Activity, Item
@@ -46,6 +55,7 @@ __all__ = [
     "KeyReused",
     "NoSuchActivity",
     "Once",
+    "OtherLane",
     "PostgresAway",
     "RedisAway",
     "Refused",
@@ -84,6 +94,7 @@ class Control:
         self._loader = Loader(client, self._lane, expired_gives_back=expired_gives_back)
         self._journal = Journal(
             self._scripts,
+            self._lane,
             lambda activity_id: self._loader.status().activities.get(activity_id),
             lambda: admit(client, self._lane),
             actor[:150],
@@ -310,6 +321,11 @@ class Control:
         now = self.status().activities.get(activity_id)
         loaded = set(now.items) if now else set()
         with postgres_errors():
+            if stock or activity_id != DEFAULT_ACTIVITY:
+                refuse_other_lane(activity_id, self._lane)
+            elif Activity.objects.filter(pk=activity_id).exclude(lane=self._lane.name).exists():
+                # Nobody asked for this number: it is the one that stands for none.
+                return []
             known = set(
                 Item.objects.filter(activity_id=activity_id, allocation__gt=0).values_list(
                     "item_id", flat=True

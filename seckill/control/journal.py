@@ -24,8 +24,9 @@ from django.utils.translation import gettext as _
 from seckill.control.act_script import ActScripts, Seen, Turn, moved
 from seckill.control.acts import CREATE, ActKind
 from seckill.control.tables import follow, follow_redis
-from seckill.errors import NoSuchActivity, RedisAway, Refused, VersionMoved
+from seckill.errors import NoSuchActivity, OtherLane, RedisAway, Refused, VersionMoved
 from seckill.formats.outcomes import MAX_ID
+from seckill.lane.keys import Lane
 from seckill.lane.status import ActivityStatus
 from seckill.models import Activity, StockChange
 from seckill.postgres.through_django import postgres_errors
@@ -78,11 +79,12 @@ class UnderWay(Refused):
 
 
 class Journal:
-    """Acts of one actor. Each has a journal row and waits for its turn."""
+    """Acts of one actor in one lane. Each has a journal row and waits for its turn."""
 
     def __init__(
         self,
         scripts: ActScripts,
+        lane: Lane,
         status: Callable[[int], ActivityStatus | None],
         admit: Callable[[], None],
         actor: str,
@@ -90,7 +92,7 @@ class Journal:
         once: Once | None = None,
         patience_s: float = PATIENCE_S,
     ) -> None:
-        self._scripts = scripts
+        self._scripts, self._lane = scripts, lane
         # Raises Fenced if no act may change this lane now.
         self._admit = admit
         self._patience_s = patience_s
@@ -111,10 +113,10 @@ class Journal:
 
         The row holds `wanted` until the act is done. `change` is called again if a late script ran
         in between. `make` creates the activity's row, and removes it again if the act is refused.
-        Raises Refused, RedisAway, PostgresAway, and what `change` raises.
+        Raises Refused, OtherLane, RedisAway, PostgresAway, and what `change` raises.
         """
         with postgres_errors():
-            if not make and not Activity.objects.filter(pk=activity_id).exists():
+            if not refuse_other_lane(activity_id, self._lane) and not make:
                 raise NoSuchActivity(
                     _("activity %(id)s is not known") % {"id": activity_id}, "activity_id"
                 )
@@ -122,8 +124,10 @@ class Journal:
             if entry.state == StockChange.State.APPLIED:
                 return _act_of(entry, repeated=True)
             # Outside the act's transaction: if that is lost after the script, the row must remain.
-            made = make and Activity.objects.get_or_create(pk=activity_id)[1]
+            made = make and self._row(activity_id)
             with self._told(entry, made=made):
+                # Somebody may have made it elsewhere since.
+                refuse_other_lane(activity_id, self._lane)
                 self._admit()
             return self._carry_out(entry, repeated, change, expected_version, made=made)
 
@@ -190,7 +194,9 @@ class Journal:
                     return _act_of(entry, repeated=True)
                 # A row with content is that of a call which has made the activity already.
                 if not entry.new:
-                    entry.activity_id = _new_activity(activity_id, fields)
+                    entry.activity_id = _new_activity(
+                        activity_id, {**fields, "lane": self._lane.name}
+                    )
                     entry.old, entry.new = {}, dict(wanted)
                 if change is None:
                     entry.version, entry.state = 0, StockChange.State.APPLIED
@@ -198,6 +204,10 @@ class Journal:
             if change is None:
                 return _act_of(entry)
             return self._carry_out(entry, repeated, change, made=True)
+
+    def _row(self, activity_id: int) -> bool:
+        """Make the activity's row in this lane, unless there is one. True if it was made."""
+        return Activity.objects.get_or_create(pk=activity_id, defaults={"lane": self._lane.name})[1]
 
     def _begin(
         self, act: ActKind, activity_id: int, wanted: Mapping[str, Any]
@@ -276,7 +286,7 @@ class Journal:
             lost = is_lost(cursor, seen.journal)
         now = self._status(activity_id) if lost else None
         if now is not None:
-            follow_redis(activity_id, now)
+            follow_redis(activity_id, now, self._lane)
             return
         entry = _begun(seen.journal)
         status = self._status(entry.activity_id) if entry else None
@@ -320,6 +330,24 @@ class Journal:
             return self._scripts.look(entry.activity_id).journal == mark(entry.pk, entry.at)
         except RedisAway:
             return True
+
+
+def refuse_other_lane(activity_id: int, lane: Lane) -> bool:
+    """Whether the activity has a row. Raises OtherLane if it is another lane's.
+
+    That lane's Redis has it. In a second one the same units would be sold once more.
+    """
+    its = Activity.objects.filter(pk=activity_id).values_list("lane", flat=True).first()
+    if its not in (None, lane.name):
+        raise OtherLane(
+            _(
+                "activity %(id)s is in lane %(its)s, and this is lane %(lane)s: act on it there "
+                "(--lane %(its)s)"
+            )
+            % {"id": activity_id, "its": its, "lane": lane.name},
+            str(its),
+        )
+    return its is not None
 
 
 def _new_activity(activity_id: int | None, fields: Mapping[str, Any]) -> int:

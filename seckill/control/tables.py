@@ -11,6 +11,7 @@ from typing import Any
 from django.db import connection
 
 from seckill.control.acts import ACTS, BY_ITEM, CONFIGURE, CREATE
+from seckill.lane.keys import Lane
 from seckill.lane.status import ActivityStatus
 from seckill.models import Activity, Item
 
@@ -27,9 +28,11 @@ def follow(activity_id: int, act: str, wanted: Mapping[str, Any], status: Activi
     Activity.objects.filter(pk=activity_id).update(**fields)
 
 
-def follow_redis(activity_id: int, now: ActivityStatus) -> None:
-    """Make the tables say what Redis has: an older PostgreSQL has lost acts of operators too."""
-    row, _made = Activity.objects.get_or_create(pk=activity_id)
+def follow_redis(activity_id: int, now: ActivityStatus, lane: Lane) -> None:
+    """Make the tables say what a lane's Redis has: an older PostgreSQL has lost acts of operators
+    too.
+    """
+    row, _made = Activity.objects.get_or_create(pk=activity_id, defaults={"lane": lane.name})
     row.paused, row.finished = now.paused, now.over == "finished"
     row.opens_at, row.closes_at = moment(now.opens_at_ms), moment(now.closes_at_ms)
     row.user_limit, row.timeout_ms = now.user_limit, now.timeout_ms

@@ -138,20 +138,21 @@ class DeadTopic:
             return
 
 
-def read_records(origin: str = "") -> Iterator[Letter]:
-    """The dead records, the newest first, settled and dismissed ones too: all, or of one origin.
+def read_records(lane: Lane, origin: str = "") -> Iterator[Letter]:
+    """The dead records of a lane, newest first, settled and dismissed ones too: all, or of one
+    origin.
 
     Django's errors pass through.
     """
     with connection.cursor() as cursor:
-        for record in dead_records.read(cursor, origin):
+        for record in dead_records.read(cursor, lane, origin):
             yield _of_record(record)
 
 
 def tell_parked(client: "redis.Redis", lane: Lane) -> None:
     """Write into Redis how many dead records need a person: the desk and the metrics read it."""
     with connection.cursor() as cursor:
-        number = sum(dead_records.count(cursor).values())
+        number = sum(dead_records.count(cursor, lane).values())
     with redis_errors():
         client.hset(lane.state, "parked", number)
 
@@ -166,11 +167,11 @@ def pile_messages(section: KafkaSection, newest: int) -> Pile:
     return pile
 
 
-def pile_records(newest: int) -> Pile:
-    """The dead records that need a person, counted. `removed` counts those that are closed."""
+def pile_records(lane: Lane, newest: int) -> Pile:
+    """The dead records of a lane that need a person, counted. `removed`: those that are closed."""
     pile = Pile(newest=deque(maxlen=newest))
     first: list[Letter] = []
-    for letter in read_records():
+    for letter in read_records(lane):
         if not letter.open:
             pile.removed += 1
             continue

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from seckill.errors import Poison
+from seckill.formats.lanes import MAIN
 from seckill.formats.record import (
     ACCEPTED,
     SAME_ORDER,
@@ -22,7 +23,10 @@ from seckill.formats.record import (
     same_content,
     same_identity,
 )
-from seckill.postgres.lease import Claim, Cursor
+from seckill.lane.keys import Lane
+from seckill.postgres.lanes import Cursor
+from seckill.postgres.lanes import of_lane as of_activity
+from seckill.postgres.lease import Claim
 
 INSERT = """
 INSERT INTO seckill_deadrecord (place, kind, reason, raw, source, partition, "offset", item_id,
@@ -42,7 +46,8 @@ WHEN '{TOO_LATE}' THEN EXISTS (SELECT 1 FROM seckill_latepayment AS r WHERE r.so
     AND r.partition = d.partition AND r."offset" = d."offset" AND r.user_id = d.user_id)
 ELSE EXISTS (SELECT 1 FROM seckill_settlement AS r WHERE {_SAME} AND r.kind = d.entry) END)"""
 OPEN = f"d.dismissed_at IS NULL AND NOT {SETTLED}"
-COUNT = f"SELECT d.kind, count(*) FROM seckill_deadrecord AS d WHERE {OPEN} GROUP BY d.kind"
+COUNT = f"""SELECT d.kind, count(*) FROM seckill_deadrecord AS d
+WHERE {{mine}} AND {OPEN} GROUP BY d.kind"""
 COLUMNS = (
     'd.id, d.kind, d.reason, d.raw, d.source::text, d.partition, d."offset", d.item_id, d.at,'
     f" {SETTLED}, d.dismissed_at IS NOT NULL"
@@ -145,18 +150,36 @@ def _storable(request_id: str | None) -> str | None:
     return None if request_id is None else request_id.replace("\0", "")
 
 
-def count(cursor: Cursor) -> dict[Kind, int]:
-    """How many are neither settled nor dismissed, by kind."""
-    cursor.execute(COUNT)
+def of_lane(lane: Lane) -> str:
+    """SQL: whether dead record `d` is the lane's. One that is no record names the lane's identity
+    in its place, or is from a time when there was main alone.
+    """
+    listed = "SELECT FROM seckill_lane AS l WHERE d.place LIKE l.identity || ':%%' AND l.name"
+    unreadable = (
+        f"NOT EXISTS ({listed} <> '{lane.list}')"
+        if lane.name == MAIN
+        else f"EXISTS ({listed} = '{lane.list}')"
+    )
+    mine = of_activity(lane, "d.activity_id")
+    return f"(CASE WHEN d.activity_id IS NULL THEN {unreadable} ELSE {mine} END)"
+
+
+def count(cursor: Cursor, lane: Lane) -> dict[Kind, int]:
+    """How many of a lane are neither settled nor dismissed, by kind."""
+    cursor.execute(COUNT.format(mine=of_lane(lane)), ())
     return {Kind(kind): number for kind, number in cursor.fetchall()}
 
 
-def read(cursor: Cursor, origin: str = "", *, most: int | None = None) -> Iterator[DeadRecord]:
-    """Dead records, the newest first, settled and dismissed ones too: of one origin, or all."""
-    where, arguments = "", []
+def read(
+    cursor: Cursor, lane: Lane, origin: str = "", *, most: int | None = None
+) -> Iterator[DeadRecord]:
+    """Dead records of a lane, the newest first, settled and dismissed ones too: of one origin, or
+    all.
+    """
+    where, arguments = f"WHERE {of_lane(lane)}", []
     if origin:
         source, partition, offset = origin.rsplit(":", 2)
-        where = 'WHERE d.source::text = %s AND d.partition::text = %s AND d."offset"::text = %s'
+        where += ' AND d.source::text = %s AND d.partition::text = %s AND d."offset"::text = %s'
         arguments = [source, partition, offset]
     bound = "" if most is None else f" LIMIT {int(most)}"
     cursor.execute(

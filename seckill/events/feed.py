@@ -17,6 +17,8 @@ import psycopg
 
 from seckill.events.cloud_event import PAYMENT_LATE, Event
 from seckill.formats.record import ACCEPTED
+from seckill.lane.keys import Lane
+from seckill.postgres.lanes import of_lane
 
 # Rows of each table that are read at once.
 ROWS = 2_000
@@ -38,7 +40,7 @@ ONE_MOMENT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 # xmin. `head` is the first of them, `first` the first row of the order.
 ROWS_OF = """
 SELECT r.id, o.head, o.first, r.source::text, r.partition, r."offset", r.user_id, r.activity_id,
-    r.ts, o.items, o.units, {more}
+    r.ts, o.items, o.units, {{mine}}, {more}
 FROM (SELECT *, xmin AS stored_by FROM {table} WHERE id > %s AND id <= %s
       ORDER BY id LIMIT %s) AS r
 CROSS JOIN LATERAL (
@@ -66,7 +68,7 @@ SETTLEMENTS = ROWS_OF.format(
 )
 LATE_PAYMENTS = f"""
 SELECT r.id, r.source::text, r.partition, r."offset", r.user_id, r.activity_id, r.ts,
-    r.settle_source || ':' || r.settle_partition || ':' || r.settle_offset,
+    {{mine}}, r.settle_source || ':' || r.settle_partition || ':' || r.settle_offset,
     r.reference, accepted.request_id, coalesce(accepted.id, 0)
 FROM (SELECT * FROM seckill_latepayment WHERE id > %s AND id <= %s ORDER BY id LIMIT %s) AS r
 {ACCEPTED_ROW}ORDER BY r.id
@@ -103,10 +105,14 @@ class Chunk:
 
 
 class Feed:
-    """Reads on from a cursor. Keeps nothing but the barrier. The connection is the caller's."""
+    """Reads on from a cursor, and tells of a lane's orders alone: other rows are passed over. Keeps
+    nothing but the barrier. The connection is the caller's.
+    """
 
-    def __init__(self, rows: int = ROWS) -> None:
+    def __init__(self, rows: int = ROWS, lane: Lane | None = None) -> None:
         self._rows = rows
+        mine = of_lane(lane or Lane(), "r.activity_id")
+        self._tables = tuple((sql.format(mine=mine), row_of) for sql, row_of in TABLES)
         self._barrier: tuple[Cursor, frozenset[str]] | None = None
 
     def next(self, connection: psycopg.Connection, cursor: Cursor) -> Chunk | None:
@@ -127,7 +133,7 @@ class Feed:
             connection.execute(ONE_MOMENT)
             tables = [
                 [row_of(row) for row in connection.execute(sql, (done, last, self._rows))]
-                for (sql, row_of), done, last in zip(TABLES, cursor, highest, strict=True)
+                for (sql, row_of), done, last in zip(self._tables, cursor, highest, strict=True)
             ]
         full = Cursor(*(len(rows) == self._rows for rows in tables))
         chunk = merged(cursor, tables, more=full)
@@ -211,8 +217,8 @@ def _settled(row: Sequence[Any]) -> Row:
 
 
 def _row(common: Sequence[Any], kind: str, needs: int = 0, **more: Any) -> Row:
-    number, head, first, *place, user, activity, at, items, units = common
-    if number != head:
+    number, head, first, *place, user, activity, at, items, units, mine = common
+    if number != head or not mine:
         return Row(number, at, None, needs)
     part = None if head == first else items[0]
     source, partition, offset = place
@@ -226,7 +232,9 @@ def _row(common: Sequence[Any], kind: str, needs: int = 0, **more: Any) -> Row:
 
 
 def _late(row: Sequence[Any]) -> Row:
-    number, *place, user, activity, at, payment, reference, request_id, order = row
+    number, *place, user, activity, at, mine, payment, reference, request_id, order = row
+    if not mine:
+        return Row(number, at, None, order)
     source, partition, offset = place
     event = Event(
         *(PAYMENT_LATE, (source, partition, offset), user, activity, {}, at),

@@ -16,6 +16,7 @@ from redis.connection import parse_url
 SENTINEL, CLUSTER = "sentinel", "cluster"
 PORTS = {SENTINEL: 26379, CLUSTER: 6379}
 _OF_SENTINELS = "sentinel_"
+KEY = "key"
 
 
 class BadAddress(ValueError):
@@ -25,7 +26,8 @@ class BadAddress(ValueError):
 @dataclass(frozen=True)
 class RedisAddress:
     """`nodes` are asked where the master is. `options` are those of a connection to it, as redis-py
-    takes them; `asking` has the user of a connection to a node. `master` is Sentinel's name of it.
+    takes them; `asking` has the user of a connection to a node. `master` is Sentinel's name of it,
+    in a cluster a key whose slot it has; "" for the default lane's.
     """
 
     kind: str
@@ -54,6 +56,7 @@ def several(url: str) -> RedisAddress | None:
     options = parse_url(f"{base}://{user}{at}host/{database}?{parts.query}")
     del options["host"]
     if kind == CLUSTER:
+        master = options.pop(KEY, "")
         own = {name: options[name] for name in ("username", "password") if name in options}
     else:
         own = {
@@ -62,6 +65,14 @@ def several(url: str) -> RedisAddress | None:
             if name.startswith(_OF_SENTINELS)
         }
     return RedisAddress(kind, nodes, options, own, master)
+
+
+def for_key(url: str, key: str) -> str:
+    """The address of the server that has this key: in a cluster it depends on that."""
+    parts = urlsplit(url)
+    if not parts.scheme.endswith(f"+{CLUSTER}"):
+        return url
+    return parts._replace(query="&".join(filter(None, (parts.query, f"{KEY}={key}")))).geturl()
 
 
 def _node(word: str, port: int) -> tuple[str, int]:

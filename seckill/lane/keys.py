@@ -1,4 +1,4 @@
-"""The names of all keys in Redis, in one place. Imports nothing of ours.
+"""The names of all keys in Redis, in one place.
 
 All keys of a sale are permanent: they have no TTL, and a person deletes them with the sale. Only
 the buckets of the rate limit expire. The braces put all keys of a lane into the hash slot of its
@@ -7,7 +7,9 @@ list in a Redis Cluster.
 
 from dataclasses import dataclass
 
-DEFAULT_LIST = "seckill:logs"
+from seckill.formats.lanes import MAIN_LIST, lane_of, list_of
+
+DEFAULT_LIST = MAIN_LIST
 CONTROL_CHANNEL = "control_channel"
 # Offsets in one string of the board, one byte each.
 BOARD_STRING = 65_536
@@ -44,6 +46,16 @@ class Lane:
     """A list of records and the keys beside it. `list` is the full name of the list's key."""
 
     list: str = DEFAULT_LIST
+
+    @classmethod
+    def named(cls, name: str) -> "Lane":
+        """The lane of this name. Raises ValueError if a lane must not have it."""
+        return cls(list_of(name))
+
+    @property
+    def name(self) -> str:
+        """What configuration, flags and PostgreSQL call it."""
+        return lane_of(self.list)
 
     @property
     def dead(self) -> str:

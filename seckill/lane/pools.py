@@ -35,7 +35,7 @@ def pool(url: str, **options: Any) -> "redis.ConnectionPool":
     if address.kind == CLUSTER:
         kind = _SecuredSlotConnection if options["ssl"] else _SlotConnection
         options |= {"connection_class": kind}
-        return _SlotPool(DEFAULT_LIST, _Slots(address.nodes, asking), **options)
+        return _SlotPool(address.master or DEFAULT_LIST, _Slots(address.nodes, asking), **options)
     sentinels = redis.sentinel.Sentinel(address.nodes, sentinel_kwargs=asking)
     return redis.sentinel.SentinelConnectionPool(address.master, sentinels, **options)
 
@@ -50,7 +50,7 @@ def async_pool(url: str, **options: Any) -> "redis.asyncio.ConnectionPool":
         kind = _AsyncSecuredSlotConnection if options["ssl"] else _AsyncSlotConnection
         options |= {"connection_class": kind}
         return redis.asyncio.sentinel.SentinelConnectionPool(
-            DEFAULT_LIST, _AsyncSlots(address.nodes, asking), **options
+            address.master or DEFAULT_LIST, _AsyncSlots(address.nodes, asking), **options
         )
     sentinels = redis.asyncio.sentinel.Sentinel(address.nodes, sentinel_kwargs=asking)
     return redis.asyncio.sentinel.SentinelConnectionPool(address.master, sentinels, **options)

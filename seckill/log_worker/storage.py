@@ -21,8 +21,9 @@ from psycopg.abc import RV, PQGen
 from seckill.dead_letters import records as dead_records
 from seckill.dead_letters.records import Dead
 from seckill.errors import PostgresAway
+from seckill.formats.lanes import MAIN
 from seckill.formats.record import NOT_ACCEPTED, WireRecord, same_content, same_identity
-from seckill.lane.keys import DEFAULT_LIST
+from seckill.lane.keys import DEFAULT_LIST, Lane
 from seckill.log_worker import settlements
 from seckill.log_worker.copy_rows import COLUMNS, packed
 from seckill.log_worker.ids import is_behind, skip_ids
@@ -79,6 +80,13 @@ COUNT_SOLD = """
 INSERT INTO seckill_item AS item (activity_id, item_id, sold) VALUES (%s, %s, %s)
 ON CONFLICT (activity_id, item_id) DO UPDATE SET sold = item.sold + EXCLUDED.sold
 """
+# A PostgreSQL that came back older may lack the row of an activity. Without one its records would
+# count for lane main, whose Redis does not know them.
+KEEP_LANE = """
+INSERT INTO seckill_activity (id, name, lane, created_at)
+SELECT number, '', %s, clock_timestamp() FROM unnest(%s::bigint[]) AS number
+ON CONFLICT (id) DO NOTHING
+"""
 IDENTITY_KEY = "record_stored_once"
 
 
@@ -115,6 +123,7 @@ class Storage:
         self, dsn: str, lane: str = DEFAULT_LIST, answer_limit_s: float = ANSWER_LIMIT_S
     ) -> None:
         self._dsn, self._lane = dsn, lane
+        self._of = Lane(lane)
         self._answer_limit_s = answer_limit_s
         self._connection: _Line | None = None
 
@@ -165,7 +174,7 @@ class Storage:
     def count_dead(self) -> int:
         """Dead records that need a person. Raises PostgresAway."""
         with self._errors():
-            return sum(dead_records.count(self._connect().cursor()).values())
+            return sum(dead_records.count(self._connect().cursor(), self._of).values())
 
     def check(self) -> None:
         """Raises PostgresAway unless PostgreSQL answers and has our tables."""
@@ -201,6 +210,9 @@ class Storage:
         self, cursor: psycopg.Cursor, entries: Sequence[WireRecord], result: Stored
     ) -> None:
         """Store the records of a batch, and then what became of holds."""
+        if self._of.name != MAIN:
+            activities = sorted({entry.activity_id for entry in entries})
+            cursor.execute(KEEP_LANE, (self._of.name, activities))
         if NOT_ACCEPTED.isdisjoint({entry.status for entry in entries}):
             self._store(cursor, entries, 0, result)
             return

@@ -17,11 +17,12 @@ from pydantic import TypeAdapter, ValidationError
 from seckill.config.layers import load
 from seckill.config.sections import ControlApi, Settler, Stock
 from seckill.control.control import Act, Control, Once, Refused
+from seckill.formats.lanes import MAIN
 from seckill.formats.outcomes import DEFAULT_ACTIVITY, MAX_ID
 from seckill.lane.client import connect
 from seckill.lane.keys import Lane
 from seckill.management import base
-from seckill.management.arguments import add_connection_flags, use_database
+from seckill.management.arguments import add_connection_flags, add_lane_flag, use_database
 from seckill.process import exit_codes
 from seckill.process.printable import given, printable
 
@@ -61,7 +62,8 @@ def addresses(options: dict[str, Any]) -> ControlApi:
 
     Raises ConfigError.
     """
-    section = load(ControlApi, {"redis_url": options["redis_url"], "pg_dsn": options["pg_dsn"]})
+    flags = {"redis_url": options["redis_url"], "pg_dsn": options["pg_dsn"]}
+    section = load(ControlApi, flags, lane=options.get("lane", MAIN))
     use_database(section.pg_dsn)
     return section
 
@@ -94,6 +96,7 @@ def add_act_flags(parser: CommandParser) -> None:
     )
     parser.add_argument("--note", default="", help="the reason, for the journal")
     base.add_json_flag(parser)
+    add_lane_flag(parser)
     add_connection_flags(parser)
 
 
@@ -109,7 +112,7 @@ def control_of(client: "redis.Redis", options: dict[str, Any]) -> Control:
     return Control(
         client,
         shell_actor(),
-        Lane(),
+        Lane.named(options["lane"]),
         note=options["note"],
         once=once,
         expired_gives_back=load(Settler).expired_gives_back,

@@ -10,6 +10,7 @@ from django.db import connections
 
 from seckill.config.addresses import django_database
 from seckill.config.sections import ENV_PREFIX, UNITS, Section, flag_of, is_secret
+from seckill.formats.lanes import MAIN
 
 # Flags of addresses: the form of the value, and the meaning.
 ADDRESS_FLAGS = {
@@ -94,6 +95,16 @@ def add_address_flags(parser: CommandParser, *names: str) -> None:
 def add_connection_flags(parser: CommandParser) -> None:
     """--redis-url and --pg-dsn, for commands without a section of their own."""
     add_address_flags(parser, *STORE_FLAGS)
+
+
+def add_lane_flag(parser: CommandParser) -> None:
+    """--lane, for all that works in one lane. `load` refuses one that is not configured."""
+    parser.add_argument(
+        "--lane",
+        default=MAIN,
+        metavar="NAME",
+        help="the lane, of section `lanes` in config.yaml (default: %(default)s)",
+    )
 
 
 def add_supervision_flag(parser: CommandParser) -> None:

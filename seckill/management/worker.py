@@ -42,9 +42,9 @@ def working(
     with Shutdown() as shutdown, ExitStack() as ends:
         if options["stop_with_stdin"]:
             shutdown.watch_stdin()
-        section = load(kind, section_flags(options, kind))
+        section = load(kind, section_flags(options, kind), lane=options["lane"])
         configure_logging(section.log_format)
-        say, lane = speaker(command.stdout, section.log_format, name), Lane()
+        say, lane = speaker(command.stdout, section.log_format, name), Lane.named(options["lane"])
         ends.enter_context(
             serve_metrics(section.metrics_host, section.metrics_port, section.redis_url, lane)
         )

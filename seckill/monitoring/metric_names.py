@@ -10,7 +10,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric. `unit` is what a value counts or measures."""
+    """One metric. `unit` is what a value counts or measures. Each has the label LANE as well."""
 
     name: str
     kind: Literal["gauge", "counter", "histogram"]
@@ -24,6 +24,8 @@ class Metric:
         return f"{self.name}_total" if self.kind == "counter" else self.name
 
 
+# The label of every metric: several lanes may be scraped by one Prometheus.
+LANE = "lane"
 _BY_ACTIVITY = ("activity",)
 _BY_WORKER = ("kind", "worker")
 

@@ -34,7 +34,7 @@ from seckill.lane.keys import Lane
 from seckill.lane.settle_status import MESSAGES, OVERDUE_MS, SettleStatus, read_settle_status
 from seckill.lane.status import ActivityStatus, Histogram, LaneStatus, read_lane
 from seckill.monitoring import metric_names as names
-from seckill.monitoring.metric_names import METRICS, Metric
+from seckill.monitoring.metric_names import LANE, METRICS, Metric
 from seckill.process.events import event
 from seckill.telemetry.door_counts import ACKNOWLEDGE, ANSWER, DoorCounts
 from seckill.telemetry.heartbeats import BEHIND, Kind, Worker, read_workers
@@ -91,13 +91,14 @@ def look(client: "redis.Redis", lane: Lane) -> Picture:
 
 @dataclass
 class _Families:
-    """The metrics of one scrape and their values."""
+    """The metrics of one scrape of a lane, and their values. Each has the label `lane`."""
 
+    lane: str
     found: dict[str, Family] = field(default_factory=dict)
 
     def add(self, metric: Metric, value: float, *labels: object) -> None:
         """Add one value of a gauge or counter."""
-        self._family(metric).add_metric([str(label) for label in labels], value)
+        self._family(metric).add_metric([self.lane, *map(str, labels)], value)
 
     def add_histogram(
         self, metric: Metric, histogram: Histogram, *labels: object, sum_ms: float | None = None
@@ -106,7 +107,7 @@ class _Families:
         buckets, total = cumulative(histogram)
         if sum_ms is not None:
             total = sum_ms / 1000
-        self._family(metric).add_metric([str(label) for label in labels], buckets, total)
+        self._family(metric).add_metric([self.lane, *map(str, labels)], buckets, total)
 
     def _family(self, metric: Metric) -> Any:
         if metric.name not in self.found:
@@ -116,7 +117,7 @@ class _Families:
                 "histogram": HistogramMetricFamily,
             }[metric.kind]
             self.found[metric.name] = kind(
-                metric.name, f"{metric.meaning} [{metric.unit}]", labels=metric.labels
+                metric.name, f"{metric.meaning} [{metric.unit}]", labels=(LANE, *metric.labels)
             )
         return self.found[metric.name]
 
@@ -143,7 +144,7 @@ class LaneCollector(Collector):
 
     def collect(self) -> Iterator[Family]:
         """All metrics, in the order of METRICS."""
-        families = _Families()
+        families = _Families(self._lane.name)
         try:
             picture = look(self._client, self._lane)
         except RedisAway as away:

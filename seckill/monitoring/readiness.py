@@ -3,6 +3,7 @@
 It asks Redis and PostgreSQL once each. It never asks Kafka: the consumers' heartbeats show that.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import redis
@@ -72,6 +73,21 @@ def look(client: "redis.Redis", lane: Lane) -> Readiness:
     except PostgresAway:
         store["PostgreSQL"] = "does not answer: accepted records wait in Redis; bring it back"
     return Readiness(decide, settle, store)
+
+
+def of_all(lanes: Mapping[str, Readiness]) -> Readiness:
+    """All lanes as one, each part with its lane's name; one lane alone as it is."""
+    if len(lanes) == 1:
+        return next(iter(lanes.values()))
+
+    def named(verb: str) -> dict[str, str]:
+        return {
+            f"{lane}.{part}": why
+            for lane, found in lanes.items()
+            for part, why in getattr(found, verb).items()
+        }
+
+    return Readiness(*map(named, ("cannot_decide", "cannot_settle", "cannot_store")))
 
 
 def _workers(

@@ -11,9 +11,10 @@ No Django: consumers use it too.
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 from seckill.errors import PostgresAway, RedisAway
+from seckill.lane.keys import Lane
+from seckill.postgres.lanes import Cursor, of_lane
 
 # Seconds that a lease lasts, and between two renewals. A consumer whose Redis no longer leads stops
 # within RENEW_S of the takeover, and nobody takes over before its lease has ended.
@@ -21,10 +22,10 @@ LEASE_S, RENEW_S = 10.0, 2.0
 
 LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('seckill_lane:' || %s, 0))"
 READ = "SELECT identity::text, generation, master, term FROM seckill_lane WHERE name = %s"
-# Nothing was ever done in Redis, so nothing can be lost, whatever Redis holds.
+# Nothing was ever done in the lane's Redis, so nothing can be lost, whatever it holds.
 UNTOUCHED = """
-SELECT NOT EXISTS (SELECT 1 FROM seckill_record) AND NOT EXISTS (
-    SELECT 1 FROM seckill_stockchange WHERE state = 'applied' AND version > 0)
+SELECT NOT EXISTS (SELECT 1 FROM seckill_record WHERE {mine}) AND NOT EXISTS (
+    SELECT 1 FROM seckill_stockchange WHERE state = 'applied' AND version > 0 AND {mine})
 """
 MAKE = """
 INSERT INTO seckill_lane (name, identity, generation, master, term) VALUES (%s, %s, %s, %s, %s)
@@ -39,19 +40,6 @@ VALUES (%s, %s, %s, clock_timestamp() + %s * interval '1 second')
 ON CONFLICT (holder) DO UPDATE SET lane = EXCLUDED.lane, master = EXCLUDED.master,
     until = EXCLUDED.until
 """
-
-
-class Cursor(Protocol):
-    """What the cursors of psycopg and Django have in common."""
-
-    def execute(self, query: Any, params: Any = None) -> Any:
-        """Run a statement."""
-
-    def fetchone(self) -> Any:
-        """A row of its answer, or None."""
-
-    def fetchall(self) -> list[Any]:
-        """All rows of its answer."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +131,8 @@ def compare(row: LaneRow | None, claim: Claim) -> None:
     if claim.identity != row.identity:
         raise ForeignLane(
             f"Redis has {claim.identity}, PostgreSQL has {row.identity}. Correct SECKILL_REDIS_URL "
-            "or SECKILL_PG_DSN: each lane needs a PostgreSQL of its own"
+            "or SECKILL_PG_DSN: a lane has one Redis and one PostgreSQL. A second Redis is another "
+            "lane, of section lanes in config.yaml"
         )
     if claim.generation > row.generation or claim.term > row.term:
         raise PostgresOlder(
@@ -179,7 +168,7 @@ def lead(
     """
     cursor.execute(LOCK, (lane,))
     row = read(cursor, lane)
-    if row is not None and not claim.identity and _untouched(cursor):
+    if row is not None and not claim.identity and _untouched(cursor, lane):
         # The first act was interrupted before it reached Redis.
         claim = Claim(row.identity, row.generation, 0)
     if not repairing or (row is not None and claim.identity not in ("", row.identity)):
@@ -221,8 +210,8 @@ def others(cursor: Cursor, lane: str, run_id: str) -> list[str]:
     return [holder for holder, _ in cursor.fetchall()]
 
 
-def _untouched(cursor: Cursor) -> bool:
-    cursor.execute(UNTOUCHED)
+def _untouched(cursor: Cursor, lane: str) -> bool:
+    cursor.execute(UNTOUCHED.format(mine=of_lane(Lane(lane), "activity_id")))
     return bool(cursor.fetchone()[0])
 
 

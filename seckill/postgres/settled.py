@@ -15,7 +15,8 @@ from django.db import connection
 from seckill.formats.record import CANCELLED, EXPIRED, PAID, TOO_LATE
 from seckill.lane.clicks import Place
 from seckill.lane.held import Hold
-from seckill.lane.keys import position_field
+from seckill.lane.keys import Lane, position_field
+from seckill.postgres.lanes import of_lane
 from seckill.postgres.limits import limits_sql
 
 # Rows fetched at once.
@@ -56,10 +57,12 @@ WHERE {{before}} GROUP BY 1
 """
 ENDS = """
 SELECT settle_source::text, settle_partition, max(settle_offset) + 1 FROM (
-    SELECT settle_source, settle_partition, settle_offset FROM seckill_settlement
-    UNION ALL SELECT settle_source, settle_partition, settle_offset FROM seckill_latepayment
-    UNION ALL SELECT settle_source, settle_partition, settle_offset FROM ended) AS messages
-WHERE settle_source IS NOT NULL GROUP BY 1, 2
+    SELECT settle_source, settle_partition, settle_offset, activity_id FROM seckill_settlement
+    UNION ALL SELECT settle_source, settle_partition, settle_offset, activity_id
+    FROM seckill_latepayment
+    UNION ALL SELECT settle_source, settle_partition, settle_offset, activity_id FROM ended
+    ) AS messages
+WHERE settle_source IS NOT NULL AND {mine} GROUP BY 1, 2
 """
 HOLDS = f"""
 SELECT source::text, partition, "offset", max(due_ms), min(user_id),
@@ -161,10 +164,12 @@ def ended(positions: Mapping[str, int]) -> dict[int, Ended]:
     return {activity: Ended(**counts) for activity, counts in found.items()}
 
 
-def settle_ends() -> dict[str, int]:
-    """{source:partition of the settle topic: the offset after the last one that left an entry}."""
+def settle_ends(lane: Lane) -> dict[str, int]:
+    """{source:partition of a lane's settle topic: the offset after the last one that left an
+    entry}.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(ENDS)
+        cursor.execute(ENDS.format(mine=of_lane(lane, "activity_id")))
         return {position_field(source, part): end for source, part, end in cursor.fetchall()}
 
 

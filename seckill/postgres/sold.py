@@ -29,6 +29,7 @@ from seckill.lane.client import redis_errors
 from seckill.lane.keys import Lane
 from seckill.lane.record_list import scan
 from seckill.postgres import settled
+from seckill.postgres.lanes import of_lane
 from seckill.postgres.limits import limits_sql, positions_by_partition
 
 # Examples of wrong records that are kept. The rest is only counted.
@@ -42,6 +43,7 @@ COLUMNS = 'source, partition, "offset", item_id, activity_id, user_id, quantity,
 DEAD = (
     'SELECT raw, source::text, partition, "offset", item_id, activity_id, user_id, quantity,'
     " request_id, entry FROM seckill_deadrecord WHERE kind = 'refused' AND source IS NOT NULL"
+    " AND {mine}"
 )
 
 # NULL, as COPY reads it.
@@ -55,6 +57,7 @@ class Waiting:
     """Entries of the list below the positions, as rows for COPY, 110 bytes each."""
 
     positions: Mapping[str, int] = field(default_factory=dict)
+    lane: Lane = field(default_factory=Lane)
     # Records, and what became of holds.
     rows: list[bytes] = field(default_factory=list)
     ended: list[bytes] = field(default_factory=list)
@@ -69,7 +72,7 @@ def waiting(client: "redis.Redis", lane: Lane, positions: Mapping[str, int]) -> 
     `positions` are those of requests and of settle messages. Raises RedisAway.
     """
     limits = positions_by_partition(positions)
-    found = Waiting(positions)
+    found = Waiting(positions, lane)
     with redis_errors():
         for chunk in scan(client, lane):
             _sort(_readable(chunk, found), limits, found)
@@ -127,9 +130,9 @@ def _ended_row(record: WireRecord) -> str:
     )
 
 
-def _dead(cursor: Any) -> Iterator[WireRecord]:
-    """The dead records that count, from their columns: their text alone has the rest."""
-    cursor.execute(DEAD)
+def _dead(cursor: Any, lane: Lane) -> Iterator[WireRecord]:
+    """The dead records of a lane that count, from their columns: their text alone has the rest."""
+    cursor.execute(DEAD.format(mine=of_lane(lane, "activity_id")))
     for raw, *place, activity, user, quantity, request_id, entry in cursor.fetchall():
         due = by = None
         try:
@@ -161,7 +164,7 @@ def stage(found: Waiting) -> None:
     Each count below is one statement and so sees one snapshot of PostgreSQL: a record that the log
     worker commits meanwhile is either stored or waiting, never both and never neither.
     """
-    dead = Waiting()
+    dead = Waiting(lane=found.lane)
     limits = positions_by_partition(found.positions)
     with connection.cursor() as cursor:
         cursor.execute(f"SET LOCAL work_mem = '{WORK_MEMORY}'")
@@ -176,7 +179,7 @@ def stage(found: Waiting) -> None:
             cursor.execute(settled.CREATE.format(table, more))
             cursor.execute(f"TRUNCATE {table}")
         # A dead record has no digest: a replayed one has another text, and is the same record.
-        _sort(_dead(cursor), limits, dead, digest=NOTHING)
+        _sort(_dead(cursor, found.lane), limits, dead, digest=NOTHING)
         for table, parts in (
             ("listed", found.rows + dead.rows),
             ("ended", found.ended + dead.ended),

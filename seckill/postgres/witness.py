@@ -11,11 +11,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from seckill.errors import PostgresAway, RedisAway
-from seckill.lane.keys import position_field
+from seckill.lane.keys import Lane, position_field
 from seckill.lane.status import ActivityStatus, LaneStatus
-from seckill.postgres.lease import Claim, Cursor, LaneRow, compare
+from seckill.postgres.lanes import Cursor, of_lane
+from seckill.postgres.lease import Claim, LaneRow, compare
 
 # The last stored record of each partition, by a few descents of the identity's index per partition.
+# A topic is one lane's: whose the last record is says whose all are.
 LAST_ROWS = """
 WITH RECURSIVE places AS (
     (SELECT source, partition FROM seckill_record ORDER BY source, partition LIMIT 1)
@@ -25,10 +27,11 @@ WITH RECURSIVE places AS (
         WHERE (r.source, r.partition) > (p.source, p.partition)
         ORDER BY source, partition LIMIT 1) AS following
 )
-SELECT source::text, partition, (
-    SELECT "offset" FROM seckill_record AS r
-    WHERE r.source = p.source AND r.partition = p.partition ORDER BY "offset" DESC LIMIT 1) + 1
-FROM places AS p
+SELECT source::text, partition, last."offset" + 1
+FROM places AS p CROSS JOIN LATERAL (
+    SELECT "offset", activity_id FROM seckill_record AS r
+    WHERE r.source = p.source AND r.partition = p.partition ORDER BY "offset" DESC LIMIT 1) AS last
+WHERE {mine}
 """
 # Partitions whose last stored record is gone.
 LOST_ROWS = """
@@ -45,7 +48,7 @@ ACTS = """
 SELECT a.id, a.paused, a.finished, a.opens_at, a.closes_at, a.user_limit, a.timeout_ms, a.hold_s,
     (SELECT max(version) FROM seckill_stockchange AS c
      WHERE c.activity_id = a.id AND c.state = 'applied')
-FROM seckill_activity AS a
+FROM seckill_activity AS a WHERE a.lane = %s
 """
 
 
@@ -63,9 +66,14 @@ class Steered:
     hold_s: int | None = None
 
 
-def last_rows(cursor: Cursor) -> dict[str, int]:
-    """{source:partition: the offset after the last stored record}."""
-    cursor.execute(LAST_ROWS)
+def last_rows_sql(lane: Lane) -> str:
+    """SQL for (source, partition, the offset after the last stored record) of a lane."""
+    return LAST_ROWS.format(mine=of_lane(lane, "last.activity_id"))
+
+
+def last_rows(cursor: Cursor, lane: Lane) -> dict[str, int]:
+    """{source:partition: the offset after the last stored record}, of a lane."""
+    cursor.execute(last_rows_sql(lane))
     return {position_field(source, part): after for source, part, after in cursor.fetchall()}
 
 
@@ -118,13 +126,13 @@ def lost_entries(cursor: Cursor, lane: LaneStatus) -> str:
     return ""
 
 
-def steered(cursor: Cursor) -> dict[int, Steered]:
-    """All activities by id, according to the journal."""
+def steered(cursor: Cursor, lane: Lane) -> dict[int, Steered]:
+    """All activities of a lane by id, according to the journal."""
 
     def ms(moment: Any) -> int | None:
         return None if moment is None else round(moment.timestamp() * 1000)
 
-    cursor.execute(ACTS)
+    cursor.execute(ACTS, (lane.name,))
     return {
         number: Steered(
             paused, finished, ms(opens), ms(closes), limit, timeout, version or 0, hold_s

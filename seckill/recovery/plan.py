@@ -12,13 +12,16 @@ import redis
 from django.db import connection, transaction
 from django.db.models import Max
 
+from seckill.audit.totals import begun_acts
 from seckill.control.loading import kept_state, state_of
+from seckill.formats.lanes import MAIN
 from seckill.formats.outcomes import Outcome
 from seckill.lane.keys import Lane, position_field
 from seckill.lane.status import ActivityStatus, LaneStatus, read_lane
 from seckill.models import Activity, Item, StockChange
 from seckill.postgres import lease, settled, sold
 from seckill.postgres.claims import claim_of_lane
+from seckill.postgres.lanes import lanes_of, of_lane, stranger
 from seckill.postgres.settled import Ended
 from seckill.postgres.through_django import snapshot
 from seckill.postgres.witness import last_rows, lost_entries, lost_rows
@@ -173,10 +176,12 @@ def make_plan(
     with transaction.atomic():
         sold.stage(found)
         with connection.cursor() as cursor:
-            stored = last_rows(cursor)
+            stored, lanes = last_rows(cursor, lane), lanes_of(cursor)
+            wrong = stranger(cursor, lane, status.activities)
         units = sold.units_by_item({})
         numbers = {activity for activity, _ in units} | set(status.activities)
         numbers |= set(Item.objects.values_list("activity_id", flat=True))
+        numbers = {number for number in numbers if lanes.get(number, MAIN) == lane.name}
         activities = [
             _activity(
                 number,
@@ -187,8 +192,8 @@ def make_plan(
             )
             for number in sorted(numbers)
         ]
-        places = _partitions(status.positions, _ends(), source, partitions)
-        settle_places = _partitions(status.settle_positions, _by_place(settled.settle_ends()))
+        places = _partitions(status.positions, _ends(lane), source, partitions)
+        settle_places = _partitions(status.settle_positions, _by_place(settled.settle_ends(lane)))
     # Redis's counters stay for all outcomes but one: accepted is what the records prove.
     accepted_now = sum(a.total_outcomes[Outcome.ACCEPTED] for a in status.activities.values())
     decided = status.decided - accepted_now + sum(plan.requests for plan in activities)
@@ -200,7 +205,7 @@ def make_plan(
         settle_partitions=settle_places,
         settle_stats=_settle_stats(status, settle_places, activities),
         stored=stored,
-        notes=_notes(status, found, activities),
+        notes=[*([wrong] if wrong else []), *_notes(lane, status, found, activities)],
     )
 
 
@@ -336,12 +341,13 @@ def _changes_of_holds(now: ActivityStatus | None, ended: Ended, held: int) -> li
     ]
 
 
-def _ends() -> dict[tuple[str, int], int]:
-    """{(source, partition): the offset after the last record}, stored or waiting."""
+def _ends(lane: Lane) -> dict[tuple[str, int], int]:
+    """{(source, partition): the offset after the last record}, of a lane, stored or waiting."""
     with connection.cursor() as cursor:
         cursor.execute(
             'SELECT source, partition, max("offset") + 1 FROM ('
             ' SELECT source, partition, "offset" FROM seckill_record'
+            f" WHERE {of_lane(lane, 'activity_id')}"
             ' UNION ALL SELECT source, partition, "offset" FROM waiting) AS all_records'
             " GROUP BY source, partition"
         )
@@ -369,9 +375,11 @@ def _partitions(
     ]
 
 
-def _notes(status: LaneStatus, found: sold.Waiting, activities: list[ActivityPlan]) -> list[str]:
+def _notes(
+    lane: Lane, status: LaneStatus, found: sold.Waiting, activities: list[ActivityPlan]
+) -> list[str]:
     notes = []
-    begun = StockChange.objects.filter(state=StockChange.State.STARTED).count()
+    begun = len(begun_acts(lane))
     if begun:
         notes.append(
             f"{begun} acts in the journal have no known result: the plan uses PostgreSQL's "

@@ -36,6 +36,7 @@ from seckill.lane.status import read_lane
 from seckill.models import Activity, Item, StockChange
 from seckill.postgres import lease, sold
 from seckill.postgres.claims import claim_of_lane
+from seckill.postgres.lanes import stranger
 from seckill.postgres.lease import Claim, ForeignLane, NotLeading
 from seckill.recovery import restore, restore_settled
 from seckill.recovery.plan import ActivityPlan, Plan, PostgresState, make_plan, postgres_state
@@ -82,6 +83,10 @@ def recover(
     Raises Refused before any change if rows are lost and no topic is given. After any other
     Refused, RedisAway, CannotCheck or error of Django the lane stays fenced.
     """
+    with connection.cursor() as cursor:
+        wrong = stranger(cursor, lane, read_lane(client, lane).activities)
+    if wrong:
+        raise Refused(f"{wrong}. {STRANGER}")
     state = postgres_state(client, lane)
     if state.older and topic is None:
         raise Refused(f"{state.older}. Nothing was changed. {FROM_KAFKA}")
@@ -90,7 +95,7 @@ def recover(
     why = f"manage.py recover by {actor}"
     fence(client, lane, RECOVERING, why, token=token, replace=True)
     say("fenced: nothing is decided until the audit is clean")
-    with _every_turn():
+    with _every_turn(lane):
         _settle(client, lane, actor)
         _adopt_old_letters(client, lane)
         restored = _restore(client, lane, state, topic, settle_topic, say)
@@ -117,6 +122,10 @@ def recover(
     return Done(plan, claim.generation, report, lifted, restored)
 
 
+STRANGER = (
+    "Nothing was changed. A Redis has the data of another lane, or a row was changed by hand: "
+    "bring the right Redis to this lane (section lanes of config.yaml)"
+)
 FROM_KAFKA = (
     "Bring the newer PostgreSQL back; or run manage.py recover --apply --from-kafka, which stores "
     "the lost orders again from the topic"
@@ -154,14 +163,14 @@ def _restore(
         say(f"restored from the settle topic: the settlements of {settled:,} holds")
     if state.older:
         for number, now in status.activities.items():
-            follow_redis(number, now)
+            follow_redis(number, now, lane)
         say("PostgreSQL is older: stock and rules of activities were taken from Redis")
     return restored
 
 
 @contextmanager
-def _every_turn() -> Iterator[None]:
-    """Keep all operators from acting: lock every activity, on a separate connection.
+def _every_turn(lane: Lane) -> Iterator[None]:
+    """Keep all operators from acting in the lane: lock its activities, on a separate connection.
 
     This lock excludes the lock of an operator's turn, but lets this recovery change the rows.
     """
@@ -169,7 +178,10 @@ def _every_turn() -> Iterator[None]:
     try:
         holder.set_autocommit(False)
         with holder.cursor() as cursor:
-            cursor.execute("SELECT id FROM seckill_activity ORDER BY id FOR KEY SHARE")
+            cursor.execute(
+                "SELECT id FROM seckill_activity WHERE lane = %s ORDER BY id FOR KEY SHARE",
+                [lane.name],
+            )
         yield
     finally:
         holder.close()
@@ -178,7 +190,7 @@ def _every_turn() -> Iterator[None]:
 def _settle(client: "redis.Redis", lane: Lane, actor: str) -> None:
     """Complete the journal rows of acts that Redis has done but PostgreSQL does not know of."""
     activities = read_lane(client, lane).activities
-    journal = Journal(ActScripts(client, lane), activities.get, lambda: None, actor)
+    journal = Journal(ActScripts(client, lane), lane, activities.get, lambda: None, actor)
     for activity_id in activities:
         with transaction.atomic():
             journal.settle(activity_id)
@@ -224,7 +236,7 @@ def _plan(
         cursor.execute(
             "UPDATE seckill_lane SET generation = %s WHERE name = %s", [generation, lane.list]
         )
-        return plan, replace(claim, generation=generation), _begin(plan, actor)
+        return plan, replace(claim, generation=generation), _begin(plan, actor, lane)
 
 
 def rebuild(client: "redis.Redis", lane: Lane, plan: Plan, claim: Claim, token: FenceToken) -> None:
@@ -316,11 +328,11 @@ def _packed(plan: ActivityPlan, generation: int) -> list[object]:
     ]
 
 
-def _begin(plan: Plan, actor: str) -> list[StockChange]:
+def _begin(plan: Plan, actor: str, lane: Lane) -> list[StockChange]:
     """Begin the journal's rows, before Redis is changed."""
     entries = []
     for activity in plan.activities:
-        Activity.objects.get_or_create(pk=activity.activity_id)
+        Activity.objects.get_or_create(pk=activity.activity_id, defaults={"lane": lane.name})
         entries.append(
             StockChange.objects.create(actor=actor, act=ACT, activity_id=activity.activity_id)
         )

@@ -112,7 +112,7 @@ def store_missing(client: "redis.Redis", lane: Lane, status: LaneStatus, topic: 
                     f"accepted orders of an earlier topic ({source}) are lost, but the topic of "
                     f"this name is now {topic.source}: {missing.named()}"
                 )
-            _store(topic, partition, offsets, _Dues(client, lane, status))
+            _store(lane, topic, partition, offsets, _Dues(client, lane, status))
         left = find_missing(client, lane, status)
         if left.count:
             raise Refused(f"{left.count} of {missing.count} could not be stored: {left.named()}")
@@ -144,7 +144,7 @@ class _Dues:
         return at if byte and byte[0] in board.KIND_OF else None
 
 
-def _store(topic: TopicReader, partition: int, offsets: list[int], dues: _Dues) -> None:
+def _store(lane: Lane, topic: TopicReader, partition: int, offsets: list[int], dues: _Dues) -> None:
     rows: list[Record] = []
     found = 0
     wanted = set(offsets)
@@ -156,14 +156,14 @@ def _store(topic: TopicReader, partition: int, offsets: list[int], dues: _Dues) 
             found += 1
             rows += _rows(topic, partition, offset, message, dues)
         while len(rows) >= ROWS:
-            _insert(rows[:ROWS])
+            _insert(lane, rows[:ROWS])
             del rows[:ROWS]
     if found != len(offsets):
         raise Refused(
             f"the topic no longer holds {len(offsets) - found} of {len(offsets)} lost orders of "
             f"partition {partition} (retention): restore PostgreSQL from a newer copy"
         )
-    _insert(rows)
+    _insert(lane, rows)
 
 
 def _rows(
@@ -199,12 +199,12 @@ def _rows(
     ]
 
 
-def _insert(rows: list[Record]) -> None:
+def _insert(lane: Lane, rows: list[Record]) -> None:
     Record.objects.bulk_create(rows)
     units: Counter[tuple[int, int]] = Counter()
     for row in rows:
         units[row.activity_id, row.item_id] += row.quantity
     for (activity, item), count in sorted(units.items()):
-        Activity.objects.get_or_create(pk=activity)
+        Activity.objects.get_or_create(pk=activity, defaults={"lane": lane.name})
         Item.objects.get_or_create(activity_id=activity, item_id=item)
         Item.objects.filter(activity_id=activity, item_id=item).update(sold=F("sold") + count)

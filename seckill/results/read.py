@@ -51,7 +51,7 @@ class Reader:
 
     def __init__(self, client: "redis.Redis", lane: Lane) -> None:
         self._client, self._lane = client, lane
-        stored = ends()
+        stored = ends(lane)
         self._status: LaneStatus = read_lane(client, lane)
         self._doubt = doubt(self._status, lane, stored)
         self.sources = sorted(

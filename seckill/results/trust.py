@@ -14,10 +14,10 @@ from seckill.postgres import lease, witness
 from seckill.postgres.claims import claim_of_lane
 
 
-def ends() -> dict[str, int]:
-    """{source:partition: the offset after the last row}. Read it before the lane."""
+def ends(lane: Lane) -> dict[str, int]:
+    """{source:partition: the offset after the last row}, of a lane. Read it before the lane."""
     with connection.cursor() as cursor:
-        return witness.last_rows(cursor)
+        return witness.last_rows(cursor, lane)
 
 
 def doubt(status: LaneStatus, lane: Lane, before: Mapping[str, int]) -> str:

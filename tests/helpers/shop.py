@@ -15,7 +15,7 @@ from seckill.lane.status import ActivityStatus
 from seckill.log_worker.storage import Storage
 from seckill.log_worker.worker import LogWorker
 from seckill.process.shutdown import Shutdown
-from tests.helpers.sale import batch, body
+from tests.helpers.sale import SOURCE, batch, body
 
 LANE = Lane()
 
@@ -23,17 +23,25 @@ LANE = Lane()
 class Shop:
     """A sale with an operator, a consumer's engine and a log worker."""
 
-    def __init__(self, client: "redis.Redis", redis_url: str, dsn: str) -> None:
+    def __init__(
+        self,
+        client: "redis.Redis",
+        redis_url: str,
+        dsn: str,
+        lane: Lane = LANE,
+        source: str = SOURCE,
+    ) -> None:
         self.client, self.redis_url, self.dsn = client, redis_url, dsn
-        self.control = Control(client, "olga", LANE)
-        self.engine = Engine(redis_url, LANE)
-        self.storage = Storage(dsn)
-        self.worker = LogWorker(client, self.storage, Shutdown())
+        self.lane, self.source = lane, source
+        self.control = Control(client, "olga", lane)
+        self.engine = Engine(redis_url, lane)
+        self.storage = Storage(dsn, lane.list)
+        self.worker = LogWorker(client, self.storage, Shutdown(), lane)
         self.next_offset = 0
 
     def buy(self, *values: bytes) -> dict[str, int]:
         """Decide requests; how many had which outcome."""
-        reply = self.engine.decide([batch(values, self.next_offset)])[0]
+        reply = self.engine.decide([batch(values, self.next_offset, source=self.source)])[0]
         self.next_offset += len(values)
         return {o.name: reply.count(o) for o in Outcome if reply.count(o)}
 
@@ -52,7 +60,7 @@ class Shop:
 
     def clean(self) -> None:
         """The audit has nothing to say, and allocation is what was loaded."""
-        assert audit(self.client, LANE).findings == []
+        assert audit(self.client, self.lane).findings == []
 
     def close(self) -> None:
         self.engine.close()

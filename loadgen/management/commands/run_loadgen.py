@@ -33,6 +33,7 @@ from seckill.errors import BrokerAway, BrokerRefuses
 from seckill.formats.outcomes import MAX_ID
 from seckill.management import base
 from seckill.management.arguments import (
+    add_lane_flag,
     add_section_flags,
     add_supervision_flag,
     section_flags,
@@ -171,6 +172,7 @@ class Command(base.Command):
         )
         parser.add_argument("--json", action="store_true", help="the report as one line of JSON")
         parser.add_argument("--quiet", action="store_true", help="no progress, only the report")
+        add_lane_flag(parser)
         add_supervision_flag(parser)
         add_section_flags(parser, Client)
 
@@ -180,7 +182,7 @@ class Command(base.Command):
             for name in names():
                 self.stdout.write(f"{name:<10} {read_profile(name).description}")
             return
-        client = load_section(Client, section_flags(options, Client))
+        client = load_section(Client, section_flags(options, Client), lane=options["lane"])
         load = self._load(client, options)
         if options["dry_run"]:
             self._show(load, options)

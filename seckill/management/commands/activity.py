@@ -6,11 +6,14 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from seckill.config.layers import lane_addresses
 from seckill.control.checks import FIELDS
 from seckill.control.control import Control, NoSuchActivity
+from seckill.errors import RedisAway
+from seckill.formats.lanes import MAIN
 from seckill.lane.client import connect
 from seckill.lane.keys import Lane
-from seckill.lane.status import ActivityStatus
+from seckill.lane.status import ActivityStatus, LaneStatus, read_lane
 from seckill.management import base
 from seckill.management.acts import (
     CODES,
@@ -19,7 +22,6 @@ from seckill.management.acts import (
     addresses,
     control_of,
     refusals,
-    shell_actor,
     stock_of,
     tell,
 )
@@ -84,11 +86,12 @@ class Command(base.Command):
     def handle(self, *args: Any, **options: Any) -> None:
         """Connect, act or look, print."""
         section = addresses(options)
-        with connect(section.redis_url) as client, refusals():
-            if options["what"] in ("create", "set"):
+        if options["what"] in ("create", "set"):
+            with connect(section.redis_url) as client, refusals():
                 self._change(control_of(client, options), options)
-            else:
-                self._show(Control(client, shell_actor(), Lane()), options)
+        else:
+            with refusals():
+                self._show(lane_addresses(section.redis_url), options)
 
     def _change(self, control: Control, options: dict[str, Any]) -> None:
         fields = {name: options[name] for name in FIELDS if options[name] is not UNSET}
@@ -105,21 +108,22 @@ class Command(base.Command):
             )
         tell(self, done, as_json=options["json"])
 
-    def _show(self, control: Control, options: dict[str, Any]) -> None:
+    def _show(self, redis_of: dict[str, str], options: dict[str, Any]) -> None:
+        """Each in its own lane. `redis_of`: the Redis of each configured lane."""
         activity_id: int | None = options.get("activity_id")
-        lane = control.status()
         rows = Activity.objects.order_by("pk")
         if activity_id is not None:
             rows = rows.filter(pk=activity_id)
         found = list(rows[:MOST])
         if activity_id is not None and not found:
             raise NoSuchActivity(f"activity {activity_id} is not known; activity list shows all")
+        lanes = _statuses({MAIN, *(row.lane for row in found)}, redis_of)
         if options["json"]:
             # Here, since it brings the whole API, which most commands do without.
             from seckill.web.api.v1.schemas import ActivityRow
 
             rows_out = [
-                ActivityRow.of(row, lane.activities.get(row.pk)).model_dump(mode="json")
+                ActivityRow.of(row, lanes[row.lane].activities.get(row.pk)).model_dump(mode="json")
                 for row in found
             ]
             if activity_id is None:
@@ -128,6 +132,7 @@ class Command(base.Command):
                 self.print_json({"schema": 1, **rows_out[0]})
             return
         for row in found:
+            lane = lanes[row.lane]
             status = lane.activities.get(row.pk)
             self.stdout.write(_line(row, status, lane.now_ms))
             if activity_id is not None and status is not None:
@@ -139,6 +144,19 @@ class Command(base.Command):
             self.stdout.write("there is no activity yet; set_stock or activity create makes one")
         if len(found) == MOST:
             self.stdout.write(f"only the first {MOST:,} are shown")
+
+
+def _statuses(names: set[str], redis_of: dict[str, str]) -> dict[str, LaneStatus]:
+    """Each of these lanes as it is now. Raises RedisAway."""
+    found = {}
+    for name in names:
+        if name not in redis_of:
+            raise RedisAway(
+                f"lane {name} is not in section lanes of config.yaml", "is not known here"
+            )
+        with connect(redis_of[name]) as client:
+            found[name] = read_lane(client, Lane.named(name))
+    return found
 
 
 class _Unset:
@@ -203,6 +221,8 @@ def _number(text: str) -> int | None:
 
 def _line(row: Activity, status: ActivityStatus | None, now_ms: int) -> str:
     parts = [f"activity {row.pk}" + (f" {row.name!r}" if row.name else "")]
+    if row.lane != MAIN:
+        parts.append(f"lane {row.lane}")
     if status is None:
         parts.append("not loaded in Redis")
     else:

@@ -11,15 +11,16 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError
 
 from seckill.audit.audit import CannotCheck, Report, audit
-from seckill.audit.events_kafka import audit_events
+from seckill.audit.events_kafka import EventsReport, audit_events
 from seckill.audit.kafka import KafkaAudit, KafkaReport, Progress
 from seckill.audit.printed import print_events_report, print_kafka_report, print_report
 from seckill.audit.verdict import write_last_audit, write_report
 from seckill.audit.watch import Watch, watch_line
 from seckill.broker.reader import CannotRead, TopicReader
-from seckill.config.layers import load
+from seckill.config.layers import lane_addresses, load
 from seckill.config.sections import Server
 from seckill.errors import RedisAway, ServiceAway
+from seckill.formats.lanes import MAIN
 from seckill.lane.client import connect
 from seckill.lane.keys import Lane
 from seckill.management import base
@@ -28,10 +29,12 @@ from seckill.management.arguments import (
     KAFKA_FLAGS,
     STORE_FLAGS,
     add_address_flags,
+    add_lane_flag,
     seconds,
     section_flags,
     use_database,
 )
+from seckill.models import Activity
 from seckill.process import exit_codes
 from seckill.process.console import Console
 from seckill.process.printable import json_text
@@ -41,6 +44,12 @@ from seckill.process.shutdown import Shutdown
 WATCH_S = 5.0
 # Seconds between two updates of the progress on a terminal.
 PROGRESS_S = 0.2
+# Why an audit has no verdict.
+COULD_NOT = (CannotCheck, CannotRead, ServiceAway, DatabaseError)
+# What one audit has read; without --kafka the report alone.
+Looks = tuple[Report, KafkaReport | None, EventsReport | None]
+# What is summed up over lanes.
+SUMMED = ("activities", "messages", "units_loaded", "units_left", "units_sold", "records_stored")
 
 
 class Command(base.Command):
@@ -54,6 +63,7 @@ class Command(base.Command):
     )
     examples = (
         "",
+        "--all                  # every lane of config.yaml",
         "--kafka --json > audit.json",
         "--watch 5              # beside a sale; Ctrl-C ends it",
     )
@@ -79,6 +89,10 @@ class Command(base.Command):
             metavar="SECONDS",
             help=f"repeat the audit, one line each (default: every {WATCH_S:.0f} s)",
         )
+        add_lane_flag(parser)
+        parser.add_argument(
+            "--all", action="store_true", help="audit every configured lane, and sum them up"
+        )
         add_address_flags(parser, *STORE_FLAGS, *KAFKA_FLAGS)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -88,24 +102,77 @@ class Command(base.Command):
                 "--kafka reads the whole topic each time: use it without --watch",
                 returncode=exit_codes.USAGE,
             )
-        section = load(Server, section_flags(options, Server))
+        of_one = ("watch", "redis_url", "topic")
+        if options["all"] and (options["lane"] != MAIN or any(options[name] for name in of_one)):
+            raise CommandError(
+                "--all is for every lane as it is configured: use it without --lane, --watch, "
+                "--redis-url and --topic",
+                returncode=exit_codes.USAGE,
+            )
+        section = load(Server, section_flags(options, Server), lane=options["lane"])
         use_database(section.pg_dsn)
         self.json = options["json"]
         self.console = Console(soft_wrap=True, highlight=False)
-        self.lane = Lane()
+        if options["all"]:
+            self._every_lane(options)
+            return
+        self.lane = Lane.named(options["lane"])
         with connect(section.redis_url) as self.client:
             if options["watch"]:
                 self._watch(options["watch"])
             else:
                 self._look(section, options)
 
-    def _look(self, section: Server, options: dict[str, Any]) -> None:
-        try:
-            report = audit(self.client, self.lane)
-            kafka = self._read_kafka(section) if options["kafka"] else None
-            events = audit_events(section) if options["kafka"] else None
-        except (CannotCheck, CannotRead, ServiceAway, DatabaseError) as reason:
-            self._could_not(str(reason).strip().splitlines()[0])
+    def _every_lane(self, options: dict[str, Any]) -> None:
+        """Every lane in turn, then the sum. One that cannot be checked does not hide the others."""
+        reports: dict[str, Report] = {}
+        unchecked: dict[str, str] = {}
+        for name in lane_addresses(""):
+            section = load(Server, section_flags(options, Server), lane=name)
+            self.lane, kafka, events = Lane.named(name), None, None
+            with connect(section.redis_url) as self.client:
+                try:
+                    reports[name], kafka, events = self._audit(section, options)
+                except COULD_NOT as reason:
+                    if isinstance(reason, CannotCheck) and _unused(name):
+                        reports[name] = Report(notes=["nothing was put on sale in it yet"])
+                    else:
+                        unchecked[name] = _line_of(reason)
+                if name in unchecked:
+                    with self._kept():
+                        by = f"{shell_actor()} (audit)"
+                        write_last_audit(self.client, None, 0, unchecked[name], by, self.lane)
+            if self.json:
+                continue
+            self.console.say(f"lane {name}")
+            if name in unchecked:
+                self.console.say(f"could not check: {unchecked[name]}")
+                continue
+            if kafka is not None:
+                print_kafka_report(kafka, self.console)
+            if events is not None:
+                print_events_report(events, self.console)
+            print_report(reports[name], self.console)
+        clean = all(report.clean for report in reports.values()) and not unchecked
+        sums = {name: sum(getattr(each, name) for each in reports.values()) for name in SUMMED}
+        if self.json:
+            shown = {name: report.as_json() for name, report in reports.items()}
+            document = {"schema": 1, "clean": clean, **sums, "lanes": shown, "reasons": unchecked}
+            self.stdout.write(json_text(document, 2))
+        else:
+            told = ", ".join(f"{name.replace('_', ' ')} {sums[name]:,}" for name in SUMMED)
+            verdict = "clean" if clean else "VIOLATED, or not checked"
+            self.console.say(f"all {len(reports) + len(unchecked)} lanes: {verdict}; {told}")
+        if any(not report.clean for report in reports.values()):
+            sys.exit(exit_codes.FAILED)
+        if unchecked:
+            sys.exit(exit_codes.USAGE)
+
+    def _audit(self, section: Server, options: dict[str, Any]) -> Looks:
+        """One look at this lane, and its verdict kept. Raises COULD_NOT."""
+        report = audit(self.client, self.lane)
+        kafka = self._read_kafka(section) if options["kafka"] else None
+        events = audit_events(section, self.lane) if options["kafka"] else None
         for more in (kafka, events):
             if more is not None:
                 report.findings += more.findings
@@ -113,6 +180,13 @@ class Command(base.Command):
         if kafka is not None:
             report.clean = not report.findings
         self._keep(report, "audit --kafka" if kafka else "audit")
+        return report, kafka, events
+
+    def _look(self, section: Server, options: dict[str, Any]) -> None:
+        try:
+            report, kafka, events = self._audit(section, options)
+        except COULD_NOT as reason:
+            self._could_not(_line_of(reason))
         if self.json:
             document = {**report.as_json(), "kafka": kafka.as_json() if kafka else None}
             document["events"] = events.as_json() if events else None
@@ -199,6 +273,14 @@ class Command(base.Command):
         if self.json:
             self.stdout.write(json_text({"schema": 1, "clean": None, "reason": reason}))
         raise CommandError(f"could not check: {reason}", returncode=exit_codes.USAGE)
+
+
+def _unused(lane: str) -> bool:
+    return not Activity.objects.filter(lane=lane).exists()
+
+
+def _line_of(reason: Exception) -> str:
+    return str(reason).strip().splitlines()[0]
 
 
 def _now() -> str:

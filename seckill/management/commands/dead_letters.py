@@ -40,6 +40,7 @@ from seckill.management.arguments import (
     KAFKA_FLAGS,
     STORE_FLAGS,
     add_address_flags,
+    add_lane_flag,
     section_flags,
     use_database,
 )
@@ -60,9 +61,9 @@ def _letters(text: str) -> int:
     return int(text)
 
 
-def _records_of(origin: str) -> Iterator[Letter]:
+def _records_of(lane: Lane, origin: str) -> Iterator[Letter]:
     """The dead records of an origin; none if the text is not an origin."""
-    return read_records(origin) if origin.count(":") == 2 else iter(())
+    return read_records(lane, origin) if origin.count(":") == 2 else iter(())
 
 
 class Command(base.Command):
@@ -132,17 +133,18 @@ class Command(base.Command):
         dismiss.add_argument("--note", required=True, help="what was done about them")
         for verb in (looking, show, replay, dismiss):
             base.add_json_flag(verb)
+            add_lane_flag(verb)
             add_address_flags(verb, *STORE_FLAGS, *KAFKA_FLAGS)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Exit code as in the help."""
-        section = load(Server, section_flags(options, Server))
+        section = load(Server, section_flags(options, Server), lane=options["lane"])
         requests = request_topic(section.topic)
         self.section = section.model_copy(update={"topic": requests})
         self.settlements = section.model_copy(update={"topic": settle_topic(requests)})
         use_database(self.section.pg_dsn)
         self.client = connect(self.section.redis_url)
-        self.lane = Lane()
+        self.lane = Lane.named(options["lane"])
         verbs = {
             "list": self._list,
             "show": self._show,
@@ -184,7 +186,7 @@ class Command(base.Command):
         piles = (
             pile_messages(self.section, newest),
             pile_messages(self.settlements, newest),
-            pile_records(newest),
+            pile_records(self.lane, newest),
         )
         topic, events = parked(self.section)
         if options["json"]:
@@ -203,7 +205,7 @@ class Command(base.Command):
     def _show(self, options: dict[str, Any]) -> None:
         topics = [DeadTopic(self.section), DeadTopic(self.settlements)]
         letters = itertools.chain(
-            *(topic.letters() for topic in topics), _records_of(options["origin"])
+            *(topic.letters() for topic in topics), _records_of(self.lane, options["origin"])
         )
         found = [letter for letter in letters if letter.origin == options["origin"]]
         if not found:
@@ -343,7 +345,7 @@ class Command(base.Command):
         """The oldest first."""
         found = [
             letter
-            for letter in read_records()
+            for letter in read_records(self.lane)
             if letter.origin in wanted or (every and letter.open and letter.dead != Kind.OVERLAP)
         ]
         return reversed(found)

@@ -26,6 +26,7 @@ from seckill.management.arguments import (
     KAFKA_FLAGS,
     STORE_FLAGS,
     add_address_flags,
+    add_lane_flag,
     section_flags,
     use_database,
 )
@@ -114,15 +115,16 @@ class Command(base.Command):
             help="if more is sold than allocated, raise the allocation; the journal records it",
         )
         parser.add_argument("--json", action="store_true", help="print a JSON object (schema 1)")
+        add_lane_flag(parser)
         add_address_flags(parser, *STORE_FLAGS, *KAFKA_FLAGS)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Exit code as in the help."""
         console = Console(soft_wrap=True, highlight=False, stderr=options["json"])
-        server = load(Server, section_flags(options, Server))
+        server = load(Server, section_flags(options, Server), lane=options["lane"])
         gives_back = load(Settler).expired_gives_back
         use_database(server.pg_dsn)
-        lane = Lane()
+        lane = Lane.named(options["lane"])
         topic = look_at_topic(server, with_ends=not options["apply"])
         if topic.missing and options["apply"]:
             raise CommandError(

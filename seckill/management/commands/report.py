@@ -12,7 +12,8 @@ from django.utils import translation
 
 from seckill.config.layers import load
 from seckill.config.sections import Server
-from seckill.errors import NoSuchActivity
+from seckill.control.journal import refuse_other_lane
+from seckill.errors import NoSuchActivity, OtherLane
 from seckill.formats.outcomes import DEFAULT_ACTIVITY
 from seckill.lane.client import connect
 from seckill.lane.keys import Lane
@@ -22,6 +23,7 @@ from seckill.management.arguments import (
     KAFKA_FLAGS,
     STORE_FLAGS,
     add_address_flags,
+    add_lane_flag,
     section_flags,
     use_database,
 )
@@ -69,20 +71,22 @@ class Command(base.Command):
             "--language", choices=[code for code, _name in settings.LANGUAGES], default="en",
             help="language of the report (default: %(default)s)",
         )  # fmt: skip
+        add_lane_flag(parser)
         add_address_flags(parser, *STORE_FLAGS, *KAFKA_FLAGS)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Exit code as in the help."""
         logging.getLogger("kafka").setLevel(logging.CRITICAL)
-        server = load(Server, section_flags(options, Server))
+        server = load(Server, section_flags(options, Server), lane=options["lane"])
         use_database(server.pg_dsn)
         try:
+            refuse_other_lane(options["activity_id"], Lane.named(options["lane"]))
             with connect(server.redis_url) as client:
                 report = collect(
                     client,
                     server,
                     options["activity_id"],
-                    Lane(),
+                    Lane.named(options["lane"]),
                     messages=max(0, options["messages"]),
                     with_audit=not options["no_audit"],
                 )
@@ -91,7 +95,7 @@ class Command(base.Command):
             with translation.override(options["language"]):
                 page = render(report, frame)
             options["output"].write_text(page, encoding="utf-8")
-        except NoSuchActivity as reason:
+        except (NoSuchActivity, OtherLane) as reason:
             raise CommandError(str(reason), returncode=exit_codes.FAILED) from None
         except OSError as wrong:
             raise CommandError(

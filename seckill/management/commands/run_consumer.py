@@ -18,6 +18,7 @@ from seckill.management import base
 from seckill.management.acts import activity_number
 from seckill.management.arguments import (
     add_drain_flags,
+    add_lane_flag,
     add_section_flags,
     add_supervision_flag,
     use_database,
@@ -66,6 +67,7 @@ class Command(base.Command):
             metavar="N",
             help="activity that --stock belongs to (default: %(default)s)",
         )
+        add_lane_flag(parser)
         add_supervision_flag(parser)
         add_section_flags(parser, Server)
 
@@ -88,7 +90,9 @@ class Command(base.Command):
                     copies = started.wait_for(lambda: topics.copies(server.topic))
                     if copies == 1:
                         started.say(ONE_COPY.format(server.topic))
-                group = ConsumerGroup(server, client, topics, started.shutdown, say=started.say)
+                group = ConsumerGroup(
+                    server, client, topics, started.shutdown, started.lane, started.say
+                )
                 self._load(started, group, options["activity_id"], replace=options["reset"])
                 if server.reset_offset:
                     for partition, count in group.skip_to_end().items():

@@ -13,9 +13,10 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from seckill.config.addresses import networks
-from seckill.config.layers import load
+from seckill.config.layers import lane_addresses, load
 from seckill.config.sections import ControlApi
 from seckill.errors import PostgresAway, RedisAway, TablesMissing
+from seckill.formats.lanes import cache_of
 from seckill.lane.client import connect, ping
 from seckill.lane.keys import Lane
 from seckill.management import base
@@ -79,14 +80,16 @@ class Command(base.Command):
             self._say = speaker(self.stdout, section.log_format, "run_control_api")
             use_database(section.pg_dsn)
             # Each thread makes its client from these settings.
-            caches.settings["default"]["LOCATION"] = section.redis_url
+            addresses = lane_addresses(section.redis_url)
+            for lane, address in addresses.items():
+                caches.settings[cache_of(lane)]["LOCATION"] = address
             settings.RATE_LIMIT, settings.RATE_BURST = section.rate_limit, section.rate_burst
             bound = listen(section.host, section.port)
             metrics = serve_metrics(
                 section.metrics_host, section.metrics_port, section.redis_url, Lane()
             )
             with contextlib.closing(bound), metrics:
-                self._look_at_services(section)
+                self._look_at_services(addresses)
                 self._warn(bound)
                 use_hashed_files(settings.COLLECTED_ROOT)
                 application = get_wsgi_application()
@@ -106,7 +109,7 @@ class Command(base.Command):
                 )
             self._say("stopped")
 
-    def _look_at_services(self, section: ControlApi) -> None:
+    def _look_at_services(self, addresses: dict[str, str]) -> None:
         """Report what is away; refuse to run with missing or older tables."""
         try:
             with postgres_errors():
@@ -121,13 +124,14 @@ class Command(base.Command):
                 raise CommandError(NO_TABLES, returncode=exit_codes.USAGE)
         finally:
             connection.close()
-        client = connect(section.redis_url)
-        try:
-            ping(client)
-        except RedisAway as away:
-            self._say(f"{away}. Serving anyway: answers are 503 until it is back.")
-        finally:
-            client.close()
+        for address in dict.fromkeys(addresses.values()):
+            client = connect(address)
+            try:
+                ping(client)
+            except RedisAway as away:
+                self._say(f"{away}. Serving anyway: answers are 503 until it is back.")
+            finally:
+                client.close()
 
     def _warn(self, bound: socket.socket) -> None:
         warning = told_without_tls(bound, "keys and passwords")

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -13,7 +14,12 @@ from seckill.errors import RedisAway
 from seckill.lane.client import connect, ping
 from seckill.lane.keys import Lane
 from seckill.management import base
-from seckill.management.arguments import add_section_flags, add_supervision_flag, section_flags
+from seckill.management.arguments import (
+    add_lane_flag,
+    add_section_flags,
+    add_supervision_flag,
+    section_flags,
+)
 from seckill.monitoring.metrics import serve_metrics
 from seckill.process import exit_codes
 from seckill.process.logs import configure_logging, speaker
@@ -46,6 +52,7 @@ class Command(base.Command):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """The parameters of section `door`."""
+        add_lane_flag(parser)
         add_supervision_flag(parser)
         add_section_flags(parser, Section)
 
@@ -54,7 +61,7 @@ class Command(base.Command):
         with Shutdown() as shutdown:
             if options["stop_with_stdin"]:
                 shutdown.watch_stdin()
-            section = load(Section, section_flags(options, Section))
+            section = load(Section, section_flags(options, Section), lane=options["lane"])
             self._say = speaker(self.stdout, section.log_format, "run_door")
             keys = keys_of(section)
             files = raise_file_limit()
@@ -66,7 +73,7 @@ class Command(base.Command):
             # Several processes listen each on a socket of their own.
             alone = section.processes == 1
             bound = listen(section.host, section.port, shared=True, ready=alone)
-            lane = Lane()
+            lane = Lane.named(options["lane"])
             metrics = serve_metrics(
                 section.metrics_host, section.metrics_port, section.redis_url, lane
             )
@@ -80,7 +87,7 @@ class Command(base.Command):
                 if alone:
                     serve(section, lane, keys, bound, shutdown, self._say)
                 else:
-                    keep_running(section, child, shutdown)
+                    keep_running(section, partial(child, lane=lane), shutdown)
             self._say("stopped")
 
     def _look_at_redis(self, section: Section) -> None:
@@ -93,7 +100,7 @@ class Command(base.Command):
             client.close()
 
 
-def child(section: Section) -> None:
+def child(section: Section, lane: Lane) -> None:
     """The work of one of several processes."""
     leave_ctrl_c_to_the_parent()
     with Shutdown(second_exits=False) as shutdown:
@@ -102,7 +109,7 @@ def child(section: Section) -> None:
         raise_file_limit()
         bound = listen(section.host, section.port, shared=True)
         with contextlib.closing(bound), contextlib.suppress(Stopped):
-            serve(section, Lane(), keys_of(section), bound, shutdown, _say_in_log)
+            serve(section, lane, keys_of(section), bound, shutdown, _say_in_log)
 
 
 def _say_in_log(text: str) -> None:

@@ -9,10 +9,15 @@ from seckill.broker.opening import open_producer
 from seckill.broker.topics import open_topics
 from seckill.config.sections import Events
 from seckill.events.cloud_event import events_topic
+from seckill.events.feed import Feed
 from seckill.events.keeper import Keeper
 from seckill.events.publisher import Publisher
 from seckill.management import base
-from seckill.management.arguments import add_section_flags, add_supervision_flag
+from seckill.management.arguments import (
+    add_lane_flag,
+    add_section_flags,
+    add_supervision_flag,
+)
 from seckill.management.worker import Started, working
 from seckill.postgres.access import connect, postgres_errors
 from seckill.telemetry.heartbeats import Heart, Kind
@@ -46,6 +51,7 @@ class Command(base.Command):
             "later it goes on where it was",
         )
         parser.add_argument("--drain", action="store_true", help="end when all is published")
+        add_lane_flag(parser)
         add_supervision_flag(parser)
         add_section_flags(parser, Events)
 
@@ -71,6 +77,7 @@ class Command(base.Command):
                 lambda: open_producer(section, topic),
                 keeper,
                 started.shutdown,
+                Feed(lane=started.lane),
                 interval_s=section.interval / 1000,
                 status_interval_s=section.status_interval,
                 say=say,

@@ -12,6 +12,7 @@ from seckill.log_worker.traced_storage import TracedStorage
 from seckill.log_worker.worker import LogWorker
 from seckill.management import base
 from seckill.management.arguments import (
+    add_lane_flag,
     add_section_flags,
     add_supervision_flag,
     use_database,
@@ -39,6 +40,7 @@ class Command(base.Command):
     def add_arguments(self, parser: CommandParser) -> None:
         """The parameters of section `log_worker`."""
         parser.add_argument("--drain", action="store_true", help="end when the list is empty")
+        add_lane_flag(parser)
         add_supervision_flag(parser)
         add_section_flags(parser, Section)
 

@@ -13,6 +13,7 @@ from seckill.lane.client import connect, ping
 from seckill.management import base
 from seckill.management.arguments import (
     add_drain_flags,
+    add_lane_flag,
     add_section_flags,
     add_supervision_flag,
 )
@@ -45,6 +46,7 @@ class Command(base.Command):
     def add_arguments(self, parser: CommandParser) -> None:
         """The parameters of section `settler`, and flags for one start only."""
         add_drain_flags(parser, "everything in the topic is settled, and no hold is overdue")
+        add_lane_flag(parser)
         add_supervision_flag(parser)
         add_section_flags(parser, Settler)
 
@@ -62,7 +64,9 @@ class Command(base.Command):
             requests = request_topic(section.topic)
             if started.wait_for(lambda: topics.ensure_beside(section.topic, requests)):
                 started.say(f"topic {section.topic} did not exist and was created")
-            group = SettlerGroup(section, client, topics, started.shutdown, say=started.say)
+            group = SettlerGroup(
+                section, client, topics, started.shutdown, started.lane, started.say
+            )
             started.say(
                 f"settling {section.topic} in group {section.group_id} with "
                 f"{section.consumers} settler(s) on {section.kafka_client}"

@@ -16,7 +16,11 @@ from seckill.events.letters import DeadEvents, read_dead, read_event
 from seckill.events.targets import Target, targets_of
 from seckill.events.webhooks import Webhooks
 from seckill.management import base
-from seckill.management.arguments import add_section_flags, add_supervision_flag
+from seckill.management.arguments import (
+    add_lane_flag,
+    add_section_flags,
+    add_supervision_flag,
+)
 from seckill.management.worker import working
 from seckill.telemetry.heartbeats import Heart, Kind
 
@@ -47,6 +51,7 @@ class Command(base.Command):
             help="post the dead letters that there are now, each once more, and end; what is not "
             "taken is a dead letter again",
         )
+        add_lane_flag(parser)
         add_supervision_flag(parser)
         add_section_flags(parser, Section)
 

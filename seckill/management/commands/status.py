@@ -17,6 +17,7 @@ from seckill.errors import RedisAway
 from seckill.lane.client import connect
 from seckill.lane.keys import Lane
 from seckill.management import base
+from seckill.management.arguments import add_lane_flag
 from seckill.monitoring.look import Look, look
 from seckill.monitoring.status_table import table
 from seckill.process import exit_codes
@@ -56,12 +57,13 @@ class Command(base.Command):
             metavar="SECONDS",
             help="time between refreshes (default: %(default)s)",
         )
+        add_lane_flag(parser)
         parser.add_argument("--redis-url", metavar="URL", help="Redis or Valkey")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Exit code as in the help."""
-        section = load(ControlApi, {"redis_url": options["redis_url"]})
-        client, lane = connect(section.redis_url), Lane()
+        section = load(ControlApi, {"redis_url": options["redis_url"]}, lane=options["lane"])
+        client, lane = connect(section.redis_url), Lane.named(options["lane"])
         console = Console(highlight=False)
         try:
             if options["json"]:

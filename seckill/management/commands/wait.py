@@ -20,6 +20,7 @@ from seckill.management.arguments import (
     KAFKA_FLAGS,
     STORE_FLAGS,
     add_address_flags,
+    add_lane_flag,
     seconds,
     section_flags,
 )
@@ -71,11 +72,12 @@ class Command(base.Command):
             help="the longest time to wait",
         )  # fmt: skip
         base.add_json_flag(parser)
+        add_lane_flag(parser)
         add_address_flags(parser, *STORE_FLAGS[:1], *KAFKA_FLAGS)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Exit code as in the help."""
-        server = load(Server, section_flags(options, Server))
+        server = load(Server, section_flags(options, Server), lane=options["lane"])
         activity_id, until = options["activity_id"], options["until"]
         began = time.monotonic()
         away: ServiceAway | None = None
@@ -87,7 +89,7 @@ class Command(base.Command):
             while True:
                 try:
                     away = None
-                    lane = read_lane(client, Lane())
+                    lane = read_lane(client, Lane.named(options["lane"]))
                     if until == DRAINED:
                         with Topics(server) as topics:
                             where = tails.look(

@@ -76,12 +76,15 @@ class ActivityAdmin(SeckillAdmin):
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
         """With the links that the user may follow."""
         columns = tuple(super().get_list_display(request))
+        if services.several_lanes():
+            columns = (*columns[:2], "lane", *columns[2:])
         return columns if self.has_steer_permission(request) else (*columns[:-1], "pages_to_read")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """The state in Redis comes first, once the activity exists."""
         live = (_("Now, in Redis"), {"fields": (self.LIVE[:3], self.LIVE[3:])})
-        fields = ("id", "name", ("opens", "closes"), ("user_limit", "timeout_ms", "hold_s"))
+        lane = ("lane",) if services.several_lanes() else ()
+        fields = ("id", "name", *lane, ("opens", "closes"), ("user_limit", "timeout_ms", "hold_s"))
         steered = _(
             "Change window, limit and hold on the desk, the timeout with manage.py activity set."
         )
@@ -89,7 +92,7 @@ class ActivityAdmin(SeckillAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """The id never changes: orders name it. Rules change only together with a version."""
-        return ("id", *self.STEERED, *self.LIVE)
+        return ("id", "lane", *self.STEERED, *self.LIVE)
 
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
@@ -137,7 +140,7 @@ class ActivityAdmin(SeckillAdmin):
 
     def _store(self, request: HttpRequest, row: Activity) -> None:
         """Save the name through Control, for the journal."""
-        control = services.control(auth.actor_of_user(request.user))
+        control = services.control(auth.actor_of_user(request.user), activity_id=row.pk)
         if Activity.objects.filter(pk=row.pk).exclude(name=row.name).exists():
             control.configure_fields(row.pk, name=row.name)
 

@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from seckill.audit.verdict import read_last_audit
 from seckill.errors import RedisAway
 from seckill.formats.outcomes import Outcome
+from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
 from seckill.models import Activity, Item, LatePayment
 from seckill.monitoring.verdict_look import read_verdict
@@ -47,16 +48,20 @@ def home(request: HttpRequest, *, admin: ModelAdmin) -> HttpResponse:
 
 def _that_runs() -> int | None:
     """The activity that sells, is open, or is alone; None if there is none or more than one."""
+    lanes, _away = services.all_lanes()
     try:
-        lane = services.lane_status()
-        rates = live.rates(lane)
+        rates = live.rates(lanes)
     except RedisAway:
-        lane, rates = None, {}
-    loaded = lane.activities if lane else {}
-    now_ms = lane.now_ms if lane else 0
+        rates = {}
+    loaded = lanes.loaded
+
+    def state(number: int) -> str:
+        lane = lanes.of(number)
+        return live.state_of(loaded[number], lane.now_ms if lane else 0)
+
     for found in (
         [number for number, rate in rates.items() if rate > 0],
-        [number for number, status in loaded.items() if live.state_of(status, now_ms) == "open"],
+        [number for number in loaded if state(number) == "open"],
         list(loaded),
         list(Activity.objects.values_list("pk", flat=True)[:2]),
     ):
@@ -73,7 +78,7 @@ def page(request: HttpRequest, activity_id: int, *, admin: ModelAdmin) -> HttpRe
     journal = request.user.has_perm("seckill.view_stockchange")
     context = {
         **admin.admin_site.each_context(request),
-        "title": _("Desk: %(name)s") % {"name": name_of(activity)},
+        "title": _("Desk: %(name)s") % {"name": name_with_lane(activity)},
         "activity": activity,
         "acts": desk_acts.buttons(activity_id) if steer else (),
         "journal": journal,
@@ -108,16 +113,18 @@ def data(request: HttpRequest, activity_id: int, *, admin: ModelAdmin) -> HttpRe
     if window_s not in WINDOWS:
         window_s = WINDOWS[1]
     since_ms = _number(request, "since", 0)
-    client, lane = services.redis_client(), services.lane()
+    lane = Lane.named(services.lane_name_of(activity_id))
     journal = request.user.has_perm("seckill.view_stockchange")
     try:
-        now_ms = services.redis_now_ms()
+        client = services.redis_client(lane.name)
+        now_ms = services.redis_now_ms(lane.name)
         oldest_ms = now_ms - window_s * 1000 if window_s else 0
         status, workers = read_lane(client, lane), read_workers(client, lane)
         items = list(Item.objects.filter(activity_id=activity_id))
         look = Look(
             now_ms=now_ms,
             lane=status,
+            named=lane.name,
             verdict=read_verdict(client, lane, status, workers, activity_id),
             workers=workers,
             audit=read_last_audit(client, lane),
@@ -166,6 +173,13 @@ def _number(request: HttpRequest, name: str, default: int) -> int:
 def name_of(activity: Activity) -> str:
     """Its number and name."""
     return f"{activity.pk} · {activity.name}" if activity.name else str(activity)
+
+
+def name_with_lane(activity: Activity) -> str:
+    """The same, and its lane if there are several."""
+    if not services.several_lanes():
+        return name_of(activity)
+    return _("%(name)s, lane %(lane)s") % {"name": name_of(activity), "lane": activity.lane}
 
 
 def _minutes(seconds: int) -> str:

@@ -41,7 +41,7 @@ Status = ActivityStatus | None
 
 def _items(activity_id: int, loaded_only: bool) -> dict[int, str]:
     """{item: its label} of an activity: items in Redis, and items of the inventory."""
-    status = services.lane_status().activities.get(activity_id)
+    status = services.activity_status(activity_id)
     if loaded_only:
         status = _loaded(activity_id, status)
     names = dict(Item.objects.filter(activity_id=activity_id).values_list("item_id", "name"))
@@ -308,7 +308,8 @@ def sync_many_page(
         )
 
     def view(activity_id: int) -> HttpResponse:
-        done = services.control(auth.actor_of_user(request.user)).sync_from_db(activity_id)
+        actor = auth.actor_of_user(request.user)
+        done = services.control(actor, activity_id=activity_id).sync_from_db(activity_id)
         messages.success(request, sentences.done_text(done))
         return HttpResponseRedirect(steering.list_of(admin))
 

@@ -1,11 +1,12 @@
 """The desk's alerts: what happened, what it means for the sale, what to run; the worst first."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from seckill.formats.lanes import MAIN
 from seckill.lane.status import ActivityStatus
 from seckill.telemetry.heartbeats import Kind
 from seckill.web.admin.desk_look import Look, health_of, newest_blocked
@@ -46,7 +47,14 @@ def alerts(look: Look, status: ActivityStatus | None, lag: dict[int, int] | None
             )
         )
     order = {"danger": 0, "warning": 1, "info": 2}
-    return sorted(found, key=lambda alert: order[alert.level])
+    return [_in_lane(alert, look.named) for alert in sorted(found, key=lambda a: order[a.level])]
+
+
+def _in_lane(alert: Alert, lane: str) -> Alert:
+    """Commands work in lane main unless they are told otherwise."""
+    if lane == MAIN or not alert.command:
+        return alert
+    return replace(alert, command=f"{alert.command} --lane {lane}")
 
 
 def _lane_alerts(look: Look) -> list[Alert]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from seckill.audit.verdict import LastAudit
+from seckill.formats.lanes import MAIN
 from seckill.lane.status import Histogram, LaneStatus
 from seckill.monitoring.verdict import PARTLY_MS, State, Verdict
 from seckill.telemetry.heartbeats import Kind, Worker
@@ -27,6 +28,8 @@ class Look:
 
     now_ms: int
     lane: LaneStatus
+    # The lane's name, for what is to be run.
+    named: str = MAIN
     workers: Sequence[Worker] = ()
     audit: LastAudit | None = None
     # The oldest first. The one at `since_ms` is the start of the next rate.

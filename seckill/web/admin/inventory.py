@@ -97,14 +97,14 @@ class ItemAdmin(CsvExport, SeckillAdmin):
 
     def export_chunks(self, request: HttpRequest, rows: QuerySet[Item]) -> Iterator[bytes]:
         """The items with the units left now; that column is empty while Redis is away."""
-        lane = look(request)
+        lanes = look(request)
 
         def found() -> Iterator[tuple[Any, ...]]:
             yield self.export_columns
             # Outside a transaction, pgbouncer could lose the server-side cursor between queries.
             with transaction.atomic():
                 for row in rows.values_list(*self.export_columns[:-1]).iterator():
-                    status = lane.activities.get(row[0]) if lane else None
+                    status = lanes.status(row[0])
                     item = status.items.get(row[1]) if status else None
                     yield (*row, item.left if item else None)
 

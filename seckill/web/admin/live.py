@@ -14,14 +14,16 @@ from django.utils.translation import gettext_lazy as _
 
 from seckill.errors import RedisAway
 from seckill.lane.held import units_by_item
+from seckill.lane.keys import Lane
 from seckill.lane.phase import Phase
-from seckill.lane.status import ActivityStatus, LaneStatus
+from seckill.lane.status import ActivityStatus
 from seckill.models import Activity
 from seckill.monitoring.verdict import RATE_MS, Verdict, rate_of
 from seckill.monitoring.verdict_text import in_words
 from seckill.telemetry.history import read_series
 from seckill.web.admin.base import PlainChangeList
 from seckill.web.shared import services
+from seckill.web.shared.services import Lanes
 
 # The state of an activity: (kind of label, text). Red is for danger, and none of these is one.
 STATES = {
@@ -37,30 +39,29 @@ STATES = {
 INTEREST = ("open", "paused", "waiting", "sold_out", "finished", "closed", "not loaded")
 
 
-def look(request: HttpRequest) -> LaneStatus | None:
-    """The lane for this page; None and a message to the user while Redis is away."""
-    try:
-        return services.lane_status()
-    except RedisAway as away:
+def look(request: HttpRequest) -> Lanes:
+    """The lanes for this page, and a message to the user for each Redis that is away."""
+    lanes, gone = services.all_lanes()
+    for away in gone:
         messages.warning(
             request,
             gettext("%(away)s. Units left and versions are unknown now.") % {"away": away},
         )
-        return None
+    return lanes
 
 
-def attach(rows: Iterable[Any], lane: LaneStatus | None) -> None:
-    """Set `live` on each activity or item: its part of the lane, None if there is none.
+def attach(rows: Iterable[Any], lanes: Lanes) -> None:
+    """Set `live` on each activity or item: its part of its lane, None if there is none.
 
     `unknown` tells whether Redis is away, or just does not have the row. An item has `held_units`
     too; None: they are not known.
     """
     rows = list(rows)
-    held = _held(rows, lane)
+    held = _held(rows, lanes)
     for row in rows:
         row.held_units = None
         number = row.pk if isinstance(row, Activity) else row.activity_id
-        status = lane.activities.get(number) if lane else None
+        lane, status = lanes.of(number), lanes.status(number)
         if isinstance(row, Activity) or status is None:
             row.live = status
         else:
@@ -71,16 +72,17 @@ def attach(rows: Iterable[Any], lane: LaneStatus | None) -> None:
         row.now_ms = lane.now_ms if lane else 0
 
 
-def _held(rows: Iterable[Any], lane: LaneStatus | None) -> Mapping[int, Mapping[int, int]] | None:
+def _held(rows: Iterable[Any], lanes: Lanes) -> Mapping[int, Mapping[int, int]] | None:
     """{activity: {item: units in holds}} of the items among the rows; None: Redis went away."""
-    activities = lane.activities if lane else {}
+    activities = lanes.loaded
     numbers = {row.activity_id for row in rows if not isinstance(row, Activity)}
+    found: dict[int, Mapping[int, int]] = {}
     try:
-        return {
-            number: units_by_item(services.redis_client(), services.lane(), number)
-            for number in numbers
-            if number in activities and activities[number].holds.held
-        }
+        for number in numbers & activities.keys():
+            if activities[number].holds.held:
+                name = lanes.name_of(number)
+                found[number] = units_by_item(services.redis_client(name), Lane.named(name), number)
+        return found
     except RedisAway:
         return None
 
@@ -91,9 +93,15 @@ class LiveChangeList(PlainChangeList):
     def get_results(self, request: HttpRequest) -> None:
         """The page's rows, each with its state in Redis."""
         super().get_results(request)
-        self.lane = look(request)
+        lanes = look(request)
+        # What the page says of each: its name, if there are several, and its figures.
+        self.lanes = [
+            (name if services.several_lanes() else "", lane)
+            for name, lane in lanes.by_name.items()
+            if lane is not None
+        ]
         self.result_list = list(self.result_list)
-        attach(self.result_list, self.lane)
+        attach(self.result_list, lanes)
 
 
 def state_of(status: ActivityStatus | None, now_ms: int) -> str:
@@ -104,19 +112,23 @@ def state_of(status: ActivityStatus | None, now_ms: int) -> str:
     return "waiting" if phase is Phase.SOON else str(phase)
 
 
-def rates(lane: LaneStatus) -> dict[int, float]:
+def rates(lanes: Lanes) -> dict[int, float]:
     """{activity: requests decided a second} now, of the loaded ones. Raises RedisAway."""
-    samples = read_series(services.redis_client(), services.lane(), lane.now_ms - 3 * RATE_MS)
-    return {number: rate_of(lane, samples, number) or 0.0 for number in lane.activities}
+    found = {}
+    for name, lane in lanes.by_name.items():
+        if lane is None:
+            continue
+        since_ms = lane.now_ms - 3 * RATE_MS
+        samples = read_series(services.redis_client(name), Lane.named(name), since_ms)
+        found.update({n: rate_of(lane, samples, n) or 0.0 for n in lane.activities})
+    return found
 
 
-def busiest_first(
-    numbers: Iterable[int], lane: LaneStatus | None, rates: Mapping[int, float]
-) -> list[int]:
+def busiest_first(numbers: Iterable[int], lanes: Lanes, rates: Mapping[int, float]) -> list[int]:
     """Activities as somebody wants to see them: the busiest, the open ones, the newest first."""
 
     def place(number: int) -> tuple[float, int, int]:
-        status = lane.activities.get(number) if lane else None
+        lane, status = lanes.of(number), lanes.status(number)
         state = state_of(status, lane.now_ms if lane else 0)
         return -rates.get(number, 0.0), INTEREST.index(state), -number
 

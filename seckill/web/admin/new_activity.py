@@ -19,8 +19,9 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from seckill.control.acts import CREATE, SET_STOCK
-from seckill.control.control import Control, Refused
+from seckill.control.control import Refused
 from seckill.errors import RedisAway, ServiceAway
+from seckill.formats.lanes import MAIN
 from seckill.formats.outcomes import DEFAULT_ACTIVITY, MAX_ID
 from seckill.models import Activity, Item, StockChange
 from seckill.web.admin import sentences, steering
@@ -70,8 +71,7 @@ def first_stock(admin: ModelAdmin, request: HttpRequest, activity_id: int) -> Ht
         return steering.page(admin, request, title=title, form=form, submit=_("Next"))
     items: list[ItemLine] = form.cleaned_data["items"]
     if request.POST.get(steering.CONFIRMED) == "yes":
-        control = services.control(auth.actor_of_user(request.user), _note(request))
-        return _put_on_sale(admin, request, control, activity_id, items)
+        return _put_on_sale(admin, request, activity_id, items)
     window = sentences.window_lines(None, activity.opens_at, activity.closes_at)
     return steering.page(
         admin,
@@ -86,13 +86,14 @@ def first_stock(admin: ModelAdmin, request: HttpRequest, activity_id: int) -> Ht
 
 def _make(admin: ModelAdmin, request: HttpRequest, values: dict[str, Any]) -> HttpResponse:
     """The act, and what the user is told if it was not done, or if nobody knows."""
-    control = services.control(auth.actor_of_user(request.user), _note(request))
+    lane = values.get("lane", MAIN)
     items: list[ItemLine] = values["items"]
     stock = {line.item: line.units for line in items}
     rules = {name: values[name] for name in RULES}
     try:
+        control = services.control(auth.actor_of_user(request.user), _note(request), lane=lane)
         if items:
-            services.lane_status()
+            services.lane_status(lane)
         made = control.create(values["id"], stock, **rules)
     except Refused as refused:
         messages.error(request, _("Nothing was saved: %(why)s") % {"why": refused})
@@ -112,14 +113,15 @@ def _make(admin: ModelAdmin, request: HttpRequest, values: dict[str, Any]) -> Ht
 def _put_on_sale(
     admin: ModelAdmin,
     request: HttpRequest,
-    control: Control,
     activity_id: int,
     items: list[ItemLine],
 ) -> HttpResponse:
     """The first stock, then the items' names. A failure leads to the page that finishes it."""
     stock = {line.item: line.units for line in items}
     try:
-        now = services.lane_status().activities.get(activity_id)
+        actor = auth.actor_of_user(request.user)
+        control = services.control(actor, _note(request), activity_id=activity_id)
+        now = services.activity_status(activity_id)
         if now is None or set(stock) - set(now.items):
             done = control.set_stock(activity_id, stock, only_new=True)
             messages.success(request, sentences.done_text(done))
@@ -212,6 +214,7 @@ def _start(request: HttpRequest) -> dict[str, Any]:
         "user_limit": copied.user_limit,
         "timeout_ms": copied.timeout_ms,
         "hold_s": copied.hold_s,
+        "lane": copied.lane,
         "items": "\n".join(f"{i.item_id} {i.allocation} {i.name}".strip() for i in items),
     }
 

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.widgets import (
     UnfoldAdminBigIntegerFieldWidget,
+    UnfoldAdminSelectWidget,
     UnfoldAdminTextareaWidget,
     UnfoldAdminTextInputWidget,
 )
@@ -18,6 +20,7 @@ from seckill.control.checks import MAX_NAME, MAX_TIMEOUT_MS
 from seckill.formats.outcomes import MAX_ID, MAX_UNITS
 from seckill.models import Activity
 from seckill.web.admin.desk_forms import HoldForm, LimitForm, WindowForm
+from seckill.web.shared import services
 
 # Item, units, and perhaps a name: as typed, and as pasted from a spreadsheet.
 LINE = re.compile(r"(\d{1,19})\s*[:：,，\s]\s*(\d{1,13})(?:\s*[,，\s]\s*(.*))?", re.ASCII)
@@ -97,6 +100,7 @@ class NewActivityForm(WindowForm, LimitForm, HoldForm):
         "user_limit",
         "timeout_ms",
         "hold_s",
+        "lane",
     )
 
     id = forms.IntegerField(
@@ -123,6 +127,21 @@ class NewActivityForm(WindowForm, LimitForm, HoldForm):
             "Requests older than this expire. Empty: what the consumers are started with."
         ),
     )
+
+    lane = forms.ChoiceField(
+        label=gettext_lazy("Lane"),
+        widget=UnfoldAdminSelectWidget,
+        help_text=gettext_lazy(
+            "Its Redis, topic and consumers are the sale's for good: it cannot be changed later."
+        ),
+    )
+
+    def __init__(self, *args: Any, **how: Any) -> None:
+        super().__init__(*args, **how)
+        if services.several_lanes():
+            self.fields["lane"].choices = [(name, name) for name in settings.LANES]  # type: ignore[attr-defined]
+        else:
+            del self.fields["lane"]
 
     def clean_id(self) -> int:
         """A number that is free."""

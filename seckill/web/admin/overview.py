@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from seckill.errors import RedisAway
+from seckill.lane.keys import Lane
 from seckill.lane.status import LaneStatus
 from seckill.models import Activity
 from seckill.monitoring.verdict_look import read_verdict
@@ -21,9 +22,12 @@ from seckill.web.admin.desk_texts import watch_texts
 from seckill.web.admin.last_acts import last_acts
 from seckill.web.shared import services
 from seckill.web.shared.away_page import REDIS, what_it_means
+from seckill.web.shared.services import Lanes
 
 # How many activities (the busiest first) and acts (the newest first) the page shows.
 SALES, ACTS = 12, 10
+# The levels of verdicts, the worst first.
+BADNESS = ("danger", "warning", "success", "info")
 
 
 def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
@@ -52,40 +56,59 @@ def data(request: HttpRequest, *, admin: ModelAdmin) -> HttpResponse:
 
 def _now() -> dict[str, Any]:
     """The verdict and the sales; only what PostgreSQL knows while Redis is away."""
-    client, lane = services.redis_client(), services.lane()
+    lanes, gone = services.all_lanes()
     try:
-        status = services.lane_status()
-        rates = live.rates(status)
-        verdict = read_verdict(client, lane, status, read_workers(client, lane))
+        rates = live.rates(lanes)
     except RedisAway as away:
-        title = _("%(service)s is away") % {"service": away.service}
-        text = f"{title}. {what_it_means(REDIS)}"
-        return {
-            "away": away.service,
-            "verdict": {"state": "away", "level": "danger", "text": text},
-            "sales": _sales(None, {}),
-        }
+        gone, rates = [away], {}
+    verdicts = {name: _verdict(name, status) for name, status in lanes.by_name.items()}
+    away_now = gone and not any(lanes.by_name.values())
     return {
-        "away": "",
-        "verdict": live.verdict_json(verdict, status.now_ms),
-        "sales": _sales(status, rates),
+        "away": gone[0].service if away_now else "",
+        "verdict": _together(verdicts),
+        "sales": _sales(lanes, rates),
     }
 
 
-def _sales(lane: LaneStatus | None, rates: dict[int, float]) -> list[dict[str, Any]]:
-    loaded = tuple(lane.activities) if lane else ()
+def _verdict(name: str, status: LaneStatus | None) -> dict[str, str]:
+    """What a lane does now."""
+    try:
+        if status is not None:
+            client, lane = services.redis_client(name), Lane.named(name)
+            verdict = read_verdict(client, lane, status, read_workers(client, lane))
+            return live.verdict_json(verdict, status.now_ms)
+    except RedisAway:
+        pass
+    title = _("%(service)s is away") % {"service": REDIS}
+    return {"state": "away", "level": "danger", "text": f"{title}. {what_it_means(REDIS)}"}
+
+
+def _together(verdicts: dict[str, dict[str, str]]) -> dict[str, str]:
+    """The verdicts on all lanes as one, as bad as the worst of them."""
+    if len(verdicts) == 1:
+        return next(iter(verdicts.values()))
+    worst = min(verdicts.values(), key=lambda verdict: BADNESS.index(verdict["level"]))
+    said = [
+        _("Lane %(lane)s: %(text)s") % {"lane": name, "text": verdict["text"]}
+        for name, verdict in verdicts.items()
+    ]
+    return {**worst, "text": " · ".join(said)}
+
+
+def _sales(lanes: Lanes, rates: dict[int, float]) -> list[dict[str, Any]]:
+    loaded = tuple(lanes.loaded)
     rows: list[Any] = list(Activity.objects.filter(pk__in=loaded))
     rows += Activity.objects.exclude(pk__in=loaded).order_by("-pk")[:SALES]
-    live.attach(rows, lane)
+    live.attach(rows, lanes)
     by_number = {row.pk: row for row in rows}
-    order = live.busiest_first(by_number, lane, rates)[:SALES]
-    return [_sale(by_number[number], lane, rates.get(number, 0.0)) for number in order]
+    order = live.busiest_first(by_number, lanes, rates)[:SALES]
+    return [_sale(by_number[number], rates.get(number, 0.0)) for number in order]
 
 
-def _sale(row: Any, lane: LaneStatus | None, rate: float) -> dict[str, Any]:
+def _sale(row: Any, rate: float) -> dict[str, Any]:
     """A card. What is sold and asked for counts since the activity was made: both are ever."""
     state = live.state_of(row.live, row.now_ms)
-    kind, text = ("default", UNKNOWN) if lane is None else live.STATES[state]
+    kind, text = ("default", UNKNOWN) if row.unknown else live.STATES[state]
     items = row.live.items.values() if row.live else ()
     requests = sum(row.live.total_outcomes.values()) if row.live else 0
 
@@ -94,7 +117,7 @@ def _sale(row: Any, lane: LaneStatus | None, rate: float) -> dict[str, Any]:
 
     return {
         "number": row.pk,
-        "name": desk.name_of(row),
+        "name": desk.name_with_lane(row),
         "url": reverse("admin:seckill_activity_desk", args=[row.pk]),
         "kind": kind,
         "state": str(text),

@@ -19,6 +19,7 @@ from seckill.audit.verdict import LastAudit, read_last_audit
 from seckill.config.layers import load
 from seckill.config.sections import Server
 from seckill.errors import NoSuchActivity, RedisAway
+from seckill.lane.keys import Lane
 from seckill.models import Activity
 from seckill.report.data import collect
 from seckill.report.page import render
@@ -42,11 +43,11 @@ def page(request: HttpRequest, activity_id: int, *, admin: ModelAdmin) -> HttpRe
     activity = Activity.objects.filter(pk=activity_id).first()
     if activity is None:
         raise Http404
-    client, lane = services.redis_client(), services.lane()
+    lane = Lane.named(activity.lane)
     try:
-        report = collect(
-            client, load(Server), activity_id, lane, messages=MESSAGES, with_audit=False
-        )
+        client = services.redis_client(lane.name)
+        server = load(Server, lane=lane.name)
+        report = collect(client, server, activity_id, lane, messages=MESSAGES, with_audit=False)
         proof = proof_text(read_last_audit(client, lane), report.made_at_ms)
     except (NoSuchActivity, RedisAway) as why:
         text = _("There is no report of activity %(id)s: %(why)s") % {"id": activity_id, "why": why}

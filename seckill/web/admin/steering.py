@@ -65,17 +65,18 @@ def confirmed_act(
 
     `ask` makes the question for the current state of the activity. Raises Refused and ServiceAway.
     """
-    status = services.lane_status().activities.get(activity_id)
+    status = services.activity_status(activity_id)
     seen = _number(request.POST.get(SEEN))
     sent = request.method == "POST" and request.POST.get(CONFIRMED) == "yes"
     if sent and seen == _version(status):
         note = request.POST.get(NOTE, "").strip()
-        control = services.control(auth.actor_of_user(request.user), note)
+        actor = auth.actor_of_user(request.user)
+        control = services.control(actor, note, activity_id=activity_id)
         try:
             done = ask(status).act(control, seen)
         except VersionMoved:
             # Somebody else acted after the status was read.
-            status = services.lane_status().activities.get(activity_id)
+            status = services.activity_status(activity_id)
         except ServiceAway as away:
             messages.error(request, sentences.away_text(away))
             return HttpResponseRedirect(back or list_of(admin))

@@ -6,6 +6,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from ninja import Router
 
+from seckill.lane.keys import Lane
 from seckill.monitoring import readiness
 from seckill.web.api.problems import Problem, problem
 from seckill.web.api.schemas import HealthOut, ReadyOut
@@ -32,9 +33,10 @@ def healthz(request: HttpRequest) -> HealthOut:
     summary="Whether the system can decide, settle and store",
 )
 def readyz(request: HttpRequest) -> ReadyOut | HttpResponse:
-    """Ready means: Redis and PostgreSQL answer, a sale is loaded and not fenced, and known kinds of
-    workers are alive, with a settler while there are holds. With 503, `errors` names each part that
-    is not ready. An address over its rate limit gets an answer that is up to two seconds old."""
+    """Ready means, for every configured lane: Redis and PostgreSQL answer, a sale is loaded and not
+    fenced, and known kinds of workers are alive, with a settler while there are holds. With 503,
+    `errors` names each part that is not ready. An address over its rate limit gets an answer that
+    is up to two seconds old."""
     found = _look(request)
     if found.ready:
         return ReadyOut(can_decide=True, can_settle=True, can_store=True)
@@ -57,6 +59,11 @@ def _look(request: HttpRequest) -> readiness.Readiness:
         at, found = _last[0]
         if time.monotonic() - at < KEPT_S:
             return found
-    found = readiness.look(services.redis_client(), services.lane())
+    found = readiness.of_all(
+        {
+            name: readiness.look(services.redis_client(name), Lane.named(name))
+            for name in settings.LANES
+        }
+    )
     _last[:] = [(time.monotonic(), found)]
     return found

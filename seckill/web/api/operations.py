@@ -7,6 +7,7 @@ from ninja import Query, Router
 from pydantic import Field
 
 from seckill.control.control import NoSuchActivity, Refused
+from seckill.formats.lanes import MAIN
 from seckill.formats.outcomes import DEFAULT_ACTIVITY
 from seckill.web.api.problems import Problem
 from seckill.web.api.schemas import ActivityBody, ActOut, SetStockBody, StatusOut
@@ -40,7 +41,9 @@ def set_stock(
     An unknown activity or item is created.
     """
     chosen = choose(activity_id, body.activity_id)
-    return ActOut.of(services.control(actor(request)).set_stock(chosen, body.value))
+    return ActOut.of(
+        services.control(actor(request), activity_id=chosen).set_stock(chosen, body.value)
+    )
 
 
 @router.post(
@@ -56,7 +59,7 @@ def finish_activity(
 ) -> ActOut:
     """Every request from now on is OVER, even if units are left. `set_stock` opens it again."""
     chosen = choose(activity_id, body.activity_id if body else None)
-    return ActOut.of(services.control(actor(request)).finish(chosen))
+    return ActOut.of(services.control(actor(request), activity_id=chosen).finish(chosen))
 
 
 @router.post(
@@ -75,7 +78,7 @@ def sync_from_db(
     Repeating it changes nothing, even during a sale.
     """
     chosen = choose(activity_id, body.activity_id if body else None)
-    return ActOut.of(services.control(actor(request)).sync_from_db(chosen))
+    return ActOut.of(services.control(actor(request), activity_id=chosen).sync_from_db(chosen))
 
 
 @router.get(
@@ -87,10 +90,11 @@ def sync_from_db(
 def status(request: HttpRequest, activity_id: ActivityQuery = Query(None)) -> StatusOut:
     """The top level shows one activity: `activity_id` (404 if it is not loaded), or 1.
 
-    Without `activity_id`, `activities` has all loaded activities too. If activity 1 is not loaded
-    then, that is no error: `loaded` is false.
+    Without `activity_id`, `activities` has all loaded activities of lane main too. If activity 1 is
+    not loaded then, that is no error: `loaded` is false.
     """
-    lane = services.lane_status()
+    home = MAIN if activity_id is None else services.lane_name_of(activity_id)
+    lane = services.lane_status(home)
     if activity_id is not None and activity_id not in lane.activities:
         raise NoSuchActivity(f"activity {activity_id} is not loaded in Redis", "activity_id")
     return StatusOut.of(lane, activity_id or DEFAULT_ACTIVITY, with_all=activity_id is None)

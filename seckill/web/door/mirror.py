@@ -65,7 +65,7 @@ class Mirror:
         self.doubt = ""
         self._trust = trust
         self.source, self.partitions = source, partitions
-        self._lane = lane
+        self.lane = lane
         self._pool = async_pool(
             redis_url,
             socket_timeout=TIMEOUT_S,
@@ -198,7 +198,7 @@ class Mirror:
             now = time.monotonic()
             self._interest = {n: t for n, t in self._interest.items() if now - t < INTEREST_S}
             self.look = look = await read_look(
-                self._redis, self._lane, self.source, self.partitions, list(self._interest)
+                self._redis, self.lane, self.source, self.partitions, list(self._interest)
             )
             self.away = ""
             self.doubt = self._trust.doubt(
@@ -246,7 +246,7 @@ class Mirror:
         try:
             found = await read_answers(
                 self._redis,
-                self._lane,
+                self.lane,
                 self.source,
                 self.look,
                 [ask.ticket for ask in ready],

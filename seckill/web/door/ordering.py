@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from seckill.errors import RedisAway
+from seckill.formats.lanes import MAIN
 from seckill.formats.outcomes import Outcome
 from seckill.lane.phase import Phase
 from seckill.web.door.answers import Answer
@@ -144,7 +145,7 @@ class Ordering:
                 if not self.mirror.look.loaded:
                     # A Redis that lost everything: it will be recovered, and decide this.
                     return None
-                raise Problem(404, f"activity {order.activity_id} is not on sale")
+                raise self._not_on_sale(order.activity_id)
             if not seen.sells_nothing or self.mirror.delayed():
                 return None
             # A buyer who has bought must never hear no, and may have asked again.
@@ -180,8 +181,13 @@ class Ordering:
                 503, f"the sale cannot be shown now: {away}", retry_after_s=RETRY_S
             ) from None
         if seen is None:
-            raise Problem(404, f"activity {activity_id} is not on sale")
+            raise self._not_on_sale(activity_id)
         return seen
+
+    def _not_on_sale(self, activity_id: int) -> Problem:
+        lane = self.mirror.lane.name
+        where = "" if lane == MAIN else f" in lane {lane}, the only one that this door serves"
+        return Problem(404, f"activity {activity_id} is not on sale{where}")
 
     def ticket(self, text: str) -> Ticket:
         """The ticket in a text. Raises Problem: 404, 410."""

@@ -72,7 +72,7 @@ class Trust:
 
     async def _read(self) -> Facts:
         rows = await self._reader.read(lease.READ, (self._lane.list,))
-        ends = await self._reader.read(witness.LAST_ROWS)
+        ends = await self._reader.read(witness.last_rows_sql(self._lane))
         return Facts(
             LaneRow(*rows[0]) if rows else None,
             {position_field(s, part): end for s, part, end in ends if s == self._source},

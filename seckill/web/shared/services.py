@@ -1,22 +1,27 @@
-"""What a web request works with: the Redis client of the settings, and Control for its actor.
+"""What a web request works with: each lane's Redis client, and Control for its actor.
 
-Owns how these are made from Django's settings. One connection pool per process, one attempt per
-command: a page or an API call never waits for a retry.
+Owns how these are made from Django's settings, and which lane an activity is in. One connection
+pool per process and lane, one attempt per command: a page or an API call never waits for a retry.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.db import connection
 from django.http import HttpRequest
+from django.utils.translation import gettext as _
 from django_redis import get_redis_connection
 
 from seckill.control.control import Control, Once
-from seckill.errors import RedisAway
+from seckill.errors import RedisAway, Refused
+from seckill.formats.lanes import MAIN, cache_of
 from seckill.lane.client import redis_errors
 from seckill.lane.keys import Lane
-from seckill.lane.status import LaneStatus, read_lane
+from seckill.lane.status import ActivityStatus, LaneStatus, read_lane
+from seckill.postgres.lanes import lanes_of
 from seckill.process.events import event
 from seckill.web.shared import rate_limit
 
@@ -46,36 +51,122 @@ def count_call(callers: Sequence[str], rate: float, burst: int) -> rate_limit.Ve
         return None
 
 
-def redis_client() -> "redis.Redis":
-    """The client of CACHES["default"], not connected yet. Its replies are bytes."""
-    client: redis.Redis = get_redis_connection("default")
+def redis_client(lane: str = MAIN) -> "redis.Redis":
+    """The client of a lane's Redis, not connected yet. Its replies are bytes. Raises RedisAway."""
+    if lane not in settings.LANES:
+        raise RedisAway(f"lane {lane} is not in section lanes of config.yaml", "is not known here")
+    client: redis.Redis = get_redis_connection(cache_of(lane))
     return client
 
 
-def control(actor: str, note: str = "", once: Once | None = None) -> Control:
-    """The acts of the default lane. The journal gets `actor`, and `note` as the reason."""
+def check_lane(name: str) -> str:
+    """The name unchanged. Raises Refused if the lane is not configured here."""
+    if name not in settings.LANES:
+        known = ", ".join(settings.LANES)
+        raise Refused(
+            _("there is no lane %(lane)s; known: %(known)s") % {"lane": name, "known": known}
+        )
+    return name
+
+
+def several_lanes() -> bool:
+    """Whether people have to be told which lane something is in."""
+    return len(settings.LANES) > 1
+
+
+def lane_name_of(activity_id: int) -> str:
+    """The lane of an activity; main for one without a row."""
+    return homes().get(activity_id, MAIN)
+
+
+def homes() -> dict[int, str]:
+    """{activity: its lane} of those that are not in main. PostgreSQL is asked if there are any."""
+    if not several_lanes():
+        return {}
+    with connection.cursor() as cursor:
+        return lanes_of(cursor)
+
+
+def control(
+    actor: str,
+    note: str = "",
+    once: Once | None = None,
+    *,
+    activity_id: int | None = None,
+    lane: str = MAIN,
+) -> Control:
+    """The acts of a lane: that of the activity, if one is given. The journal gets `actor`, and
+    `note` as the reason. Raises RedisAway.
+    """
+    if activity_id is not None:
+        lane = lane_name_of(activity_id)
     return Control(
-        redis_client(),
+        redis_client(lane),
         actor,
-        lane(),
+        Lane.named(lane),
         note=note,
         once=once,
         expired_gives_back=settings.EXPIRED_GIVES_BACK,
     )
 
 
-def lane() -> Lane:
-    """The lane that requests are about."""
-    return Lane()
-
-
-def redis_now_ms() -> int:
-    """Redis's clock in ms. Raises RedisAway."""
+def redis_now_ms(lane: str = MAIN) -> int:
+    """The clock of a lane's Redis in ms. Raises RedisAway."""
+    client = redis_client(lane)
     with redis_errors():
-        seconds, micros = redis_client().time()
+        seconds, micros = client.time()
     return int(seconds) * 1000 + int(micros) // 1000
 
 
-def lane_status() -> LaneStatus:
-    """The lane as it is now. Raises RedisAway."""
-    return read_lane(redis_client(), lane())
+def lane_status(lane: str = MAIN) -> LaneStatus:
+    """A lane as it is now. Raises RedisAway."""
+    return read_lane(redis_client(lane), Lane.named(lane))
+
+
+def activity_status(activity_id: int) -> ActivityStatus | None:
+    """An activity in the Redis of its lane; None if it is not loaded. Raises RedisAway."""
+    return lane_status(lane_name_of(activity_id)).activities.get(activity_id)
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """Lanes at one moment, by name. None: that lane's Redis is away, and nothing is known of it."""
+
+    by_name: Mapping[str, LaneStatus | None]
+    homes: Mapping[int, str]
+
+    def name_of(self, activity_id: int) -> str:
+        """The lane of an activity."""
+        return self.homes.get(activity_id, MAIN)
+
+    def of(self, activity_id: int) -> LaneStatus | None:
+        """The lane of an activity as it is now."""
+        return self.by_name.get(self.name_of(activity_id))
+
+    def status(self, activity_id: int) -> ActivityStatus | None:
+        """An activity; None if it is not loaded, or nobody knows."""
+        lane = self.of(activity_id)
+        return lane.activities.get(activity_id) if lane else None
+
+    @property
+    def loaded(self) -> dict[int, ActivityStatus]:
+        """All loaded activities, each in its own lane."""
+        return {
+            number: status
+            for name, lane in self.by_name.items()
+            for number, status in (lane.activities.items() if lane else ())
+            if self.name_of(number) == name
+        }
+
+
+def all_lanes() -> tuple[Lanes, list[RedisAway]]:
+    """All configured lanes, and why those that nothing is known of are away."""
+    found: dict[str, LaneStatus | None] = {}
+    away = []
+    for name in settings.LANES:
+        try:
+            found[name] = lane_status(name)
+        except RedisAway as gone:
+            found[name] = None
+            away.append(gone)
+    return Lanes(found, homes()), away

@@ -85,7 +85,7 @@ class Desk:
 
     def open(self) -> int:
         """Dead records that need a person."""
-        return sum(letter.open for letter in read_records())
+        return sum(letter.open for letter in read_records(Lane()))
 
     def __call__(self, *arguments: str) -> tuple[int, str]:
         """Exit code and output."""

@@ -8,6 +8,7 @@ from django.db import connection
 
 from seckill.audit.checks import NEVER_DROPPED, NEVER_TWICE
 from seckill.audit.events_kafka import EventsReport, audit_events
+from seckill.lane.keys import Lane
 from tests.helpers.messages import send
 from tests.helpers.publishing import Published
 from tests.helpers.settling import cancelled, paid
@@ -31,13 +32,13 @@ def told(sale: Published) -> Published:
 
 
 def look(sale: Published) -> EventsReport:
-    report = audit_events(sale.server)
+    report = audit_events(sale.server, Lane())
     assert report is not None
     return report
 
 
 def test_nobody_publishes(sale: Published) -> None:
-    assert audit_events(sale.server) is None
+    assert audit_events(sale.server, Lane()) is None
 
 
 def test_each_row_has_its_event(told: Published) -> None:

@@ -24,13 +24,13 @@ def test_metrics(redis_client: "redis.Redis", server: Server) -> None:
     registry.register(LaneCollector(redis_client, Lane()))
     publisher = Heart(server.redis_url, Lane(), Kind.PUBLISHER)
     publisher.beat(3, "", published=3, **{BEHIND: 7})
-    who = f'kind="event publisher",worker="{worker_id()}"'
+    who = f'kind="event publisher",lane="main",worker="{worker_id()}"'
 
     def shown() -> str:
         return generate_latest(registry).decode()
 
     assert f"seckill_events_behind{{{who}}} 7.0" in shown()
-    done = who.replace(",", ',what="published",')
+    done = who.replace(",worker", ',what="published",worker')
     assert f"seckill_worker_done_total{{{done}}} 3.0" in shown()
     assert 'what="behind"' not in shown()
     redis_client.zincrby(Lane().beats, -2000 * GONE_S, worker_id())
@@ -82,6 +82,7 @@ def test_the_rights_of_the_document_are_enough(sale: Published, pg_dsn: str) -> 
             for rights in (
                 "USAGE ON SCHEMA public",
                 "SELECT ON seckill_record, seckill_settlement, seckill_latepayment",
+                "SELECT ON seckill_activity",
                 "SELECT, INSERT, UPDATE ON seckill_eventcursor",
             ):
                 owner.execute(f"GRANT {rights} TO {ROLE}")

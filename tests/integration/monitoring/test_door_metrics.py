@@ -38,7 +38,7 @@ def scrape(port: int) -> Values:
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             if sample.name.startswith("seckill_door_"):
-                others = [v for k, v in sample.labels.items() if k != "worker"]
+                others = [v for k, v in sample.labels.items() if k not in ("worker", "lane")]
                 key = sample.name, *others, ""
                 found[key[:2]] = found.get(key[:2], 0.0) + sample.value
     return found

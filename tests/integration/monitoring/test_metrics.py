@@ -45,12 +45,17 @@ def text(port: int) -> str:
 
 
 def scrape(port: int) -> Values:
-    """{(name, values by the labels' names): value}, of ours."""
-    return {
-        (sample.name, tuple(v for _, v in sorted(sample.labels.items()))): sample.value
+    """{(name, values by the labels' names): value}, of ours, each with its lane."""
+    samples = [
+        sample
         for family in text_string_to_metric_families(text(port))
         for sample in family.samples
         if sample.name.startswith("seckill_")
+    ]
+    assert {sample.labels.pop("lane") for sample in samples} == {"main"}
+    return {
+        (sample.name, tuple(v for _, v in sorted(sample.labels.items()))): sample.value
+        for sample in samples
     }
 
 

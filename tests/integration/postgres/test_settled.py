@@ -125,7 +125,7 @@ def test_what_is_held_and_where_the_settlers_go_on(
     with transaction.atomic():
         sold.stage(found)
         holds = list(settled.holds_of(1))
-        assert settled.settle_ends() == {f"{SETTLE_SOURCE}:1": 6}
+        assert settled.settle_ends(LANE) == {f"{SETTLE_SOURCE}:1": 6}
     [hold] = holds
     assert (hold.place, hold.due_ms) == (f"{SOURCE}:3:4", DUE_MS)
     assert hold.text(7) == "7|104|1001:2|1002:1"
@@ -138,4 +138,4 @@ def test_without_holds_nothing_is_found(redis_client: "redis.Redis", storage: Bo
     with transaction.atomic():
         sold.stage(sold.waiting(redis_client, LANE, {}))
         assert list(settled.holds_of(1)) == []
-        assert settled.settle_ends() == {}
+        assert settled.settle_ends(LANE) == {}

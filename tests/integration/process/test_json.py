@@ -90,6 +90,7 @@ def test_acts_and_looks(said: Any, shop: Shop) -> None:
     assert listed["activities"][1]["name"] == "七"
     assert said("activity", "show", "8")["live"]["stock"] == {"1001": 10, "1002": 5}
     check("audit", said("audit"))
+    check("lanes", said("lanes"))
     check("dead_letters dismiss", said("dead_letters", "dismiss", "--overlap", "--note", "x"))
     check("status", dict.fromkeys(said("status", flags="redis")))
 

@@ -59,6 +59,7 @@ LOOKS = [
     "manage.py dead_letters show SOURCE:PARTITION:OFFSET",
     "manage.py devstack env",
     "manage.py devstack status",
+    "manage.py lanes",
     "manage.py recover",
     "manage.py recover --from-kafka",
     "manage.py report",

@@ -143,7 +143,7 @@ class TestIdempotency:
         client.lose = "EVALSHA"
         settings.RATE_LIMIT = 0
         with monkeypatch.context() as lost:
-            lost.setattr("seckill.web.shared.services.redis_client", lambda: client)
+            lost.setattr("seckill.web.shared.services.redis_client", lambda *_lane: client)
             answer = ask("POST", f"{ONE}/add_stock", ACTS["add_stock"], Idempotency_Key="k-1")
         assert answer.status_code == 503
         client.close()

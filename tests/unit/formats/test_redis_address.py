@@ -4,7 +4,7 @@ import pytest
 from redis.connection import SSLConnection
 
 from seckill.config.addresses import check_redis_url
-from seckill.formats.redis_address import several
+from seckill.formats.redis_address import for_key, several
 
 
 def test_one_server_is_left_to_the_library() -> None:
@@ -22,6 +22,16 @@ def test_a_cluster() -> None:
     # The nodes are asked as the same user.
     assert found.asking == {"username": "seckill", "password": "p@ss"}
     assert found.options == {**found.asking, "socket_keepalive": True}
+
+
+def test_the_server_of_a_lane() -> None:
+    """In a cluster each lane's list has a slot of its own; elsewhere one server has all."""
+    url = for_key("redis+cluster://a,b?socket_keepalive=1", "seckill:logs:north")
+    found = several(check_redis_url(url))
+    assert found is not None
+    assert found.master == "seckill:logs:north"
+    assert found.options == {"socket_keepalive": True}
+    assert for_key("redis://a/1", "seckill:logs:north") == "redis://a/1"
 
 
 def test_a_master_behind_sentinels() -> None:

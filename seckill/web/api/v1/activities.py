@@ -5,6 +5,7 @@ from ninja import Query, Router, Status
 
 from seckill.control.checks import FIELDS
 from seckill.control.control import NoSuchActivity
+from seckill.formats.lanes import MAIN
 from seckill.models import Activity, Item
 from seckill.web.api.operations import LOOK, REFUSALS, STEER
 from seckill.web.api.problems import Problem
@@ -48,12 +49,12 @@ def list_activities(
     request: HttpRequest, after: Cursor = Query(None), limit: Limit = Query(DEFAULT_PAGE)
 ) -> ActivityPage:
     """A page of activities, each with its current state in Redis."""
-    lane = services.lane_status()
     rows, following = page(
         Activity.objects.filter(pk__gt=after or 0).order_by("pk"), limit, lambda row: row.pk
     )
+    lanes = {name: services.lane_status(name) for name in {MAIN, *(row.lane for row in rows)}}
     return ActivityPage(
-        activities=[ActivityRow.of(row, lane.activities.get(row.pk)) for row in rows],
+        activities=[ActivityRow.of(row, lanes[row.lane].activities.get(row.pk)) for row in rows],
         next=following,
     )
 
@@ -69,8 +70,9 @@ def create_activity(
 ) -> Status:
     """With `stock` it is on sale at once; all of it is done, or nothing, and the journal has one
     row. Without, its first `set_stock` puts it on sale. 409 if the id is taken."""
-    fields = body.model_dump(exclude_unset=True, exclude={"activity_id", "stock", "note"})
-    done = control(request, body, key).create(body.activity_id, body.stock, **fields)
+    fields = body.model_dump(exclude_unset=True, exclude={"activity_id", "stock", "note", "lane"})
+    lane = services.check_lane(body.lane)
+    done = control(request, body, key, lane=lane).create(body.activity_id, body.stock, **fields)
     response["Location"] = f"{request.path}/{done.activity_id}"
     return Status(201, answer(response, done))
 
@@ -85,8 +87,8 @@ def show_activity(
     request: HttpRequest, response: HttpResponse, activity_id: ActivityPath
 ) -> ActivityRow:
     """Its row and its current state in Redis; its version is in ETag too."""
-    lane = services.lane_status()
-    shown = ActivityRow.of(_row(activity_id), lane.activities.get(activity_id))
+    row = _row(activity_id)
+    shown = ActivityRow.of(row, services.lane_status(row.lane).activities.get(activity_id))
     response["ETag"] = f'"{shown.version}"'
     return shown
 
@@ -106,7 +108,7 @@ def change_activity(
     """
     fields = {name: getattr(body, name) for name in FIELDS if name in body.model_fields_set}
     return act(
-        request, response, body, key, if_match,
+        request, response, activity_id, body, key, if_match,
         lambda control, version: control.configure_fields(
             activity_id, expected_version=version, **fields
         ),
@@ -126,7 +128,7 @@ def list_items(
     limit: Limit = Query(DEFAULT_PAGE),
 ) -> ItemPage:
     """A page of items by id, each with its current state in Redis."""
-    status = services.lane_status().activities.get(_row(activity_id).pk)
+    status = services.lane_status(_row(activity_id).lane).activities.get(activity_id)
     rows, following = page(
         Item.objects.filter(activity_id=activity_id, item_id__gt=after or 0).order_by("item_id"),
         limit,

@@ -37,7 +37,7 @@ def set_stock(
     An unknown activity or item is created.
     """
     return act(
-        request, response, body, key, if_match,
+        request, response, activity_id, body, key, if_match,
         lambda control, version: control.set_stock(
             activity_id, body.value, expected_version=version
         ),
@@ -58,7 +58,7 @@ def add_stock(
     A repeat adds the units again: send an `Idempotency-Key` or a version.
     """
     return act(
-        request, response, body, key, if_match,
+        request, response, activity_id, body, key, if_match,
         lambda control, version: control.add_stock(
             activity_id, body.value, expected_version=version
         ),
@@ -76,7 +76,7 @@ def pause(
 ) -> ActOut:
     """Every request from now on is answered NOT_OPEN, until `resume`."""
     return act(
-        request, response, body, key, if_match,
+        request, response, activity_id, body, key, if_match,
         lambda control, version: control.pause(activity_id, expected_version=version),
     )  # fmt: skip
 
@@ -92,7 +92,7 @@ def resume(
 ) -> ActOut:
     """Requests are decided again from the next batch."""
     return act(
-        request, response, body, key, if_match,
+        request, response, activity_id, body, key, if_match,
         lambda control, version: control.resume(activity_id, expected_version=version),
     )  # fmt: skip
 
@@ -108,7 +108,7 @@ def finish(
 ) -> ActOut:
     """Every request from now on is answered OVER, even if units are left, until `reopen`."""
     return act(
-        request, response, body, key, if_match,
+        request, response, activity_id, body, key, if_match,
         lambda control, version: control.finish(activity_id, expected_version=version),
     )  # fmt: skip
 
@@ -124,7 +124,7 @@ def reopen(
 ) -> ActOut:
     """The sale continues with the units left. If no unit is left, it is sold out."""
     return act(
-        request, response, body, key, if_match,
+        request, response, activity_id, body, key, if_match,
         lambda control, version: control.reopen(activity_id, expected_version=version),
     )  # fmt: skip
 
@@ -143,6 +143,6 @@ def sync_from_db(
     Repeating it changes nothing but the version, even during a sale.
     """
     return act(
-        request, response, body, key, if_match,
+        request, response, activity_id, body, key, if_match,
         lambda control, version: control.sync_from_db(activity_id, expected_version=version),
     )  # fmt: skip

@@ -15,6 +15,7 @@ from ninja import Header, Path
 from pydantic import BaseModel, WithJsonSchema
 
 from seckill.control.control import Act, Control, Once, Refused
+from seckill.formats.lanes import MAIN
 from seckill.web.api.operations import REFUSALS, STEER, actor
 from seckill.web.api.problems import Problem
 from seckill.web.api.schemas import ActOut
@@ -48,25 +49,36 @@ ACT_OPTIONS: dict[str, Any] = {"auth": STEER, "response": ACT}
 def act(
     request: HttpRequest,
     response: HttpResponse,
+    activity_id: int,
     body: ActBody | None,
     key: str | None,
     if_match: str | None,
     do: Callable[[Control, int | None], Act],
 ) -> ActOut:
-    """Do one act with these headers and body; returns its answer, with the version in ETag."""
+    """Do one act in the lane of its activity, with these headers and body; returns its answer, with
+    the version in ETag.
+    """
     expected = body.expected_version if body else None
     if if_match:
         named = int(if_match.strip('"'))
         if expected not in (None, named):
             raise Refused("If-Match and body name different versions")
         expected = named
-    return answer(response, do(control(request, body, key), expected))
+    return answer(response, do(control(request, body, key, activity_id=activity_id), expected))
 
 
-def control(request: HttpRequest, body: ActBody | CreateBody | None, key: str | None) -> Control:
+def control(
+    request: HttpRequest,
+    body: ActBody | CreateBody | None,
+    key: str | None,
+    *,
+    activity_id: int | None = None,
+    lane: str = MAIN,
+) -> Control:
     """Control for the caller, with the note and the idempotency key of the call."""
     once = None if key is None else Once(key, _fingerprint(request, body))
-    return services.control(actor(request), note=body.note if body else "", once=once)
+    note = body.note if body else ""
+    return services.control(actor(request), note, once, activity_id=activity_id, lane=lane)
 
 
 def answer(response: HttpResponse, done: Act) -> ActOut:

@@ -2,8 +2,12 @@
 
 from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router
+from ninja.errors import HttpError
 
 from seckill.audit.verdict import read_last_audit
+from seckill.errors import Refused
+from seckill.formats.lanes import MAIN
+from seckill.lane.keys import Lane
 from seckill.models import StockChange
 from seckill.monitoring.look import look
 from seckill.web.api.operations import LOOK
@@ -16,6 +20,7 @@ from seckill.web.api.v1.schemas import (
     Cursor,
     JournalOut,
     JournalPage,
+    LaneFilter,
     Limit,
     StateOut,
 )
@@ -27,12 +32,16 @@ router = Router(tags=["lookups"])
 @router.get(
     "/status",
     auth=LOOK,
-    response={200: StateOut, LOOKS - {404}: Problem},
+    response={200: StateOut, LOOKS: Problem},
     summary="Everything at a glance",
 )
-def show_status(request: HttpRequest) -> StateOut:
-    """What the lane does now, all loaded activities, all known workers, the last audit."""
-    return StateOut.of(look(services.redis_client(), services.lane()))
+def show_status(request: HttpRequest, lane: LaneFilter = Query(MAIN)) -> StateOut:
+    """What a lane does now, all of its loaded activities, all known workers, the last audit.
+
+    404 for a lane that is not configured.
+    """
+    name = _known(lane)
+    return StateOut.of(look(services.redis_client(name), Lane.named(name)))
 
 
 @router.get(
@@ -63,9 +72,18 @@ def list_journal(
     response={200: AuditOut, LOOKS: Problem},
     summary="The last audit's verdict",
 )
-def show_audit(request: HttpRequest) -> AuditOut | HttpResponse:
-    """The verdict and its time: it was true then. 404 if no audit has run yet."""
-    verdict = read_last_audit(services.redis_client(), services.lane())
+def show_audit(request: HttpRequest, lane: LaneFilter = Query(MAIN)) -> AuditOut | HttpResponse:
+    """The verdict on a lane and its time: it was true then. 404 if no audit has run yet."""
+    name = _known(lane)
+    verdict = read_last_audit(services.redis_client(name), Lane.named(name))
     if verdict is None:
         return problem(404, "no audit has run yet: manage.py audit runs one")
     return AuditOut.of(verdict)
+
+
+def _known(lane: str) -> str:
+    """The lane's name unchanged. A 404 if it is not configured here."""
+    try:
+        return services.check_lane(lane)
+    except Refused as unknown:
+        raise HttpError(404, str(unknown)) from None

@@ -1,15 +1,18 @@
 """The bulk read of results: what became of requests, by their place in Kafka or by their own id."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
+from django.conf import settings
 from django.http import HttpRequest
 from ninja import Router
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from seckill.control.control import Refused
 from seckill.formats.outcomes import MAX_ID, MAX_REQUEST_ID
+from seckill.lane.keys import Lane
 from seckill.results.lines import Line
-from seckill.results.read import Reader, Result
+from seckill.results.read import ACCEPTED, Reader, Result, Results
 from seckill.web.api.operations import LOOK
 from seckill.web.api.problems import Problem
 from seckill.web.api.strict import NO_NUL, documented, whole
@@ -146,17 +149,19 @@ def read_results(request: HttpRequest, body: ResultsBody) -> ResultsOut:
     """
     if len(body.messages) + len(body.request_ids) > MOST:
         raise Refused(f"at most {MOST} messages and request ids together", "messages")
-    reader = Reader(services.redis_client(), services.lane())
-    source = body.source
+    readers = [Reader(services.redis_client(name), Lane.named(name)) for name in settings.LANES]
+    source, sources = body.source, sorted({s for reader in readers for s in reader.sources})
     if source is None and body.messages:
-        if len(reader.sources) > 1:
-            raise Refused(f"name one of: {', '.join(reader.sources)}", "source")
-        source = next(iter(reader.sources), None)
+        if len(sources) > 1:
+            raise Refused(f"name one of: {', '.join(sources)}", "source")
+        source = next(iter(sources), None)
+    # A source is one lane's.
+    reader = next((reader for reader in readers if source in reader.sources), readers[0])
     # Before the first decision nobody knows the topic, and no place of it has a result.
     known = source or "00000000-0000-0000-0000-000000000000"
-    results = reader.read(
-        [(known, message.partition, message.offset) for message in body.messages], body.request_ids
-    )
+    places = [(known, message.partition, message.offset) for message in body.messages]
+    looks = [each.read(places if each is reader else [], body.request_ids) for each in readers]
+    results = looks[readers.index(reader)]
     return ResultsOut(
         source=source,
         messages=[
@@ -165,9 +170,17 @@ def read_results(request: HttpRequest, body: ResultsBody) -> ResultsOut:
         ],
         request_ids=[
             RequestResult(request_id=asked, **_values(result))
-            for asked, result in zip(body.request_ids, results.requests, strict=True)
+            for asked, result in zip(body.request_ids, _of_all(looks), strict=True)
         ],
     )
+
+
+def _of_all(looks: Sequence[Results]) -> list[Result]:
+    """What became of the requests with ids: such a one may wait in the list of any lane."""
+    return [
+        next((result for result in found if result.state == ACCEPTED), found[0])
+        for found in zip(*(look.requests for look in looks), strict=True)
+    ]
 
 
 def _values(result: Result) -> dict[str, Any]:

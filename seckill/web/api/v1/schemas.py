@@ -7,6 +7,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 from seckill.audit.verdict import LastAudit
 from seckill.control.checks import FIELDS, MAX_HOLD_S, MAX_NAME, MAX_TIMEOUT_MS
+from seckill.formats.lanes import LANE_NAME, MAIN
 from seckill.formats.outcomes import MAX_ID, MAX_REQUEST_ID, MAX_UNITS
 from seckill.lane.status import ActivityStatus
 from seckill.models import Activity, Item, StockChange
@@ -55,6 +56,8 @@ TimeoutMs = Annotated[
     BeforeValidator(whole),
     documented(1, MAX_TIMEOUT_MS),
 ]
+LaneName = Annotated[str, Field(pattern=rf"^{LANE_NAME}$", examples=[MAIN])]
+LaneFilter = Annotated[str, Field(pattern=rf"^{LANE_NAME}$", description="The lane.")]
 Limit = Annotated[
     int,
     BeforeValidator(whole_text),
@@ -147,6 +150,7 @@ class CreateBody(BaseModel):
     user_limit: UserLimit | None = Field(None)
     timeout_ms: TimeoutMs | None = Field(None)
     hold_s: HoldS | None = Field(None)
+    lane: LaneName = Field(MAIN, description="Whose Redis and topic it has, for good.")
     note: Note = Field("")
 
 
@@ -161,6 +165,7 @@ class ActivityRow(BaseModel):
     timeout_ms: int | None = Field(examples=[None])
     hold_s: int | None = Field(examples=[600])
     created_at: datetime
+    lane: str = Field(description="Whose Redis and topic it has.", examples=["main"])
     version: int = Field(description="0 if it is not loaded.", examples=[4])
     live: ActivityOut | None = Field(description="Its state in Redis; null if it is not loaded.")
 
@@ -176,6 +181,7 @@ class ActivityRow(BaseModel):
             timeout_ms=row.timeout_ms,
             hold_s=row.hold_s,
             created_at=row.created_at,
+            lane=row.lane,
             version=status.version if status else 0,
             live=ActivityOut(**ActivityOut.values(row.pk, status)) if status else None,
         )
