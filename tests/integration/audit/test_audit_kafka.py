@@ -225,7 +225,7 @@ def test_a_topic_that_is_replaced_while_it_is_read(decided: Decided, topics: Top
 REPORT_KEYS = {
     "schema", "clean", "checks", "findings", "activities", "messages", "skipped", "recovered",
     "outcomes", "units_loaded", "units_left", "units_sold", "records_stored", "records_waiting",
-    "records_dead", "notes", "took_ms", "kafka",
+    "records_dead", "notes", "took_ms", "kafka", "events",
 }  # fmt: skip
 KAFKA_KEYS = {
     "topic", "source", "exact", "partitions", "other_sources_offsets", "other_sources_records",

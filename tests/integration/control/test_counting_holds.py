@@ -94,7 +94,7 @@ def test_a_limit_on_a_running_sale_forgives_what_was_given_back(
     settle(holding.client, cancelled(0, 1))
     make_due(holding.client, 1)
     settling.expire(holding.client, expired_gives_back=gives_back)
-    monkeypatch.setattr(services, "redis_client", lambda: holding.client)
+    monkeypatch.setattr(services, "redis_client", lambda *_lane: holding.client)
     with override_settings(EXPIRED_GIVES_BACK=gives_back):
         services.control("anna").configure_fields(1, user_limit=3)
     assert buyers_of(holding.client) == dict.fromkeys(range(3 if gives_back else 2, 9), 1)

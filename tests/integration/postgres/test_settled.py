@@ -9,6 +9,8 @@ import redis
 from django.db import transaction
 
 from seckill.formats.record import WireRecord
+from seckill.lane.clicks import Place
+from seckill.lane.held import Hold
 from seckill.lane.keys import Lane
 from seckill.postgres import settled, sold
 from seckill.postgres.settled import Ended
@@ -126,9 +128,7 @@ def test_what_is_held_and_where_the_settlers_go_on(
         sold.stage(found)
         holds = list(settled.holds_of(1))
         assert settled.settle_ends(LANE) == {f"{SETTLE_SOURCE}:1": 6}
-    [hold] = holds
-    assert (hold.place, hold.due_ms) == (f"{SOURCE}:3:4", DUE_MS)
-    assert hold.text(7) == "7|104|1001:2|1002:1"
+    assert holds == [Hold(Place(SOURCE, 3, 4), DUE_MS, 104, {1001: 2, 1002: 1})]
 
 
 def test_without_holds_nothing_is_found(redis_client: "redis.Redis", storage: Books) -> None:

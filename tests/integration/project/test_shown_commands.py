@@ -52,6 +52,7 @@ LOOKS = [
     "manage.py activity show 1",
     "manage.py activity show N",
     "manage.py audit",
+    "manage.py audit --all",
     "manage.py audit --kafka",
     "manage.py audit --kafka --json",
     "manage.py config_reference",
@@ -144,6 +145,12 @@ NOT_RUN = {
     "docker ": "no engine here: test_compose, test_image",
     "kcat ": "another project's program",
     "kafka-transactions.sh ": "Kafka's own, against a producer that hangs",
+    "kafka-acls.sh ": "Kafka's own; integration/secured gives the same rights",
+    "manage.py run_events --from-now": "the first start of a publisher: test_publisher has it",
+    "manage.py devstack up --": "services of its own: integration/secured, faults/test_brokers",
+    'eval "$(manage.py devstack env --for': "needs such services: integration/secured",
+    "manage.py activity create --lane": "needs a lane in the file: integration/lanes",
+    "manage.py run_loadgen --lane": "needs a lane in the file: faults/test_lanes",
 }  # fmt: skip
 
 NO_REQUEST = """

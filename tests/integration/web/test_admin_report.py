@@ -20,7 +20,7 @@ REPORT = ACTIVITIES + "1/report/"
 @pytest.fixture(autouse=True)
 def kafka(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """The page reads this test's topic."""
-    monkeypatch.setattr(report_page, "load", lambda _section: server)
+    monkeypatch.setattr(report_page, "load", lambda _section, **_more: server)
 
 
 def test_the_report_is_a_page(
