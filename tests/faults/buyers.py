@@ -6,17 +6,20 @@ import threading
 import time
 from collections.abc import Iterator
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from seckill.broker.topics import Topics
 from seckill.config.sections import Server
 from seckill.dead_letters.writer import dead_topic
+from tests.conftest import wait_until
 
 # Every so many requests one is no request at all.
 MALFORMED_EACH = 701
 # Seconds for an answer of Kafka that runs.
 ANSWER_S = 60.0
+# While another broker takes a partition over.
+LEADERLESS = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 
 
 def request(number: int) -> bytes:
@@ -28,6 +31,20 @@ def request(number: int) -> bytes:
     return json.dumps(
         {"user_id": number, "items": items, "request_initiation_time": now_ms}
     ).encode()
+
+
+def _end(asker: Consumer, place: TopicPartition) -> int:
+    """The end of a partition, as soon as it has a leader that says it."""
+
+    def asked() -> tuple[int, int] | None:
+        try:
+            return asker.get_watermark_offsets(place, ANSWER_S)
+        except KafkaException as moved:
+            if moved.args[0].code() not in LEADERLESS:
+                raise
+            return None
+
+    return wait_until(asked, ANSWER_S, "a partition has a leader")[1]
 
 
 class Load:
@@ -116,10 +133,7 @@ class Buyers:
     def ends(self) -> dict[int, int]:
         """{partition: requests that it holds}."""
         with self._questions() as asker:
-            return {
-                each.partition: asker.get_watermark_offsets(each, ANSWER_S)[1]
-                for each in self._partitions(asker)
-            }
+            return {each.partition: _end(asker, each) for each in self._partitions(asker)}
 
     def committed(self) -> dict[int, int]:
         """{partition: the offset that the group has committed}, without those that have none."""
