@@ -113,6 +113,7 @@ def webhooks(secured: SecuredSale, receiver: Receiver) -> None:
     secured.run("run_webhooks", "--drain", "--give-up-s", "0", **shop)
     receiver.answer = lambda event, times: (204, {})
     assert not receiver.taken
+    assert "run_webhooks --dead-letters" in secured.run("dead_letters", "list")
     secured.run("run_webhooks", "--dead-letters", **shop)
     assert receiver.taken
 
