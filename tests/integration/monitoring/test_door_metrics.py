@@ -74,11 +74,13 @@ def test_a_door_counts_what_it_tells(
     def counted() -> bool:
         asked.clear()
         asked.update(scrape(port))
-        clicks = ("seckill_door_clicks_total", "shed")
-        return asked.get(clicks, 0) >= 1 and ("seckill_door_refused_total", "401") in asked
+        # Three calls, which may be of two processes, each with its own heartbeat.
+        clicks = [("seckill_door_clicks_total", what) for what in ("acknowledged", "shed")]
+        return all(asked.get(place, 0) >= 1 for place in clicks) and (
+            asked.get(("seckill_door_refused_total", "401"), 0) >= 1
+        )
 
     wait_until(counted, 60, "the heartbeats of both")
-    assert asked["seckill_door_clicks_total", "acknowledged"] >= 1
     assert asked["seckill_door_clicks_total", "unknown"] == 0
     assert asked["seckill_door_answers_total", "accepted"] == 1
     assert asked["seckill_door_refused_total", "401"] == 1
