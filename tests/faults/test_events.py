@@ -137,7 +137,8 @@ def test_webhooks_are_killed(shop: Shop, kafka_client: str) -> None:
             "run_webhooks",
             *("--topic", sale.server.topic, "--group-id", sale.server.group_id),
             *("--kafka-client", kafka_client, "--session-timeout", "6000"),
-            *("--urls", f"shop={receiver.url}", "--secrets", f"shop:{SECRET}", *flags),
+            *("--urls", f"shop={receiver.url}", *flags),
+            SECKILL_WEBHOOKS_SECRETS=f"shop:{SECRET}",
         )
 
     consumer, log_worker, publisher = sale.consumer(), sale.log_worker(), shop.publisher()
