@@ -114,10 +114,7 @@ def check_webhook_urls(text: str) -> str:
 def check_redis_url(url: str) -> str:
     """The address unchanged. ValueError if redis-py cannot read it, or reads it differently."""
     try:
-        check_url(url)
-        if "+" in urlsplit(url).scheme:
-            several(url)
-        else:
+        if several(check_url(url)) is None:
             parse_url(url)
     except BadAddress:
         raise

@@ -59,10 +59,11 @@ Topic = Annotated[
     str,
     Field(pattern=r"^[a-zA-Z0-9._-]{1,200}$", description="Kafka topic of the requests"),
 ]
+REDIS_SCHEMES = r"^(rediss?(\+(sentinel|cluster))?|unix)://"
 RedisUrl = Annotated[
     str,
     Field(
-        pattern=r"^(rediss?(\+(sentinel|cluster))?|unix)://",
+        pattern=REDIS_SCHEMES,
         repr=False,
         description="Redis or Valkey, redis://[user:password@]host:port/db; more: docs/deploy.md",
     ),

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, Field
 
 from seckill.config.addresses import check_redis_url
-from seckill.config.kinds import Topic
+from seckill.config.kinds import REDIS_SCHEMES, Topic
 from seckill.config.sections import ENV_PREFIX, Section
 from seckill.formats.lanes import MAIN, check_lane_name
 
@@ -28,7 +28,7 @@ class LaneSection(Section):
     redis_url: Annotated[
         str | None,
         Field(
-            pattern=r"^(rediss?(\+(sentinel|cluster))?|unix)://",
+            pattern=REDIS_SCHEMES,
             repr=False,
             description="Redis or Valkey of the lane; absent: that of lane main",
         ),

@@ -35,6 +35,7 @@ from seckill.config.sections import (
     Section,
     Server,
     flag_of,
+    is_hidden,
     variable_of,
 )
 from seckill.formats.lanes import MAIN, list_of
@@ -203,7 +204,7 @@ def _validated(section: type[S], layers: Sequence[Layer]) -> S:
         )
         given = merged.get(key)
         brief = _brief.repr(given)
-        hidden = key not in merged or _is_secret(section, key)
+        hidden = key not in merged or is_hidden(section, key)
         hidden = hidden or is_address(given if type(given) is str else brief)
         shown = "" if hidden else f" (given: {brief})"
         field = section.model_fields.get(key)
@@ -298,11 +299,6 @@ def _check_variables(environ: Mapping[str, str], file: Mapping[str, Mapping[str,
         if variable.startswith(ENV_PREFIX) and variable not in known:
             hint = _hint(variable, sorted(known))
             raise ConfigError(f"environment: unknown variable {variable}{hint}")
-
-
-def _is_secret(section: type[Section], key: str) -> bool:
-    field = section.model_fields.get(key)
-    return field is not None and not field.repr
 
 
 def _hint(word: str, known: list[str]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from seckill.config.errors import ConfigError
-from seckill.config.sections import ENV_PREFIX, SECTIONS, variable_of
+from seckill.config.sections import ENV_PREFIX, SECTIONS, is_hidden, variable_of
 
 # Behind the name of the variable.
 FILE = "_FILE"
@@ -21,8 +21,8 @@ def secret_variables() -> frozenset[str]:
     of_sections = {
         variable_of(section, name)
         for section in SECTIONS
-        for name, field in section.model_fields.items()
-        if not field.repr
+        for name in section.model_fields
+        if is_hidden(section, name)
     }
     return frozenset(of_sections | {ENV_PREFIX + name for name in OTHER_SECRETS})
 

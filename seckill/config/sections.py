@@ -472,6 +472,12 @@ STORE_PASSWORDS = {"redis_url": "redis_password", "pg_dsn": "pg_password"}
 ADDRESSES = frozenset({*STORES, "urls", "otlp_endpoint"})
 
 
+def is_hidden(section: type[Section], parameter: str) -> bool:
+    """Whether its value is never shown: it is a secret, or an address that may hold one."""
+    field = section.model_fields.get(parameter)
+    return field is not None and not field.repr
+
+
 def is_secret(section: type[Section], parameter: str) -> bool:
     """Whether it has no flag: everybody on a machine sees the flags of its processes."""
-    return not section.model_fields[parameter].repr and parameter not in ADDRESSES
+    return is_hidden(section, parameter) and parameter not in ADDRESSES

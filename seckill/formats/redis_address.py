@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 from redis.connection import parse_url
 
+from seckill.formats.lanes import MAIN_LIST
+
 SENTINEL, CLUSTER = "sentinel", "cluster"
 PORTS = {SENTINEL: 26379, CLUSTER: 6379}
 _OF_SENTINELS = "sentinel_"
@@ -27,14 +29,14 @@ class BadAddress(ValueError):
 class RedisAddress:
     """`nodes` are asked where the master is. `options` are those of a connection to it, as redis-py
     takes them; `asking` has the user of a connection to a node. `master` is Sentinel's name of it,
-    in a cluster a key whose slot it has; "" for the default lane's.
+    in a cluster a key whose slot it has.
     """
 
     kind: str
     nodes: tuple[tuple[str, int], ...]
     options: dict[str, Any]
     asking: dict[str, Any]
-    master: str = ""
+    master: str
 
 
 def several(url: str) -> RedisAddress | None:
@@ -56,7 +58,7 @@ def several(url: str) -> RedisAddress | None:
     options = parse_url(f"{base}://{user}{at}host/{database}?{parts.query}")
     del options["host"]
     if kind == CLUSTER:
-        master = options.pop(KEY, "")
+        master = options.pop(KEY, MAIN_LIST)
         own = {name: options[name] for name in ("username", "password") if name in options}
     else:
         own = {

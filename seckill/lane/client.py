@@ -39,10 +39,15 @@ def no_retry() -> Retry:
     return Retry(NoBackoff(), 0)
 
 
-def connect(url: str, timeout_s: float = 10.0) -> "redis.Redis":
+def connect(url: str, timeout_s: float = 10.0, connect_timeout_s: float = 5.0) -> "redis.Redis":
     """A client whose replies are bytes. It connects with the first command."""
     return redis.Redis.from_pool(
-        pool(url, socket_timeout=timeout_s, socket_connect_timeout=5.0, retry=no_retry())
+        pool(
+            url,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=connect_timeout_s,
+            retry=no_retry(),
+        )
     )
 
 
@@ -132,3 +137,13 @@ def ping(client: "redis.Redis") -> None:
     """Raises RedisAway unless Redis answers and accepts our password."""
     with redis_errors():
         client.ping()
+
+
+def why_away(url: str) -> str:
+    """Why the Redis at this address does not answer now, in words; "" if it does."""
+    with connect(url) as client:
+        try:
+            ping(client)
+        except RedisAway as away:
+            return str(away)
+    return ""

@@ -18,7 +18,6 @@ from redis.crc import key_slot
 from redis.exceptions import MovedError
 
 from seckill.formats.redis_address import CLUSTER, RedisAddress, several
-from seckill.lane.keys import DEFAULT_LIST
 
 # Seconds for the answer to where the master is.
 WHERE_S = 2.0
@@ -35,7 +34,7 @@ def pool(url: str, **options: Any) -> "redis.ConnectionPool":
     if address.kind == CLUSTER:
         kind = _SecuredSlotConnection if options["ssl"] else _SlotConnection
         options |= {"connection_class": kind}
-        return _SlotPool(address.master or DEFAULT_LIST, _Slots(address.nodes, asking), **options)
+        return _SlotPool(address.master, _Slots(address.nodes, asking), **options)
     sentinels = redis.sentinel.Sentinel(address.nodes, sentinel_kwargs=asking)
     return redis.sentinel.SentinelConnectionPool(address.master, sentinels, **options)
 
@@ -50,7 +49,7 @@ def async_pool(url: str, **options: Any) -> "redis.asyncio.ConnectionPool":
         kind = _AsyncSecuredSlotConnection if options["ssl"] else _AsyncSlotConnection
         options |= {"connection_class": kind}
         return redis.asyncio.sentinel.SentinelConnectionPool(
-            address.master or DEFAULT_LIST, _AsyncSlots(address.nodes, asking), **options
+            address.master, _AsyncSlots(address.nodes, asking), **options
         )
     sentinels = redis.asyncio.sentinel.Sentinel(address.nodes, sentinel_kwargs=asking)
     return redis.asyncio.sentinel.SentinelConnectionPool(address.master, sentinels, **options)

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
+
+from django.core.management.base import CommandError
 
 from seckill.config.layers import load
 from seckill.config.sections import Events, LogWorker, Server, Settler, Webhooks
@@ -11,12 +13,20 @@ from seckill.lane.keys import Lane
 from seckill.management import base
 from seckill.management.arguments import section_flags
 from seckill.monitoring.metrics import serve_metrics
+from seckill.process import exit_codes
 from seckill.process.logs import configure_logging, speaker
 from seckill.process.shutdown import Shutdown
 from seckill.process.startup import Stopped, wait_for
 
 S = TypeVar("S", Server, LogWorker, Settler, Events, Webhooks)
 T = TypeVar("T")
+
+
+class Group(Protocol):
+    """Processes that work until a stop, or until nothing is left."""
+
+    def run(self, *, drain: bool, drain_limit_s: float | None) -> bool:
+        """False: the limit was over before all was done."""
 
 
 @dataclass(frozen=True)
@@ -52,3 +62,14 @@ def working(
             yield Started(section, lane, shutdown, ends, say)
         except Stopped:
             say("stopped before it started")
+
+
+def run_group(group: Group, options: dict[str, Any], done: str) -> None:
+    """Run it as --drain and --drain-limit-s say. Raises CommandError if not all was `done`."""
+    drain_s = options["drain_limit"]
+    if not group.run(drain=options["drain"], drain_limit_s=drain_s):
+        raise CommandError(
+            f"not everything was {done} within {drain_s:g} s (--drain-limit-s): the rest waits in "
+            "Kafka, nothing is lost",
+            returncode=exit_codes.NOT_IN_TIME,
+        )

@@ -16,9 +16,8 @@ import psutil
 import redis
 
 from seckill.errors import RedisAway
-from seckill.lane.client import no_retry
+from seckill.lane.client import connect
 from seckill.lane.keys import Lane
-from seckill.lane.pools import pool
 from seckill.telemetry.heartbeats import Kind, Worker, can_beat, read_workers
 
 # Worker, as the commands name it -> the kinds of its processes.
@@ -49,10 +48,7 @@ class Health:
 
 def look(redis_url: str, lane: Lane, name: str, within_s: float) -> Health:
     """How the worker `name` (see WORKERS) of this host is. Never raises for Redis."""
-    client = redis.Redis.from_pool(
-        pool(redis_url, socket_timeout=ANSWER_S, socket_connect_timeout=ANSWER_S, retry=no_retry())
-    )
-    with client:
+    with connect(redis_url, ANSWER_S, ANSWER_S) as client:
         try:
             can_beat(client, lane)
             heard = read_workers(client, lane)

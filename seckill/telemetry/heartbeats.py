@@ -16,9 +16,8 @@ import msgspec
 import redis
 
 from seckill.errors import RedisAway
-from seckill.lane.client import no_retry, pairs, read_together, run_script
+from seckill.lane.client import connect, pairs, read_together, run_script
 from seckill.lane.keys import Lane
-from seckill.lane.pools import pool
 from seckill.process.events import event
 
 log = logging.getLogger(__name__)
@@ -129,14 +128,7 @@ class Heart:
         self._write(worker_id(pid), b"")
 
     def _write(self, worker: str, says: bytes) -> bool:
-        client = self._client = self._client or redis.Redis.from_pool(
-            pool(
-                self.redis_url,
-                socket_timeout=TIMEOUT_S,
-                socket_connect_timeout=TIMEOUT_S,
-                retry=no_retry(),
-            )
-        )
+        client = self._client = self._client or connect(self.redis_url, TIMEOUT_S, TIMEOUT_S)
         keys = [self.lane.workers, self.lane.beats]
         try:
             run_script(client, "beat", keys, [worker, says, FORGET_MS])

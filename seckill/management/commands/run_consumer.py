@@ -23,7 +23,7 @@ from seckill.management.arguments import (
     add_supervision_flag,
     use_database,
 )
-from seckill.management.worker import Started, working
+from seckill.management.worker import Started, run_group, working
 from seckill.monitoring.fitness import check_postgres, check_redis
 from seckill.process import exit_codes
 
@@ -101,13 +101,7 @@ class Command(base.Command):
                     f"deciding {server.topic} in group {server.group_id} with "
                     f"{server.consumers} consumer(s) on {server.kafka_client}"
                 )
-                drain_s = options["drain_limit"]
-                if not group.run(drain=options["drain"], drain_limit_s=drain_s):
-                    raise CommandError(
-                        f"not everything was decided within {drain_s:g} s (--drain-limit-s): the "
-                        "rest waits in Kafka, nothing is lost",
-                        returncode=exit_codes.NOT_IN_TIME,
-                    )
+                run_group(group, options, "decided")
             except Refused as refused:
                 raise CommandError(
                     f"refused, nothing was changed: {refused}", returncode=exit_codes.FAILED

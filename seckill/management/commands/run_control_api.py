@@ -15,9 +15,9 @@ from django.db.migrations.executor import MigrationExecutor
 from seckill.config.addresses import networks
 from seckill.config.layers import lane_addresses, load
 from seckill.config.sections import ControlApi
-from seckill.errors import PostgresAway, RedisAway, TablesMissing
+from seckill.errors import PostgresAway, TablesMissing
 from seckill.formats.lanes import cache_of
-from seckill.lane.client import connect, ping
+from seckill.lane.client import why_away
 from seckill.lane.keys import Lane
 from seckill.management import base
 from seckill.management.arguments import (
@@ -125,13 +125,9 @@ class Command(base.Command):
         finally:
             connection.close()
         for address in dict.fromkeys(addresses.values()):
-            client = connect(address)
-            try:
-                ping(client)
-            except RedisAway as away:
-                self._say(f"{away}. Serving anyway: answers are 503 until it is back.")
-            finally:
-                client.close()
+            gone = why_away(address)
+            if gone:
+                self._say(f"{gone}. Serving anyway: answers are 503 until it is back.")
 
     def _warn(self, bound: socket.socket) -> None:
         warning = told_without_tls(bound, "keys and passwords")

@@ -10,8 +10,7 @@ from django.core.management.base import CommandParser
 
 from seckill.config.layers import load
 from seckill.config.sections import Door as Section
-from seckill.errors import RedisAway
-from seckill.lane.client import connect, ping
+from seckill.lane.client import why_away
 from seckill.lane.keys import Lane
 from seckill.management import base
 from seckill.management.arguments import (
@@ -91,13 +90,9 @@ class Command(base.Command):
             self._say("stopped")
 
     def _look_at_redis(self, section: Section) -> None:
-        client = connect(section.redis_url)
-        try:
-            ping(client)
-        except RedisAway as away:
+        away = why_away(section.redis_url)
+        if away:
             self._say(f"{away}. Serving anyway: requests are taken, and answered when it is back.")
-        finally:
-            client.close()
 
 
 def child(section: Section, lane: Lane) -> None:

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 
 from seckill.broker.topics import open_topics
 from seckill.config.sections import Settler
@@ -17,7 +17,7 @@ from seckill.management.arguments import (
     add_section_flags,
     add_supervision_flag,
 )
-from seckill.management.worker import working
+from seckill.management.worker import run_group, working
 from seckill.monitoring.fitness import check_postgres, check_redis
 from seckill.process import exit_codes
 from seckill.settler.group import SettlerGroup
@@ -71,10 +71,4 @@ class Command(base.Command):
                 f"settling {section.topic} in group {section.group_id} with "
                 f"{section.consumers} settler(s) on {section.kafka_client}"
             )
-            drain_s = options["drain_limit"]
-            if not group.run(drain=options["drain"], drain_limit_s=drain_s):
-                raise CommandError(
-                    f"not everything was settled within {drain_s:g} s (--drain-limit-s): the "
-                    "rest waits in Kafka, nothing is lost",
-                    returncode=exit_codes.NOT_IN_TIME,
-                )
+            run_group(group, options, "settled")

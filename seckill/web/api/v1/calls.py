@@ -89,6 +89,16 @@ def answer(response: HttpResponse, done: Act) -> ActOut:
     return ActOut.of(done)
 
 
+def newest(model: type[Model], activity_id: int | None, before: int | None) -> "QuerySet[Any]":
+    """Rows, the newest first: of this activity, and older than the one with this number."""
+    rows: QuerySet[Any] = model._default_manager.order_by("-pk")
+    if activity_id is not None:
+        rows = rows.filter(activity_id=activity_id)
+    if before is not None:
+        rows = rows.filter(pk__lt=before)
+    return rows
+
+
 def page(
     rows: "QuerySet[Any]", limit: int, cursor_of: Callable[[Any], int]
 ) -> tuple[list[Any], str | None]:

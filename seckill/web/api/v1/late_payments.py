@@ -16,7 +16,7 @@ from seckill.models import LatePayment
 from seckill.web.api.operations import LOOK, STEER, actor
 from seckill.web.api.problems import Problem
 from seckill.web.api.strict import TextId
-from seckill.web.api.v1.calls import LOOKS, page
+from seckill.web.api.v1.calls import LOOKS, newest, page
 from seckill.web.api.v1.schemas import DEFAULT_PAGE, ActivityFilter, Cursor, Limit, Note, Page
 
 router = Router(tags=["lookups"])
@@ -89,13 +89,9 @@ def list_late_payments(
     limit: Limit = Query(DEFAULT_PAGE),
 ) -> LatePaymentPage:
     """Payments for holds that had expired or were given back. One that is reported twice is two."""
-    rows = LatePayment.objects.order_by("-pk")
-    if activity_id is not None:
-        rows = rows.filter(activity_id=activity_id)
+    rows = newest(LatePayment, activity_id, before)
     if state is not None:
         rows = rows.filter(resolved_at__isnull=state == OPEN)
-    if before is not None:
-        rows = rows.filter(pk__lt=before)
     found, following = page(rows, limit, lambda row: row.pk)
     return LatePaymentPage(late_payments=[LatePaymentOut.of(row) for row in found], next=following)
 

@@ -12,7 +12,7 @@ from seckill.models import StockChange
 from seckill.monitoring.look import look
 from seckill.web.api.operations import LOOK
 from seckill.web.api.problems import Problem, problem
-from seckill.web.api.v1.calls import LOOKS, page
+from seckill.web.api.v1.calls import LOOKS, newest, page
 from seckill.web.api.v1.schemas import (
     DEFAULT_PAGE,
     ActivityFilter,
@@ -57,11 +57,7 @@ def list_journal(
     limit: Limit = Query(DEFAULT_PAGE),
 ) -> JournalPage:
     """Who did what and when, the values before and after, and the version after it."""
-    rows = StockChange.objects.order_by("-pk")
-    if activity_id is not None:
-        rows = rows.filter(activity_id=activity_id)
-    if before is not None:
-        rows = rows.filter(pk__lt=before)
+    rows = newest(StockChange, activity_id, before)
     found, following = page(rows, limit, lambda row: row.pk)
     return JournalPage(journal=[JournalOut.of(row) for row in found], next=following)
 
