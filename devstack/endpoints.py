@@ -63,7 +63,7 @@ def without_passwords(variables: Mapping[str, str], folder: Path) -> dict[str, s
         ("SECKILL_PG_DSN", "postgres", "SECKILL_PG_PASSWORD_FILE"),
     ):
         parts = urlsplit(told[address])
-        place = f"{parts.username}@{parts.hostname}:{parts.port}"
+        place = f"{parts.username}@{parts.netloc.rpartition('@')[2]}"
         told[address] = parts._replace(netloc=place).geturl()
         told[password] = str(secrets / f"{service}-{parts.username}")
     return told

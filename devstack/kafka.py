@@ -17,7 +17,7 @@ from devstack.jars import KAFKA_VERSION, kafka_jars
 from devstack.kafka_users import give_rights
 from devstack.service import NoAnswer, Say, Service
 from devstack.spawn import Command, clean_environment, run_step
-from devstack.state import State, brokers_of, write_private
+from devstack.state import State, nodes_of, write_private
 
 ASK_LIMIT_S = 2.0
 # Ports that clients never see, behind a node's name.
@@ -126,7 +126,7 @@ class Kafka(Service):
     stop_plan = ((signal.SIGTERM, 20), (signal.SIGKILL, 5))
 
     def __init__(self, folder: Path, state: State, node: int = 1) -> None:
-        self.name = brokers_of(node)[-1]
+        self.name = nodes_of("kafka", node)[-1]
         self.node = node
         super().__init__(folder, state)
 
@@ -202,7 +202,7 @@ class Kafka(Service):
 
     def configuration(self) -> str:
         """The content of `server.properties`, once the ports are chosen."""
-        ports, nodes = self.state.ports, brokers_of(self.state.brokers)
+        ports, nodes = self.state.ports, nodes_of("kafka", self.state.brokers)
         return (CONFIGURATION + (SECURED if self.state.secured else OPEN)).format(
             host=HOST,
             node=self.node,
@@ -222,7 +222,7 @@ class Kafka(Service):
 def settle_controllers(state: State) -> None:
     """Choose the ports by which several nodes know each other: before the first of them starts."""
     if state.brokers > 1:
-        for name in brokers_of(state.brokers):
+        for name in nodes_of("kafka", state.brokers):
             if name + CONTROLLER not in state.ports:
                 state.settle_port(name + CONTROLLER)
 

@@ -33,6 +33,7 @@ from devstack.state import (
     read_endpoints,
 )
 from devstack.valkey import Valkey
+from devstack.valkey_cluster import form_cluster, settle_cluster
 from devstack.watch import start_watcher, stop_watchers
 
 T = TypeVar("T")
@@ -57,20 +58,26 @@ class Stack:
         ports: dict[str, int] | None = None,
         secured: bool = False,
         brokers: int = 0,
+        masters: int = 0,
+        replicas: int = 0,
     ) -> Endpoints:
         """Start what does not answer, and return the addresses of all three.
 
         wait_s: seconds for each server from its start to its first answer, without downloads.
         owner_pid: what this call starts ends with that process; None: it runs until `down`.
         ports: ports to use instead of free ones, by service name.
-        secured, brokers: how a new folder is made; False and 0 take an old one as it is.
+        secured, brokers, masters and replicas of a Valkey cluster: how a new folder is made; False
+        and 0 take an old one as it is.
         """
         owner = None if owner_pid is None else _living(owner_pid)
         preflight.check_platform()
         preflight.check_user()
         preflight.check_folder(self.folder)
         with folder_lock(self.folder, say) as lock:
-            state = State.load_or_make(self.folder, secured=secured, brokers=brokers)
+            state = State.load_or_make(
+                *(self.folder,),
+                secured=secured, brokers=brokers, masters=masters, replicas=replicas,
+            )  # fmt: skip
             if state.copied:
                 self._forget_processes(state)
             keep_site_key(self.folder)
@@ -86,9 +93,13 @@ class Stack:
                 # Checked before anything starts, because a start may take half a minute.
                 if service.name in (ports or {}) and service.record() is None:
                     state.settle_port(service.name, fixed=(ports or {})[service.name])
+            if state.masters:
+                settle_cluster(state, [s for s in services if s.record() is None], ports or {})
             if owner is not None:
                 start_watcher(self.folder, owner, lock)
             self._ensure(services, _in_turn(say), lock, wait_s, owner, ports or {})
+            if state.masters:
+                form_cluster(state, say, wait_s)
             for service in services:
                 record = service.record()
                 # Without an owner the services stay. An owner that is gone owns nothing.
@@ -241,7 +252,8 @@ class Stack:
 
 def _services_of(folder: Path, state: State) -> list[Service]:
     nodes = [Kafka(folder, state, node) for node in range(1, state.brokers + 1)]
-    return [*nodes, Valkey(folder, state), Postgres(folder, state)]
+    valkeys = [Valkey(folder, state, name) for name in state.valkeys()]
+    return [*nodes, *valkeys, Postgres(folder, state)]
 
 
 def _living(pid: int) -> Process:

@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from devstack.endpoints import (
     ALL,
@@ -54,6 +55,9 @@ class State:
     # Nodes of Kafka, and the id that they share.
     brokers: int = 1
     cluster: str = ""
+    # Masters of a Valkey cluster, and replicas of each; 0 masters: one server, no cluster.
+    masters: int = 0
+    replicas: int = 0
     copied: bool = False
     _guard: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -71,6 +75,8 @@ class State:
                 bool(document.get("secured", False)),
                 int(document.get("brokers", 1)),
                 str(document.get("cluster", "")),
+                int(document.get("masters", 0)),
+                int(document.get("replicas", 0)),
             )
             # A copied folder has ports, process ids and room of the original.
             state.copied = document["identity"] != identity(folder)
@@ -91,18 +97,33 @@ class State:
         return state
 
     @classmethod
-    def load_or_make(cls, folder: Path, *, secured: bool = False, brokers: int = 0) -> "State":
+    def load_or_make(
+        cls,
+        folder: Path,
+        *,
+        secured: bool = False,
+        brokers: int = 0,
+        masters: int = 0,
+        replicas: int = 0,
+    ) -> "State":
         """The folder's state, or a new one with new passwords if there is none.
 
         Raises DevstackError if the folder was made otherwise: its data does not fit.
         """
         state = cls.load(folder)
         if state is None:
-            state = cls(folder, secured=secured, brokers=brokers or 1)
-        if (secured and not state.secured) or brokers not in (0, state.brokers):
-            kind = "secured, " if state.secured else "not secured, "
+            if replicas and not masters:
+                raise DevstackError("replicas are those of a cluster: --valkey-cluster 3 as well.")
+            kind: dict[str, Any] = {"masters": masters, "replicas": replicas}
+            state = cls(folder, secured=secured, brokers=brokers or 1, **kind)
+        if (
+            (secured and not state.secured)
+            or brokers not in (0, state.brokers)
+            or masters not in (0, state.masters)
+            or replicas not in (0, state.replicas)
+        ):
             raise DevstackError(
-                f"the services of {folder} were made {kind}with {state.brokers} broker(s), and "
+                f"the services of {folder} were made {state.kind()}, and "
                 "their data stays so: `devstack down --remove-data` first, or another --folder."
             )
         state.cluster = state.cluster or (
@@ -114,6 +135,20 @@ class State:
             state.passwords.setdefault(name, secrets.token_hex(PASSWORD_BYTES))
         return state
 
+    def kind(self) -> str:
+        """How the folder was made, in words."""
+        valkey = (
+            f"a Valkey cluster of {self.masters} masters with {self.replicas} replica(s) each"
+            if self.masters
+            else "one Valkey"
+        )
+        secured = "secured" if self.secured else "not secured"
+        return f"{secured}, with {self.brokers} broker(s) and {valkey}"
+
+    def valkeys(self) -> tuple[str, ...]:
+        """The names of Valkey's servers: the masters, and then the replicas in the same order."""
+        return nodes_of("valkey", max(1, self.masters) * (1 + self.replicas))
+
     def users_of(self, service: str) -> dict[str, str]:
         """{user: password} of a service in a secured folder."""
         return {user: self.passwords[f"{service}-{user}"] for user in USERS[service]}
@@ -123,15 +158,20 @@ class State:
 
         In a secured folder with the users of one command (`COMMANDS`), or those for everything.
         """
-        nodes = [self.ports.get(name) for name in brokers_of(self.brokers)]
-        valkey, postgres = self.ports.get("valkey"), self.ports.get("postgres")
-        if None in (*nodes, valkey, postgres):
+        nodes = [self.ports.get(name) for name in nodes_of("kafka", self.brokers)]
+        valkeys = [self.ports.get(name) for name in self.valkeys()]
+        postgres = self.ports.get("postgres")
+        if None in (*nodes, *valkeys, postgres):
             return None
-        brokers = ",".join(f"{HOST}:{port}" for port in nodes)
-        redis, database = f"{HOST}:{valkey}/0", f"{HOST}:{postgres}/{PG_NAME}"
+        brokers, redis = (
+            ",".join(f"{HOST}:{port}" for port in ports) for ports in (nodes, valkeys)
+        )
+        scheme = "redis+cluster" if self.masters else "redis"
+        # A cluster has no databases.
+        redis, database = redis + ("" if self.masters else "/0"), f"{HOST}:{postgres}/{PG_NAME}"
         if not self.secured:
             dsn = f"postgresql://{PG_NAME}:{self.passwords['postgres']}@{database}"
-            url = f"redis://:{self.passwords['valkey']}@{redis}"
+            url = f"{scheme}://:{self.passwords['valkey']}@{redis}"
             return Endpoints(brokers, url, dsn, dsn)
         users = COMMANDS.get(command, COMMANDS["run_control_api"]) if command else ANYBODY
         valkey_user, role = users.redis or "seckill", users.postgres or "seckill_app"
@@ -143,7 +183,7 @@ class State:
 
         return Endpoints(
             brokers,
-            f"redis://{valkey_user}:{passwords['valkey'][valkey_user]}@{redis}",
+            f"{scheme}://{valkey_user}:{passwords['valkey'][valkey_user]}@{redis}",
             dsn_of(role),
             dsn_of(OWNER),
             {
@@ -188,6 +228,8 @@ class State:
             "secured": self.secured,
             "brokers": self.brokers,
             "cluster": self.cluster,
+            "masters": self.masters,
+            "replicas": self.replicas,
         }
         write_private(self.folder / STATE_FILE, json.dumps(document, indent=1))
         endpoints = self.endpoints()
@@ -198,9 +240,9 @@ class State:
             )
 
 
-def brokers_of(count: int) -> tuple[str, ...]:
-    """The names of so many nodes of Kafka."""
-    return ("kafka", *(f"kafka-{node}" for node in range(2, count + 1)))
+def nodes_of(service: str, count: int) -> tuple[str, ...]:
+    """The names of so many servers of one kind."""
+    return (service, *(f"{service}-{node}" for node in range(2, count + 1)))
 
 
 def read_endpoints(folder: Path, command: str | None = None) -> Endpoints | None:

@@ -98,6 +98,9 @@ REDIS: Mapping[str, str] = {
     ),
 }
 
+# What the same user needs more in a cluster: where a lane's slot is.
+REDIS_IN_CLUSTER = "+cluster|slots"
+
 # {role of PostgreSQL: what the owner grants, {role} is its name}
 POSTGRES: Mapping[str, tuple[str, ...]] = {
     "seckill_app": (

@@ -6,6 +6,7 @@ Sentinel: only whom it asks differs. A server that says that the slot is elsewhe
 connections. Whoever used one hears that Redis is away for a moment, and tries again.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -49,7 +50,7 @@ def async_pool(url: str, **options: Any) -> "redis.asyncio.ConnectionPool":
         kind = _AsyncSecuredSlotConnection if options["ssl"] else _AsyncSlotConnection
         options |= {"connection_class": kind}
         return redis.asyncio.sentinel.SentinelConnectionPool(
-            address.master, _AsyncSlots(address.nodes, asking), **options
+            address.master, _AsyncSlots(_Slots(address.nodes, asking)), **options
         )
     sentinels = redis.asyncio.sentinel.Sentinel(address.nodes, sentinel_kwargs=asking)
     return redis.asyncio.sentinel.SentinelConnectionPool(address.master, sentinels, **options)
@@ -66,6 +67,19 @@ async def end(used: "redis.asyncio.ConnectionPool") -> None:
 def in_cluster(client: "redis.Redis") -> bool:
     """Whether its server is one of a cluster: it answers for the keys of the lane's slot alone."""
     return isinstance(client.connection_pool, _SlotPool)
+
+
+def server_of(client: "redis.Redis") -> str:
+    """host:port of the server that a connection would be to now, or its socket's path.
+
+    Raises redis.ConnectionError: none of those who should know it says it.
+    """
+    used = client.connection_pool
+    if isinstance(used, redis.sentinel.SentinelConnectionPool):
+        host, port = used.get_master_address()
+        return f"{host}:{port}"
+    known = used.connection_kwargs
+    return str(known.get("path") or f"{known['host']}:{known['port']}")
 
 
 def _options(
@@ -90,12 +104,6 @@ def _owner(answer: Sequence[Any], slot: int, asked: str) -> tuple[str, int] | No
     return None
 
 
-def _nowhere(slot: int, why: Exception | None) -> "redis.ConnectionError":
-    return redis.ConnectionError(
-        f"none of the cluster's servers says who has slot {slot}" + (f": {why}" if why else "")
-    )
-
-
 class _Slots:
     """Finds the master of a key's slot, in the manner of redis.sentinel.Sentinel."""
 
@@ -114,28 +122,20 @@ class _Slots:
                 continue
             if found is not None:
                 return found
-        raise _nowhere(slot, why)
+        raise redis.ConnectionError(
+            f"none of the cluster's servers says who has slot {slot}" + (f": {why}" if why else "")
+        )
 
 
 class _AsyncSlots:
-    """The same on an event loop."""
+    """The same for an event loop, which goes on meanwhile."""
 
-    def __init__(self, nodes: Sequence[tuple[str, int]], options: Mapping[str, Any]) -> None:
-        self._nodes, self._options = nodes, options
+    def __init__(self, slots: _Slots) -> None:
+        self._slots = slots
 
     async def discover_master(self, key: str) -> tuple[str, int]:
         """Its address. Raises redis.ConnectionError."""
-        slot, why = key_slot(key.encode()), None
-        for host, port in self._nodes:
-            try:
-                async with redis.asyncio.Redis(host=host, port=port, **self._options) as client:
-                    found = _owner(await client.execute_command(ASK_FOR_SLOTS), slot, host)
-            except (redis.RedisError, OSError) as error:
-                why = error
-                continue
-            if found is not None:
-                return found
-        raise _nowhere(slot, why)
+        return await asyncio.to_thread(self._slots.discover_master, key)
 
 
 class _SlotPool(redis.sentinel.SentinelConnectionPool):

@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from devstack.stack import Stack
-from devstack.state import brokers_of
+from devstack.state import nodes_of
 from seckill.broker.topics import Topics
 from seckill.config.sections import Server
 from seckill.management.commands.run_consumer import ONE_COPY
@@ -15,7 +15,7 @@ from tests.conftest import Manage, wait_until
 from tests.faults.command import stop
 from tests.faults.harness import Sale
 
-NAMES = brokers_of(3)
+NAMES = nodes_of("kafka", 3)
 
 
 @pytest.fixture(scope="module")

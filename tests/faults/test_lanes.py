@@ -2,153 +2,95 @@
 once, each is killed once, and both audits are clean.
 """
 
-import json
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import redis
-import yaml
 
 from seckill.broker.topics import Topics
 from seckill.config.sections import Server
-from seckill.lane.client import connect
-from seckill.lane.keys import Lane
-from seckill.lane.status import read_lane
 from seckill.models import Record
-from tests.conftest import PARTITIONS, Manage, wait_until
-from tests.faults.command import Command
+from tests.conftest import Manage, wait_until
+from tests.faults.lanes import Lanes
 from tests.helpers.commands import Ended
 from tests.helpers.door import open_door
 from tests.helpers.messages import send
 from tests.helpers.sale import body
 from tests.helpers.servers import own_valkey
 
-NORTH = Lane.named("north")
 # Units of activity 1 in main, and of activity 2 in north: fewer than are asked for.
 UNITS, REQUESTS = {1: 700, 2: 900}, 6_000
-
-
-class TwoLanes:
-    """The commands of two lanes, as one configuration file has them."""
-
-    def __init__(
-        self, manage: Manage, server: Server, folder: Path, of_north: str, profiles: dict[int, str]
-    ) -> None:
-        self.manage, self.server, self.profiles = manage, server, profiles
-        self.north_topic = f"{server.topic}-north"
-        file = folder / "config.yaml"
-        lane = {"topic": self.north_topic, "group_id": f"{server.group_id}-north"}
-        file.write_text(yaml.safe_dump({"lanes": {"north": lane}}))
-        self.variables = {
-            "SECKILL_CONFIG": str(file),
-            "SECKILL_TOPIC": server.topic,
-            "SECKILL_GROUP_ID": server.group_id,
-            # A password does not stand in the file.
-            "SECKILL_LANE_NORTH_REDIS_URL": of_north,
-        }
-        self.commands: list[Command] = []
-
-    def start(self, *arguments: str) -> Command:
-        self.commands.append(Command(self.manage(*arguments, **self.variables)))
-        return self.commands[-1]
-
-    def run(self, *arguments: str, code: int = 0) -> str:
-        ended = Ended(self.manage(*arguments, **self.variables))
-        assert ended.code == code, ended.output
-        return ended.output
-
-    def load(self, activity: int, lane: str) -> "subprocess.Popen[str]":
-        """A crowd that asks for one activity, in the topic of a lane."""
-        return self.manage(
-            *("run_loadgen", "--lane", lane, "--profile", self.profiles[activity], "--quiet"),
-            **self.variables,
-        )
 
 
 @pytest.fixture
 def two(
     manage: Manage, server: Server, topics: Topics, redis_client: "redis.Redis", tmp_path: Path
-) -> Iterator[TwoLanes]:
-    profiles = {}
-    for activity in UNITS:
-        profile = {
-            "rate": 1_500,
-            "requests": REQUESTS,
-            "users": REQUESTS,
-            "items": [1001],
-            "quantity": 1,
-            "activities": {activity: 1},
-        }
-        path = tmp_path / f"crowd-{activity}.yaml"
-        path.write_text(yaml.safe_dump(profile))
-        profiles[activity] = str(path)
-    with own_valkey(tmp_path) as of_north:
-        two = TwoLanes(manage, server, tmp_path, of_north, profiles)
-        topics.ensure(two.north_topic, PARTITIONS)
+) -> Iterator[Lanes]:
+    crowd = {
+        "rate": 1_500,
+        "requests": REQUESTS,
+        "users": REQUESTS,
+        "items": [1001],
+        "quantity": 1,
+    }
+    with (
+        own_valkey(tmp_path) as of_north,
+        Lanes(manage, server, tmp_path, ("north",), {"north": of_north}, crowd) as two,
+    ):
         yield two
-        for command in two.commands:
-            command.close()
-        topics.delete(two.north_topic)
 
 
-def test_two_lanes_sell_at_once_and_each_is_killed_once(
-    two: TwoLanes, redis_client: "redis.Redis"
-) -> None:
-    two.run("activity", "create", "1", "--stock", f"1001:{UNITS[1]}")
-    two.run("activity", "create", "2", "--stock", f"1001:{UNITS[2]}", "--lane", "north")
+def test_two_lanes_sell_at_once_and_each_is_killed_once(two: Lanes) -> None:
+    two.create("main", UNITS[1])
+    two.create("north", UNITS[2])
     told = two.run("sync_from_db", "--activity-id", "2", code=1)
     assert "activity 2 is in lane north, and this is lane main" in told
     listed = two.run("activity", "list")
     assert "activity 2 | lane north | on sale | version 1 | left 900" in listed
     assert "no lane 'nort'; known: main, north" in two.run("status", "--lane", "nort", code=2)
 
-    flags = ("--status-interval", "0.5", "--session-timeout-ms", "6000")
-    consumers = [two.start("run_consumer", *flags)]
-    consumers.append(two.start("run_consumer", "--lane", "north", *flags))
-    log_workers = [two.start("run_log_worker"), two.start("run_log_worker", "--lane", "north")]
-    crowds = [two.load(1, "main"), two.load(2, "north")]
-    with connect(two.variables["SECKILL_LANE_NORTH_REDIS_URL"]) as north:
-        lanes = ((redis_client, Lane()), (north, NORTH))
+    consumers = [two.consumer(name) for name in two.names]
+    log_workers = [two.log_worker(name) for name in two.names]
+    crowds = [two.load(name) for name in two.names]
+    wait_until(lambda: min(two.decided()) > 300, 60, "both decide")
+    # The consumers of one lane and the log worker of the other.
+    for victim in (consumers[1], log_workers[0]):
+        for process in victim.group():
+            process.send_signal(signal.SIGKILL)
+        victim.process.wait()
+    two.consumer("north")
+    two.log_worker("main")
+    for crowd in crowds:
+        ended = Ended(crowd)
+        assert ended.code == 0, ended.output
+    # In the wrong topic: nobody gets it, and it is counted.
+    send(two.server.brokers, two.server.topic, [body(999_999, activity_id=2)])
+    wait_until(lambda: two.decided() == [REQUESTS + 1, REQUESTS], 120, "both have decided all")
+    assert [two.look(lane).no_such_activity for lane in two.names] == [1, 0]
 
-        def decided() -> list[int]:
-            return [read_lane(client, lane).decided for client, lane in lanes]
-
-        wait_until(lambda: min(decided()) > 300, 60, "both decide")
-        # The consumers of one lane and the log worker of the other.
-        for victim in (consumers[1], log_workers[0]):
-            for process in victim.group():
-                process.send_signal(signal.SIGKILL)
-            victim.process.wait()
-        two.start("run_consumer", "--lane", "north", *flags)
-        two.start("run_log_worker")
-        for crowd in crowds:
-            ended = Ended(crowd)
-            assert ended.code == 0, ended.output
-        # In the wrong topic: nobody gets it, and it is counted.
-        send(two.server.brokers, two.server.topic, [body(999_999, activity_id=2)])
-        wait_until(lambda: decided() == [REQUESTS + 1, REQUESTS], 120, "both have decided all")
-        assert [read_lane(client, lane).no_such_activity for client, lane in lanes] == [1, 0]
-
-    for lane in ("main", "north"):
-        two.run("wait", "--until", "drained", "--timeout-s", "200", "--lane", lane)
-    report = json.loads(two.run("audit", "--all", "--kafka", "--json"))
-    assert report["clean"], report
-    assert report["units_sold"] == report["records_stored"] == sum(UNITS.values())
-    assert [report["lanes"][lane]["units_sold"] for lane in ("main", "north")] == [700, 900]
+    report = two.prove()
+    assert report["units_sold"] == sum(UNITS.values())
+    assert [report["lanes"][lane]["units_sold"] for lane in two.names] == [700, 900]
     assert Record.objects.filter(activity_id=2).count() == UNITS[2]
-    shown = json.loads(two.run("lanes", "--json"))["lanes"]
-    assert [(row["lane"], row["activities"], row["decided"]) for row in shown] == [
-        ("main", 1, REQUESTS + 1),
-        ("north", 1, REQUESTS),
+    shown = two.listed()
+    assert [(row["activities"], row["decided"]) for row in shown.values()] == [
+        (1, REQUESTS + 1),
+        (1, REQUESTS),
     ]
-    password = two.variables["SECKILL_LANE_NORTH_REDIS_URL"].split("@")[0].rpartition(":")[2]
+    address, password = place_and_password(two.urls["north"])
+    assert shown["north"]["node"] == address
     assert password not in str(shown) + two.run("lanes")
 
 
-def test_a_door_serves_the_activities_of_its_lane_alone(two: TwoLanes) -> None:
+def place_and_password(url: str) -> tuple[str, str]:
+    """Of an address redis://:password@host:port/0."""
+    user, _, place = url.removeprefix("redis://").partition("@")
+    return place.partition("/")[0], user.rpartition(":")[2]
+
+
+def test_a_door_serves_the_activities_of_its_lane_alone(two: Lanes) -> None:
     two.run("activity", "create", "1", "--stock", "1001:5")
     two.run("activity", "create", "2", "--stock", "1001:5", "--lane", "north")
     two.start("run_consumer", "--lane", "north")

@@ -1,5 +1,6 @@
 """Valkeys that are more than one server: a cluster, and a master with its Sentinel."""
 
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -8,17 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import redis
-from redis.crc import key_slot
 
 from devstack.endpoints import HOST
-from devstack.state import free_port
+from devstack.stack import Stack
+from devstack.state import State, free_port
 from devstack.valkey import valkey_binary
-from seckill.lane.keys import DEFAULT_LIST
 from tests.conftest import wait_until
 
 PASSWORD = "the password of the tests"
 QUOTED = PASSWORD.replace(" ", "%20")
-SLOT, SLOTS = key_slot(DEFAULT_LIST.encode()), 16_384
 SOON_S = 60.0
 CONFIGURATION = """\
 bind {host}
@@ -31,11 +30,6 @@ appendfsync always
 maxmemory-policy noeviction
 save ""
 repl-diskless-sync-delay 0
-"""
-CLUSTER = """\
-cluster-enabled yes
-cluster-port {bus}
-cluster-node-timeout 2000
 """
 SENTINEL = """\
 bind {host}
@@ -54,7 +48,6 @@ class Node:
 
     port: int
     process: "subprocess.Popen[bytes]"
-    bus: int = 0
     client: "redis.Redis" = field(init=False)
 
     def __post_init__(self) -> None:
@@ -83,15 +76,10 @@ class Node:
 
 
 def _node(folder: Path, ends: ExitStack, configuration: str, **values: Any) -> Node:
-    ports: list[int] = []
-    for _ in range(2):
-        ports.append(free_port(ports))
-    home = folder / str(ports[0])
+    port = free_port(())
+    home = folder / str(port)
     home.mkdir()
-    port, bus = ports
-    text = configuration.format(
-        host=HOST, port=port, bus=bus, folder=home, password=PASSWORD, **values
-    )
+    text = configuration.format(host=HOST, port=port, folder=home, password=PASSWORD, **values)
     (home / "valkey.conf").write_text(text)
     words = ["--sentinel"] if "sentinel monitor" in text else []
     log = ends.enter_context((home / "log").open("wb"))
@@ -103,64 +91,81 @@ def _node(folder: Path, ends: ExitStack, configuration: str, **values: Any) -> N
     if words:
         # A Sentinel has no password here.
         node = Node.__new__(Node)
-        node.port, node.process, node.bus = port, process, bus
+        node.port, node.process = port, process
         return node
-    node = Node(port, process, bus)
+    node = Node(port, process)
     ends.callback(node.client.close)
     return node
 
 
 class Cluster:
-    """Three masters, which a vote needs; that of the lane's slot has a replica."""
+    """The embedded cluster of three masters, which a vote needs, with a replica each."""
 
-    def __init__(self, folder: Path, ends: ExitStack) -> None:
-        self.nodes = [_node(folder, ends, CONFIGURATION + CLUSTER) for _ in range(4)]
-        self.master, self.other, third, self.replica = self.nodes
-        # More than one slot each: a master whose last one moves becomes a replica.
-        self.other.ask("CLUSTER", "ADDSLOTSRANGE", 0, SLOT - 100)
-        self.master.ask("CLUSTER", "ADDSLOTSRANGE", SLOT - 99, SLOT)
-        third.ask("CLUSTER", "ADDSLOTSRANGE", SLOT + 1, SLOTS - 1)
-        for node in self.nodes[1:]:
-            self.master.ask("CLUSTER", "MEET", HOST, node.port, node.bus)
-        wait_until(lambda: all(map(self._knows_all, self.nodes)), SOON_S, "all know each other")
-        self.replica.ask("CLUSTER", "REPLICATE", self.id_of(self.master))
-        wait_until(
-            lambda: self.replica.says("master_link_status") == "up", SOON_S, "the replica follows"
+    def __init__(self, stack: Stack, ends: ExitStack) -> None:
+        self.stack = stack
+        endpoints = stack.up(owner_pid=os.getpid(), masters=3, replicas=1)
+        # The sale's other services are the session's.
+        for service in ("kafka", "postgres"):
+            stack.stop(service)
+        self.url = endpoints.redis_url
+        state = State.load(stack.folder)
+        assert state is not None
+        self.ports = {name: state.ports[name] for name in state.valkeys()}
+        self._password = state.passwords["valkey"]
+        self.clients = {
+            name: ends.enter_context(redis.Redis(host=HOST, port=port, password=self._password))
+            for name, port in self.ports.items()
+        }
+        self.dead: set[str] = set()
+
+    def living(self) -> dict[str, "redis.Redis"]:
+        """{name: its client} of the servers that run."""
+        return {name: client for name, client in self.clients.items() if name not in self.dead}
+
+    def masters(self) -> list[str]:
+        """Who has slots, of those that run."""
+        return [
+            name
+            for name, client in self.living().items()
+            if client.info("replication")["role"] == "master"  # type: ignore[index]
+        ]
+
+    def owner(self, slot: int) -> str:
+        """The master of this slot."""
+        for name in self.masters():
+            for first, last, master, *_ in self.clients[name].execute_command("CLUSTER SLOTS"):
+                if first <= slot <= last and master[1] == self.ports[name]:
+                    return name
+        raise AssertionError(f"nobody has slot {slot}")
+
+    def move_slot(self, slot: int) -> None:
+        """From its master to another one, key by key, while it is in use."""
+        old = self.owner(slot)
+        new = next(name for name in self.masters() if name != old)
+        ids = {name: self._ask(name, "CLUSTER", "MYID").decode() for name in (old, new)}
+        self._ask(new, "CLUSTER", "SETSLOT", slot, "IMPORTING", ids[old])
+        self._ask(old, "CLUSTER", "SETSLOT", slot, "MIGRATING", ids[new])
+        while keys := self._ask(old, "CLUSTER GETKEYSINSLOT", slot, 3):
+            to = (HOST, self.ports[new], "", 0, 30_000, "AUTH", self._password, "KEYS")
+            self._ask(old, "MIGRATE", *to, *keys)
+        for name in (new, old):
+            self._ask(name, "CLUSTER", "SETSLOT", slot, "NODE", ids[new])
+
+    def fail_over(self, slot: int) -> None:
+        """The slot's master is killed; its replica takes over by itself."""
+        master = self.owner(slot)
+        replica = next(
+            name
+            for name, client in self.living().items()
+            if client.info("replication").get("master_port") == self.ports[master]  # type: ignore[union-attr]
         )
-        wait_until(lambda: all(map(self._is_ok, self.nodes)), SOON_S, "the cluster is well")
-        # The dead are asked too, and the one that has the slot comes last.
-        hosts = ",".join(f"{HOST}:{node.port}" for node in (self.other, self.replica, self.master))
-        self.url = f"redis+cluster://:{QUOTED}@{hosts}"
+        self.stack.kill(master)
+        self.dead.add(master)
+        wait_until(lambda: replica in self.masters(), SOON_S, "the replica takes over")
 
-    @staticmethod
-    def id_of(node: Node) -> str:
-        """As the cluster names it."""
-        return str(node.ask("CLUSTER", "MYID").decode())
-
-    def move_slot(self) -> None:
-        """The lane's slot from its master to the other one, key by key, while it is in use."""
-        old, new = self.master, self.other
-        new.ask("CLUSTER", "SETSLOT", SLOT, "IMPORTING", self.id_of(old))
-        old.ask("CLUSTER", "SETSLOT", SLOT, "MIGRATING", self.id_of(new))
-        while keys := old.client.execute_command("CLUSTER GETKEYSINSLOT", SLOT, 3):
-            old.ask("MIGRATE", HOST, new.port, "", 0, 30_000, "AUTH", PASSWORD, "KEYS", *keys)
-        for node in (new, old):
-            node.ask("CLUSTER", "SETSLOT", SLOT, "NODE", self.id_of(new))
-        self.master, self.other = new, old
-
-    def fail_over(self) -> None:
-        """The lane's master is killed; its replica takes over by itself."""
-        self.master.kill()
-        wait_until(lambda: self.replica.says("role") == "master", SOON_S, "the replica takes over")
-        self.master, self.replica = self.replica, self.master
-
-    def _knows_all(self, node: Node) -> bool:
-        lines = node.ask("CLUSTER", "NODES").decode().splitlines()
-        return len(lines) == len(self.nodes) and all("handshake" not in line for line in lines)
-
-    @staticmethod
-    def _is_ok(node: Node) -> bool:
-        return b"cluster_state:ok" in node.ask("CLUSTER", "INFO")
+    def _ask(self, name: str, *words: Any) -> Any:
+        """A command, without redis-py's reading of its answer."""
+        return self.clients[name].execute_command(*words)
 
 
 class Watched:
@@ -195,8 +200,10 @@ def _knows_replica(sentinel: "redis.Redis") -> bool:
 @contextmanager
 def cluster(folder: Path) -> Iterator[Cluster]:
     """A cluster that ends with the block."""
+    stack = Stack(folder / "cluster")
     with ExitStack() as ends:
-        yield Cluster(folder, ends)
+        ends.callback(stack.remove)
+        yield Cluster(stack, ends)
 
 
 @contextmanager

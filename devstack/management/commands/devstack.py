@@ -34,12 +34,17 @@ files that hold the passwords, and `env --for run_door` the users of one command
 
 # The flags of each action.
 FLAGS = {
-    "up": ("wait_s", "secured", "brokers", *(f"{name}_port" for name in NAMES)),
+    "up": (
+        *("wait_s", "secured", "brokers", "valkey_cluster", "valkey_replicas"),
+        *(f"{name}_port" for name in NAMES),
+    ),
     "env": ("for", "secrets"),
     "status": ("json",),
     "down": ("remove_data",),
 }
 WAIT_S = 90.0
+# Fewer cannot vote for who takes over.
+MASTERS = range(3, 7)
 
 
 class Command(base.Command):
@@ -49,6 +54,7 @@ class Command(base.Command):
     examples = (
         "up --kafka-port 9092",
         "up --secured --brokers 3",
+        "up --valkey-cluster 3 --valkey-replicas 1",
         'env                   # eval "$(manage.py devstack env)" exports the addresses',
         "status --json",
         "down --remove-data",
@@ -80,6 +86,14 @@ class Command(base.Command):
         up.add_argument(
             "--brokers", type=int, choices=(1, 3),
             help="Kafka's nodes in a new folder; 3 keep three copies (default: 1)",
+        )  # fmt: skip
+        up.add_argument(
+            "--valkey-cluster", type=int, choices=MASTERS, metavar="N",
+            help=f"a Valkey cluster in a new folder, of {MASTERS[0]} to {MASTERS[-1]} masters",
+        )  # fmt: skip
+        up.add_argument(
+            "--valkey-replicas", type=int, choices=(0, 1),
+            help="replicas of each master; one takes over when its master dies (default: 0)",
         )  # fmt: skip
         env = parser.add_argument_group("env")
         env.add_argument(
@@ -137,6 +151,8 @@ class Command(base.Command):
             ports=fixed,
             secured=options["secured"],
             brokers=options["brokers"] or 0,
+            masters=options["valkey_cluster"] or 0,
+            replicas=options["valkey_replicas"] or 0,
         )
         self._say(f"all services answer, after {time.monotonic() - began:.1f} s")
 

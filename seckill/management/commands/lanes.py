@@ -12,8 +12,9 @@ from rich.table import Table
 from seckill.config.layers import lane_addresses, load
 from seckill.config.sections import ControlApi, Server
 from seckill.errors import RedisAway
-from seckill.lane.client import connect
+from seckill.lane.client import connect, redis_errors
 from seckill.lane.keys import Lane
+from seckill.lane.pools import server_of
 from seckill.lane.status import read_lane
 from seckill.management import base
 from seckill.management.arguments import add_connection_flags, use_database
@@ -27,7 +28,9 @@ PLAIN_WIDTH = 160
 
 @dataclass(frozen=True)
 class Row:
-    """A lane. `decided` and `fenced` are null while its Redis is away."""
+    """A lane. `node` is the server that decides it, of those that `redis` names. It, `decided` and
+    `fenced` are null while that one is away.
+    """
 
     lane: str
     configured: bool
@@ -37,6 +40,7 @@ class Row:
     topic: str | None
     group_id: str | None
     activities: int
+    node: str | None = None
     decided: int | None = None
     fenced: str | None = None
     away: str | None = None
@@ -48,7 +52,7 @@ class Command(base.Command):
     help = (
         "Show the lanes: main, and those of section `lanes` in config.yaml. A lane is a Redis list "
         "with a topic and a consumer group; an activity is in one of them for good. The slot is "
-        "where its keys are in a Redis Cluster."
+        "where its keys are in a Redis Cluster, and the node the server that has it now."
     )
     examples = ("", "--json")
     codes = base.AWAY
@@ -78,12 +82,13 @@ class Command(base.Command):
             self.print_json({"schema": 1, "lanes": [asdict(row) for row in rows]})
             return
         table = Table(
-            "lane", "redis", "list", "slot", "topic", "group", "activities", "decided", ""
+            *("lane", "redis", "list", "slot", "node", "topic", "group", "activities", "decided"),
+            "",
         )
         for row in rows:
             table.add_row(
                 *(row.lane, row.redis or "not configured here", row.list, str(row.slot)),
-                *(row.topic or "", row.group_id or "", f"{row.activities:,}"),
+                *(row.node or "?", row.topic or "", row.group_id or "", f"{row.activities:,}"),
                 "?" if row.decided is None else f"{row.decided:,}",
                 row.away or (f"FENCED: {row.fenced}" if row.fenced else ""),
             )
@@ -107,10 +112,13 @@ def _row(name: str, address: str, activities: int) -> Row:
     }
     with connect(address) as client:
         try:
+            with redis_errors():
+                node = server_of(client)
             status = read_lane(client, lane)
         except RedisAway as away:
             return Row(**row, away=str(away))
-    return Row(**row, decided=status.decided, fenced=status.fence.word if status.fence else None)
+    fenced = status.fence.word if status.fence else None
+    return Row(**row, node=node, decided=status.decided, fenced=fenced)
 
 
 def _elsewhere(name: str, activities: int) -> Row:
