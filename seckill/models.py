@@ -113,6 +113,11 @@ class Activity(models.Model):
     def __str__(self) -> str:
         return self.name or gettext("activity %(id)s") % {"id": self.pk}
 
+    @property
+    def part_text(self) -> str:
+        """Which part of how many it is, as Redis has it: 0/2; "" if it is not split."""
+        return "" if self.part_of is None else f"{self.part}/{self.parts}"
+
 
 class Item(models.Model):
     """Something on sale: its allocation, and how much of it is sold in stored orders."""
