@@ -17,15 +17,14 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from loadgen.buyers import Kind
+from loadgen.parts import Targets, open_targets
 from loadgen.plan import Load
 from loadgen.report import Lateness, Report, Tally, report_of
 from loadgen.sender import FLUSH_STOPPED_S, LEAD_S, PROGRESS_S, Progress, Stop, send
-from seckill.broker.opening import open_producer
 from seckill.config.sections import Client
 from seckill.errors import BrokerAway
 from seckill.process.exit_codes import SECOND_SIGNAL
 from seckill.process.shutdown import Shutdown, leave_ctrl_c_to_the_parent, start_child
-from seckill.telemetry.tracing import traced_producer
 
 NOTHING = Progress(0.0, 0, 0, 0, 0, 0, False, "")
 READY = "ready"
@@ -69,6 +68,7 @@ def run(
     processes: int,
     shutdown: Stop,
     on_progress: Callable[[Progress], None],
+    targets: Targets | None = None,
 ) -> Report:
     """Send a load from several processes, as `sender.run` does. `client.topic` must exist.
 
@@ -81,7 +81,7 @@ def run(
             ours, theirs = context.Pipe()
             process = context.Process(
                 target=_work,
-                args=(client, load.share(part, processes), theirs),
+                args=(client, load.share(part, processes), theirs, targets),
                 name=f"buyers-{part + 1}",
                 daemon=True,
             )
@@ -159,13 +159,13 @@ def _tally_of_the_dead(last: Progress, code: int | None) -> Tally:
     )
 
 
-def _work(client: Client, load: Load, pipe: Connection) -> None:
+def _work(client: Client, load: Load, pipe: Connection, targets: Targets | None) -> None:
     """The child process: connect, report READY, wait for the start, send, report the tally."""
     leave_ctrl_c_to_the_parent()
     with Shutdown(signal.SIGTERM, second_exits=False) as shutdown:
         threading.Thread(target=_stop_with_parent, args=(shutdown,), daemon=True).start()
         try:
-            producer = traced_producer(open_producer(client, client.topic), client)
+            producer = open_targets(client, targets)
         except BrokerAway as away:
             pipe.send(str(away).removeprefix("Kafka is away: "))
             return

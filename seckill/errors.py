@@ -56,6 +56,17 @@ class PostgresRefuses(PostgresAway):
         super().__init__(reason, "refuses")
 
 
+class DoneInPart(ServiceAway):
+    """Transient: an act on a sale over several lanes was done in some of them. Repeat it.
+
+    `told` says where, without what a service said, which may name hosts.
+    """
+
+    def __init__(self, message: str, told: str) -> None:
+        super().__init__("a lane", message)
+        self.args, self.told = (message,), told
+
+
 class TablesMissing(PostgresRefuses):
     """Transient: PostgreSQL has none of this project's tables, or old ones."""
 
@@ -81,6 +92,10 @@ class Fenced(Refused):
 
 class NoSuchActivity(Refused):
     """The activity is unknown, or is not loaded in Redis."""
+
+
+class TooFew(Refused):
+    """Fewer units are left than were to be taken."""
 
 
 class OtherLane(Refused):

@@ -67,6 +67,11 @@ class Activity(models.Model):
     )
     # Chosen when it is made. Redis holds it in this lane alone, so it can never change.
     lane = models.CharField(_("lane"), max_length=32, default=MAIN, db_default=MAIN, editable=False)
+    # A sale over several lanes: its head, its number among the parts, and how many they are. The
+    # head is part 0 of itself. Set once, by `activity split`; never changed again.
+    part_of = models.BigIntegerField(_("part of"), null=True, editable=False)
+    part = models.SmallIntegerField(null=True, editable=False)
+    parts = models.SmallIntegerField(null=True, editable=False)
     # Restored in Redis when the activity is loaded again. Only acts change them.
     paused = models.BooleanField(_("paused"), default=False, db_default=False, editable=False)
     finished = models.BooleanField(_("finished"), default=False, db_default=False, editable=False)
@@ -92,10 +97,26 @@ class Activity(models.Model):
                 condition=Q(hold_s__isnull=True) | Q(hold_s__gte=1, hold_s__lte=MAX_HOLD_S),
                 name="activity_hold_in_range",
             ),
+            models.CheckConstraint(
+                condition=Q(part_of__isnull=True, part__isnull=True, parts__isnull=True)
+                | Q(
+                    part_of__isnull=False,
+                    part__gte=0,
+                    parts__gte=2,
+                    part__lt=models.F("parts"),
+                ),
+                name="activity_part_whole",
+            ),
+            models.UniqueConstraint(fields=["part_of", "part"], name="activity_part_once"),
         ]
 
     def __str__(self) -> str:
         return self.name or gettext("activity %(id)s") % {"id": self.pk}
+
+    @property
+    def part_text(self) -> str:
+        """Which part of how many it is, as Redis has it: 0/2; "" if it is not split."""
+        return "" if self.part_of is None else f"{self.part}/{self.parts}"
 
 
 class Item(models.Model):
@@ -347,6 +368,49 @@ class StockChange(models.Model):
 
     def __str__(self) -> str:
         return gettext("journal entry %(id)s") % {"id": self.pk}
+
+
+class Move(models.Model):
+    """Units on their way from one part of a split sale to another: see `seckill.control.moves`.
+
+    They are taken from one and then added to the other, each by an act in the journal. In between
+    they are on sale in neither.
+    """
+
+    class State(models.TextChoices):
+        """How far it is. `dropped`: nothing was left to take."""
+
+        PLANNED = "planned", _("planned")
+        TAKEN = "taken", _("taken")
+        GIVEN = "given", _("given")
+        DROPPED = "dropped", _("dropped")
+
+    at = models.DateTimeField(_("when"), auto_now_add=True)
+    # Of both acts, whoever ends the move.
+    actor = models.CharField(_("who"), max_length=150)
+    head = models.BigIntegerField(_("activity"))
+    source = models.BigIntegerField()
+    target = models.BigIntegerField()
+    # {item: units}
+    units = models.JSONField(_("units"))
+    state = models.CharField(
+        _("state"), max_length=10, choices=State.choices, default=State.PLANNED
+    )
+
+    class Meta:
+        verbose_name = _("move")
+        verbose_name_plural = _("moves")
+        default_permissions: ClassVar = ()
+        indexes: ClassVar = [
+            models.Index(
+                fields=["head"],
+                name="move_open",
+                condition=Q(state__in=["planned", "taken"]),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return gettext("move %(id)s") % {"id": self.pk}
 
 
 class Lane(models.Model):

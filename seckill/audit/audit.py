@@ -13,7 +13,7 @@ from typing import Any
 
 import redis
 
-from seckill.audit import events, holds
+from seckill.audit import events, holds, moves
 from seckill.audit.checks import Finding, Totals, all_checks
 from seckill.audit.ground import (
     buyers_of,
@@ -110,6 +110,7 @@ def _look(client: "redis.Redis", lane: Lane) -> Report:
         proved = holds.prove(before, lane)
         begun = begun_acts(lane)
         cursors = events.cursors()
+        moved = moves.read(lane)
     # Redis's books after those of PostgreSQL: it must know at least as much.
     short = forgotten(client, lane, buyers)
     proved = holds.compare(client, lane, before, proved)
@@ -153,12 +154,16 @@ def _look(client: "redis.Redis", lane: Lane) -> Report:
         *all_checks(before, totals, found, steered, ground),
         *holds.checks(before, after, proved),
         *events.checks(cursors),
+        *moves.checks(moved),
     ):
         report.checks += 1
         if finding is not None:
             report.findings.append(finding)
     report.records_dead = sum(seen.dead.values())
-    report.notes = _notes(before, report.records_dead, begun, steered)
+    report.notes = [
+        *_notes(before, report.records_dead, begun, steered),
+        *moves.notes(moved),
+    ]
     return report
 
 

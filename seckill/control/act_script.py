@@ -9,12 +9,13 @@ from typing import Any
 import redis
 from django.utils.translation import gettext as _
 
-from seckill.errors import Fenced, NoSuchActivity, Refused, VersionMoved
+from seckill.errors import Fenced, NoSuchActivity, Refused, TooFew, VersionMoved
 from seckill.lane.client import read_together, run_script
 from seckill.lane.keys import CONTROL_CHANNEL, Lane
 
 # The answers of a script that refuses. It has changed nothing then.
 NOT_LOADED, MOVED, TOO_MANY, NOT_ON_SALE, FENCED, TORN = -1, -2, -3, -4, -5, -6
+TOO_FEW, DECIDED = -7, -8
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,19 @@ class ActScripts:
             raise Refused(
                 _("item %(item)s is not on sale in activity %(id)s; set_stock puts it on sale")
                 % {"item": answer[1].decode(), "id": turn.activity_id}
+            )
+        if code == TOO_FEW:
+            raise TooFew(
+                _("fewer units of item %(item)s are left in activity %(id)s")
+                % {"item": answer[1].decode(), "id": turn.activity_id}
+            )
+        if code == DECIDED:
+            raise Refused(
+                _(
+                    "activity %(id)s has answered %(n)s requests: a sale is split before it opens, "
+                    "so that nobody can buy in two parts. Make a new one and split that"
+                )
+                % {"id": turn.activity_id, "n": int(answer[1])}
             )
         if code == FENCED:
             raise fenced(answer[1].decode())

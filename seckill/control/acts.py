@@ -27,6 +27,7 @@ class ActKind:
     fields   what the old and new values in the journal are named
     command  after `manage.py`
     route    of the API, below /v1
+    at_desk  whether the desk has a button for it
     """
 
     name: str
@@ -35,6 +36,7 @@ class ActKind:
     fields: tuple[str, ...]
     command: str
     route: str
+    at_desk: bool = True
 
 
 _ONE = "/activities/{activity_id}"
@@ -61,6 +63,25 @@ SYNC = ActKind(
 CREATE = ActKind(
     "create_activity", _("Create an activity"), "", RULES, "activity create", "/activities"
 )
+# Of a sale over several lanes.
+SPLIT = ActKind(
+    "split_activity",
+    _("Split over lanes"),
+    "split",
+    ("lanes", "parts"),
+    "activity split",
+    f"{_ONE}/split",
+    at_desk=False,
+)
+TAKE_STOCK = ActKind(
+    "take_stock",
+    _("Take units"),
+    "take_stock",
+    BY_ITEM,
+    "activity balance",
+    f"{_ONE}/balance",
+    at_desk=False,
+)
 
 ACTS = {
     kind.name: kind
@@ -74,6 +95,8 @@ ACTS = {
         CONFIGURE,
         SYNC,
         CREATE,
+        SPLIT,
+        TAKE_STOCK,
     )
 }
 

@@ -5,7 +5,7 @@ Each act is one script that changes Redis. It waits for its turn and has a row i
 refuses, before its first write, if the activity has another version: VersionMoved gives both.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import redis
@@ -35,7 +35,8 @@ from seckill.control.journal import (
     refuse_other_lane,
 )
 from seckill.control.loading import Loader
-from seckill.control.tables import allocate, shown_fields
+from seckill.control.part_rows import make_parts
+from seckill.control.tables import allocate, shown_fields, split_in
 from seckill.errors import (
     NoSuchActivity,
     OtherLane,
@@ -90,6 +91,7 @@ class Control:
     ) -> None:
         self._redis = client
         self._lane = lane
+        self._actor = actor[:150]
         self._scripts = ActScripts(client, self._lane)
         self._loader = Loader(client, self._lane, expired_gives_back=expired_gives_back)
         self._journal = Journal(
@@ -97,7 +99,7 @@ class Control:
             self._lane,
             lambda activity_id: self._loader.status().activities.get(activity_id),
             lambda: admit(client, self._lane),
-            actor[:150],
+            self._actor,
             note,
             once,
             patience_s,
@@ -166,6 +168,48 @@ class Control:
         new = {str(item): f"+{units}" for item, units in stock.items()}
         return self._journal.write(
             acts.ADD_STOCK, activity_id, new, change, expected_version=expected_version
+        )
+
+    def take_stock(self, activity_id: int, stock: Mapping[int, int]) -> Act:
+        """Take unsold units from sale: all of them, or TooFew and none. For a move to another part
+        of the same sale alone; not safe to repeat without `once`.
+        """
+        check_activity(activity_id)
+        check_stock(stock, least=1)
+
+        def change(turn: Turn) -> Done:
+            keys = self._lane.activity(activity_id)
+            answer = self._scripts.run(
+                acts.TAKE_STOCK.script, turn, [keys.stock, keys.loaded], _pairs(stock)
+            )
+            version, *rest = (int(number) for number in answer)
+            allocate(activity_id, dict(zip(stock, rest[2::3], strict=True)))
+            return version, _by_item(stock, rest[0::3]), _by_item(stock, rest[1::3])
+
+        new = {str(item): f"-{units}" for item, units in stock.items()}
+        return self._journal.write(acts.TAKE_STOCK, activity_id, new, change)
+
+    def split(
+        self, activity_id: int, lanes: Sequence[str], *, expected_version: int | None = None
+    ) -> Act:
+        """Make the activity the first part of a sale over these lanes, the first of them its own.
+
+        It makes the other parts and plans what is moved to them: `seckill.control.moves` moves it.
+        Raises Refused once a request was decided, or if it is split already.
+        """
+        check_activity(activity_id)
+        new = split_in(lanes)
+
+        def change(turn: Turn) -> Done:
+            if Activity.objects.filter(pk=activity_id, part_of__isnull=False).exists():
+                raise Refused(_("activity %(id)s is split already") % {"id": activity_id})
+            stats = self._lane.activity(activity_id).stats
+            (version,) = self._scripts.run(acts.SPLIT.script, turn, [stats], [len(lanes)])
+            numbers = make_parts(activity_id, lanes, self._actor)
+            return int(version), {}, {**new, "parts": ", ".join(map(str, numbers))}
+
+        return self._journal.write(
+            acts.SPLIT, activity_id, new, change, expected_version=expected_version
         )
 
     def pause(self, activity_id: int, *, expected_version: int | None = None) -> Act:

@@ -23,6 +23,7 @@ from django.utils.translation import gettext as _
 
 from seckill.control.act_script import ActScripts, Seen, Turn, moved
 from seckill.control.acts import CREATE, ActKind
+from seckill.control.part_rows import MAKING
 from seckill.control.tables import follow, follow_redis
 from seckill.errors import NoSuchActivity, OtherLane, RedisAway, Refused, VersionMoved
 from seckill.formats.outcomes import MAX_ID
@@ -36,8 +37,6 @@ from seckill.postgres.witness import is_lost, mark
 Done = tuple[int, dict[str, Any], dict[str, Any]]
 # How many times an act is tried if late scripts of callers who have given up run before it.
 ATTEMPTS = 5
-# The advisory lock under which activities are created: any number that nothing else uses.
-MAKING = 7_351_001
 LOCK_NOT_AVAILABLE = "55P03"
 # Seconds that an act waits for its turn. Acts take milliseconds; a sync of many orders takes more.
 PATIENCE_S = 5.0
@@ -292,7 +291,7 @@ class Journal:
         status = self._status(entry.activity_id) if entry else None
         if entry is None or status is None:
             return
-        follow(entry.activity_id, entry.act, entry.new or {}, status)
+        follow(entry.activity_id, entry.act, entry.new or {}, status, entry.actor)
         entry.version, entry.old = seen.version, None
         entry.state = StockChange.State.APPLIED
         entry.detail = LOST_ANSWER

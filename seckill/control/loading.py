@@ -234,7 +234,7 @@ class Loader:
         return staging.stage(self._redis, key, units.items())
 
 
-def state_of(activity: Activity) -> dict[str, int | None]:
+def state_of(activity: Activity) -> dict[str, int | str | None]:
     """The fields of an activity's state in Redis that come from its row; None means not set."""
     return {
         "opens_at": milliseconds(activity.opens_at),
@@ -242,6 +242,7 @@ def state_of(activity: Activity) -> dict[str, int | None]:
         "user_limit": activity.user_limit,
         "timeout": activity.timeout_ms,
         "hold_s": activity.hold_s,
+        "part": activity.part_text or None,
     }
 
 

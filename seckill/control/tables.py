@@ -4,19 +4,22 @@ Owns what acts write besides the journal, and the two forms of an activity's fie
 row, and those that the journal shows. The caller holds the turn.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from django.db import connection
 
-from seckill.control.acts import ACTS, BY_ITEM, CONFIGURE, CREATE
+from seckill.control.acts import ACTS, BY_ITEM, CONFIGURE, CREATE, SPLIT
+from seckill.control.part_rows import make_parts
 from seckill.lane.keys import Lane
 from seckill.lane.status import ActivityStatus
 from seckill.models import Activity, Item
 
 
-def follow(activity_id: int, act: str, wanted: Mapping[str, Any], status: ActivityStatus) -> None:
+def follow(
+    activity_id: int, act: str, wanted: Mapping[str, Any], status: ActivityStatus, actor: str
+) -> None:
     """Update the tables to what an act has done in Redis."""
     kind = ACTS.get(act)
     if kind is CREATE or (kind is not None and kind.fields is BY_ITEM):
@@ -25,7 +28,19 @@ def follow(activity_id: int, act: str, wanted: Mapping[str, Any], status: Activi
     fields: dict[str, Any] = {"finished": status.over == "finished", "paused": status.paused}
     if kind is CONFIGURE:
         fields.update(row_fields(wanted))
+    if kind is SPLIT:
+        make_parts(activity_id, lanes_of_split(wanted), actor)
     Activity.objects.filter(pk=activity_id).update(**fields)
+
+
+def split_in(lanes: Sequence[str]) -> dict[str, str]:
+    """The lanes of a split sale as the journal shows them."""
+    return {"lanes": ", ".join(lanes)}
+
+
+def lanes_of_split(shown: Mapping[str, str]) -> list[str]:
+    """The inverse of `split_in`."""
+    return shown["lanes"].split(", ")
 
 
 def follow_redis(activity_id: int, now: ActivityStatus, lane: Lane) -> None:

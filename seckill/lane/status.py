@@ -131,6 +131,8 @@ class ActivityStatus:
     remembers_clicks: bool = False
     # The journal's row of the last act: see `seckill.witness.mark`.
     journal: str = ""
+    # Of a sale over several lanes: its number and how many parts there are, as 0/2. "": not split.
+    part: str = ""
 
     @property
     def total_units_sold(self) -> int:
@@ -366,6 +368,7 @@ def _activity(
         latency=_histogram(counters, since),
         total_latency=_histogram(counters, total),
         journal=words.get("journal", ""),
+        part=words.get("part", ""),
     )
 
 

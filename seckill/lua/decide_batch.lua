@@ -49,6 +49,8 @@
 -- A request id makes a request a click. The clicks of an activity name each accepted one, and where
 -- it was decided. A request that would be accepted is REPEATED if its user's click is there: no stock
 -- moves. Refused clicks are not remembered: the buyer may try again with the same id.
+-- An activity with `part` is a part of a sale over several lanes: "0/2" is the first of two. Each user is
+-- served by one part, so that limits and clicks are exact. In another one it is NO_SUCH_ACTIVITY.
 -- If the activity has `hold_s`, an accepted request is a hold until it is settled: `held` and `due`
 -- say so from this call on, and its records say when it is due. See settle_batch and expire_holds.
 -- The holds of 16 neighbouring offsets are one block: a field source:partition:(offset div 16) of
@@ -118,7 +120,7 @@ local function read_activity(index)
   end
   local state = redis.call('HMGET', activity.state_key,
     'version', 'over', 'opens_at', 'closes_at', 'user_limit', 'timeout', 'paused', 'clicks',
-    'epoch', 'hold_s')
+    'epoch', 'hold_s', 'part')
   local stock = redis.call('HGETALL', activity.stock_key)
   if not state[1] or #stock == 0 then
     return nil, 'the ' .. (state[1] and 'stock' or 'state') .. ' of activity ' .. id .. ' is missing'
@@ -147,6 +149,10 @@ local function read_activity(index)
     activity.blocks, activity.times, activity.holds = {}, {}, 0
     activity.tail = ',"due":' .. activity.due .. activity.tail
   end
+  if state[11] then
+    local part, parts = string.match(state[11], '^(%d+)/(%d+)$')
+    activity.part, activity.parts = tonumber(part), tonumber(parts)
+  end
   local left, total = {}, 0
   for i = 1, #stock, 2 do
     local units = tonumber(stock[i + 1])
@@ -157,6 +163,15 @@ local function read_activity(index)
   activity.bought, activity.bought_changed = {}, {}
   activity.clicked = {}
   return activity
+end
+
+-- Whether another part of the sale serves this user: the hash of seckill/formats/parts.py. A user's
+-- number may be longer than Lua counts exactly, so it comes in two pieces.
+local PRIME, SPREAD, PIECE = 999983, 618023, 1000000000
+local function is_elsewhere(activity, user)
+  local high, low = tonumber(string.sub(user, 1, -10)) or 0, tonumber(string.sub(user, -9))
+  local rest = (high % PRIME * (PIECE % PRIME) + low) % PRIME
+  return math.floor(rest * SPREAD % PRIME * activity.parts / PRIME) ~= activity.part
 end
 
 -- Units that a user has bought so far, including this batch.
@@ -248,7 +263,7 @@ while i <= size do
         activities[index] = activity
       end
       local outcome
-      if activity.missing then
+      if activity.missing or (activity.parts and is_elsewhere(activity, user)) then
         outcome = NO_SUCH_ACTIVITY
         no_such_activity = no_such_activity + 1
       else

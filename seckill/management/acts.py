@@ -6,10 +6,10 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 from pydantic import TypeAdapter, ValidationError
@@ -17,17 +17,14 @@ from pydantic import TypeAdapter, ValidationError
 from seckill.config.layers import load
 from seckill.config.sections import ControlApi, Settler, Stock
 from seckill.control.control import Act, Control, Once, Refused
+from seckill.control.sale import SaleControl
 from seckill.formats.lanes import MAIN
 from seckill.formats.outcomes import DEFAULT_ACTIVITY, MAX_ID
-from seckill.lane.client import connect
-from seckill.lane.keys import Lane
 from seckill.management import base
 from seckill.management.arguments import add_connection_flags, add_lane_flag, use_database
+from seckill.management.over_lanes import Clients
 from seckill.process import exit_codes
 from seckill.process.printable import given, printable
-
-if TYPE_CHECKING:
-    import redis
 
 CODES = {**base.AWAY, exit_codes.FAILED: "refused, and nothing was changed"}
 
@@ -100,7 +97,7 @@ def add_act_flags(parser: CommandParser) -> None:
     add_connection_flags(parser)
 
 
-def control_of(client: "redis.Redis", options: dict[str, Any]) -> Control:
+def control_of(clients: Clients, options: dict[str, Any]) -> SaleControl:
     """Control for the shell's user, with the flags of every act."""
     key, once = options["idempotency_key"], None
     if key is not None:
@@ -109,14 +106,14 @@ def control_of(client: "redis.Redis", options: dict[str, Any]) -> Control:
                 "--idempotency-key: 1 to 100 characters without spaces", returncode=exit_codes.USAGE
             )
         once = Once(key, hashlib.sha256(" ".join(sys.argv[1:]).encode()).hexdigest())
-    return Control(
-        client,
-        shell_actor(),
-        Lane.named(options["lane"]),
-        note=options["note"],
-        once=once,
-        expired_gives_back=load(Settler).expired_gives_back,
+    return SaleControl(
+        clients, shell_actor(), options["lane"], once=once, **control_settings(options)
     )
+
+
+def control_settings(options: dict[str, Any]) -> dict[str, Any]:
+    """What every Control of a command is made with."""
+    return {"note": options["note"], "expired_gives_back": load(Settler).expired_gives_back}
 
 
 def stock_of(options: dict[str, Any]) -> dict[int, int]:
@@ -152,25 +149,29 @@ class ActCommand(base.Command):
     def handle(self, *args: Any, **options: Any) -> None:
         """Connect, act, print."""
         section = addresses(options)
-        with connect(section.redis_url) as client, refusals():
-            act = self.act(control_of(client, options), options)
-        tell(self, act, as_json=options["json"])
+        with Clients(section, options) as clients, refusals():
+            control = control_of(clients, options)
+            act = self.act(control, options)
+        tell(self, act, as_json=options["json"], others=control.others)
 
     def act(self, control: Control, options: dict[str, Any]) -> Act:
         """Do it. Raises Refused, RedisAway, PostgresAway."""
         raise NotImplementedError
 
 
-def tell(command: base.Command, act: Act, *, as_json: bool) -> None:
-    """Print what an act did: for people, or as the API answers it."""
+def tell(command: base.Command, act: Act, *, as_json: bool, others: Sequence[Act] = ()) -> None:
+    """Print what an act did: for people, or as the API answers it. `others`: in other lanes."""
     if as_json:
         # Here, since it brings the whole API, which most commands do without.
         from seckill.web.api.schemas import ActOut
 
-        done = ActOut.of(act).model_dump(mode="json")
-        command.print_json({"schema": 1, **done, "repeated": act.repeated})
+        done, *more = (
+            {**ActOut.of(each).model_dump(mode="json"), "repeated": each.repeated}
+            for each in (act, *others)
+        )
+        command.print_json({"schema": 1, **done, **({"others": more} if more else {})})
         return
-    for line in lines(act):
+    for line in (line for each in (act, *others) for line in lines(each)):
         command.stdout.write(line)
 
 

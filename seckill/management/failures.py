@@ -18,6 +18,7 @@ from seckill.config.layers import ConfigError
 from seckill.config.sections import ENV_PREFIX
 from seckill.errors import (
     BrokerRefuses,
+    DoneInPart,
     PostgresRefuses,
     RedisRefuses,
     ServiceAway,
@@ -77,6 +78,8 @@ def told_as(error: Exception) -> CommandError | None:
         meaning = error
     if isinstance(meaning, TablesMissing):
         return CommandError(NO_TABLES, returncode=exit_codes.USAGE)
+    if isinstance(meaning, DoneInPart):
+        return CommandError(str(meaning), returncode=exit_codes.UNREACHABLE)
     if isinstance(meaning, ServiceAway):
         return CommandError(
             f"{str(meaning).rstrip('.')}. {_to_do(meaning)}", returncode=exit_codes.UNREACHABLE

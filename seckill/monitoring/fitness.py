@@ -28,13 +28,14 @@ TABLES = {
     "seckill_activity": ("SELECT", "INSERT", "UPDATE"),
     "seckill_stockchange": ("SELECT", "INSERT", "UPDATE"),
     "seckill_lane": ("SELECT", "INSERT", "UPDATE"),
+    "seckill_move": ("SELECT", "INSERT", "UPDATE"),
     "seckill_lease": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "seckill_deadrecord": ("SELECT", "INSERT", "UPDATE"),
     "seckill_settlement": ("SELECT", "INSERT"),
     "seckill_latepayment": ("SELECT", "INSERT", "UPDATE"),
 }
 # Tables whose ids a sequence draws.
-DRAWN = ("record", "item", "stockchange", "deadrecord", "settlement", "latepayment")
+DRAWN = ("record", "item", "stockchange", "move", "deadrecord", "settlement", "latepayment")
 SEQUENCES = tuple(f"seckill_{name}_id_seq" for name in DRAWN)
 MISSING_RIGHTS = """
 SELECT format('%%s on table %%s', r.verb, r.name)

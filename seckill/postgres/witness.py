@@ -46,6 +46,7 @@ JOURNAL = "SELECT id, at FROM seckill_stockchange WHERE id = ANY(%s)"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 ACTS = """
 SELECT a.id, a.paused, a.finished, a.opens_at, a.closes_at, a.user_limit, a.timeout_ms, a.hold_s,
+    COALESCE(a.part || '/' || a.parts, ''),
     (SELECT max(version) FROM seckill_stockchange AS c
      WHERE c.activity_id = a.id AND c.state = 'applied')
 FROM seckill_activity AS a WHERE a.lane = %s
@@ -64,6 +65,7 @@ class Steered:
     timeout: int | None
     version: int
     hold_s: int | None = None
+    part: str = ""
 
 
 def last_rows_sql(lane: Lane) -> str:
@@ -135,9 +137,9 @@ def steered(cursor: Cursor, lane: Lane) -> dict[int, Steered]:
     cursor.execute(ACTS, (lane.name,))
     return {
         number: Steered(
-            paused, finished, ms(opens), ms(closes), limit, timeout, version or 0, hold_s
+            paused, finished, ms(opens), ms(closes), limit, timeout, version or 0, hold_s, part
         )
-        for number, paused, finished, opens, closes, limit, timeout, hold_s, version in (
+        for number, paused, finished, opens, closes, limit, timeout, hold_s, part, version in (
             cursor.fetchall()
         )
     }
@@ -217,6 +219,7 @@ def differing(now: ActivityStatus, act: Steered) -> str:
         ("limit per user", now.user_limit, act.user_limit),
         ("timeout", now.timeout_ms, act.timeout),
         ("hold", now.hold_s, act.hold_s),
+        ("part", now.part, act.part),
     )
     for name, redis, postgres in pairs:
         if redis != postgres:
@@ -224,7 +227,7 @@ def differing(now: ActivityStatus, act: Steered) -> str:
     return ""
 
 
-def _word(value: int | None) -> str:
-    if value is None:
+def _word(value: int | str | None) -> str:
+    if value is None or value == "":
         return "none"
     return str(value).lower() if isinstance(value, bool) else str(value)

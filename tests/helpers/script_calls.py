@@ -68,6 +68,8 @@ CALLS = [
         "set_stock", "hset hdel sadd", [*ACT, KEYS.stock, KEYS.loaded, KEYS.stats],
         [*TURN, 1001, 1],
     ),
+    Call("take_stock", "hset hdel", [*ACT, KEYS.stock, KEYS.loaded], [*TURN, 1001, 1]),
+    Call("split", "hset hdel", [*ACT, KEYS.stats], [*TURN, 2]),
     Call("sync", "hset hdel sadd", [*ACT, KEYS.stock, KEYS.loaded], [*TURN, 1001, 9, 0, 0]),
     Call("pause", "hset hdel", ACT, [*TURN, "pause"]),
     Call("pause", "hset hdel", ACT, [*TURN, "resume"]),

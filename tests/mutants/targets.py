@@ -11,6 +11,7 @@ _LATE, _LOADING = f"{_I}recovery/test_late_arrivals.py", f"{_I}control/test_load
 _RECOVERY, _OLDER = f"{_I}recovery/test_recovery.py", f"{_I}recovery/test_older_postgres.py"
 _MASTERS, _WORKER = f"{_I}postgres/test_two_masters.py", f"{_I}log_worker/test_log_worker.py"
 _RIGHTS, _ACT_EDGES = f"{_I}lua/test_script_rights.py", f"{_I}control/test_act_edges.py"
+_SPLIT = f"{_I}lanes/test_split.py"
 _ACT_SCRIPTS = f"{_I}control/test_act_scripts.py"
 _EDGES, _MODEL = f"{_I}lua/test_script_edges.py", f"{_I}lua/test_model.py"
 _LANE, _REFUSALS = f"{_I}lua/test_lane_scripts.py", f"{_I}lua/test_script_refusals.py"
@@ -46,6 +47,8 @@ _LUA: dict[str, tuple[str, ...]] = {
     "include/staged": (_LOADING, f"{_CONTROL}::TestConfigure", _RECOVERY),
     "add_stock": (f"{_ACTS}::TestAddStock", _ACT_EDGES, *_EVERY_ACT),
     "set_stock": (f"{_CONTROL}::TestSetStock", _ACT_EDGES, *_EVERY_ACT, f"{_CONTROL}::TestLoad"),
+    "take_stock": (_SPLIT, *_EVERY_ACT),
+    "split": (_SPLIT, *_EVERY_ACT),
     "sync": (f"{_CONTROL}::TestSync", *_EVERY_ACT),
     "pause": (f"{_ACTS}::TestPause", *_EVERY_ACT),
     "finish": (f"{_CONTROL}::TestFinish", f"{_ACTS}::TestReopen", *_EVERY_ACT),
@@ -88,6 +91,10 @@ _PYTHON: dict[str, tuple[str, ...]] = {
     "dead_letters/from_redis": (f"{_I}dead_letters/test_old_letters.py",),
     "control/act_script": (_ACT_SCRIPTS, *_ALL_ACTS),
     "control/control": _ALL_ACTS,
+    "control/moves": (_SPLIT,),
+    "control/balance": ("tests/unit/control/test_balance.py", _SPLIT),
+    "control/sale": (_SPLIT,),
+    "control/part_rows": (_SPLIT,),
     "control/journal": ("tests/unit/postgres/test_journal_errors.py", *_ALL_ACTS),
     "control/tables": _ALL_ACTS,
     "control/loading": (

@@ -18,13 +18,13 @@ from loadgen.http.loop import DoorAway
 from loadgen.http.report import Report as DoorReport
 from loadgen.http.run import look_at_door
 from loadgen.http.run import run as click
+from loadgen.parts import open_targets, read_targets
 from loadgen.plan import NO_PROFILE, Load, make_load
 from loadgen.profile import MAX_REQUESTS
 from loadgen.profile_file import names, read_profile
 from loadgen.progress import DOOR, display_for
 from loadgen.report import Report
 from loadgen.sender import LEAD_S, run
-from seckill.broker.opening import open_producer
 from seckill.broker.producer import CONNECT_S, Producer
 from seckill.broker.topics import Topics
 from seckill.config.layers import load as load_section
@@ -43,7 +43,6 @@ from seckill.process.console import Console, console_on
 from seckill.process.logs import configure_logging, speaker
 from seckill.process.shutdown import Shutdown
 from seckill.process.startup import Stopped, wait_for
-from seckill.telemetry.tracing import traced_producer
 from seckill.web.door.token_maker import TokenMaker
 
 # How many characters of a body --dry-run shows.
@@ -170,6 +169,12 @@ class Command(base.Command):
             metavar="FILE",
             help="write what each click was told, a line of JSON each; compare_answers reads it",
         )
+        parser.add_argument(
+            "--split",
+            action="store_true",
+            help="send the requests of a sale that is split over lanes to the part that serves "
+            "each user, in the topic of its lane; asks PostgreSQL once",
+        )
         parser.add_argument("--json", action="store_true", help="the report as one line of JSON")
         parser.add_argument("--quiet", action="store_true", help="no progress, only the report")
         add_lane_flag(parser)
@@ -239,6 +244,9 @@ class Command(base.Command):
         quiet = options["quiet"] or client.log_format == "json"
 
         say = self._speaker(console, client)
+        targets = None
+        if options["split"]:
+            targets = read_targets(list(load.profile.activities), options["lane"])
 
         def open_it() -> Producer | None:
             # One attempt must not take longer than --connect-timeout-s.
@@ -251,7 +259,7 @@ class Command(base.Command):
                     )
             if processes > 1:
                 return None
-            return traced_producer(open_producer(client, client.topic), client)
+            return open_targets(client, targets)
 
         with Shutdown() as shutdown:
             if options["stop_with_stdin"]:
@@ -271,7 +279,7 @@ class Command(base.Command):
             try:
                 with display_for(console, quiet) as display:
                     if producer is None:
-                        report = fleet.run(client, load, processes, shutdown, display)
+                        report = fleet.run(client, load, processes, shutdown, display, targets)
                     else:
                         report = run(
                             load,
@@ -288,6 +296,11 @@ class Command(base.Command):
 
     def _click(self, client: Client, load: Load, options: dict[str, Any]) -> int:
         door: str = options["http"]
+        if options["split"]:
+            raise CommandError(
+                "--split is for Kafka: a door knows by itself which part serves a buyer",
+                returncode=exit_codes.USAGE,
+            )
         if options["processes"] > 1:
             raise CommandError(
                 "--processes is for Kafka; with --http start the command several times, with "

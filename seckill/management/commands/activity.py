@@ -1,4 +1,4 @@
-"""`manage.py activity create|show|list|set`: sales, their windows, limits, timeouts and holds."""
+"""`manage.py activity create|show|list|set|split|balance`: sales and their rules."""
 
 import argparse
 from datetime import datetime
@@ -8,7 +8,8 @@ from django.core.management.base import CommandError, CommandParser
 
 from seckill.config.layers import lane_addresses
 from seckill.control.checks import FIELDS
-from seckill.control.control import Control, NoSuchActivity
+from seckill.control.control import NoSuchActivity
+from seckill.control.sale import SaleControl
 from seckill.errors import RedisAway
 from seckill.formats.lanes import MAIN
 from seckill.lane.client import connect
@@ -21,11 +22,14 @@ from seckill.management.acts import (
     add_act_flags,
     addresses,
     control_of,
+    control_settings,
     refusals,
+    shell_actor,
     stock_of,
     tell,
 )
 from seckill.management.arguments import add_connection_flags
+from seckill.management.over_lanes import Clients, add_verbs, balance, lanes_of, tell_parts
 from seckill.models import Activity
 from seckill.monitoring.status_table import state_text
 from seckill.process import exit_codes
@@ -42,20 +46,23 @@ class Command(base.Command):
     help = (
         "Create, show and change sales. `create` with --stock puts it on sale in the same act; "
         "without, set_stock does. `set` changes window, limit, timeout, hold and name; in a "
-        "running sale this applies from the next batch on."
+        "running sale this applies from the next batch on. `split` and `balance` are for one sale "
+        "over several lanes."
     )
     examples = (
         'create --name "First sale" --user-limit 2 --stock 1001:10,1002:5',
         "set 7 --hold 600",
         "set 7 --opens-at 2026-11-11T20:00+08:00 --timeout-ms 5000",
         "show 7 --json",
+        "split 7 --lanes main,north",
+        "balance 7 --watch",
         "list",
     )
     codes = CODES
 
     def add_arguments(self, parser: CommandParser) -> None:
         """One subcommand each."""
-        commands = base.add_verbs(parser, "what", metavar="create|show|list|set")
+        commands = base.add_verbs(parser, "what", metavar="create|show|list|set|split|balance")
         make = commands.add_parser("create", help="create a sale", description="Create a sale.")
         make.add_argument(
             "activity_id", nargs="?", type=activity_number, help="its id (default: the next one)"
@@ -82,18 +89,34 @@ class Command(base.Command):
         every = commands.add_parser("list", help="list all sales", description="List all sales.")
         base.add_json_flag(every)
         add_connection_flags(every)
+        add_verbs(commands, activity_number, add_act_flags, add_connection_flags)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Connect, act or look, print."""
         section = addresses(options)
-        if options["what"] in ("create", "set"):
-            with connect(section.redis_url) as client, refusals():
-                self._change(control_of(client, options), options)
+        if options["what"] in ("create", "set", "split", "balance"):
+            with Clients(section, options) as clients, refusals():
+                if options["what"] == "balance":
+                    balance(self, clients, shell_actor(), options, control_settings(options))
+                elif options["what"] == "split":
+                    self._split(clients, options)
+                else:
+                    self._change(control_of(clients, options), options)
         else:
             with refusals():
                 self._show(lane_addresses(section.redis_url), options)
 
-    def _change(self, control: Control, options: dict[str, Any]) -> None:
+    def _split(self, clients: Clients, options: dict[str, Any]) -> None:
+        done = control_of(clients, options).split(
+            options["activity_id"],
+            lanes_of(options["lanes"], clients),
+            expected_version=options["expected_version"],
+        )
+        tell(self, done, as_json=options["json"])
+        if not options["json"]:
+            tell_parts(self, options["activity_id"])
+
+    def _change(self, control: SaleControl, options: dict[str, Any]) -> None:
         fields = {name: options[name] for name in FIELDS if options[name] is not UNSET}
         if options["what"] == "create":
             if options["expected_version"] not in (None, 0):
@@ -106,7 +129,7 @@ class Command(base.Command):
             done = control.configure_fields(
                 options["activity_id"], expected_version=options["expected_version"], **fields
             )
-        tell(self, done, as_json=options["json"])
+        tell(self, done, as_json=options["json"], others=control.others)
 
     def _show(self, redis_of: dict[str, str], options: dict[str, Any]) -> None:
         """Each in its own lane. `redis_of`: the Redis of each configured lane."""

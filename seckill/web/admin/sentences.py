@@ -275,6 +275,8 @@ def field_text(name: str) -> str:
         "timeout": _("timeout, ms"),
         "hold_s": _("hold, s"),
         "name": _("name"),
+        "lanes": _("lanes"),
+        "parts": _("parts"),
     }
     return names.get(name, name)
 

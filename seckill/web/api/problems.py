@@ -18,7 +18,7 @@ from ninja.errors import HttpError, ValidationError
 from pydantic import BaseModel, Field
 
 from seckill.control.control import NoSuchActivity, Refused, VersionMoved
-from seckill.errors import PostgresAway, ServiceAway
+from seckill.errors import DoneInPart, PostgresAway, ServiceAway
 from seckill.process.events import event
 from seckill.web.api.strict import SHOWN, Unreadable
 
@@ -177,6 +177,8 @@ def _refused(request: HttpRequest, refused: Any) -> HttpResponse:
 def _away(request: HttpRequest, away: Any) -> HttpResponse:
     # The driver's text may name hosts and users: it goes to the log, not to the caller.
     log.warning("%s %s: 503, %s", request.method, request.path, away, extra=event("web-503"))
+    if isinstance(away, DoneInPart):
+        return problem(503, away.told, service="Redis")
     detail = (
         f"{away.service} is away; the call may have been done: see /status and the journal before "
         "you repeat it"

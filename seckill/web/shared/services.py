@@ -15,7 +15,9 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django_redis import get_redis_connection
 
+from seckill.control.balance import Balancer
 from seckill.control.control import Control, Once
+from seckill.control.sale import SaleControl
 from seckill.errors import RedisAway, Refused
 from seckill.formats.lanes import MAIN, cache_of
 from seckill.lane.client import redis_errors
@@ -94,20 +96,29 @@ def control(
     *,
     activity_id: int | None = None,
     lane: str = MAIN,
-) -> Control:
-    """The acts of a lane: that of the activity, if one is given. The journal gets `actor`, and
-    `note` as the reason. Raises RedisAway.
+) -> SaleControl:
+    """The acts of a lane: that of the activity, if one is given; of a sale over several lanes the
+    acts of all of them. The journal gets `actor`, and `note` as the reason. Raises RedisAway.
     """
     if activity_id is not None:
         lane = lane_name_of(activity_id)
-    return Control(
-        redis_client(lane),
+    return SaleControl(
+        redis_client,
         actor,
-        Lane.named(lane),
+        lane,
         note=note,
         once=once,
         expired_gives_back=settings.EXPIRED_GIVES_BACK,
     )
+
+
+def balancer(activity_id: int, actor: str, note: str = "") -> Balancer:
+    """What moves units between the parts of a split sale."""
+
+    def control_of(lane: str, who: str, once: Once | None) -> Control:
+        return control(who, note, once, lane=lane)
+
+    return Balancer(activity_id, control_of, actor)
 
 
 def redis_now_ms(lane: str = MAIN) -> int:

@@ -34,6 +34,7 @@ from seckill.web.api.v1.schemas import (
     ItemPage,
     Limit,
 )
+from seckill.web.api.v1.split import sale_out
 from seckill.web.shared import services
 
 router = Router(tags=["activities"])
@@ -86,10 +87,12 @@ def create_activity(
 def show_activity(
     request: HttpRequest, response: HttpResponse, activity_id: ActivityPath
 ) -> ActivityRow:
-    """Its row and its current state in Redis; its version is in ETag too."""
+    """Its row and its current state in Redis; its version is in ETag too. A sale over several lanes
+    is shown as a whole too, by its head and by each part."""
     row = _row(activity_id)
     shown = ActivityRow.of(row, services.lane_status(row.lane).activities.get(activity_id))
     response["ETag"] = f'"{shown.version}"'
+    shown.sale = sale_out(row)
     return shown
 
 

@@ -10,7 +10,7 @@ from seckill.control.checks import FIELDS, MAX_HOLD_S, MAX_NAME, MAX_TIMEOUT_MS
 from seckill.formats.lanes import LANE_NAME, MAIN
 from seckill.formats.outcomes import MAX_ID, MAX_REQUEST_ID, MAX_UNITS
 from seckill.lane.status import ActivityStatus
-from seckill.models import Activity, Item, StockChange
+from seckill.models import Activity, Item, Move, StockChange
 from seckill.monitoring.look import Look
 from seckill.monitoring.verdict import State, Verdict
 from seckill.monitoring.verdict_text import in_words
@@ -32,6 +32,8 @@ from seckill.web.api.strict import (
 # Versions in JSON stay exact in every language.
 MAX_VERSION = 2**53 - 1
 MAX_PAGE, DEFAULT_PAGE = 500, 50
+# Lanes of one sale: the number of its parts is small.
+MAX_LANES = 1_000
 
 Version = Annotated[
     int,
@@ -154,6 +156,78 @@ class CreateBody(BaseModel):
     note: Note = Field("")
 
 
+class SplitBody(ActBody):
+    """The lanes of a sale, that of the activity among them."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"lanes": ["main", "north"]}]}
+    )
+    lanes: Annotated[list[LaneName], Field(min_length=2, max_length=MAX_LANES)] = Field(
+        description="Each gets its share of the units."
+    )
+
+
+class NoteBody(BaseModel):
+    """Why, for the journal."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{}]})
+    note: Note = Field("", description="Why, for the journal.")
+
+
+class MoveOut(BaseModel):
+    """Units that went from one part of a sale to another."""
+
+    move: int = Field(examples=[3])
+    source: int = Field(description="The activity that gave them.", examples=[1])
+    target: int = Field(description="The activity that got them.", examples=[2])
+    units: dict[str, int] = Field(description="By item.", examples=[{"1001": 20}])
+    state: str = Field(
+        description="`given`; `dropped` (nothing was left); else it is on its way.",
+        examples=["given"],
+    )
+
+    @classmethod
+    def of(cls, move: Move) -> "MoveOut":
+        """The response for a move."""
+        names = [name for name in cls.model_fields if name != "move"]
+        return cls(move=move.pk, **{name: getattr(move, name) for name in names})
+
+
+class BalanceOut(BaseModel):
+    """What one round of balancing did."""
+
+    moved: list[MoveOut]
+    waits: int = Field(description="What could not be done now: repeat it.", examples=[0])
+    over: bool = Field(description="Whether every part has ended.", examples=[False])
+
+
+class PartOut(BaseModel):
+    """A part of a sale over several lanes."""
+
+    activity_id: int = Field(description="What its requests name.", examples=[2])
+    lane: str = Field(examples=["north"])
+    version: int | None = Field(
+        description="0 if it is not loaded; null if its Redis is away.", examples=[4]
+    )
+    loaded: int | None = Field(description="Units ever put on sale in it.", examples=[50])
+    left: int | None = Field(examples=[3])
+    sold: int | None = Field(examples=[47])
+
+
+class SaleOut(BaseModel):
+    """A sale over several lanes as a whole: units of all items, of the parts that answer."""
+
+    head: int = Field(description="The activity that acts name.", examples=[1])
+    loaded: int = Field(description="Units ever put on sale, and not moved away.", examples=[100])
+    left: int = Field(examples=[10])
+    sold: int = Field(examples=[90])
+    on_the_way: int = Field(
+        description="Taken from one part and not yet added to another: `balance` does it.",
+        examples=[0],
+    )
+    parts: list[PartOut]
+
+
 class ActivityRow(BaseModel):
     """An activity: its row, and its current state in Redis."""
 
@@ -166,8 +240,18 @@ class ActivityRow(BaseModel):
     hold_s: int | None = Field(examples=[600])
     created_at: datetime
     lane: str = Field(description="Whose Redis and topic it has.", examples=["main"])
+    part_of: int | None = Field(
+        description="The head of the sale over several lanes that it is a part of, itself if it is "
+        "the head; null if it is not split.",
+        examples=[None],
+    )
     version: int = Field(description="0 if it is not loaded.", examples=[4])
-    live: ActivityOut | None = Field(description="Its state in Redis; null if it is not loaded.")
+    live: ActivityOut | None = Field(
+        description="Its state in Redis, of its own part alone; null if it is not loaded."
+    )
+    sale: SaleOut | None = Field(
+        None, description="The whole sale; null if it is not split, and in lists."
+    )
 
     @classmethod
     def of(cls, row: Activity, status: ActivityStatus | None) -> "ActivityRow":
@@ -182,8 +266,10 @@ class ActivityRow(BaseModel):
             hold_s=row.hold_s,
             created_at=row.created_at,
             lane=row.lane,
+            part_of=row.part_of,
             version=status.version if status else 0,
             live=ActivityOut(**ActivityOut.values(row.pk, status)) if status else None,
+            sale=None,
         )
 
 
