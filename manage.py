@@ -12,7 +12,7 @@ def main() -> None:
         from seckill.config.layers import ConfigError
         from seckill.management.utility import run
         from seckill.process.printable import printable
-        from seckill.process.terminal import prepare
+        from seckill.process.streams import prepare
     except ImportError as missing:
         sys.exit(
             f"manage.py: {missing}. The dependencies are not installed in this Python:\n"

@@ -48,7 +48,7 @@ class State:
 
     folder: Path
     ports: dict[str, int] = field(default_factory=dict)
-    passwords: dict[str, str] = field(default_factory=dict)
+    passwords: dict[str, str] = field(default_factory=dict, repr=False)
     room: str | None = None
     # With passwords and rights everywhere, and TLS where the server has it.
     secured: bool = False

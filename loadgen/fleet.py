@@ -25,6 +25,7 @@ from seckill.config.sections import Client
 from seckill.errors import BrokerAway
 from seckill.process.exit_codes import SECOND_SIGNAL
 from seckill.process.shutdown import Shutdown, leave_ctrl_c_to_the_parent, start_child
+from seckill.process.streams import prepare
 
 NOTHING = Progress(0.0, 0, 0, 0, 0, 0, False, "")
 READY = "ready"
@@ -162,6 +163,7 @@ def _tally_of_the_dead(last: Progress, code: int | None) -> Tally:
 def _work(client: Client, load: Load, pipe: Connection, targets: Targets | None) -> None:
     """The child process: connect, report READY, wait for the start, send, report the tally."""
     leave_ctrl_c_to_the_parent()
+    prepare()
     with Shutdown(signal.SIGTERM, second_exits=False) as shutdown:
         threading.Thread(target=_stop_with_parent, args=(shutdown,), daemon=True).start()
         try:

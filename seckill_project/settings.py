@@ -40,6 +40,7 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CONTENT_SECURITY_POLICY = {"DIRECTIVES": STRICT}
 DEBUG = os.environ.get(ENV_PREFIX + "DEBUG") == "1"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "seckill.web.shared.debug_page.NoSecrets"
 ALLOWED_HOSTS = _words("ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]")
 CSRF_TRUSTED_ORIGINS = _words("TRUSTED_ORIGINS", "")
 # People come by https only: the cookies do too.

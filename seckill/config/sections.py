@@ -66,7 +66,12 @@ class Section(BaseSettings):
     """A section of the file: frozen, without unknown keys."""
 
     model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, extra="forbid", frozen=True, allow_inf_nan=False
+        env_prefix=ENV_PREFIX,
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        # Else the library's own error repeats the beginning of all values, passwords too.
+        hide_input_in_errors=True,
     )
     name: ClassVar[str]
     # Parameters whose variable has the section's name in it, and sets no other section.

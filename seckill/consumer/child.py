@@ -33,6 +33,7 @@ from seckill.process.events import event
 from seckill.process.exit_codes import CANNOT_UNPACK, SECOND_SIGNAL, UNREACHABLE
 from seckill.process.logs import configure_logging
 from seckill.process.shutdown import Shutdown, leave_ctrl_c_to_the_parent
+from seckill.process.streams import prepare
 from seckill.telemetry.heartbeats import LETTERS_LOST, Heart, Kind, worker_id
 from seckill.telemetry.tracing import open_tracing
 
@@ -80,6 +81,7 @@ def run_child(
     `find_positions`: see `Guard`. Ends the process with an exit code if Kafka ended it.
     """
     leave_ctrl_c_to_the_parent()
+    prepare()
     configure_logging(section.log_format)
     garbage.rarely()
     # SIGTERM may come twice: to the whole process group, and from the parent.

@@ -4,7 +4,7 @@ Only addresses of the configuration are posted to. The signature is that of Stan
 (https://www.standardwebhooks.com), made by its library: HMAC-SHA256 over id, time and raw body.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from standardwebhooks.webhooks import Webhook
@@ -21,8 +21,9 @@ class Target:
     """One address. While one secret replaces another, each signs."""
 
     name: str
-    url: str
-    secrets: tuple[str, ...]
+    # Either may hold what only the shop knows.
+    url: str = field(repr=False)
+    secrets: tuple[str, ...] = field(repr=False)
 
     def headers(self, event_id: str, body: bytes) -> dict[str, str]:
         """The headers of one attempt, signed now."""

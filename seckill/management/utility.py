@@ -14,7 +14,8 @@ from seckill import __version__
 from seckill.management.failures import readable_errors
 from seckill.process import exit_codes
 from seckill.process.printable import printable, without_addresses
-from seckill.process.terminal import ReaderGone, end_as_unread, made_printable
+from seckill.process.streams import ReaderGone, end_as_unread
+from seckill.process.terminal import made_printable
 
 # Packages with commands of ours.
 OURS = ("seckill", "loadgen", "devstack", "bench", "demo")

@@ -11,6 +11,9 @@ import sys
 import unicodedata
 from typing import Any
 
+# A password in an address, in its options, or in libpq's words.
+_PASSWORD = re.compile(r"(://[^\s:/@]*:)[^\s@]+(?=@)|(password=)[^\s&@'\"]+")
+
 
 def is_printable(text: str) -> bool:
     """Whether a terminal only shows it. A line break makes it not printable."""
@@ -79,6 +82,11 @@ def _is_narrow() -> bool:
         not str(getattr(stream, "encoding", None) or "utf-8").lower().startswith("utf")
         for stream in (sys.stdout, sys.stderr)
     )
+
+
+def without_passwords(text: str) -> str:
+    """Text for a log, with the password of each address in it replaced."""
+    return _PASSWORD.sub(r"\1\2***", text) if "://" in text or "password=" in text else text
 
 
 def without_addresses(text: str) -> str:

@@ -24,6 +24,7 @@ from seckill.process import exit_codes
 from seckill.process.logs import configure_logging, speaker
 from seckill.process.shutdown import Shutdown, leave_ctrl_c_to_the_parent
 from seckill.process.startup import Stopped
+from seckill.process.streams import prepare
 from seckill.web.door.keys import keys_of
 from seckill.web.door.processes import keep_running
 from seckill.web.door.serve import FEW_FILES, raise_file_limit, serve
@@ -98,6 +99,7 @@ class Command(base.Command):
 def child(section: Section, lane: Lane) -> None:
     """The work of one of several processes."""
     leave_ctrl_c_to_the_parent()
+    prepare()
     with Shutdown(second_exits=False) as shutdown:
         shutdown.watch_parent()
         configure_logging(section.log_format)

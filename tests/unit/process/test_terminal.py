@@ -22,7 +22,7 @@ def first_line(script: str, *, unread: str = "stdout") -> tuple[int, str]:
     """Exit code and the other stream of a script, of whose one stream a byte is read."""
     program = (
         "import sys; sys.argv=['manage.py']\n"
-        "from seckill.process.terminal import prepare, ReaderGone, end_as_unread\n"
+        "from seckill.process.streams import prepare, ReaderGone, end_as_unread\n"
         "prepare()\n"
         "try:\n" + "".join(f"  {line}\n" for line in script.splitlines()) + "except ReaderGone:\n"
         "  end_as_unread()\n"
