@@ -4,7 +4,6 @@ once, each is killed once, and both audits are clean.
 
 import json
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
 from seckill.models import Record
 from tests.conftest import PARTITIONS, Manage, wait_until
-from tests.faults.command import Command
+from tests.faults.two_lanes import TwoLanes
 from tests.helpers.commands import Ended
 from tests.helpers.door import open_door
 from tests.helpers.messages import send
@@ -29,43 +28,6 @@ from tests.helpers.servers import own_valkey
 NORTH = Lane.named("north")
 # Units of activity 1 in main, and of activity 2 in north: fewer than are asked for.
 UNITS, REQUESTS = {1: 700, 2: 900}, 6_000
-
-
-class TwoLanes:
-    """The commands of two lanes, as one configuration file has them."""
-
-    def __init__(
-        self, manage: Manage, server: Server, folder: Path, of_north: str, profiles: dict[int, str]
-    ) -> None:
-        self.manage, self.server, self.profiles = manage, server, profiles
-        self.north_topic = f"{server.topic}-north"
-        file = folder / "config.yaml"
-        lane = {"topic": self.north_topic, "group_id": f"{server.group_id}-north"}
-        file.write_text(yaml.safe_dump({"lanes": {"north": lane}}))
-        self.variables = {
-            "SECKILL_CONFIG": str(file),
-            "SECKILL_TOPIC": server.topic,
-            "SECKILL_GROUP_ID": server.group_id,
-            # A password does not stand in the file.
-            "SECKILL_LANE_NORTH_REDIS_URL": of_north,
-        }
-        self.commands: list[Command] = []
-
-    def start(self, *arguments: str) -> Command:
-        self.commands.append(Command(self.manage(*arguments, **self.variables)))
-        return self.commands[-1]
-
-    def run(self, *arguments: str, code: int = 0) -> str:
-        ended = Ended(self.manage(*arguments, **self.variables))
-        assert ended.code == code, ended.output
-        return ended.output
-
-    def load(self, activity: int, lane: str) -> "subprocess.Popen[str]":
-        """A crowd that asks for one activity, in the topic of a lane."""
-        return self.manage(
-            *("run_loadgen", "--lane", lane, "--profile", self.profiles[activity], "--quiet"),
-            **self.variables,
-        )
 
 
 @pytest.fixture
