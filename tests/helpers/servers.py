@@ -16,9 +16,32 @@ from seckill.lane.client import connect
 from tests.conftest import wait_until
 
 
+class OwnValkey:
+    """A Valkey in a folder of its own, which can be killed and started again with its data."""
+
+    def __init__(self, home: Path, url: str) -> None:
+        self.home, self.url = home, url
+        self._server: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        with (self.home / "log").open("a") as log:
+            self._server = subprocess.Popen(
+                [str(valkey.valkey_binary()), "valkey.conf"], cwd=self.home, stdout=log, stderr=log
+            )
+        with connect(self.url) as client:
+            wait_until(lambda: _answers(client), 30, "Valkey answers")
+
+    def kill(self) -> None:
+        """As kill -9."""
+        if self._server is not None:
+            self._server.kill()
+            self._server.wait()
+
+
 @contextmanager
-def own_valkey(folder: Path, *, replica_of: str | None = None) -> Iterator[str]:
-    """The URL of a Valkey that ends with the block; `replica_of` another one's URL."""
+def valkey_to_kill(folder: Path, *, replica_of: str | None = None) -> Iterator[OwnValkey]:
+    """A Valkey that ends with the block; `replica_of` another one's URL."""
     home, port, password = folder / uuid.uuid4().hex, free_port(), uuid.uuid4().hex
     home.mkdir()
     lines = [f"bind {HOST}", f"port {port}", "appendonly yes", "appendfsync always", 'save ""']
@@ -28,21 +51,22 @@ def own_valkey(folder: Path, *, replica_of: str | None = None) -> Iterator[str]:
         lines += [f"replicaof {master['host']} {master['port']}", f"masterauth {password}"]
     lines += [f"requirepass {password}", "repl-diskless-sync-delay 0"]
     (home / "valkey.conf").write_text("\n".join(lines) + "\n")
-    with (home / "log").open("w") as log:
-        server = subprocess.Popen(
-            [str(valkey.valkey_binary()), "valkey.conf"], cwd=home, stdout=log, stderr=log
-        )
-    url = f"redis://:{password}@{HOST}:{port}/0"
-    client = connect(url)
+    server = OwnValkey(home, f"redis://:{password}@{HOST}:{port}/0")
     try:
-        wait_until(lambda: _answers(client), 30, "Valkey answers")
+        server.start()
         if replica_of is not None:
-            wait_until(lambda: is_synced(client), 30, "the replica has all of it")
-        yield url
+            with connect(server.url) as client:
+                wait_until(lambda: is_synced(client), 30, "the replica has all of it")
+        yield server
     finally:
-        client.close()
         server.kill()
-        server.wait()
+
+
+@contextmanager
+def own_valkey(folder: Path, *, replica_of: str | None = None) -> Iterator[str]:
+    """The URL of such a Valkey."""
+    with valkey_to_kill(folder, replica_of=replica_of) as server:
+        yield server.url
 
 
 def free_port() -> int:

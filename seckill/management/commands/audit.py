@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 import redis
@@ -14,6 +15,7 @@ from seckill.audit.audit import CannotCheck, Report, audit
 from seckill.audit.events_kafka import EventsReport, audit_events
 from seckill.audit.kafka import KafkaAudit, KafkaReport, Progress
 from seckill.audit.printed import print_events_report, print_kafka_report, print_report
+from seckill.audit.sales import split_sales
 from seckill.audit.verdict import write_last_audit, write_report
 from seckill.audit.watch import Watch, watch_line
 from seckill.broker.reader import CannotRead, TopicReader
@@ -155,11 +157,15 @@ class Command(base.Command):
             print_report(reports[name], self.console)
         clean = all(report.clean for report in reports.values()) and not unchecked
         sums = {name: sum(getattr(each, name) for each in reports.values()) for name in SUMMED}
+        sales = split_sales(reports)
         if self.json:
             shown = {name: report.as_json() for name, report in reports.items()}
             document = {"schema": 1, "clean": clean, **sums, "lanes": shown, "reasons": unchecked}
+            document["sales"] = [asdict(sale) for sale in sales]
             self.stdout.write(json_text(document, 2))
         else:
+            for sale in sales:
+                self.console.say(sale.line())
             told = ", ".join(f"{name.replace('_', ' ')} {sums[name]:,}" for name in SUMMED)
             verdict = "clean" if clean else "VIOLATED, or not checked"
             self.console.say(f"all {len(reports) + len(unchecked)} lanes: {verdict}; {told}")
