@@ -94,26 +94,44 @@ def realistic(rig: Rig) -> list[Figure]:
 
 
 def holds(rig: Rig) -> list[Figure]:
-    """The script alone in activities with holds, in pairs with the same sale without them."""
-    requests, figures = rig.size.requests, []
+    """The script alone in activities with holds, in pairs with the same sale without them.
+
+    By rate, and by the CPU of Valkey: that is what stays true while other programs work.
+    """
+    figures: list[Figure] = []
     for case, goal in HELD:
-        values: dict[bool, list[float]] = {False: [], True: []}
+        # Without holds, with holds; us of each decision: all of it, and Valkey's CPU.
+        took: tuple[list[float], list[float]] = ([], [])
+        cpu: tuple[list[float], list[float]] = ([], [])
         for repeat in range(rig.size.repeats):
             rig.say(f"{case.name} with holds: repeat {repeat + 1} of {rig.size.repeats}")
-            for held in (False, True) if repeat % 2 else (True, False):
+            for held in (0, 1) if repeat % 2 else (1, 0):
+                requests = rig.size.requests
                 rig.clean(case.stock_for(requests), **({"hold_s": HOLD_S} if held else {}))
-                rate, _, _ = limits.script_alone(
-                    rig.server, rig.bodies(case.profile, requests), str(uuid4())
-                )
+                bodies = rig.bodies(case.profile, requests)
+                before = _cpu_s(rig)
+                rate, _, _ = limits.script_alone(rig.server, bodies, str(uuid4()))
+                cpu[held].append((_cpu_s(rig) - before) / requests * 1e6)
+                took[held].append(1e6 / rate)
                 rig.audit()
-                values[held].append(rate)
-        shares = [with_ / without for without, with_ in zip(*values.values(), strict=True)]
-        figures += [
-            Figure("holds", f"{case.name}, the script without holds", values[False], "/s"),
-            Figure("holds", f"{case.name}, the script with holds", values[True], "/s"),
-            Figure("holds", f"{case.name}, with holds against without", shares, "x", goal),
-        ]
+        for held, word in enumerate(("without", "with")):
+            name = f"{case.name}, {word} holds"
+            rates = [1e6 / each for each in took[held]]
+            figures += [
+                Figure("holds", f"{name}: the script", rates, "/s"),
+                Figure("holds", f"{name}: CPU of valkey each", cpu[held], "us"),
+            ]
+        for what, values in (("rate", took), ("CPU of valkey", cpu)):
+            shares = [without / with_ for without, with_ in zip(*values, strict=True)]
+            name = f"{case.name}, with against without holds: {what}"
+            figures.append(Figure("holds", name, shares, "x", goal))
     return figures
+
+
+def _cpu_s(rig: Rig) -> float:
+    """CPU that Valkey's main thread has used so far, seconds."""
+    info: Any = rig.client.info("cpu")
+    return float(info["used_cpu_user_main_thread"] + info["used_cpu_sys_main_thread"])
 
 
 def several(rig: Rig) -> list[Figure]:

@@ -81,8 +81,6 @@ local DIGIT = {
   [ACCEPTED] = '0', [OVER] = '1', [SOLD_OUT] = '2', [EXPIRED] = '3', [LIMIT] = '4',
   [NOT_OPEN] = '5', [UNKNOWN_ITEM] = '6', [NO_SUCH_ACTIVITY] = '7', [INVALID] = '8', [REPEATED] = '9',
 }
--- Above this, Lua writes a number with an exponent.
-local PLAIN_NUMBER = 1e14
 -- The field of buyers and clicks that shows a loss.
 local MARK = ''
 
@@ -142,11 +140,15 @@ local function read_activity(index)
   local hold_s = tonumber(state[10] or nil)
   if hold_s then
     activity.due = whole(now + hold_s * 1000)
-    activity.due_head = activity.due .. '|'
+    -- How a hold begins, by its place in the block, counted from the block's end.
+    activity.hold_head, activity.item_part = {}, {}
+    for nth = 0, BLOCK - 1 do
+      activity.hold_head[nth - BLOCK] = ';' .. nth .. '|' .. activity.due .. '|'
+    end
     -- The block that is being filled, in pieces (`pieces` of them: Lua would search for the length),
     -- and the offset after it; then all blocks of this batch: field, text...; time, field...
     activity.block, activity.pieces, activity.block_end = {}, 0, -1
-    activity.blocks, activity.times, activity.holds = {}, {}, 0
+    activity.blocks, activity.times, activity.size, activity.holds = {}, {}, 0, 0
     activity.tail = ',"due":' .. activity.due .. activity.tail
   end
   if state[11] then
@@ -158,7 +160,7 @@ local function read_activity(index)
     local units = tonumber(stock[i + 1])
     left[stock[i]], total = units, total + units
   end
-  activity.left, activity.total, activity.head, activity.item_head = left, total, {}, {}
+  activity.left, activity.total, activity.head = left, total, {}
   activity.changed = {}
   activity.bought, activity.bought_changed = {}, {}
   activity.clicked = {}
@@ -204,17 +206,30 @@ local function remember(number)
   return made
 end
 
--- How a hold begins, by its place in the block, counted from the block's end.
-local NTH = {}
-for nth = 0, BLOCK - 1 do NTH[nth - BLOCK] = ';' .. nth .. '|' end
-
--- End the block that is being filled.
+-- End the block that is being filled. Of all blocks of a batch only the first one may be there: each
+-- hold of this partition in Redis is before first_new, and so before every hold of this batch.
 local function end_block(activity)
   if activity.pieces > 0 then
-    local blocks, size = activity.blocks, #activity.blocks
-    blocks[size + 1] = position_field .. ':' .. whole(activity.block_end / BLOCK - 1)
-    blocks[size + 2] = table.concat(activity.block, '', 1, activity.pieces)
+    local size, block = activity.size, table.concat(activity.block, '', 1, activity.pieces)
+    local name = position_field .. ':' .. whole(activity.block_end / BLOCK - 1)
+    if size == 0 then
+      block = (redis.call('HGET', activity.held_key, name) or '') .. block
+    end
+    activity.blocks[size + 1], activity.blocks[size + 2] = name, block
+    activity.times[size + 1], activity.times[size + 2] = activity.due, name
+    activity.size = size + 2
   end
+end
+
+-- A hold's part about so many units of an item, cached.
+local function make_item_part(activity, item, quantity, units)
+  local parts = activity.item_part[item]
+  if not parts then
+    parts = {}
+    activity.item_part[item] = parts
+  end
+  parts[quantity] = '|' .. item .. ':' .. units
+  return parts[quantity]
 end
 
 -- Begin the block of this offset.
@@ -304,10 +319,8 @@ while i <= size do
           end
           if not outcome then
             outcome = ACCEPTED
-            local due_head, place = activity.due_head, offset
-            if offset >= PLAIN_NUMBER then
-              place = string.format('%.0f', offset)
-            end
+            -- Not by '..': Lua takes longer for it, and writes a large number with an exponent.
+            local holds, place = activity.holds, string.format('%d', offset)
             local tail = activity.tail
             if trace then tail = ',"trace":"' .. trace .. '"' .. tail end
             if click then
@@ -316,10 +329,10 @@ while i <= size do
             end
             local age = text[cost] or remember(cost)
             local block, at
-            if due_head then
+            if holds then
               if offset >= activity.block_end then begin_block(activity, offset) end
-              block, at = activity.block, activity.pieces + 3
-              block[at - 2], block[at - 1], block[at] = NTH[offset - activity.block_end], due_head, user
+              block, at = activity.block, activity.pieces + 2
+              block[at - 1], block[at] = activity.hold_head[offset - activity.block_end], user
             end
             for j = i + 5, last, 2 do
               local item, quantity = requests[j], requests[j + 1]
@@ -329,18 +342,20 @@ while i <= size do
               local head = activity.head[item]
               if not head then
                 head = ',"activity_id":' .. activity.id .. ',"item_id":' .. item .. ',"quantity":'
-                activity.head[item], activity.item_head[item] = head, '|' .. item .. ':'
+                activity.head[item] = head
               end
               local units = text[quantity] or remember(quantity)
               records[recorded] = '{"user_id":' .. user .. head .. units
                 .. ',"cost_ms":' .. age .. record_middle .. place .. tail
-              if due_head then
-                block[at + 1], block[at + 2] = activity.item_head[item], units
-                at = at + 2
+              if holds then
+                at = at + 1
+                local parts = activity.item_part[item]
+                block[at] = parts and parts[quantity]
+                  or make_item_part(activity, item, quantity, units)
               end
             end
-            if due_head then
-              activity.pieces, activity.holds = at, activity.holds + 1
+            if holds then
+              activity.pieces, activity.holds = at, holds + 1
             end
             activity.records = activity.records + n
             activity.units = activity.units + wanted
@@ -435,23 +450,6 @@ local function bucket(cost)
   return math.floor(cost / step) * step
 end
 
--- Put what the blocks of holds have already before what this batch adds, and note when they are due.
-local function join_blocks(activity)
-  local blocks, times = activity.blocks, activity.times
-  for first = 1, #blocks, CHUNK do
-    local fields = {}
-    for i = first, math.min(first + CHUNK - 1, #blocks), 2 do
-      fields[#fields + 1] = blocks[i]
-      times[i], times[i + 1] = activity.due, blocks[i]
-    end
-    for i, before in ipairs(redis.call('HMGET', activity.held_key, unpack(fields))) do
-      if before then
-        blocks[first + 2 * i - 1] = before .. blocks[first + 2 * i - 1]
-      end
-    end
-  end
-end
-
 -- Everything is decided. Now check whatever could make a later write fail: rights, types, numbers.
 local totals = {}
 for index, activity in pairs(activities) do
@@ -477,7 +475,6 @@ for index, activity in pairs(activities) do
         return fence(TORN, 'the holds of activity ' .. activity.id .. ' and their times differ')
       end
       end_block(activity)
-      join_blocks(activity)
       needs('HSET', activity.held_key, 'f', 'v')
       needs('ZADD', activity.due_key, 'LT', '0', 'v')
     end
@@ -550,7 +547,7 @@ for index = 1, #ARGV - FIRST_ACTIVITY_ID + 1 do
     end
     if activity.due then
       in_chunks('HSET', activity.held_key, activity.blocks)
-      -- A block that was there may be due earlier, if `hold_s` was changed.
+      -- The first block may be due earlier, if it was there and `hold_s` was changed.
       in_chunks('ZADD', activity.due_key, activity.times, 'LT')
     end
     local gone = {}

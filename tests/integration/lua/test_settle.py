@@ -113,6 +113,18 @@ class TestDeciding:
             "PAID", "PAID", "NOT_HELD",
         ]  # fmt: skip
 
+    def test_a_block_that_two_batches_fill_keeps_the_holds_of_both(
+        self, engine: Engine, redis_client: "redis.Redis"
+    ) -> None:
+        put_on_sale(redis_client, {1001: 99}, hold_s=60)
+        buy(engine, *(body(n) for n in range(1, 6)))
+        # The second batch goes on in the first block, the third in the second one.
+        buy(engine, *(body(n) for n in range(6, 21)), start=5)
+        buy(engine, *(body(n) for n in range(21, 41)), start=20)
+        held = {hold.place.offset: hold.user_id for hold in holds_of(redis_client).values()}
+        assert held == {n - 1: n for n in range(1, 41)}
+        assert redis_client.hlen(KEYS.held) == 3
+
     def test_more_holds_than_lua_unpacks(self, engine: Engine, redis_client: "redis.Redis") -> None:
         put_on_sale(redis_client, {1001: 20_000}, hold_s=60)
         buy(engine, *(body(n) for n in range(1, 9_001)))
