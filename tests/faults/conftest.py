@@ -7,6 +7,7 @@ import pytest
 from tests.faults.harness import Sale
 from tests.faults.opening import OpenSale
 from tests.faults.seed import rng_of, seed
+from tests.faults.two_lanes import two  # noqa: F401
 
 
 @pytest.fixture
