@@ -95,7 +95,7 @@ def load(
     flags = {key: value for key, value in (flags or {}).items() if value is not None}
     path, file = read_config(environ)
     _check_variables(environ, file)
-    environ = with_files(environ)
+    environ = _with_files(environ, file)
     lanes = _lanes(path, file, environ)
     if lane != MAIN and lane not in lanes:
         known = ", ".join([MAIN, *lanes])
@@ -126,9 +126,21 @@ def lane_addresses(of_main: str, environ: Mapping[str, str] | None = None) -> di
     """
     environ = without_injected(os.environ if environ is None else environ)
     path, file = read_config(environ)
-    lanes = _lanes(path, file, environ)
+    lanes = _lanes(path, file, _with_files(environ, file))
     urls = {name: for_key(lane.redis_url or of_main, list_of(name)) for name, lane in lanes.items()}
     return {MAIN: of_main, **urls}
+
+
+def lane_names(environ: Mapping[str, str] | None = None) -> list[str]:
+    """All configured lanes, main first. Raises ConfigError."""
+    _, file = read_config(without_injected(os.environ if environ is None else environ))
+    return [MAIN, *file.get(LANES, {})]
+
+
+def _with_files(
+    environ: Mapping[str, str], file: Mapping[str, Mapping[str, Any]]
+) -> dict[str, str]:
+    return with_files(environ, map(redis_variable, file.get(LANES, {})))
 
 
 def _lanes(
@@ -291,10 +303,11 @@ def _only(section: type[Section], values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_variables(environ: Mapping[str, str], file: Mapping[str, Mapping[str, Any]]) -> None:
     known = {ENV_PREFIX + name for name in OTHER_VARIABLES}
-    known.update(redis_variable(lane) for lane in file.get(LANES, {}))
+    of_lanes = {redis_variable(lane) for lane in file.get(LANES, {})}
     for section in SECTIONS:
         known.update(variable_of(section, key) for key in section.model_fields)
-    known.update(name + FILE for name in secret_variables())
+    known |= of_lanes
+    known.update(name + FILE for name in secret_variables() | of_lanes)
     for variable in environ:
         if variable.startswith(ENV_PREFIX) and variable not in known:
             hint = _hint(variable, sorted(known))

@@ -9,6 +9,7 @@ from typing import Any
 
 from seckill.config.lanes import LaneSection, redis_variable
 from seckill.config.layers import OTHER_VARIABLES
+from seckill.config.secret_files import FILE
 from seckill.config.sections import (
     AS_THE_SERVER,
     ENV_PREFIX,
@@ -19,6 +20,7 @@ from seckill.config.sections import (
     Server,
     variable_of,
 )
+from seckill.formats.lanes import ALL
 
 HEAD = f"""\
 # Configuration
@@ -55,7 +57,9 @@ Lane `main` has no entry: its values are those of the other sections. For any ot
 or command with `--lane NAME` takes these in the place of what environment and sections say; only a
 flag comes first. A lane's list in Redis follows from its name: `seckill:logs:NAME`. A name is 1 to
 32 of `a-z 0-9 -`. No two lanes may share a topic or a group. `{redis_variable("name")}` (the
-name in capitals, `_` for `-`) sets `redis_url`, so that no password is in the file."""
+name in capitals, `_` for `-`), or a file that `{redis_variable("name")}{FILE}` names, sets
+`redis_url`, so that no password is in the file. No lane is called `{ALL}`: `--lane {ALL}` means
+every lane, for workers, doors, `healthy` and `wait`."""
 BETWEEN = """\
 
 ## Variables of the environment that belong to no section

@@ -4,7 +4,7 @@ As Docker and Kubernetes hand secrets over. Every variable that messages do not 
 No message repeats what a file holds.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from seckill.config.errors import ConfigError
@@ -27,10 +27,12 @@ def secret_variables() -> frozenset[str]:
     return frozenset(of_sections | {ENV_PREFIX + name for name in OTHER_SECRETS})
 
 
-def with_files(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment with the content of the files it names. Raises ConfigError."""
+def with_files(environ: Mapping[str, str], of_lanes: Iterable[str] = ()) -> dict[str, str]:
+    """The environment with the content of the files it names. `of_lanes` are the variables of
+    configured lanes, which may come so too. Raises ConfigError.
+    """
     found = dict(environ)
-    for name in secret_variables():
+    for name in (*secret_variables(), *of_lanes):
         file = found.pop(name + FILE, "")
         if not file:
             continue

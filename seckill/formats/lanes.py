@@ -9,8 +9,10 @@ import re
 MAIN = "main"
 MAIN_LIST = "seckill:logs"
 LANE_NAME = r"[a-z0-9][a-z0-9-]{0,31}"
-# Names that would be another list: that of main's dead records.
-TAKEN = ("dead",)
+# What commands call all of them together.
+ALL = "all"
+# Names that are taken: as a list it would be that of main's dead records, or it means all of them.
+TAKEN = ("dead", ALL)
 
 
 def check_lane_name(name: str) -> str:

@@ -2,15 +2,17 @@
 
 import argparse
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from django.core.management.base import CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import connections
 
 from seckill.config.addresses import django_database
+from seckill.config.layers import lane_names
 from seckill.config.sections import ENV_PREFIX, UNITS, Section, flag_of, is_secret
-from seckill.formats.lanes import MAIN
+from seckill.formats.lanes import ALL, MAIN
+from seckill.process import exit_codes
 
 # Flags of addresses: the form of the value, and the meaning.
 ADDRESS_FLAGS = {
@@ -19,6 +21,8 @@ ADDRESS_FLAGS = {
     "brokers": ("HOST:PORT,...", "Kafka"),
     "topic": ("NAME", "topic of the requests"),
 }
+# Parameters that each lane has of its own.
+OF_ONE_LANE = ("redis_url", "topic", "group_id")
 STORE_FLAGS = ("redis_url", "pg_dsn")
 KAFKA_FLAGS = ("brokers", "topic")
 
@@ -105,6 +109,37 @@ def add_lane_flag(parser: CommandParser) -> None:
         metavar="NAME",
         help="the lane, of section `lanes` in config.yaml (default: %(default)s)",
     )
+
+
+def add_lanes_flag(parser: CommandParser, absent: str = MAIN) -> None:
+    """--lane, several times or `all`, for what works in several. See `lanes_of`."""
+    parser.add_argument(
+        "--lane",
+        action="append",
+        dest="lanes",
+        metavar="NAME",
+        help="the lane, of section `lanes` in config.yaml; may be given several times, and "
+        f"`{ALL}` means every lane (default: {absent})",
+    )
+
+
+def lanes_of(options: Mapping[str, Any], absent: str = MAIN) -> list[str]:
+    """The lanes that --lane names, each once. Raises ConfigError."""
+    named = list(dict.fromkeys(options["lanes"] or [absent]))
+    return lane_names() if ALL in named else named
+
+
+def refuse_for_several(
+    lanes: Sequence[str], options: Mapping[str, Any], also: Sequence[str] = ()
+) -> None:
+    """Raises CommandError for a flag that means something in one lane, where there are several."""
+    for name in (*OF_ONE_LANE, *also) if len(lanes) > 1 else ():
+        if options.get(name) not in (None, False):
+            raise CommandError(
+                f"{flag_of(name)} is of one lane, and this command works in {', '.join(lanes)}: "
+                "give it with one --lane",
+                returncode=exit_codes.USAGE,
+            )
 
 
 def add_supervision_flag(parser: CommandParser) -> None:

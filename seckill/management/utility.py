@@ -4,17 +4,20 @@ import os
 import shutil
 import sys
 import textwrap
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, NoReturn
 
 from django.core.management import ManagementUtility, get_commands, load_command_class
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connections
 
 from seckill import __version__
 from seckill.management.failures import readable_errors
 from seckill.process import exit_codes
+from seckill.process.logs import named
 from seckill.process.printable import printable, without_addresses
-from seckill.process.streams import ReaderGone, end_as_unread
+from seckill.process.streams import ReaderGone, end_as_unread, prepare
 from seckill.process.terminal import made_printable
 
 # Packages with commands of ours.
@@ -40,6 +43,23 @@ def run(argv: list[str]) -> NoReturn:
     except ReaderGone:
         if code in (None, exit_codes.OK):
             end_as_unread()
+    sys.exit(code)
+
+
+def run_with(name: str, options: Mapping[str, Any]) -> NoReturn:
+    """The same for a command whose parent, a process of the same command, has read its options."""
+    prepare()
+    command = Utility(["manage.py", name]).fetch_command(name)
+    code: Any = exit_codes.OK
+    try:
+        command.execute(**options)
+    except CommandError as wrong:
+        command.stderr.write(named(f"{type(wrong).__name__}: {wrong}"))
+        code = wrong.returncode
+    except SystemExit as ended:
+        code = ended.code
+    finally:
+        connections.close_all()
     sys.exit(code)
 
 

@@ -1,14 +1,15 @@
 """`/metrics` for Prometheus. It reads everything from Redis at the scrape: the sale pays nothing.
 
-Every process serves the same metrics of the lane, and adds the metrics of its own process. So
+Every process serves the same metrics of its lanes, and adds the metrics of its own process. So
 scraping one process is enough, and expressions take the maximum over processes, never the sum.
 """
 
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,9 +92,11 @@ def look(client: "redis.Redis", lane: Lane) -> Picture:
 
 @dataclass
 class _Families:
-    """The metrics of one scrape of a lane, and their values. Each has the label `lane`."""
+    """The metrics of one scrape, and their values. Each has the label `lane`: the one whose values
+    are added.
+    """
 
-    lane: str
+    lane: str = ""
     found: dict[str, Family] = field(default_factory=dict)
 
     def add(self, metric: Metric, value: float, *labels: object) -> None:
@@ -133,10 +136,10 @@ def cumulative(histogram: Histogram) -> tuple[list[tuple[str, float]], float]:
 
 
 class LaneCollector(Collector):
-    """A lane in Redis as metrics. If Redis does not answer, the only metric is `up` = 0."""
+    """Lanes in Redis as metrics. Of one whose Redis does not answer the only metric is `up` = 0."""
 
-    def __init__(self, client: "redis.Redis", lane: Lane) -> None:
-        self._client, self._lane = client, lane
+    def __init__(self, lanes: "Mapping[Lane, redis.Redis]") -> None:
+        self._lanes = lanes
 
     def describe(self) -> Iterator[Family]:
         """Nothing: the metrics depend on the sale and are read at the scrape."""
@@ -144,13 +147,15 @@ class LaneCollector(Collector):
 
     def collect(self) -> Iterator[Family]:
         """All metrics, in the order of METRICS."""
-        families = _Families(self._lane.name)
-        try:
-            picture = look(self._client, self._lane)
-        except RedisAway as away:
-            log.warning("metrics: %s", away, extra=event("metrics-away"))
-            families.add(names.REDIS_UP, 0)
-        else:
+        families = _Families()
+        # At once: one that is away takes all of its time, and Prometheus does not wait long.
+        with ThreadPoolExecutor(len(self._lanes)) as threads:
+            pictures = list(threads.map(self._look, self._lanes))
+        for lane, picture in zip(self._lanes, pictures, strict=True):
+            families.lane = lane.name
+            if picture is None:
+                families.add(names.REDIS_UP, 0)
+                continue
             families.add(names.REDIS_UP, 1)
             _add_lane(families, picture)
             _add_holds(families, picture.holds)
@@ -158,6 +163,13 @@ class LaneCollector(Collector):
         for metric in METRICS:
             if metric.name in families.found:
                 yield families.found[metric.name]
+
+    def _look(self, lane: Lane) -> Picture | None:
+        try:
+            return look(self._lanes[lane], lane)
+        except RedisAway as away:
+            log.warning("metrics: %s", away, extra=event("metrics-away"))
+            return None
 
 
 def _add_lane(families: _Families, picture: Picture) -> None:
@@ -269,8 +281,10 @@ def _add_door(families: _Families, door: DoorCounts) -> None:
 
 
 @contextmanager
-def serve_metrics(host: str, port: int, redis_url: str, lane: Lane) -> Iterator[None]:
+def serve_metrics(host: str, port: int, addresses: Mapping[str, str]) -> Iterator[None]:
     """Serve `/metrics` on separate threads while the block runs. Raises ConfigError.
+
+    `addresses` are {lane: its Redis} of all lanes that it shows.
 
     Port 0 serves nothing. Metrics have their own address, meant for Prometheus only. So the API's
     port shows nothing without a key, and Prometheus needs no key in its configuration.
@@ -281,19 +295,22 @@ def serve_metrics(host: str, port: int, redis_url: str, lane: Lane) -> Iterator[
     registry = CollectorRegistry(auto_describe=False)
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
-    client = connect(redis_url, SCRAPE_TIMEOUT_S)
-    registry.register(LaneCollector(client, lane))
-    try:
-        server, thread = start_http_server(port, host, registry)
-    except OSError as wrong:
-        raise ConfigError(
-            f"metrics: cannot listen on {host}:{port}: {wrong.strerror or wrong}. Choose another "
-            "--metrics-port, or 0 for none"
-        ) from None
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-        client.close()
+    with ExitStack() as ends:
+        lanes = {
+            Lane.named(name): ends.enter_context(connect(url, SCRAPE_TIMEOUT_S))
+            for name, url in addresses.items()
+        }
+        registry.register(LaneCollector(lanes))
+        try:
+            server, thread = start_http_server(port, host, registry)
+        except OSError as wrong:
+            raise ConfigError(
+                f"metrics: cannot listen on {host}:{port}: {wrong.strerror or wrong}. Choose "
+                "another --metrics-port, or 0 for none"
+            ) from None
+        try:
+            yield
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()

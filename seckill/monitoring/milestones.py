@@ -3,6 +3,7 @@
 Owns what each of them means, and when it cannot come any more.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from seckill.lane.phase import Phase
@@ -52,3 +53,8 @@ def judge_drained(lane: LaneStatus, lag: int) -> Judgement:
     """Whether everything that was sent is decided and stored, of the whole lane."""
     done = lag == 0 and lane.waiting == 0
     return Judgement(done, f"{lag:,} requests wait in Kafka, {lane.waiting:,} records in Redis")
+
+
+def together(lanes: Sequence[Judgement]) -> Judgement:
+    """Whether all lanes have come so far: the first one that has not, or the last one."""
+    return next((each for each in lanes if not each.reached), lanes[-1])

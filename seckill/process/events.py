@@ -37,6 +37,8 @@ EVENTS = {
     "records-parked": "records that PostgreSQL refuses are parked",
     "audit-violated": "the audit that a log worker runs by itself found a broken promise",
     "child-ended": "a consumer process ended; it is started again",
+    "lane-ended": "the worker of one of several lanes ended; it is started again, the others go on",
+    "lane-killed": "workers of several lanes did not stop in time and were killed",
     "child-killed": "a consumer process did not stop in time and was killed",
     "parent-gone": "the parent process of a consumer is gone; the consumer stops",
     "no-heartbeat": "a heartbeat could not be written; the work goes on without it",

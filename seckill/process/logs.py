@@ -1,7 +1,8 @@
 """How logs look: readable lines, or one JSON object per line (`log_format: json`).
 
 JSON members: at (UTC, ISO 8601), level, event, message, logger, process, and the event's own fields
-(`partition`, `count`, ...); `error` with the traceback if there is one.
+(`partition`, `count`, ...); `error` with the traceback if there is one; `lane` where one command
+works in several.
 """
 
 import logging
@@ -17,6 +18,9 @@ TEXT = "%(asctime)s %(levelname)-7s %(event)s %(name)s[%(process)d]: %(message)s
 CLOCK = "%H:%M:%S"
 # The event of a message without one: it comes from a library.
 NO_EVENT = "-"
+# Not a parameter: a command that works in several lanes tells its children, and they theirs, which
+# lane their lines name.
+LINES_LANE = "_SECKILL_LINES_LANE"
 
 
 class TextFormatter(logging.Formatter):
@@ -27,7 +31,7 @@ class TextFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """The line. Text from outside is part of the message and cannot break out of it."""
-        return printable(super().formatMessage(record))
+        return printable(named(super().formatMessage(record)))
 
     def formatException(self, ei: Any) -> str:
         """The traceback. Its error may hold text from outside too."""
@@ -56,6 +60,7 @@ def as_json(
     level: str, event: str, message: str, logger: str, at: float, fields: dict[str, Any]
 ) -> dict[str, Any]:
     """The members of one line."""
+    lane = os.environ.get(LINES_LANE)
     return {
         "at": datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds"),
         "level": level,
@@ -63,8 +68,15 @@ def as_json(
         "message": message,
         "logger": logger,
         "process": os.getpid(),
+        **({"lane": lane} if lane else {}),
         **fields,
     }
+
+
+def named(line: str) -> str:
+    """A line for people, with the lane that it is about where others are beside it."""
+    lane = os.environ.get(LINES_LANE)
+    return f"{lane}: {line}" if lane else line
 
 
 def formatter(log_format: str) -> logging.Formatter:
@@ -101,6 +113,8 @@ def speaker(out: Out, log_format: str, command: str) -> Callable[[str], None]:
             now = datetime.now(UTC).timestamp()
             members = as_json("INFO", "said", line, f"seckill.{command}", now, {})
             line = json_text(members)
+        else:
+            line = named(line)
         out.write(printable_lines(line))
         out.flush()
 

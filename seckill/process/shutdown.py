@@ -6,6 +6,7 @@ A second signal ends the process at once. The interrupted step is repeated at th
 is safe: positions and identities make every step idempotent.
 """
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -55,6 +56,17 @@ def leave_ctrl_c_to_the_parent() -> None:
     """The first call in a child that was started by `start_child`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def shutdown_of_a_command() -> "Shutdown":
+    """The signals of a command. If it is the child of another one, that decides what a second
+    signal means, and its end is a stop.
+    """
+    if multiprocessing.parent_process() is None:
+        return Shutdown()
+    shutdown = Shutdown(second_exits=False)
+    shutdown.watch_parent()
+    return shutdown
 
 
 class Shutdown:

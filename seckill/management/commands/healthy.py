@@ -8,7 +8,7 @@ from seckill.config.layers import load
 from seckill.config.sections import Door, Events, LogWorker, Server, Settler, Webhooks
 from seckill.lane.keys import Lane
 from seckill.management import base
-from seckill.management.arguments import add_address_flags, add_lane_flag, seconds
+from seckill.management.arguments import add_address_flags, add_lanes_flag, lanes_of, seconds
 from seckill.process import exit_codes
 from seckill.telemetry.healthy import WITHIN_S, WORKERS, look
 
@@ -35,6 +35,7 @@ class Command(base.Command):
     examples = (
         "consumer",
         "log-worker --within-s 60",
+        "consumer --lane all",
     )
     codes = {
         exit_codes.OK: "it lives, or Redis takes no heartbeats",
@@ -48,16 +49,17 @@ class Command(base.Command):
             "--within-s", type=seconds, default=WITHIN_S, metavar="SECONDS",
             help="how long a process may be silent (default: %(default)g)",
         )  # fmt: skip
-        add_lane_flag(parser)
+        add_lanes_flag(parser)
         add_address_flags(parser, "redis_url")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Exit code as in the help."""
-        flags = {"redis_url": options["redis_url"]}
-        section: Any = load(SECTION_OF[options["worker"]], flags, lane=options["lane"])
-        health = look(
-            section.redis_url, Lane.named(options["lane"]), options["worker"], options["within_s"]
-        )
-        self.stdout.write(health.why)
-        if not health.well:
+        flags, worker = {"redis_url": options["redis_url"]}, options["worker"]
+        lanes, well = lanes_of(options), True
+        for name in lanes:
+            section: Any = load(SECTION_OF[worker], flags, lane=name)
+            health = look(section.redis_url, Lane.named(name), worker, options["within_s"])
+            self.stdout.write(health.why if len(lanes) == 1 else f"{name}: {health.why}")
+            well = well and health.well
+        if not well:
             raise SystemExit(exit_codes.FAILED)

@@ -1,5 +1,6 @@
 """`manage.py run_consumer`: decide requests from Kafka in Redis."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -12,18 +13,13 @@ from seckill.config.sections import Server, Settler
 from seckill.consumer.group import ConsumerGroup
 from seckill.control.control import Control
 from seckill.errors import PostgresAway, Refused
+from seckill.formats.lanes import MAIN
 from seckill.formats.outcomes import DEFAULT_ACTIVITY
 from seckill.lane.client import connect, ping
 from seckill.management import base
 from seckill.management.acts import activity_number
-from seckill.management.arguments import (
-    add_drain_flags,
-    add_lane_flag,
-    add_section_flags,
-    add_supervision_flag,
-    use_database,
-)
-from seckill.management.worker import Started, run_group, working
+from seckill.management.arguments import add_drain_flags, use_database
+from seckill.management.worker import Started, WorkerCommand, run_group, working
 from seckill.monitoring.fitness import check_postgres, check_redis
 from seckill.process import exit_codes
 
@@ -33,9 +29,11 @@ ONE_COPY = (
 )
 
 
-class Command(base.Command):
+class Command(WorkerCommand[Server]):
     """Parse, build, run."""
 
+    kind = Server
+    one_lane = ("stock", "reset")
     help = (
         "Read requests from Kafka and decide them in batches in Redis. Runs until SIGTERM or "
         "Ctrl-C, then finishes and commits the batch in flight and exits 0; a second signal exits "
@@ -67,11 +65,9 @@ class Command(base.Command):
             metavar="N",
             help="activity that --stock belongs to (default: %(default)s)",
         )
-        add_lane_flag(parser)
-        add_supervision_flag(parser)
-        add_section_flags(parser, Server)
+        super().add_arguments(parser)
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def work(self, options: dict[str, Any]) -> None:
         """Wait for the services, load what is not loaded, run."""
         with working(self, "run_consumer", Server, options) as started:
             server = started.section
@@ -93,7 +89,10 @@ class Command(base.Command):
                 group = ConsumerGroup(
                     server, client, topics, started.shutdown, started.lane, started.say
                 )
-                self._load(started, group, options["activity_id"], replace=options["reset"])
+                # What the file or the environment put on sale is lane main's.
+                of_lane = started.lane.name == MAIN or options["stock"] is not None
+                stock = server.stock if of_lane else {}
+                self._load(started, group, stock, options)
                 if server.reset_offset:
                     for partition, count in group.skip_to_end().items():
                         started.say(f"--reset-offset: partition {partition}: {count:,} skipped")
@@ -108,19 +107,23 @@ class Command(base.Command):
                 ) from None
 
     def _load(
-        self, started: Started[Server], group: ConsumerGroup, activity_id: int, *, replace: bool
+        self,
+        started: Started[Server],
+        group: ConsumerGroup,
+        stock: Mapping[int, int],
+        options: dict[str, Any],
     ) -> None:
-        server = started.section
+        activity_id, replace = options["activity_id"], options["reset"]
         control = Control(
             group.client,
             "run_consumer",
             group.lane,
-            patience_s=server.connect_timeout,
+            patience_s=started.section.connect_timeout,
             expired_gives_back=load(Settler).expired_gives_back,
         )
         lane = started.wait_for(control.status)
         loaded = lane.activities.get(activity_id)
-        wanted = set(server.stock)
+        wanted = set(stock)
         if loaded and not replace and wanted <= set(loaded.items):
             if wanted:
                 left = {item: status.left for item, status in loaded.items.items()}
@@ -128,7 +131,7 @@ class Command(base.Command):
                     f"activity {activity_id}: kept as loaded, left {left} (--reset replaces)"
                 )
             return
-        lines = started.wait_for(lambda: control.load(activity_id, server.stock, replace=replace))
+        lines = started.wait_for(lambda: control.load(activity_id, stock, replace=replace))
         for line in lines:
             started.say(line)
         if not lines and not lane.loaded:

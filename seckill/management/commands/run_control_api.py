@@ -18,7 +18,6 @@ from seckill.config.sections import ControlApi
 from seckill.errors import PostgresAway, TablesMissing
 from seckill.formats.lanes import cache_of
 from seckill.lane.client import why_away
-from seckill.lane.keys import Lane
 from seckill.management import base
 from seckill.management.arguments import (
     add_section_flags,
@@ -85,9 +84,7 @@ class Command(base.Command):
                 caches.settings[cache_of(lane)]["LOCATION"] = address
             settings.RATE_LIMIT, settings.RATE_BURST = section.rate_limit, section.rate_burst
             bound = listen(section.host, section.port)
-            metrics = serve_metrics(
-                section.metrics_host, section.metrics_port, section.redis_url, Lane()
-            )
+            metrics = serve_metrics(section.metrics_host, section.metrics_port, addresses)
             with contextlib.closing(bound), metrics:
                 self._look_at_services(addresses)
                 self._warn(bound)

@@ -2,21 +2,22 @@
 
 import contextlib
 import logging
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.core.management.base import CommandParser
 
 from seckill.config.layers import load
 from seckill.config.sections import Door as Section
+from seckill.formats.lanes import ALL
 from seckill.lane.client import why_away
-from seckill.lane.keys import Lane
 from seckill.management import base
 from seckill.management.arguments import (
-    add_lane_flag,
+    add_lanes_flag,
     add_section_flags,
     add_supervision_flag,
+    lanes_of,
+    refuse_for_several,
     section_flags,
 )
 from seckill.monitoring.metrics import serve_metrics
@@ -52,7 +53,7 @@ class Command(base.Command):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """The parameters of section `door`."""
-        add_lane_flag(parser)
+        add_lanes_flag(parser, ALL)
         add_supervision_flag(parser)
         add_section_flags(parser, Section)
 
@@ -61,7 +62,11 @@ class Command(base.Command):
         with Shutdown() as shutdown:
             if options["stop_with_stdin"]:
                 shutdown.watch_stdin()
-            section = load(Section, section_flags(options, Section), lane=options["lane"])
+            lanes = lanes_of(options, ALL)
+            refuse_for_several(lanes, options)
+            flags = section_flags(options, Section)
+            sections = {lane: load(Section, flags, lane=lane) for lane in lanes}
+            section = sections[lanes[0]]
             self._say = speaker(self.stdout, section.log_format, "run_door")
             keys = keys_of(section)
             files = raise_file_limit()
@@ -73,40 +78,44 @@ class Command(base.Command):
             # Several processes listen each on a socket of their own.
             alone = section.processes == 1
             bound = listen(section.host, section.port, shared=True, ready=alone)
-            lane = Lane.named(options["lane"])
-            metrics = serve_metrics(
-                section.metrics_host, section.metrics_port, section.redis_url, lane
-            )
+            addresses = {lane: each.redis_url for lane, each in sections.items()}
+            metrics = serve_metrics(section.metrics_host, section.metrics_port, addresses)
             with contextlib.closing(bound), metrics, contextlib.suppress(Stopped):
                 warning = told_without_tls(bound, "buyers' tokens")
                 if warning:
                     self._say(warning)
+                if len(lanes) > 1:
+                    self._say(f"lanes {', '.join(lanes)}")
                 self._say(f"buyers' door  http://{address_of(bound)}/v1/requests")
-                section = section.model_copy(update={"port": bound.getsockname()[1]})
-                self._look_at_redis(section)
+                self._look_at_redis(addresses)
                 if alone:
-                    serve(section, lane, keys, bound, shutdown, self._say)
+                    serve(sections, keys, bound, shutdown, self._say)
                 else:
-                    keep_running(section, partial(child, lane=lane), shutdown)
+                    port = bound.getsockname()[1]
+                    keep_running(section.processes, child, (sections, port), shutdown)
             self._say("stopped")
 
-    def _look_at_redis(self, section: Section) -> None:
-        away = why_away(section.redis_url)
-        if away:
-            self._say(f"{away}. Serving anyway: requests are taken, and answered when it is back.")
+    def _look_at_redis(self, addresses: Mapping[str, str]) -> None:
+        for address in dict.fromkeys(addresses.values()):
+            away = why_away(address)
+            if away:
+                self._say(
+                    f"{away}. Serving anyway: requests are taken, and answered when it is back."
+                )
 
 
-def child(section: Section, lane: Lane) -> None:
-    """The work of one of several processes."""
+def child(sections: Mapping[str, Section], port: int) -> None:
+    """The work of one of several processes, on the port that their parent holds."""
     leave_ctrl_c_to_the_parent()
     prepare()
     with Shutdown(second_exits=False) as shutdown:
         shutdown.watch_parent()
+        section = next(iter(sections.values()))
         configure_logging(section.log_format)
         raise_file_limit()
-        bound = listen(section.host, section.port, shared=True)
+        bound = listen(section.host, port, shared=True)
         with contextlib.closing(bound), contextlib.suppress(Stopped):
-            serve(section, lane, keys_of(section), bound, shutdown, _say_in_log)
+            serve(sections, keys_of(section), bound, shutdown, _say_in_log)
 
 
 def _say_in_log(text: str) -> None:

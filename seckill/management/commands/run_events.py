@@ -13,12 +13,7 @@ from seckill.events.feed import Feed
 from seckill.events.keeper import Keeper
 from seckill.events.publisher import Publisher
 from seckill.management import base
-from seckill.management.arguments import (
-    add_lane_flag,
-    add_section_flags,
-    add_supervision_flag,
-)
-from seckill.management.worker import Started, working
+from seckill.management.worker import Started, WorkerCommand, working
 from seckill.postgres.access import connect, postgres_errors
 from seckill.telemetry.heartbeats import Heart, Kind
 
@@ -26,9 +21,10 @@ from seckill.telemetry.heartbeats import Heart, Kind
 CONNECT_S, ANSWER_S = 5, 30.0
 
 
-class Command(base.Command):
+class Command(WorkerCommand[Events]):
     """Parse, build, run."""
 
+    kind = Events
     help = (
         "Publish what became of stored orders (accepted, paid, expired, cancelled) as CloudEvents "
         "in topic `<topic>.events`, at least once each, in order for each user. At its first start "
@@ -51,11 +47,9 @@ class Command(base.Command):
             "later it goes on where it was",
         )
         parser.add_argument("--drain", action="store_true", help="end when all is published")
-        add_lane_flag(parser)
-        add_supervision_flag(parser)
-        add_section_flags(parser, Events)
+        super().add_arguments(parser)
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def work(self, options: dict[str, Any]) -> None:
         """Wait for the services, run."""
         with working(self, "run_events", Events, options) as started:
             section, say = started.section, started.say

@@ -11,21 +11,17 @@ from seckill.log_worker.storage import Storage
 from seckill.log_worker.traced_storage import TracedStorage
 from seckill.log_worker.worker import LogWorker
 from seckill.management import base
-from seckill.management.arguments import (
-    add_lane_flag,
-    add_section_flags,
-    add_supervision_flag,
-    use_database,
-)
-from seckill.management.worker import working
+from seckill.management.arguments import use_database
+from seckill.management.worker import WorkerCommand, working
 from seckill.monitoring.fitness import check_postgres, check_redis
 from seckill.telemetry.heartbeats import Heart, Kind, worker_id
 from seckill.telemetry.tracing import open_tracing
 
 
-class Command(base.Command):
+class Command(WorkerCommand[Section]):
     """Parse, build, run."""
 
+    kind = Section
     help = (
         "Store accepted records from the Redis list in PostgreSQL, each once. Runs until SIGTERM "
         "or Ctrl-C, then finishes the batch in flight and exits 0; a second signal exits at once "
@@ -40,11 +36,9 @@ class Command(base.Command):
     def add_arguments(self, parser: CommandParser) -> None:
         """The parameters of section `log_worker`."""
         parser.add_argument("--drain", action="store_true", help="end when the list is empty")
-        add_lane_flag(parser)
-        add_supervision_flag(parser)
-        add_section_flags(parser, Section)
+        super().add_arguments(parser)
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def work(self, options: dict[str, Any]) -> None:
         """Wait for the services, run."""
         with working(self, "run_log_worker", Section, options) as started:
             settings, lane = started.section, started.lane

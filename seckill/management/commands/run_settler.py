@@ -11,21 +11,17 @@ from seckill.errors import PostgresAway
 from seckill.formats.settle import request_topic
 from seckill.lane.client import connect, ping
 from seckill.management import base
-from seckill.management.arguments import (
-    add_drain_flags,
-    add_lane_flag,
-    add_section_flags,
-    add_supervision_flag,
-)
-from seckill.management.worker import run_group, working
+from seckill.management.arguments import add_drain_flags
+from seckill.management.worker import WorkerCommand, run_group, working
 from seckill.monitoring.fitness import check_postgres, check_redis
 from seckill.process import exit_codes
 from seckill.settler.group import SettlerGroup
 
 
-class Command(base.Command):
+class Command(WorkerCommand[Settler]):
     """Parse, build, run."""
 
+    kind = Settler
     help = (
         "Read settlements (paid, failed, cancelled) of held orders from topic `<topic>.settle` and "
         "settle them in batches in Redis; let holds expire that nobody paid in time. A payment "
@@ -46,11 +42,9 @@ class Command(base.Command):
     def add_arguments(self, parser: CommandParser) -> None:
         """The parameters of section `settler`, and flags for one start only."""
         add_drain_flags(parser, "everything in the topic is settled, and no hold is overdue")
-        add_lane_flag(parser)
-        add_supervision_flag(parser)
-        add_section_flags(parser, Settler)
+        super().add_arguments(parser)
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def work(self, options: dict[str, Any]) -> None:
         """Wait for the services, run."""
         with working(self, "run_settler", Settler, options) as started:
             section = started.section.of_settlements()

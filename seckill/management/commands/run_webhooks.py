@@ -16,18 +16,15 @@ from seckill.events.letters import DeadEvents, read_dead, read_event
 from seckill.events.targets import Target, targets_of
 from seckill.events.webhooks import Webhooks
 from seckill.management import base
-from seckill.management.arguments import (
-    add_lane_flag,
-    add_section_flags,
-    add_supervision_flag,
-)
-from seckill.management.worker import working
+from seckill.management.worker import WorkerCommand, working
 from seckill.telemetry.heartbeats import Heart, Kind
 
 
-class Command(base.Command):
+class Command(WorkerCommand[Section]):
     """Parse, build, run."""
 
+    kind = Section
+    ends_by = ("dead_letters",)
     help = (
         "Post the events of topic `<topic>.events` to the addresses of the configuration, signed "
         "as Standard Webhooks, at least once each, in order for each user. What an address does "
@@ -51,11 +48,9 @@ class Command(base.Command):
             help="post the dead letters that there are now, each once more, and end; what is not "
             "taken is a dead letter again",
         )
-        add_lane_flag(parser)
-        add_supervision_flag(parser)
-        add_section_flags(parser, Section)
+        super().add_arguments(parser)
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def work(self, options: dict[str, Any]) -> None:
         """Wait for the services, run."""
         with working(self, "run_webhooks", Section, options) as started:
             section, say = started.section, started.say

@@ -19,13 +19,13 @@ from dataclasses import dataclass
 from seckill.errors import PostgresAway
 from seckill.formats.settle import Result
 from seckill.process.events import event
-from seckill.telemetry.door_counts import BOARD_AGE_MS, WAITING
 from seckill.web.door import asking, http
 from seckill.web.door.answers import Answer, State, shown_answer
 from seckill.web.door.docs.pages import docs
+from seckill.web.door.door_lane import RETRY_S, Bought, Shed, Taken
 from seckill.web.door.holds import Holds
 from seckill.web.door.http import Problem, Receive, Response, Scope, Send
-from seckill.web.door.ordering import RETRY_S, Bought, Ordering, Shed, Taken
+from seckill.web.door.ordering import Ordering
 from seckill.web.door.orders import Orders
 from seckill.web.door.page.page import Page
 from seckill.web.door.plain.calls import Plain
@@ -117,14 +117,6 @@ class Door:
             http.only(method, "GET")
             return await self._my_orders(headers)
         raise Problem(404, "there is nothing at this address; see /docs")
-
-    def heartbeat(self) -> dict[str, int]:
-        """What is counted and measured, for the heartbeat."""
-        return {
-            **self.ordering.counts.named(),
-            WAITING: self.ordering.limits.waiting,
-            BOARD_AGE_MS: round(self.ordering.mirror.blind_s * 1000),
-        }
 
     # A click
 
@@ -253,8 +245,8 @@ class Door:
     def _readiness(self) -> Response:
         if self.ordering.stopping:
             raise Problem(503, "this door is closing", retry_after_s=1)
-        if self.ordering.mirror.away:
-            raise Problem(503, self.ordering.mirror.away, retry_after_s=RETRY_S)
+        if self.ordering.away:
+            raise Problem(503, self.ordering.away, retry_after_s=RETRY_S)
         return http.json_response(200, {"status": "ready"})
 
     def _cors(self, headers: Mapping[bytes, bytes]) -> list[tuple[bytes, bytes]]:

@@ -18,14 +18,11 @@ from seckill.errors import Poison
 from seckill.formats.request import refuse_repeated_keys
 from seckill.formats.settle import Reference, Result, Settlement
 from seckill.web.door.answers import YES, Answer, State, shown_answer
-from seckill.web.door.counts import Counts
+from seckill.web.door.door_lane import RETRY_S, DoorLane
 from seckill.web.door.http import Problem, Response, json_response, retry_after
-from seckill.web.door.limits import Limits
-from seckill.web.door.mirror import Mirror
-from seckill.web.door.ordering import RETRY_S
+from seckill.web.door.ordering import Ordering
 from seckill.web.door.outgoing import NotTaken, Unknown
 from seckill.web.door.payers import SIGNATURE, NotAPayer, Payers
-from seckill.web.door.settling import Settling
 from seckill.web.door.tickets import Ticket
 
 
@@ -44,11 +41,8 @@ _read = msgspec.json.Decoder(Payment).decode
 class Holds:
     """The calls on holds of one door."""
 
-    settling: Settling
+    ordering: Ordering
     payers: Payers
-    mirror: Mirror
-    limits: Limits
-    counts: Counts
     pay_url: str = ""
 
     def has_key(self, headers: Mapping[bytes, bytes]) -> bool:
@@ -98,78 +92,72 @@ class Holds:
         """Settle the hold of a ticket: 202 when Kafka has it, 200 when it is known. `text` is the
         ticket's. Raises Problem.
         """
-        answer = await self.mirror.ask(ticket)
-        self._refuse(answer)
+        lane = self.ordering.lane_of(ticket)
+        answer = await lane.mirror.ask(ticket)
+        _refuse(lane, answer)
         wanted = State.PAID if result is Result.PAID else State.CANCELLED
         late = wanted is State.PAID and answer.state in (State.EXPIRED, State.CANCELLED)
         if answer.state is State.HELD or late:
-            await self._send(ticket, answer, result, reference)
+            await _send(lane, ticket, answer, result, reference)
             if answer.state is State.HELD and wait_s:
-                answer = await self._wait(ticket, answer, wait_s, caller)
+                later = await lane.wait(ticket, wait_s, caller, lane.mirror.wait_settled)
+                answer = later if later.is_decided else answer
         else:
-            self.counts.settle("known")
+            lane.counts.settle("known")
         content = shown_answer(text, answer, self.pay_url)
         content.pop("outcome")
         content["too_late"] = _too_late(wanted, answer.state)
         if content["too_late"]:
-            self.counts.settle("too_late")
+            lane.counts.settle("too_late")
         if answer.state is not State.HELD:
             return json_response(200, content)
         return json_response(202, content, _later(text))
 
-    def _refuse(self, answer: Answer) -> None:
-        if answer.state is State.WAITING and answer.delayed:
-            self.counts.settle("not_taken")
-            raise Problem(
-                503, "the hold cannot be read now; nothing was sent", retry_after_s=RETRY_S,
-                taken="no",
-            )  # fmt: skip
-        if answer.state is State.WAITING:
-            raise Problem(409, "this request is not decided yet: ask again", retry_after_s=1)
-        if answer.state not in YES or answer.state is State.ACCEPTED:
-            raise Problem(409, f"there is no hold to settle: this request is {answer.state}")
 
-    async def _send(
-        self, ticket: Ticket, answer: Answer, result: Result, reference: str | None
-    ) -> None:
-        assert answer.place is not None
-        place = answer.place
-        more: dict[str, Any] = {"reference": reference} if reference else {}
-        settlement = Settlement(
-            activity_id=ticket.activity_id,
-            user_id=ticket.user_id,
-            hold=(place.source, place.partition, place.offset),
-            result=result,
-            at=time.time_ns() // 1_000_000,
-            **more,
-        )
-        try:
-            await self.settling.settle(settlement)
-        except NotTaken as refused:
-            self.counts.settle("not_taken")
-            raise Problem(
-                503, f"nothing was settled: {refused}", retry_after_s=RETRY_S, taken="no"
-            ) from None
-        except Unknown as unknown:
-            self.counts.settle("unknown")
-            raise Problem(
-                503,
-                f"it is not known whether this was taken: {unknown}. Send it again: a hold is "
-                "settled once",
-                retry_after_s=RETRY_S,
-                taken="unknown",
-            ) from None
-        self.counts.settle("acknowledged")
+def _refuse(lane: DoorLane, answer: Answer) -> None:
+    if answer.state is State.WAITING and answer.delayed:
+        lane.counts.settle("not_taken")
+        raise Problem(
+            503, "the hold cannot be read now; nothing was sent", retry_after_s=RETRY_S,
+            taken="no",
+        )  # fmt: skip
+    if answer.state is State.WAITING:
+        raise Problem(409, "this request is not decided yet: ask again", retry_after_s=1)
+    if answer.state not in YES or answer.state is State.ACCEPTED:
+        raise Problem(409, f"there is no hold to settle: this request is {answer.state}")
 
-    async def _wait(self, ticket: Ticket, held: Answer, wait_s: float, caller: str) -> Answer:
-        if not self.limits.enter(ticket.user_id, caller):
-            self.counts.crowded += 1
-            return held
-        try:
-            answer = await self.mirror.wait_settled(ticket, wait_s)
-        finally:
-            self.limits.leave(ticket.user_id, caller)
-        return answer if answer.is_decided else held
+
+async def _send(
+    lane: DoorLane, ticket: Ticket, answer: Answer, result: Result, reference: str | None
+) -> None:
+    assert answer.place is not None
+    place = answer.place
+    more: dict[str, Any] = {"reference": reference} if reference else {}
+    settlement = Settlement(
+        activity_id=ticket.activity_id,
+        user_id=ticket.user_id,
+        hold=(place.source, place.partition, place.offset),
+        result=result,
+        at=time.time_ns() // 1_000_000,
+        **more,
+    )
+    try:
+        await lane.settling.settle(settlement)
+    except NotTaken as refused:
+        lane.counts.settle("not_taken")
+        raise Problem(
+            503, f"nothing was settled: {refused}", retry_after_s=RETRY_S, taken="no"
+        ) from None
+    except Unknown as unknown:
+        lane.counts.settle("unknown")
+        raise Problem(
+            503,
+            f"it is not known whether this was taken: {unknown}. Send it again: a hold is "
+            "settled once",
+            retry_after_s=RETRY_S,
+            taken="unknown",
+        ) from None
+    lane.counts.settle("acknowledged")
 
 
 def _too_late(wanted: State, state: State) -> bool:

@@ -12,6 +12,10 @@ from seckill.web.door.reader import Reader
 READERS = 4
 # Seconds that names are kept.
 NAMES_S = 10.0
+# Seconds that an activity's lane is kept.
+LANE_S = 1.0
+# Activities that are kept.
+MOST_KEPT = 1_000
 # Orders that are shown.
 SHOWN = 100
 NAMES = """
@@ -19,6 +23,7 @@ SELECT coalesce((SELECT name FROM seckill_activity WHERE id = %(id)s), ''),
     coalesce((SELECT jsonb_object_agg(item_id, name) FROM seckill_item
         WHERE activity_id = %(id)s), '{}')
 """
+LANE = "SELECT lane FROM seckill_activity WHERE id = %s"
 ORDERS = """
 SELECT r.source::text, r.partition, r."offset", r.activity_id, max(r.ts),
     jsonb_object_agg(r.item_id, r.quantity), max(s.kind),
@@ -44,6 +49,7 @@ class Orders:
     def __init__(self, pg_dsn: str) -> None:
         self._reader = Reader(pg_dsn, READERS)
         self._names: dict[int, tuple[float, Names]] = {}
+        self._lanes: dict[int, tuple[float, str]] = {}
 
     async def names(self, activity_id: int) -> Names:
         """The names, at most NAMES_S old; older or none while PostgreSQL is away."""
@@ -57,9 +63,21 @@ class Orders:
         except PostgresAway:
             return known
         found = Names(name, {int(item): text for item, text in items.items()})
-        if len(self._names) > 1_000:
+        if len(self._names) > MOST_KEPT:
             self._names.clear()
         self._names[activity_id] = (time.monotonic(), found)
+        return found
+
+    async def lane_of(self, activity_id: int) -> str:
+        """An activity's lane as PostgreSQL has it; "" if it knows none. Raises PostgresAway."""
+        at, known = self._lanes.get(activity_id, (-LANE_S, ""))
+        if time.monotonic() - at < LANE_S:
+            return known
+        rows = await self._reader.read(LANE, (activity_id,))
+        found = rows[0][0] if rows else ""
+        if len(self._lanes) > MOST_KEPT:
+            self._lanes.clear()
+        self._lanes[activity_id] = (time.monotonic(), found)
         return found
 
     async def of(self, user_id: int) -> list[dict[str, Any]]:

@@ -10,41 +10,39 @@ import logging
 import math
 import resource
 import socket
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import uvicorn
 import uvloop
 
-from seckill.broker.opening import open_outbox
-from seckill.broker.outbox import Outbox
-from seckill.broker.source import Source, open_source
 from seckill.config.addresses import origins
 from seckill.config.sections import Door as Section
 from seckill.errors import BrokerAway
-from seckill.formats.settle import settle_topic
+from seckill.formats.lanes import MAIN
 from seckill.lane.keys import Lane
 from seckill.process import garbage
 from seckill.process.events import event
 from seckill.process.shutdown import Shutdown
 from seckill.process.startup import wait_for
 from seckill.telemetry.heartbeats import Heart, Kind
-from seckill.telemetry.traced_outbox import traced_outbox
 from seckill.web.door.app import Door
 from seckill.web.door.clicks import Clicks
-from seckill.web.door.counts import Counts
+from seckill.web.door.door_lane import DoorLane
 from seckill.web.door.holds import Holds
 from seckill.web.door.keys import Keys
 from seckill.web.door.limits import Limits
 from seckill.web.door.mirror import Mirror
+from seckill.web.door.opened import Opened, can_open, look_for_settling, open_all
 from seckill.web.door.ordering import Ordering
 from seckill.web.door.orders import Orders
 from seckill.web.door.page.page import Page
 from seckill.web.door.plain.calls import Plain
 from seckill.web.door.protocol import IDLE_S, LimitedProtocol
 from seckill.web.door.reader import Reader
-from seckill.web.door.settling import Settling
 from seckill.web.door.topic import Topic
 from seckill.web.door.trust import Trust
 from seckill.web.sockets import BACKLOG
@@ -69,16 +67,6 @@ class _Server(uvicorn.Server):
         yield
 
 
-@dataclass(frozen=True)
-class _Opened:
-    """The connections of a door to Kafka, and the topic's id."""
-
-    reader: Source
-    source: str
-    outbox: Outbox
-    settling: Settling
-
-
 def raise_file_limit() -> int:
     """Allow as many open files as the system lets this process have; returns how many."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -88,92 +76,88 @@ def raise_file_limit() -> int:
 
 
 def serve(
-    section: Section,
-    lane: Lane,
+    sections: Mapping[str, Section],
     keys: Keys,
     bound: socket.socket,
     shutdown: Shutdown,
     say: Callable[[str], None],
 ) -> None:
-    """Serve until a stop is requested. If the topic is made again, everything is opened anew.
+    """Serve until a stop is requested. If a topic is made again, everything is opened anew.
 
-    Raises BrokerAway if Kafka does not answer at the start.
+    `sections` are {lane: its section}. Raises BrokerAway if Kafka does not answer at the start.
     """
     # Clicks and tokens that are remembered are many objects, and none of them is part of a cycle.
     garbage.rarely()
-    limit_s = section.connect_timeout
+    limit_s = next(iter(sections.values())).connect_timeout
     while not shutdown.requested:
-        opened = wait_for(lambda: _open(section), limit_s, shutdown, say)
+        opened, closed = wait_for(lambda: open_all(sections, say), limit_s, shutdown, say)
         limit_s = math.inf
-        heart = Heart(section.redis_url, lane, Kind.DOOR)
+        hearts = {
+            name: Heart(sections[name].redis_url, Lane.named(name), Kind.DOOR) for name in opened
+        }
+        why = ""
         try:
-            uvloop.run(_serve(section, lane, keys, bound, shutdown, opened, heart))
+            why = uvloop.run(_serve(sections, opened, closed, keys, bound, shutdown, hearts))
         finally:
-            left = opened.outbox.flush(GRACE_S) + opened.settling.flush(GRACE_S)
+            until = time.monotonic() + GRACE_S
+            left = sum(each.flush_until(until) for each in opened.values())
             if left:
                 say(f"{left:,} requests were not acknowledged: Kafka may or may not have them")
-            opened.outbox.close()
-            opened.settling.close()
-            opened.reader.close()
-            heart.close()
+            for each in opened.values():
+                each.close()
+            for heart in hearts.values():
+                heart.close()
         if not shutdown.requested:
-            say(f"topic {section.topic} was made again: this door opens anew")
+            say(f"{why}: this door opens anew")
 
 
-def _open(section: Section) -> _Opened:
-    with contextlib.ExitStack() as ends:
-        reader = ends.enter_context(contextlib.closing(open_source(section)))
-        source = reader.source(section.topic)
-        if source is None:
-            raise BrokerAway(f"there is no topic {section.topic}; run_consumer makes it")
-        outbox = traced_outbox(open_outbox(section, section.topic), section)
-        ends.callback(outbox.close)
-        opened = _Opened(reader, source, outbox, Settling(settle_topic(section.topic)))
-        _open_settling(section, reader, opened.settling)
-        # Nobody needs them if one cannot be opened; else they stay open.
-        ends.pop_all()
-        return opened
+@dataclass(frozen=True)
+class _Running:
+    """A lane that is served, with what has to be closed at the end."""
+
+    lane: DoorLane
+    trust: Trust
+    topic: Topic
 
 
-def _open_settling(section: Section, reader: Source, settling: Settling) -> None:
-    """Open the settle topic if it is there. Raises BrokerAway."""
-    if not settling.is_open and reader.source(settling.topic) is not None:
-        settling.open(open_outbox(section, settling.topic))
-
-
-def _look_for_settling(section: Section, settling: Settling) -> None:
-    """The same with a reader of its own: that of the requests has a thread of its own."""
-    with contextlib.closing(open_source(section)) as reader:
-        _open_settling(section, reader, settling)
+def _lane(name: str, section: Section, opened: Opened, limits: Limits, only: str) -> _Running:
+    lane = Lane.named(name)
+    topic = Topic(opened.reader, section.topic, opened.source)
+    trust = Trust(Reader(section.pg_dsn, connections=1), lane, opened.source)
+    mirror = Mirror(section.redis_url, lane, opened.source, opened.outbox.partitions, trust)
+    clicks = Clicks(opened.outbox, topic)
+    return _Running(DoorLane(clicks, mirror, opened.settling, limits, only), trust, topic)
 
 
 async def _serve(
-    section: Section,
-    lane: Lane,
+    sections: Mapping[str, Section],
+    opened: Mapping[str, Opened],
+    closed: Mapping[str, str],
     keys: Keys,
     bound: socket.socket,
     shutdown: Shutdown,
-    opened: _Opened,
-    heart: Heart,
-) -> None:
-    source, outbox = opened.source, opened.outbox
-    topic = Topic(opened.reader, section.topic, source)
-    trust = Trust(Reader(section.pg_dsn, connections=1), lane, source)
-    mirror = Mirror(section.redis_url, lane, source, outbox.partitions, trust)
-    limits, counts = Limits.of(section), Counts()
+    hearts: Mapping[str, Heart],
+) -> str:
+    """Serve; returns why it has to open anew, in words."""
+    section = next(iter(sections.values()))
+    limits = Limits.of(section)
+    only = _only(list(sections))
+    running = {
+        name: _lane(name, sections[name], each, limits, only) for name, each in opened.items()
+    }
+    orders, allowed = Orders(section.pg_dsn), origins(section.cors_origins)
     pay_url = section.pay_url or ""
     ordering = Ordering(
         tokens=keys.tokens,
         tickets=keys.tickets,
         limits=limits,
-        clicks=Clicks(outbox, topic),
-        mirror=mirror,
-        counts=counts,
+        orders=orders,
+        lanes=[each.lane for each in running.values()],
+        closed=closed,
     )
-    orders, allowed = Orders(section.pg_dsn), origins(section.cors_origins)
     door = Door(
         ordering=ordering,
-        holds=Holds(opened.settling, keys.payers, mirror, limits, counts, pay_url),
+        holds=Holds(ordering, keys.payers, pay_url),
         orders=orders,
         page=Page(section),
         plain=Plain(ordering, orders, allowed, section.buyer_cookie, section.login_url, pay_url),
@@ -193,40 +177,52 @@ async def _serve(
         backlog=BACKLOG,
     )
     server = _Server(config)
-    threads = ThreadPoolExecutor(1, "door")
+    threads = ThreadPoolExecutor(len(sections), "door")
     loop = asyncio.get_running_loop()
     work = [
-        asyncio.create_task(task, name=name)
-        for name, task in (
-            ("mirror", mirror.run()),
-            ("trust", trust.run()),
-            ("clicks", ordering.clicks.run()),
-            ("tickets", ordering.clicks.prove()),
-            ("settling", _settle(section, opened, loop, threads)),
-            ("heart", _beat(door, heart, loop, threads)),
-            ("topic", topic.until_another()),
-            ("stop", _wait_for_stop(shutdown)),
+        asyncio.create_task(task, name=f"{what} {name}")
+        for name, each in running.items()
+        for what, task in (
+            ("mirror", each.lane.mirror.run()),
+            ("trust", each.trust.run()),
+            ("clicks", each.lane.clicks.run()),
+            ("tickets", each.lane.clicks.prove()),
+            ("settling", _settle(sections[name], opened[name], loop, threads)),
+            ("heart", _beat(each.lane, hearts[name], loop, threads)),
+            ("topic", _until_another(each.topic, sections[name])),
         )
     ]
+    work += [
+        asyncio.create_task(_until_open(name, sections[name], loop, threads), name=f"open {name}")
+        for name in closed
+    ]
+    work.append(asyncio.create_task(_wait_for_stop(shutdown), name="stop"))
     serving = asyncio.create_task(server.serve(sockets=[bound.dup()]), name="http")
     try:
         done, _ = await asyncio.wait([*work, serving], return_when=asyncio.FIRST_COMPLETED)
-        ordering.stopping = True
-        mirror.release_all()
+        ordering.stop()
         server.should_exit = True
         await serving
-        for task in done:
-            # A bug in one of them ends the process loudly.
-            task.result()
+        # A bug in one of them ends the process loudly.
+        return ", ".join(filter(None, [task.result() for task in done]))
     finally:
         await end(work)
-        await door.orders.close()
-        await trust.close()
+        await orders.close()
+        for each in running.values():
+            await each.trust.close()
         threads.shutdown()
-        topic.close()
+        for each in running.values():
+            each.topic.close()
 
 
-async def end(tasks: Sequence["asyncio.Task[None]"]) -> None:
+def _only(lanes: Sequence[str]) -> str:
+    """Which lanes a door serves, for whoever asks for an activity of another one."""
+    if len(lanes) > 1:
+        return f" in lanes {', '.join(lanes)}, the only ones that this door serves"
+    return "" if lanes == [MAIN] else f" in lane {lanes[0]}, the only one that this door serves"
+
+
+async def end(tasks: Sequence["asyncio.Task[Any]"]) -> None:
     """Cancel tasks until they have ended.
 
     redis-py sends with asyncio.wait_for, which before Python 3.12 loses a cancellation that comes
@@ -239,27 +235,38 @@ async def end(tasks: Sequence["asyncio.Task[None]"]) -> None:
         _, left = await asyncio.wait(left, timeout=ASK_AGAIN_S)
 
 
-async def _wait_for_stop(shutdown: Shutdown) -> None:
+async def _wait_for_stop(shutdown: Shutdown) -> str:
     while not shutdown.requested:
         await asyncio.sleep(LOOK_S)
+    return ""
+
+
+async def _until_another(topic: Topic, section: Section) -> str:
+    await topic.until_another()
+    return f"topic {section.topic} was made again"
+
+
+async def _until_open(
+    name: str, section: Section, loop: asyncio.AbstractEventLoop, threads: ThreadPoolExecutor
+) -> str:
+    while True:
+        await asyncio.sleep(TOPIC_S)
+        if await loop.run_in_executor(threads, can_open, section):
+            return f"lane {name} can be opened"
 
 
 async def _beat(
-    door: Door, heart: Heart, loop: asyncio.AbstractEventLoop, threads: ThreadPoolExecutor
+    lane: DoorLane, heart: Heart, loop: asyncio.AbstractEventLoop, threads: ThreadPoolExecutor
 ) -> None:
     while True:
-        counts = door.heartbeat()
-        detail = door.ordering.mirror.away
-        await loop.run_in_executor(
-            threads,
-            lambda: heart.beat(door.ordering.counts.done, detail, **counts),  # noqa: B023
-        )
+        counts, detail, done = lane.heartbeat(), lane.mirror.away, lane.counts.done
+        await loop.run_in_executor(threads, lambda: heart.beat(done, detail, **counts))  # noqa: B023
         await asyncio.sleep(1.0)
 
 
 async def _settle(
     section: Section,
-    opened: _Opened,
+    opened: Opened,
     loop: asyncio.AbstractEventLoop,
     threads: ThreadPoolExecutor,
 ) -> None:
@@ -267,7 +274,7 @@ async def _settle(
     while not opened.settling.is_open:
         await asyncio.sleep(TOPIC_S)
         try:
-            await loop.run_in_executor(threads, _look_for_settling, section, opened.settling)
+            await loop.run_in_executor(threads, look_for_settling, section, opened.settling)
         except BrokerAway as away:
             log.debug("the settle topic: %s", away, extra=event("door-topic"))
     await opened.settling.run()

@@ -21,7 +21,7 @@ ROLE = "seckill_events_test"
 def test_metrics(redis_client: "redis.Redis", server: Server) -> None:
     put_on_sale(redis_client, {1001: 1})
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(LaneCollector(redis_client, Lane()))
+    registry.register(LaneCollector({Lane(): redis_client}))
     publisher = Heart(server.redis_url, Lane(), Kind.PUBLISHER)
     publisher.beat(3, "", published=3, **{BEHIND: 7})
     who = f'kind="event publisher",lane="main",worker="{worker_id()}"'

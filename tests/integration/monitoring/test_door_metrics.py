@@ -116,7 +116,7 @@ def test_a_door_that_is_gone_has_counters_and_nothing_of_the_moment(
     counts.told(State.REFUSED, 0.02)
     heart = Heart(stack.redis_url, LANE, Kind.DOOR)
     heart.beat(counts.done, **counts.named(), waiting=7, board_age_ms=6_000)
-    with serve_metrics("127.0.0.1", port, stack.redis_url, LANE):
+    with serve_metrics("127.0.0.1", port, {LANE.name: stack.redis_url}):
         alive = scrape(port)
         assert alive["seckill_door_clicks_total", "shed"] == 4
         assert alive["seckill_door_refused_total", "429"] == 2

@@ -61,7 +61,7 @@ def scrape(port: int) -> Values:
 
 @pytest.fixture
 def served(redis_client: "redis.Redis", server: Server, port: int) -> Iterator[int]:
-    with serve_metrics("127.0.0.1", port, server.redis_url, LANE):
+    with serve_metrics("127.0.0.1", port, {LANE.name: server.redis_url}):
         yield port
 
 
@@ -141,20 +141,20 @@ def test_the_lag_of_long_ago_is_not_shown(redis_client: "redis.Redis", served: i
 
 
 def test_a_redis_that_is_away_is_one_metric(port: int) -> None:
-    with serve_metrics("127.0.0.1", port, "redis://127.0.0.1:1/0", LANE):
+    with serve_metrics("127.0.0.1", port, {LANE.name: "redis://127.0.0.1:1/0"}):
         assert scrape(port) == {("seckill_redis_up", ()): 0}
 
 
 def test_a_port_that_is_taken_is_told(served: int, server: Server) -> None:
     with (
         pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1:{served}"),
-        serve_metrics("127.0.0.1", served, server.redis_url, LANE),
+        serve_metrics("127.0.0.1", served, {LANE.name: server.redis_url}),
     ):
         pass
 
 
 def test_port_0_serves_nothing(server: Server) -> None:
-    with serve_metrics("no such host", 0, server.redis_url, LANE):
+    with serve_metrics("no such host", 0, {LANE.name: server.redis_url}):
         pass
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from seckill.config.layers import ConfigError, lane_addresses, load
+from seckill.config.layers import ConfigError, lane_addresses, lane_names, load
 from seckill.config.sections import Client, LogWorker, Server, Settler
 from seckill.formats.lanes import check_lane_name
 from seckill.lane.keys import DEFAULT_LIST, Lane
@@ -63,6 +63,28 @@ def test_the_environment_is_of_lane_main_and_a_flag_of_the_lane_that_it_names(
     assert load(Server, {}, environ, "south-1").redis_url == "redis://four/0"
 
 
+def test_the_address_of_a_lane_comes_in_a_file(environ: dict[str, str], tmp_path: Path) -> None:
+    file = tmp_path / "address"
+    file.write_text("redis://:in-a-file@four/0\n")
+    named = environ | {"SECKILL_LANE_SOUTH_1_REDIS_URL_FILE": str(file)}
+    assert load(Server, {}, named, "south-1").redis_url == "redis://:in-a-file@four/0"
+    assert lane_addresses("redis://flag/0", named)["south-1"] == "redis://:in-a-file@four/0"
+    both = named | {"SECKILL_LANE_SOUTH_1_REDIS_URL": "redis://five/0"}
+    with pytest.raises(ConfigError, match="REDIS_URL_FILE are both set"):
+        load(Server, {}, both)
+    file.write_text("redis://:secret#cut@four/0")
+    with pytest.raises(ConfigError) as told:
+        load(Server, {}, named, "south-1")
+    assert "secret" not in str(told.value)
+    with pytest.raises(ConfigError, match="unknown variable SECKILL_LANE_EAST_REDIS_URL_FILE"):
+        load(Server, {}, environ | {"SECKILL_LANE_EAST_REDIS_URL_FILE": str(file)})
+
+
+def test_all_lanes_main_first(environ: dict[str, str]) -> None:
+    assert lane_names(environ) == ["main", "north", "south-1"]
+    assert lane_names(written(environ, "")) == ["main"]
+
+
 def test_an_unknown_lane_is_told_with_the_known_ones(environ: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match=r"no lane 'nort'; known: main, north, south-1"):
         load(Server, {}, environ, "nort")
@@ -84,6 +106,7 @@ def test_an_unknown_lane_is_told_with_the_known_ones(environ: dict[str, str]) ->
         ("lanes: {a: {topic: 't!', group_id: g}}", r"lanes\.a\.topic: .*given: 't!'"),
         ("lanes: {main: {topic: t, group_id: g}}", r"lanes\.main: .*other sections"),
         ("lanes: {dead: {topic: t, group_id: g}}", r"lanes\.dead: a lane's name"),
+        ("lanes: {all: {topic: t, group_id: g}}", r"lanes\.all: a lane's name"),
         ("lanes: {North: {topic: t, group_id: g}}", r"lanes\.North: a lane's name"),
         ("lanes: {a: requests}", r"lanes\.a must hold"),
         ("lanes: [a]", "section lanes must hold"),
@@ -119,7 +142,7 @@ def test_a_lanes_list_follows_from_its_name() -> None:
     assert [Lane.named(name).name for name in ("main", "north")] == ["main", "north"]
     # The one name whose list is a key of lane main.
     assert Lane().dead == "seckill:logs:dead"
-    for name in ("dead", "", "-a", "A", "a:b", "a" * 33):
+    for name in ("dead", "all", "", "-a", "A", "a:b", "a" * 33):
         with pytest.raises(ValueError, match="a lane's name"):
             check_lane_name(name)
         with pytest.raises(ValueError, match="a lane's name"):

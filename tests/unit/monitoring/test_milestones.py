@@ -5,7 +5,14 @@ from dataclasses import replace
 import pytest
 
 from seckill.lane.status import ActivityStatus, Fence, ItemStatus, LaneStatus
-from seckill.monitoring.milestones import OPENED, SOLD_OUT, judge_activity, judge_drained
+from seckill.monitoring.milestones import (
+    OPENED,
+    SOLD_OUT,
+    Judgement,
+    judge_activity,
+    judge_drained,
+    together,
+)
 from seckill.web.api.schemas import _nothing
 
 NOW = 1_000_000
@@ -68,3 +75,9 @@ def test_what_is_not_there_may_still_come(milestone: str) -> None:
 )
 def test_drained(lag: int, waiting: int, reached: bool) -> None:
     assert judge_drained(lane(waiting=waiting), lag).reached is reached
+
+
+def test_lanes_together_have_come_as_far_as_the_last_one() -> None:
+    done, waits = Judgement(True, "done"), Judgement(False, "waits")
+    assert together([done, waits, done]) == waits
+    assert together([done, done]).reached

@@ -118,7 +118,9 @@ def test_health_and_restart() -> None:
         if name in ("web", "door"):
             compile(line[1], name, "exec")
             continue
-        assert line == ["manage.py", "healthy", name]
+        # One service each for all lanes of the file.
+        assert line == ["manage.py", "healthy", name, "--lane", "all"]
+        assert service(name)["command"][1:] == ["--lane", "all"]
         assert name in BEATING
         # An end by the time-out would be no verdict; and a start waits for services.
         assert int(check["timeout"].removesuffix("s")) > 3 * ANSWER_S

@@ -14,8 +14,9 @@ from urllib.parse import quote
 from seckill.web.door import asking, http
 from seckill.web.door.answers import Answer, State
 from seckill.web.door.clicks import Order
+from seckill.web.door.door_lane import Bought, Shed, Taken
 from seckill.web.door.http import Problem, Receive, Response, Scope
-from seckill.web.door.ordering import Bought, Ordering, Shed, Taken
+from seckill.web.door.ordering import Ordering
 from seckill.web.door.orders import Orders
 from seckill.web.door.page.words import Words, words_for
 from seckill.web.door.plain import pages, reading

@@ -9,7 +9,7 @@ from seckill.config.layers import load
 from seckill.config.sections import Door, Server
 from seckill.errors import BrokerAway
 from seckill.formats.settle import settle_topic
-from seckill.web.door import serve
+from seckill.web.door import opened as opening
 from tests.helpers.door import KEYS, TICKET_SECRET
 
 
@@ -30,7 +30,7 @@ def test_what_is_open_is_closed_if_kafka_goes_away_in_between(
     )
     opened: list[str] = []
     closed: list[str] = []
-    plain = serve.open_outbox
+    plain = opening.open_outbox
 
     def one_only(section: Any, topic: str) -> Any:
         if opened:
@@ -41,8 +41,8 @@ def test_what_is_open_is_closed_if_kafka_goes_away_in_between(
         monkeypatch.setattr(outbox, "close", lambda: (closed.append(topic), close()))
         return outbox
 
-    monkeypatch.setattr(serve, "open_outbox", one_only)
+    monkeypatch.setattr(opening, "open_outbox", one_only)
     with pytest.raises(BrokerAway):
-        serve._open(section)
+        opening.open_lane(section)
     assert opened == closed == [server.topic]
     topics.delete(settle_topic(server.topic))
