@@ -113,6 +113,12 @@ class Activity(models.Model):
     def __str__(self) -> str:
         return self.name or gettext("activity %(id)s") % {"id": self.pk}
 
+    @staticmethod
+    def of_sale(activity_id: int) -> "models.QuerySet[Activity, int]":
+        """The numbers of a sale's activities, as a subquery: of a head all parts, else its own."""
+        mine = Q(pk=activity_id) | Q(part_of=activity_id)
+        return Activity.objects.filter(mine).values_list("pk", flat=True)
+
     @property
     def part_text(self) -> str:
         """Which part of how many it is, as Redis has it: 0/2; "" if it is not split."""

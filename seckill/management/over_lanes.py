@@ -4,6 +4,7 @@ Owns the connections to the lanes of a command, and what these two print.
 """
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError, CommandParser
@@ -17,6 +18,7 @@ from seckill.control.sale import SaleControl
 from seckill.errors import PostgresAway, RedisAway, ServiceAway
 from seckill.formats.lanes import MAIN, check_lane_name
 from seckill.lane.client import connect
+from seckill.lane.status import ActivityStatus
 from seckill.management import base
 from seckill.management.arguments import seconds
 from seckill.process import exit_codes
@@ -84,6 +86,15 @@ def tell_parts(command: base.Command, head: int) -> None:
     """A line for each part of a sale. Raises Refused, PostgresAway."""
     for row in rows_of(head):
         command.stdout.write(f"  part {row.part} of {row.parts}: activity {row.pk} in {row.lane}")
+
+
+def sale_line(head: int, parts: Sequence[ActivityStatus]) -> str:
+    """The sums of a split sale. Raises PostgresAway."""
+    items = [item for part in parts for item in part.items.values()]
+    return (
+        f"sale {head} in all lanes: left {sum(item.left for item in items):,}, sold "
+        f"{sum(item.sold for item in items):,}, on the way {on_the_way(head):,}"
+    )
 
 
 def balance(

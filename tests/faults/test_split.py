@@ -77,10 +77,11 @@ def two(
         yield two
 
 
-def left(clients: tuple["redis.Redis", "redis.Redis"]) -> int:
-    """Units on sale in both lanes."""
+def units(clients: tuple["redis.Redis", "redis.Redis"], what: str) -> int:
+    """Units of both lanes: `left`, or `loaded`."""
     lanes = ((clients[0], Lane(), HEAD), (clients[1], NORTH, PART))
-    return sum(read_lane(c, lane).activities[n].items[ITEM].left for c, lane, n in lanes)
+    items = (read_lane(client, lane).activities[n].items[ITEM] for client, lane, n in lanes)
+    return sum(getattr(item, what) for item in items)
 
 
 def killed(command: Command) -> None:
@@ -103,11 +104,12 @@ def test_a_split_sale_sells_everything_once_whatever_dies(
     crowd.start()
     with connect(valkey.url) as north:
         clients = redis_client, north
-        wait_until(lambda: left(clients) < UNITS - 600, 90, "both lanes sell")
+        wait_until(lambda: units(clients, "left") < UNITS - 600, 90, "both lanes sell")
         for point in rng.sample(POINTS, len(POINTS)):
-            print(f"balance dies {point}; {left(clients)} are left")
+            print(f"balance dies {point}; {units(clients, 'left')} are left")
             dying = two.start("-m", "tests.faults.dying_balance", point, str(HEAD))
             assert dying.ended(90) == DIED, dying.output
+            assert units(clients, "loaded") <= UNITS
         # Every kind of worker in either lane, and the Valkey of one, with a move under way.
         killed(consumers["north"])
         consumers["north"] = two.consumer("north")
@@ -123,7 +125,7 @@ def test_a_split_sale_sells_everything_once_whatever_dies(
         crowd.stopping.set()
         crowd.join(60)
         assert crowd.failure is None
-        assert left(clients) == 0
+        assert units(clients, "left") == 0
 
     report = two.prove()
     assert report["units_loaded"] == report["units_sold"] == UNITS

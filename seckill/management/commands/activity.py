@@ -9,6 +9,7 @@ from django.core.management.base import CommandError, CommandParser
 from seckill.config.layers import lane_addresses
 from seckill.control.checks import FIELDS
 from seckill.control.control import NoSuchActivity
+from seckill.control.part_rows import parts_of
 from seckill.control.sale import SaleControl
 from seckill.errors import RedisAway
 from seckill.formats.lanes import MAIN
@@ -29,7 +30,14 @@ from seckill.management.acts import (
     tell,
 )
 from seckill.management.arguments import add_connection_flags
-from seckill.management.over_lanes import Clients, add_verbs, balance, lanes_of, tell_parts
+from seckill.management.over_lanes import (
+    Clients,
+    add_verbs,
+    balance,
+    lanes_of,
+    sale_line,
+    tell_parts,
+)
 from seckill.models import Activity
 from seckill.monitoring.status_table import state_text
 from seckill.process import exit_codes
@@ -154,6 +162,10 @@ class Command(base.Command):
             else:
                 self.print_json({"schema": 1, **rows_out[0]})
             return
+        if activity_id is not None and found[0].part_of == activity_id:
+            # The head of a sale over several lanes: every part of it.
+            found = parts_of(activity_id)
+            lanes = _statuses({row.lane for row in found}, redis_of)
         for row in found:
             lane = lanes[row.lane]
             status = lane.activities.get(row.pk)
@@ -163,6 +175,9 @@ class Command(base.Command):
                     self.stdout.write(
                         f"  item {item.item_id}: left {item.left:,}, sold {item.sold:,}"
                     )
+        if found and activity_id is not None and found[0].part_of == activity_id:
+            live = (lanes[row.lane].activities.get(row.pk) for row in found)
+            self.stdout.write(sale_line(activity_id, [status for status in live if status]))
         if not found:
             self.stdout.write("there is no activity yet; set_stock or activity create makes one")
         if len(found) == MOST:
@@ -246,6 +261,8 @@ def _line(row: Activity, status: ActivityStatus | None, now_ms: int) -> str:
     parts = [f"activity {row.pk}" + (f" {row.name!r}" if row.name else "")]
     if row.lane != MAIN:
         parts.append(f"lane {row.lane}")
+    if row.part_of is not None:
+        parts.append(f"part {row.part} of {row.parts} of sale {row.part_of}")
     if status is None:
         parts.append("not loaded in Redis")
     else:

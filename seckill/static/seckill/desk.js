@@ -4,7 +4,7 @@
 /* global times */
 import { alerts } from "./alerts.js";
 import { Charts } from "./desk_charts.js";
-import { acts, items, outcomes, partitions, workers } from "./desk_tables.js";
+import { acts, items, outcomes, partitions, sale, workers } from "./desk_tables.js";
 import { Watch } from "./watch.js";
 import { byId, fill, put, span, texts, whole } from "./words.js";
 
@@ -37,6 +37,7 @@ function show(content) {
   head(content);
   alerts(content.alerts);
   tiles(content, last);
+  sale(content.sale);
   items(content, charts);
   outcomes(content, last);
   workers(content.workers);

@@ -1,7 +1,7 @@
 // The desk's tables. Rows stay where they are, so that a link that has the focus keeps it.
 
 /* global times */
-import { byId, fill, make, span, texts, whole } from "./words.js";
+import { byId, fill, make, put, span, texts, whole, write } from "./words.js";
 
 // Rows are kept by their key and changed in place: a link that has the focus keeps it.
 function rows(body, list, keyOf, create, update, empty, place = (row) => body.append(row)) {
@@ -64,6 +64,32 @@ export function items(content, charts) {
     },
     texts.no_items,
   );
+}
+
+// A sale over several lanes: a row for each of its activities, and the sums.
+export function sale(now) {
+  byId("sale").hidden = !now;
+  if (!now) return;
+  rows(
+    byId("sale-parts"),
+    now.parts,
+    (part) => part.id,
+    (part) => {
+      const row = document.createElement("tr");
+      const name = make("th", "", { scope: "row" });
+      name.append(make("a", `${part.lane} · ${part.id}`, { href: part.url }), " ", make("small"));
+      row.append(name);
+      for (let i = 0; i < 3; i += 1) row.append(make("td", "", { class: "desk-number" }));
+      return row;
+    },
+    (row, part) => {
+      write(row.querySelector("small"), part.away ? texts.lane_away : "");
+      ["left", "sold", "loaded"].forEach((what, i) => cell(row, i + 1, part[what] === null ? "–" : whole.format(part[what])));
+    },
+    "",
+  );
+  for (const what of ["left", "sold", "loaded"]) put(`sale-${what}`, whole.format(now[what]));
+  put("sale-way", now.on_the_way ? fill(texts.on_the_way, whole.format(now.on_the_way)) : "");
 }
 
 export function outcomes(content, last) {

@@ -26,6 +26,7 @@ from seckill.web.admin.desk_look import Look
 from seckill.web.admin.desk_texts import outcome_text, script_texts, watch_texts
 from seckill.web.admin.last_acts import last_acts
 from seckill.web.shared import auth, services
+from seckill.web.shared.sale import sale_of
 
 # Time ranges of the charts in seconds; 0 is the whole history.
 WINDOWS = (60, 300, 900, 3600, 0)
@@ -59,14 +60,19 @@ def _that_runs() -> int | None:
         lane = lanes.of(number)
         return live.state_of(loaded[number], lane.now_ms if lane else 0)
 
-    for found in (
+    heads = dict(
+        Activity.objects.filter(part_of__isnull=False).values_list("pk", "part_of"),
+    )
+    for numbers in (
         [number for number, rate in rates.items() if rate > 0],
         [number for number in loaded if state(number) == "open"],
         list(loaded),
         list(Activity.objects.values_list("pk", flat=True)[:2]),
     ):
+        # The parts of a sale over several lanes are one sale.
+        found = {heads.get(number, number) for number in numbers}
         if found:
-            return found[0] if len(found) == 1 else None
+            return found.pop() if len(found) == 1 else None
     return None
 
 
@@ -81,6 +87,8 @@ def page(request: HttpRequest, activity_id: int, *, admin: ModelAdmin) -> HttpRe
         "title": _("Desk: %(name)s") % {"name": name_with_lane(activity)},
         "activity": activity,
         "acts": desk_acts.buttons(activity_id) if steer else (),
+        # Of the other parts of a sale over several lanes: where it is steered as a whole.
+        "head": activity.part_of if activity.part_of != activity_id else None,
         "journal": journal,
         "others": [(other, name_of(other)) for other in others],
         "is_fullwidth": "1",
@@ -134,6 +142,7 @@ def data(request: HttpRequest, activity_id: int, *, admin: ModelAdmin) -> HttpRe
             stored=sum(item.sold for item in items),
             late=LatePayment.objects.filter(activity_id=activity_id, resolved_at=None).count(),
             acts=last_acts(ACTS, activity_id) if journal else (),
+            sale=sale_of(activity_id),
         )
     except RedisAway as away:
         return json_answer({"service": away.service}, 503)

@@ -6,6 +6,7 @@ It only computes from what it is given. Texts are in the reader's language.
 from collections.abc import Mapping
 from typing import Any
 
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from seckill.lane.status import ActivityStatus
@@ -16,6 +17,7 @@ from seckill.web.admin.desk_alerts import alerts
 from seckill.web.admin.desk_look import Look, health_of, newest_lag, percentiles
 from seckill.web.admin.desk_points import points
 from seckill.web.admin.live import STATES, state_of, verdict_json
+from seckill.web.shared.sale import WholeSale
 
 # An audit older than this (ms) says little about the present.
 AUDIT_OLD_MS = 15 * 60_000
@@ -42,6 +44,7 @@ def answer(look: Look, activity_id: int) -> dict[str, Any]:
         "done": [_act(act) for act in look.acts],
         "holds": _holds(look, status),
         "points": points(look, activity_id),
+        "sale": _sale(look.sale),
     }
 
 
@@ -107,6 +110,30 @@ def _holds(look: Look, status: ActivityStatus | None) -> dict[str, int] | None:
         "cancelled": holds.cancelled,
         "returned": holds.units_returned,
         "late": look.late,
+    }
+
+
+def _sale(sale: WholeSale | None) -> dict[str, Any] | None:
+    """The sums of a sale over several lanes and its parts; None: the activity is not split."""
+    if sale is None:
+        return None
+    return {
+        "left": sale.left,
+        "sold": sale.sold,
+        "loaded": sale.loaded,
+        "on_the_way": sale.on_the_way,
+        "parts": [
+            {
+                "id": str(part.row.pk),
+                "lane": part.row.lane,
+                "url": reverse("admin:seckill_activity_desk", args=[part.row.pk]),
+                "away": part.away,
+                "left": part.left,
+                "sold": part.sold,
+                "loaded": part.loaded,
+            }
+            for part in sale.parts
+        ],
     }
 
 

@@ -13,6 +13,7 @@ from seckill.lane.status import Histogram, LaneStatus
 from seckill.monitoring.verdict import PARTLY_MS, State, Verdict
 from seckill.telemetry.heartbeats import Kind, Worker
 from seckill.telemetry.history import FRESH_MS, Sample
+from seckill.web.shared.sale import WholeSale
 
 # A worker that has work but made no progress for so long (ms) counts as stuck.
 STUCK_MS = 15_000
@@ -42,6 +43,8 @@ class Look:
     # Late payments of the activity that nobody has settled.
     late: int = 0
     acts: Sequence[Mapping[str, Any]] = ()
+    # The whole sale, if the activity is a part of one over several lanes.
+    sale: WholeSale | None = None
 
 
 def newest_lag(look: Look) -> dict[int, int] | None:

@@ -65,6 +65,8 @@ def script_texts() -> dict[str, Any]:
     return {
         "run": _("Run:"),
         "never": _("never run"),
+        "lane_away": _("its Redis does not answer"),
+        "on_the_way": _("{n} on the way between lanes"),
         "ago": _("{n} ago"),
         "alive": _("alive"),
         "stuck": _("no progress"),

@@ -26,6 +26,11 @@ def number(text: str) -> int:
     return int(text)
 
 
+def numbers_of(activity_id: int) -> list[int]:
+    """The activities of a sale: of a head all of its parts, else itself. It may have no row."""
+    return sorted({activity_id, *Activity.of_sale(activity_id)})
+
+
 class ActivityFilter(DropdownFilter):
     """By activity."""
 
@@ -42,9 +47,9 @@ class ActivityFilter(DropdownFilter):
         return True
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """The rows of the activity."""
+        """The rows of the activity; of a sale over several lanes those of all parts."""
         value = self.value()
-        return queryset.filter(activity_id=number(value)) if value else queryset
+        return queryset.filter(activity_id__in=numbers_of(number(value))) if value else queryset
 
 
 class ItemFilter(DropdownFilter):

@@ -66,6 +66,12 @@ class WholeSale:
         return sum(part.sold or 0 for part in self.parts)
 
 
+def sale_of(activity_id: int) -> WholeSale | None:
+    """The sale that an activity is a part of; None if it is not split. Raises PostgresAway."""
+    head = Activity.objects.filter(pk=activity_id).values_list("part_of", flat=True).first()
+    return None if head is None else whole_sale(head)
+
+
 def whole_sale(head: int) -> WholeSale:
     """A split sale as it is now. Raises Refused if it is not split, PostgresAway."""
     parts = []

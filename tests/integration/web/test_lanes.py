@@ -11,7 +11,7 @@ from devstack.endpoints import Endpoints
 from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
 from seckill.models import Activity
-from tests.integration.web.pages import ACTIVITIES, DEAD_REDIS, Ask, confirm, text
+from tests.integration.web.pages import ACTIVITIES, DEAD_REDIS, ORDERS, Ask, confirm, seed, text
 
 NORTH = Lane.named("north")
 
@@ -138,3 +138,57 @@ def test_a_lane_whose_redis_is_away_hides_nothing_of_the_other(
     errors = ask("GET", "/readyz").json()["errors"]
     assert "decide.north.Redis" in [error["field"] for error in errors]
     assert not any(error["field"].startswith("decide.main") for error in errors)
+
+
+def test_a_sale_over_several_lanes_is_one_sale(
+    two_lanes: None, ask: Ask, client: Client, operator: Any
+) -> None:
+    assert (
+        ask("POST", "/v1/activities", {"activity_id": 1, "stock": {"1001": 11}}).status_code == 201
+    )
+    lone = ask("GET", "/v1/activities/1").json()
+    assert (lone["part_of"], lone["sale"]) == (None, None)
+    assert ask("POST", "/v1/activities/1/balance", {}).status_code == 409
+    wrong = ask("POST", "/v1/activities/1/split", {"lanes": ["main", "east"]})
+    assert wrong.status_code == 409
+    assert "there is no lane east" in wrong.json()["detail"]
+    done = ask("POST", "/v1/activities/1/split", {"lanes": ["main", "north"]})
+    assert done.status_code == 200, done.content
+    assert done.json()["new"] == {"lanes": "main, north", "parts": "1, 2"}
+    for activity in (1, 2):
+        shown = ask("GET", f"/v1/activities/{activity}").json()
+        assert shown["part_of"] == 1
+        sale = shown["sale"]
+        sums = {name: sale[name] for name in ("head", "loaded", "left", "sold", "on_the_way")}
+        assert sums == {"head": 1, "loaded": 11, "left": 11, "sold": 0, "on_the_way": 0}
+        assert [(p["activity_id"], p["lane"], p["left"]) for p in sale["parts"]] == [
+            (1, "main", 6),
+            (2, "north", 5),
+        ]
+    assert ask("POST", "/v1/activities/1/pause", {}).status_code == 200
+    for activity in (1, 2):
+        assert ask("GET", f"/v1/activities/{activity}").json()["live"]["paused"]
+    assert ask("POST", "/v1/activities/1/set_stock", {"value": {"1001": 1}}).status_code == 409
+    assert ask("POST", "/v1/activities/1/balance", {}).json() == {
+        "moved": [],
+        "waits": 0,
+        "over": False,
+    }
+    confirm(operator, f"{ACTIVITIES}1/resume/")
+    assert not ask("GET", "/v1/activities/2").json()["live"]["paused"]
+    for activity in (1, 2, 3):
+        seed(2, activity=activity, first=10 * activity)
+    found = ask("GET", "/v1/orders?activity_id=1").json()["orders"]
+    assert [order["activity_id"] for order in found] == [2, 2, 1, 1]
+    assert len(ask("GET", "/v1/orders?activity_id=2").json()["orders"]) == 2
+    shown = operator.get(f"{ORDERS}?activity=1").context["cl"].result_list
+    assert [row.activity_id for row in shown] == [2, 2, 1, 1]
+    for activity in (1, 2):
+        whole = operator.get(f"{ACTIVITIES}{activity}/desk/data/").json()["sale"]
+        assert (whole["left"], whole["loaded"], whole["on_the_way"]) == (11, 11, 0)
+        assert [part["left"] for part in whole["parts"]] == [6, 5]
+    page = text(operator.get(f"{ACTIVITIES}2/desk/"))
+    assert "This is a part of the sale of activity 1" in page
+    assert "This is a part of the sale" not in text(operator.get(f"{ACTIVITIES}1/desk/"))
+    # One sale runs, so the menu's link leads to it.
+    assert operator.get(f"{ACTIVITIES}desk/").url == f"{ACTIVITIES}1/desk/"

@@ -22,7 +22,7 @@ from pydantic import (
 from seckill.control.control import NoSuchActivity
 from seckill.errors import Poison
 from seckill.formats.record import ACCEPTED, WireRecord, parse
-from seckill.models import DeadRecord, Item, Record
+from seckill.models import Activity, DeadRecord, Item, Record
 from seckill.web.api.operations import LOOK
 from seckill.web.api.problems import Problem
 from seckill.web.api.strict import OptionalTextId, TextId, moment_text, moment_utc
@@ -137,7 +137,8 @@ def list_orders(
     before: Cursor = Query(None),
     limit: Limit = Query(DEFAULT_PAGE),
 ) -> OrderPage:
-    """All filters must fit. Orders that were just accepted appear within moments; until then
+    """All filters must fit. The head of a sale over several lanes stands for all of its parts.
+    Orders that were just accepted appear within moments; until then
     `POST /v1/results` finds them."""
     wanted = {
         name: value
@@ -149,11 +150,16 @@ def list_orders(
         )
         if value is not None
     }
+    # Of a sale over several lanes the orders of all parts.
+    sale = None if activity_id is None else {activity_id, *Activity.of_sale(activity_id)}
+    wanted.pop("activity_id", None)
     if state == PARKED:
         if hold is not None:
             return OrderPage(orders=[], next=None)
-        return _parked(wanted, since, until, before, limit)
+        return _parked(wanted, sale, since, until, before, limit)
     rows = Record.objects.filter(**wanted)
+    if sale is not None:
+        rows = rows.filter(activity_id__in=sorted(sale))
     if item_id is not None and activity_id is None:
         # The index has the activity first.
         sold_in = Item.objects.filter(item_id=item_id).values_list("activity_id", flat=True)
@@ -210,6 +216,7 @@ def _ordered(
 
 def _parked(
     wanted: dict[str, Any],
+    sale: set[int] | None,
     since: datetime | None,
     until: datetime | None,
     before: int | None,
@@ -220,6 +227,8 @@ def _parked(
     last = 0
     for number, record in _unsettled(before):
         order = OrderOut.of_parked(record)
+        if sale is not None and order.activity_id not in sale:
+            continue
         if any(getattr(order, name) != value for name, value in wanted.items()):
             continue
         if (since and order.decided_at < since) or (until and order.decided_at >= until):
