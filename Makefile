@@ -24,11 +24,11 @@ help:            ## this list
 setup:           ## virtual environment with the locked dependencies
 	@$(PYTHON) devstack/bootstrap.py
 
-run: setup       ## services, a whole sale, result, audit; serves until Ctrl-C. SANDBOX=1: one to fuzz
-	@$(PY) manage.py run_sale --stop-with-parent $(if $(SANDBOX),--sandbox)
+run: setup       ## services, a whole sale, result, audit; serves until Ctrl-C. SANDBOX=1: one to fuzz. LANES=2: in two lanes
+	@$(PY) manage.py run_sale --stop-with-parent $(if $(SANDBOX),--sandbox) $(if $(LANES),--lanes $(LANES))
 
 demo: setup      ## the same, and ends: exit code 0 only if audit and answers are clean
-	@$(PY) manage.py run_sale --demo --stop-with-parent
+	@$(PY) manage.py run_sale --demo --stop-with-parent $(if $(LANES),--lanes $(LANES))
 
 test: setup lint ## everything that CI checks
 	@$(PY) -m pytest -n $(WORKERS) --dist worksteal
@@ -116,4 +116,6 @@ lock: setup      ## rebuild both locks from requirements.txt: the whole, and wha
 
 clean:           ## remove the virtual environment, the services and their data
 	@if [ -x $(PY) ]; then $(PY) manage.py devstack down --remove-data; fi
+	@if [ -x $(PY) ] && [ -d .devstack-lanes ]; then \
+		SECKILL_DEVSTACK=.devstack-lanes $(PY) manage.py devstack down --remove-data; fi
 	@rm -rf .venv .mypy_cache .ruff_cache .hypothesis staticfiles

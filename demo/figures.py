@@ -17,7 +17,9 @@ class Plan:
     requests: int
     seed: int
     consumers: int
+    # The activity in the first lane; those of further lanes have the numbers behind it.
     activity_id: int = 1
+    lanes: int = 1
     # Requests older than this expire, ms.
     timeout_ms: int = 10_000
 

@@ -7,32 +7,30 @@ ordinary command that can also run alone. Nothing here decides or stores anythin
 import http.client
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import redis
-
 from demo.at_door import PEAK_RATE, AtDoor, clicks_of, held_against_the_orders
 from demo.figures import Moment, Plan, Result
+from demo.lanes import profile_for, share
+from demo.part import ACTOR, Look, Part
 from devstack.crew import Crew
 from devstack.endpoints import DevstackError
 from devstack.state import listens
 from seckill.audit.audit import Report, audit
 from seckill.audit.verdict import write_last_audit
-from seckill.broker.topics import Topics
-from seckill.config.sections import Server
-from seckill.control.control import Control
 from seckill.errors import ServiceAway
+from seckill.formats.lanes import MAIN
 from seckill.formats.outcomes import Outcome
-from seckill.lane.keys import Lane, position_field
-from seckill.lane.status import LaneStatus, read_lane
+from seckill.lane.status import Histogram, read_lane
 from seckill.process.shutdown import Shutdown
 from seckill.report.data import collect
 from seckill.report.page import render
 
-# What sends the load: to Kafka, and at the door. They end by themselves.
-LOADERS = frozenset({"run_loadgen", "run_loadgen_http"})
+# What sends the load is called so: to Kafka in each lane, and at the door. They end by themselves.
+LOADER = "run_loadgen"
 # Seconds that a guest has to pay.
 GUEST_HOLD_S = 120
 # Seconds between two readings of the running sale.
@@ -48,9 +46,7 @@ class Sale:
     """One sale: call `prepare`, then `play`. `crew.stop()` stops what it started."""
 
     plan: Plan
-    server: Server
-    client: "redis.Redis"
-    topics: Topics
+    parts: Sequence[Part]
     crew: Crew
     shutdown: Shutdown
     say: Callable[[str], None]
@@ -61,112 +57,139 @@ class Sale:
     # What the door is told of the demo shop.
     door_flags: Sequence[str]
 
-    _source: str = ""
-    _before: LaneStatus | None = None
-    _sent_before: int = 0
+    _begun: bool = False
     _history: list[tuple[float, int]] = field(default_factory=list)
 
     def prepare(self) -> None:
         """Topic, stock, workers. Requests of an earlier run in the topic are decided first."""
-        self.topics.ensure(self.server.topic)
-        self._source = str(self.topics.source(self.server.topic))
-        Control(self.client, "run_sale", Lane()).set_stock(self.plan.activity_id, self.plan.stock)
-        gone = self._members()
+        for part in self.parts:
+            part.open()
+        gone = [part.members() for part in self.parts]
+        # By name: a file may name lanes that have nothing to do with this sale.
+        lanes = [word for part in self.parts for word in ("--lane", part.lane.name)]
         self.crew.start(
             "run_consumer",
-            *("run_consumer", "--consumers", str(self.plan.consumers)),
+            *("run_consumer", *lanes, "--consumers", str(self.plan.consumers)),
             *("--timeout", str(self.plan.timeout_ms), "--status-interval", "5"),
         )
-        self.crew.start("run_log_worker", "run_log_worker")
+        self.crew.start("run_log_worker", "run_log_worker", *lanes)
         self.crew.start("run_control_api", "run_control_api", "--port", str(self.port))
-        self.crew.start("run_settler", "run_settler")
-        self.crew.start("run_door", "run_door", "--port", str(self.door_port), *self.door_flags)
+        self.crew.start("run_settler", "run_settler", *lanes)
+        self.crew.start(
+            *("run_door", "run_door", *lanes, "--port", str(self.door_port), *self.door_flags)
+        )
         self.say("waiting for the workers")
         self._await_workers(gone)
         if not self._drain(lambda _: None):
             raise DevstackError(
                 f"the workers do not decide requests of an earlier run; see {self.crew.folder}"
             )
-        control = Control(self.client, "run_sale", Lane())
-        if read_lane(self.client, Lane()).activities[self.plan.activity_id].hold_s:
-            # Of the guests of an earlier run. Nobody pays for the load.
-            control.configure_fields(self.plan.activity_id, hold_s=None)
-        act = control.set_stock(self.plan.activity_id, self.plan.stock)
-        self.say(f"on sale, activity {self.plan.activity_id}: {act.new}")
+        for part in self.parts:
+            self.say(part.put_on_sale())
 
     def play(self) -> Result:
         """Send the load, watch it being decided and stored, and audit."""
         plan = self.plan
-        self._before = read_lane(self.client, Lane())
-        self._sent_before = sum(self.topics.end_offsets(self.server.topic).values())
+        for part in self.parts:
+            part.begin()
+        self._begun = True
         clicks, answers = clicks_of(plan.requests), self.crew.folder / ANSWERS
         answers.unlink(missing_ok=True)
-        load = ["run_loadgen", "--profile", plan.profile, "--seed", str(plan.seed), "--quiet"]
+        load = ["--seed", str(plan.seed), "--quiet"]
         # Of this run: with the ids of an earlier one they were its clicks, and bought nothing.
         load += ["--ids", secrets.token_hex(6)]
         began = time.monotonic()
         if clicks:
             self.crew.start(
-                *("run_loadgen_http", *load, "--requests", str(clicks), "--rate", str(PEAK_RATE)),
+                *("run_loadgen_http", LOADER, *self._profile(*self.parts), *load),
+                *("--requests", str(clicks), "--rate", str(PEAK_RATE)),
                 *("--http", f"http://127.0.0.1:{self.door_port}", "--answers", str(answers)),
             )
-        self.crew.start(
-            *("run_loadgen", *load, "--requests", str(plan.requests - clicks)),
-            # The faster client leaves more of the machine's cores to the sale.
-            *("--kafka-client", "confluent-kafka"),
-        )
+        for part in self.parts:
+            requests = share(plan.requests - clicks, plan.lanes, part.number)
+            name = LOADER if part.lane.name == MAIN else f"{LOADER}-{part.lane.name}"
+            self.crew.start(
+                *(name, LOADER, "--lane", part.lane.name, *self._profile(part), *load),
+                *("--requests", str(requests)),
+                # The faster client leaves more of the machine's cores to the sale.
+                *("--kafka-client", "confluent-kafka"),
+            )
         stuck = not self._drain(self.show, began=began, load=True)
-        lane = read_lane(self.client, Lane())
-        activity = lane.activities[plan.activity_id]
-        outcomes = {o: n for o, n in activity.outcomes.items() if n}
-        for outcome, now, before in (
-            (Outcome.INVALID, lane.invalid, self._before.invalid),
-            (
-                Outcome.NO_SUCH_ACTIVITY,
-                lane.no_such_activity,
-                self._before.no_such_activity,
-            ),
-        ):
-            if now > before:
-                outcomes[outcome] = now - before
+        outcomes: Counter[Outcome] = Counter()
+        buckets: Counter[int] = Counter()
+        decided = records = units_sold = 0
+        for part in self.parts:
+            status = read_lane(part.client, part.lane)
+            activity = part.activity(status)
+            assert part.before is not None
+            outcomes.update(activity.outcomes)
+            outcomes[Outcome.INVALID] += status.invalid - part.before.invalid
+            nowhere = status.no_such_activity - part.before.no_such_activity
+            outcomes[Outcome.NO_SUCH_ACTIVITY] += nowhere
+            buckets.update(activity.latency.buckets)
+            decided += part.decided(status)
+            records += activity.records
+            units_sold += activity.units_sold
+        latency = Histogram(buckets)
         return Result(
-            outcomes=outcomes,
-            decided=lane.decided - self._before.decided,
+            outcomes={outcome: count for outcome, count in outcomes.items() if count},
+            decided=decided,
             decided_in_s=self._busy_seconds(),
             latency_ms={
-                name: activity.latency.percentile(share)
-                for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
+                name: latency.percentile(part_of)
+                for name, part_of in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
             },
-            records=activity.records,
-            units_sold=activity.units_sold,
+            records=records,
+            units_sold=units_sold,
             audit=self._audit(),
             at_door=self._compared(clicks, answers),
             stuck=stuck,
         )
 
+    def _profile(self, *parts: Part) -> list[str]:
+        """Whose requests ask for the activities of these parts."""
+        if self.plan.lanes == 1:
+            return ["--profile", self.plan.profile]
+        activities = dict.fromkeys((part.activity_id for part in parts), 1.0)
+        return ["--profile", profile_for(self.plan.profile, activities, self.crew.folder)]
+
     def _compared(self, clicks: int, answers: Path) -> AtDoor:
         if self.shutdown.requested:
             # The file may end in the middle of a line.
             return AtDoor(clicks)
-        return held_against_the_orders(clicks, answers, self.server.pg_dsn)
+        return held_against_the_orders(clicks, answers, self.parts[0].server.pg_dsn)
 
     def _audit(self) -> Report:
-        report = audit(self.client, Lane())
-        first = report.findings[0] if report.findings else None
-        finding = f"{first.invariant}: {first.culprit}: {first.explanation}" if first else ""
-        write_last_audit(self.client, report.clean, report.checks, finding, "run_sale", Lane())
-        return report
+        """That of all lanes, and of each the last verdict."""
+        whole = Report()
+        for part in self.parts:
+            report = audit(part.client, part.lane)
+            first = report.findings[0] if report.findings else None
+            finding = f"{first.invariant}: {first.culprit}: {first.explanation}" if first else ""
+            checks = report.checks
+            write_last_audit(part.client, report.clean, checks, finding, ACTOR, part.lane)
+            part.audit = report
+            whole.clean = whole.clean and report.clean
+            whole.checks += report.checks
+            whole.findings += report.findings
+        return whole
 
-    def draw(self, result: Result, file: Path) -> None:
-        """Write the report of the sale. Raises ServiceAway."""
-        report = collect(self.client, self.server, self.plan.activity_id, Lane(), with_audit=False)
-        report.audit = result.audit
-        file.write_text(render(report), encoding="utf-8")
+    def draw(self, folder: Path) -> list[Path]:
+        """Write the reports of the sale, one for each lane; where. Raises ServiceAway."""
+        files = []
+        for part in self.parts:
+            args = part.client, part.server, part.activity_id, part.lane
+            report = collect(*args, with_audit=False)
+            report.audit = part.audit
+            main = part.lane.name == MAIN
+            files.append(folder / ("report.html" if main else f"report-{part.lane.name}.html"))
+            files[-1].write_text(render(report), encoding="utf-8")
+        return files
 
     def open_again(self, units: int) -> int:
         """Put a few units on sale for guests, who have to pay in time; returns of which item."""
         item = min(self.plan.stock)
-        act = Control(self.client, "run_sale", Lane(), note="for guests")
+        act = self.parts[0].control(note="for guests")
         act.configure_fields(self.plan.activity_id, hold_s=GUEST_HOLD_S)
         act.add_stock(self.plan.activity_id, {item: units})
         return item
@@ -176,23 +199,19 @@ class Sale:
         while not self.shutdown.wait(1.0):
             self._restart_ended()
 
-    def _members(self) -> frozenset[str]:
-        try:
-            return self.topics.group_members(self.server.group_id)
-        except ServiceAway:
-            # A new Kafka has no group coordinator yet, so there are no members.
-            return frozenset()
-
-    def _await_workers(self, gone: frozenset[str]) -> None:
+    def _await_workers(self, gone: Sequence[frozenset[str]]) -> None:
         """Wait until the consumers have their partitions, and web process and door answer.
 
         The members in `gone` are from a killed run: their sessions must expire first.
         """
-        deadline = time.monotonic() + STUCK_S
+        deadline = time.monotonic() + STUCK_S * self.plan.lanes
         while not self.shutdown.wait(LOOK_S):
             self._restart_ended()
-            members = self._members()
-            settled = len(members) == self.plan.consumers and not members & gone
+            members = [part.members() for part in self.parts]
+            settled = all(
+                len(now) == self.plan.consumers and not now & before
+                for now, before in zip(members, gone, strict=True)
+            )
             if settled and listens(self.port) and _is_ready(self.door_port):
                 return
             if time.monotonic() > deadline:
@@ -205,32 +224,34 @@ class Sale:
         started = began or time.monotonic()
         moved_at, last = time.monotonic(), (-1, -1, -1)
         while not self.shutdown.wait(LOOK_S):
-            loading = load and bool(LOADERS & self.crew.running())
+            loading = load and any(name.startswith(LOADER) for name in self.crew.running())
             self._restart_ended()
             try:
-                lane = read_lane(self.client, Lane())
-                ends = self.topics.end_offsets(self.server.topic)
+                looks = [part.look() for part in self.parts]
             except ServiceAway as away:
                 self.say(str(away))
                 continue
-            decided_to = sum(
-                lane.positions.get(position_field(self._source, partition), 0) for partition in ends
+            now = (
+                sum(look.end for look in looks),
+                sum(look.decided_to for look in looks),
+                sum(look.status.waiting for look in looks),
             )
-            now = (sum(ends.values()), decided_to, lane.waiting)
             if now != last:
                 moved_at, last = time.monotonic(), now
             elif time.monotonic() - moved_at > STUCK_S:
                 return False
-            if self._before is not None:
-                show(self._moment(lane, sum(ends.values()), time.monotonic() - started))
-            if not loading and decided_to >= sum(ends.values()) and lane.waiting == 0:
+            if self._begun:
+                show(self._moment(looks, time.monotonic() - started))
+            end, decided_to, waiting = now
+            if not loading and decided_to >= end and waiting == 0:
                 return True
         return True
 
-    def _moment(self, lane: LaneStatus, end: int, seconds: float) -> Moment:
-        assert self._before is not None
-        activity = lane.activities[self.plan.activity_id]
-        decided = lane.decided - self._before.decided
+    def _moment(self, looks: Sequence[Look], seconds: float) -> Moment:
+        pairs = list(zip(self.parts, looks, strict=True))
+        activities = [part.activity(look.status) for part, look in pairs]
+        decided = sum(part.decided(look.status) for part, look in pairs)
+        waiting = sum(look.status.waiting for look in looks)
         self._history.append((seconds, decided))
         since = next(
             (pair for pair in self._history if seconds - pair[0] <= 1.5), (seconds, decided)
@@ -238,12 +259,12 @@ class Sale:
         rate = (decided - since[1]) / (seconds - since[0]) if seconds > since[0] else 0.0
         return Moment(
             seconds=seconds,
-            sent=end - self._sent_before,
+            sent=sum(look.end - part.sent_before for part, look in pairs),
             decided=decided,
-            accepted=activity.success,
-            left=sum(item.left for item in activity.items.values()),
-            stored=activity.records - lane.waiting,
-            waiting=lane.waiting,
+            accepted=sum(activity.success for activity in activities),
+            left=sum(item.left for activity in activities for item in activity.items.values()),
+            stored=sum(activity.records for activity in activities) - waiting,
+            waiting=waiting,
             rate=rate,
         )
 
@@ -256,10 +277,10 @@ class Sale:
 
     def _restart_ended(self) -> None:
         for name, code in self.crew.ended().items():
-            if name in LOADERS and code == 0:
+            if name.startswith(LOADER) and code == 0:
                 continue
             self.say(f"{name} ended with code {code}; see {self.crew.log(name)}")
-            if name not in LOADERS:
+            if not name.startswith(LOADER):
                 self.crew.restart(name)
 
 

@@ -31,17 +31,21 @@ def names(folder: Path = FOLDER) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
+def path_of(name: str) -> Path:
+    """The file of a profile that is named, or given as a path. Raises ConfigError."""
+    if name.endswith((".yaml", ".yml")) or "/" in name:
+        return Path(name)
+    if name in names():
+        return FOLDER / f"{name}.yaml"
+    raise ConfigError(
+        f"no profile {name!r}{hint(name, names())}. A file of your own: give its path, "
+        "ending in .yaml"
+    )
+
+
 def read_profile(name: str) -> Profile:
     """A profile by its name, or by the path of a YAML file. Raises ConfigError."""
-    if name.endswith((".yaml", ".yml")) or "/" in name:
-        path = Path(name)
-    elif name in names():
-        path = FOLDER / f"{name}.yaml"
-    else:
-        raise ConfigError(
-            f"no profile {name!r}{hint(name, names())}. A file of your own: give its path, "
-            "ending in .yaml"
-        )
+    path = path_of(name)
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as wrong:

@@ -1,5 +1,6 @@
 """`manage.py run_sale`: a whole sale in one command, for `make run` and `make demo`."""
 
+import argparse
 import contextlib
 import logging
 import os
@@ -12,9 +13,10 @@ from typing import Any
 from django.core.management import call_command
 from django.core.management.base import CommandError, CommandParser
 
-from demo import sandbox
+from demo import lanes, sandbox
 from demo.alone import SaleRuns, alone
 from demo.figures import Plan
+from demo.part import Part
 from demo.ports import Ports, port_of
 from demo.sale import GUEST_HOLD_S, Sale, logs_folder
 from demo.shop import door_flags, shop
@@ -34,6 +36,7 @@ from seckill.config.secret_files import secret
 from seckill.config.sections import ENV_PREFIX, Client, ControlApi, Door, Server
 from seckill.errors import ServiceAway
 from seckill.lane.client import connect
+from seckill.lane.keys import Lane
 from seckill.management import base
 from seckill.management.arguments import positive, use_database
 from seckill.models import ApiKey
@@ -65,6 +68,7 @@ class Command(base.Command):
     examples = (
         "--demo",
         "--stock 1001:500 --requests 5000 --seed 7",
+        "--lanes 2",
     )
     codes = {
         exit_codes.OK: "ended; with --demo: audit and answers are clean",
@@ -89,6 +93,14 @@ class Command(base.Command):
             type=positive,
             default=1,
             help="consumer processes (default: %(default)s)",
+        )
+        parser.add_argument(
+            "--lanes",
+            type=_lanes,
+            default=1,
+            metavar="N",
+            help=f"play it in so many lanes, 1 to {lanes.MOST}, an activity in each, on services "
+            "of their own (default: %(default)s)",
         )
         parser.add_argument(
             "--port", type=int, help="port of API and admin (default: 3000, or a free one)"
@@ -116,6 +128,8 @@ class Command(base.Command):
             self._sandbox = True
             sandbox.enter(os.environ)
             options["requests"] = options["requests"] or sandbox.REQUESTS
+        if options["lanes"] > 1:
+            lanes.enter(os.environ, options["lanes"])
         try:
             stock = {int(k): int(v) for k, v in dict(parse_stock(options["stock"])).items()}  # type: ignore[call-overload]
         except ValueError as wrong:
@@ -128,7 +142,8 @@ class Command(base.Command):
             whole = make_load(load(Client), profile, name, requests=requests, seed=seed)
         except ConfigError as wrong:
             raise CommandError(f"--profile: {wrong}", returncode=exit_codes.USAGE) from None
-        plan = Plan(stock, name, whole.requests, seed, options["consumers"])
+        consumers, number = options["consumers"], options["lanes"]
+        plan = Plan(stock, name, whole.requests, seed, consumers, lanes=number)
         folder = devstack_folder(os.environ)
         port = port_of(options["port"], load(ControlApi).port, "--port")
         door_port = port_of(options["door_port"], load(Door).port, "--door-port", {port})
@@ -183,12 +198,15 @@ class Command(base.Command):
             server = load(Server, environ=environment)
             guests = TokenMaker.of(load(Door, environ=environment))
             topics = Topics(server)
+            client = connect(endpoints.redis_url)
             view = view_for(console, plan)
             sale = Sale(
                 plan=plan,
-                server=server,
-                client=connect(endpoints.redis_url),
-                topics=topics,
+                parts=[
+                    Part(n, Lane.named(lane), of_lane, client, topics, plan)
+                    for n, lane in enumerate(lanes.names(plan.lanes))
+                    for of_lane in (load(Server, environ=environment, lane=lane),)
+                ],
                 crew=crew,
                 shutdown=shutdown,
                 say=console.say,
@@ -213,9 +231,8 @@ class Command(base.Command):
                 console.print("stopped in the middle of the sale")
                 return called_off
             print_result(result, sum(plan.stock.values()), console)
-            picture = folder / "report.html"
-            sale.draw(result, picture)
-            console.print(f"The picture of the sale: {picture}")
+            for picture in sale.draw(folder):
+                console.print(f"The picture of the sale: {picture}")
             if demo:
                 return exit_codes.OK if result.proved else exit_codes.FAILED
             item = sale.open_again(GUEST_UNITS)
@@ -255,3 +272,10 @@ class Command(base.Command):
             password=password,
             api_key=key,
         )
+
+
+def _lanes(text: str) -> int:
+    number = positive(text)
+    if number > lanes.MOST:
+        raise argparse.ArgumentTypeError(f"{text!r} is more than {lanes.MOST}")
+    return number
