@@ -90,7 +90,11 @@ class Fenced(Refused):
     """The lane is fenced, or is not the one that PostgreSQL knows. No act may change it."""
 
 
-class NoSuchActivity(Refused):
+class NoSuchThing(Refused):
+    """What was named is unknown. The message says what."""
+
+
+class NoSuchActivity(NoSuchThing):
     """The activity is unknown, or is not loaded in Redis."""
 
 

@@ -16,7 +16,7 @@ from playwright.sync_api import Page, expect
 from seckill.control.control import Control
 from seckill.formats.record import SAME_ORDER
 from seckill.lane.keys import Lane
-from seckill.models import LatePayment, Record, Settlement, StockChange
+from seckill.models import Activity, LatePayment, Record, Settlement, StockChange
 from tests.browser.conftest import Visitor, VisitorMaker
 from tests.integration.web.pages import SOURCE, seed
 
@@ -173,3 +173,24 @@ def test_the_keyboard_reaches_the_page_first(visit: VisitorMaker, order: int) ->
     expect(page.locator("#content")).to_be_focused()
     page.get_by_role("button", name="Menu").press("Enter")
     expect(page.get_by_role("link", name="Desk", exact=True)).to_be_visible()
+
+
+@pytest.mark.parametrize("phone", [False, True])
+def test_the_list_of_activities_needs_no_scrolling(
+    visit: VisitorMaker, order: int, phone: bool
+) -> None:
+    assert order
+    now = timezone.now()
+    Activity.objects.filter(pk=1).update(
+        name="The first sale of the winter collection", user_limit=1_000,
+        opens_at=now, closes_at=now + timedelta(days=1),
+    )  # fmt: skip
+    visitor = visit(phone=phone)
+    page = visitor.log_in("boss", PAGES["activities"])
+    visitor.shot(f"activities-in-one-view-{'phone' if phone else 'desk'}")
+    sticks_out = page.evaluate(
+        "[...document.querySelectorAll('.result-list td, .result-list th, .result-list a')]"
+        ".map(e => e.getBoundingClientRect().right - innerWidth)"
+    )
+    assert sticks_out
+    assert max(sticks_out) <= 0

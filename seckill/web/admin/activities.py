@@ -56,10 +56,8 @@ class ActivityAdmin(SeckillAdmin):
         "units_left",
         "success",
         "requests",
-        "latency",
         "window",
         "user_limit",
-        "version",
         "pages",
     )
     list_display_links = ("id", "name_")

@@ -17,8 +17,8 @@ from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 from pydantic import BaseModel, Field
 
-from seckill.control.control import NoSuchActivity, Refused, VersionMoved
-from seckill.errors import DoneInPart, PostgresAway, ServiceAway
+from seckill.control.control import Refused, VersionMoved
+from seckill.errors import DoneInPart, NoSuchThing, PostgresAway, ServiceAway
 from seckill.process.events import event
 from seckill.web.api.strict import SHOWN, Unreadable
 
@@ -118,7 +118,6 @@ def register(api: NinjaAPI) -> None:
     api.add_exception_handler(ValidationError, _validation)
     api.add_exception_handler(Unreadable, _unreadable)
     api.add_exception_handler(Refused, _refused)
-    api.add_exception_handler(NoSuchActivity, _refused)
     api.add_exception_handler(ServiceAway, _away)
     for database in (OperationalError, InterfaceError):
         api.add_exception_handler(database, _database_away)
@@ -165,7 +164,7 @@ def _message(error: dict[str, Any]) -> str:
 
 
 def _refused(request: HttpRequest, refused: Any) -> HttpResponse:
-    if isinstance(refused, NoSuchActivity):
+    if isinstance(refused, NoSuchThing):
         return problem(404, str(refused))
     if isinstance(refused, VersionMoved):
         return problem(409, str(refused), version=refused.found)

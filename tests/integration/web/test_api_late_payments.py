@@ -44,7 +44,9 @@ def test_one_is_ticked_off_once(ask: Ask) -> None:
 
 
 def test_what_is_refused(ask: Ask) -> None:
-    assert ask("POST", "/v1/late-payments/999/settle").status_code == 404
+    unknown = ask("POST", "/v1/late-payments/999/settle")
+    assert unknown.status_code == 404
+    assert unknown.json()["detail"] == "late payment 999 is not known"
     assert ask("POST", f"/v1/late-payments/{late(1).pk}/settle", {"amount": 1}).status_code == 422
     assert ask("GET", "/v1/late-payments?state=lost").status_code == 422
     assert listed(ask, "state=open") == ["pi_1"]

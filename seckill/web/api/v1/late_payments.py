@@ -10,8 +10,8 @@ from django.http import HttpRequest
 from ninja import Path, Query, Router
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from seckill.control.control import NoSuchActivity
 from seckill.control.late_payments import settle
+from seckill.errors import NoSuchThing
 from seckill.models import LatePayment
 from seckill.web.api.operations import LOOK, STEER, actor
 from seckill.web.api.problems import Problem
@@ -112,5 +112,5 @@ def settle_late_payment(
     settle([late_payment_id], actor(request), body.note if body else "")
     row = LatePayment.objects.filter(pk=late_payment_id).first()
     if row is None:
-        raise NoSuchActivity(f"late payment {late_payment_id} is not known", "late_payment_id")
+        raise NoSuchThing(f"late payment {late_payment_id} is not known", "late_payment_id")
     return LatePaymentOut.of(row)

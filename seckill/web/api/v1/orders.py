@@ -19,8 +19,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from seckill.control.control import NoSuchActivity
-from seckill.errors import Poison
+from seckill.errors import NoSuchThing, Poison
 from seckill.formats.record import ACCEPTED, WireRecord, parse
 from seckill.models import Activity, DeadRecord, Item, Record
 from seckill.web.api.operations import LOOK
@@ -187,7 +186,7 @@ def show_order(
     `partition` and `offset`."""
     row = Record.objects.filter(pk=order_id).first()
     if row is None:
-        raise NoSuchActivity(f"order {order_id} is not known", "order_id")
+        raise NoSuchThing(f"order {order_id} is not known", "order_id")
     [order] = OrderOut.of_rows([row])
     return order
 
