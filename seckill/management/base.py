@@ -7,9 +7,16 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal, NoReturn
 
-from django.core.management.base import BaseCommand, CommandParser, DjangoHelpFormatter
+from django.core.management.base import (
+    BaseCommand,
+    CommandError,
+    CommandParser,
+    DjangoHelpFormatter,
+)
 
 from seckill import __version__
+from seckill.formats.advice import in_lane
+from seckill.formats.lanes import MAIN
 from seckill.management.failures import readable_errors
 from seckill.process import exit_codes
 from seckill.process.printable import printable, without_addresses
@@ -86,9 +93,13 @@ class Command(BaseCommand):
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         """See Django. What a person can mend is one line and an exit code."""
-        with readable_errors():
-            told: str | None = super().execute(*args, **options)
-            return told
+        try:
+            with readable_errors():
+                told: str | None = super().execute(*args, **options)
+                return told
+        except CommandError as wrong:
+            wrong.args = (in_lane(str(wrong), options.get("lane") or MAIN),)
+            raise
 
     def print_json(self, document: Mapping[str, Any]) -> None:
         """One JSON object on standard output, in plain ASCII, which every program takes."""

@@ -141,7 +141,10 @@ class Command(base.Command):
                         f"  item {item.item_id}: left {item.left:,}, sold {item.sold:,}"
                     )
         if not found:
-            self.stdout.write("there is no activity yet; set_stock or activity create makes one")
+            self.stdout.write(
+                "there is no activity yet; manage.py set_stock or manage.py activity create makes "
+                "one"
+            )
         if len(found) == MOST:
             self.stdout.write(f"only the first {MOST:,} are shown")
 

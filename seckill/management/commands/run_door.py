@@ -10,6 +10,7 @@ from django.core.management.base import CommandParser
 
 from seckill.config.layers import load
 from seckill.config.sections import Door as Section
+from seckill.formats.advice import in_lane
 from seckill.lane.client import why_away
 from seckill.lane.keys import Lane
 from seckill.management import base
@@ -61,7 +62,9 @@ class Command(base.Command):
             if options["stop_with_stdin"]:
                 shutdown.watch_stdin()
             section = load(Section, section_flags(options, Section), lane=options["lane"])
-            self._say = speaker(self.stdout, section.log_format, "run_door")
+            self._say = speaker(
+                self.stdout, section.log_format, "run_door", partial(in_lane, lane=options["lane"])
+            )
             keys = keys_of(section)
             files = raise_file_limit()
             if files < FEW_FILES:
@@ -100,7 +103,7 @@ def child(section: Section, lane: Lane) -> None:
     leave_ctrl_c_to_the_parent()
     with Shutdown(second_exits=False) as shutdown:
         shutdown.watch_parent()
-        configure_logging(section.log_format)
+        configure_logging(section.log_format, partial(in_lane, lane=lane.name))
         raise_file_limit()
         bound = listen(section.host, section.port, shared=True)
         with contextlib.closing(bound), contextlib.suppress(Stopped):

@@ -125,7 +125,7 @@ def _open(section: Section) -> _Opened:
         reader = ends.enter_context(contextlib.closing(open_source(section)))
         source = reader.source(section.topic)
         if source is None:
-            raise BrokerAway(f"there is no topic {section.topic}; run_consumer makes it")
+            raise BrokerAway(f"there is no topic {section.topic}; manage.py run_consumer makes it")
         outbox = traced_outbox(open_outbox(section, section.topic), section)
         ends.callback(outbox.close)
         opened = _Opened(reader, source, outbox, Settling(settle_topic(section.topic)))
