@@ -26,6 +26,7 @@ from seckill.audit.ground import (
 )
 from seckill.audit.totals import begun_acts, count, locked_activities
 from seckill.dead_letters.reader import MANY_DEAD
+from seckill.formats.advice import in_lane
 from seckill.formats.outcomes import Outcome
 from seckill.lane.keys import Lane
 from seckill.lane.status import LaneStatus, read_lane
@@ -85,6 +86,8 @@ def audit(client: "redis.Redis", lane: Lane) -> Report:
             break
         seen = {(f.invariant, f.culprit) for f in report.findings}
         time.sleep(BETWEEN_LOOKS_S)
+    report.findings = [finding.of(lane) for finding in report.findings]
+    report.notes = [in_lane(note, lane.name) for note in report.notes]
     report.clean = not report.findings
     report.took_ms = round((time.monotonic() - began) * 1000)
     return report
@@ -94,8 +97,11 @@ def _look(client: "redis.Redis", lane: Lane) -> Report:
     before = read_lane(client, lane)
     if not before.loaded and not before.positions:
         raise CannotCheck(
-            "Redis holds no sale: nothing has been loaded yet, or Redis was emptied. Load a sale "
-            "(manage.py set_stock 1001:10); after a loss see docs/operations.md"
+            in_lane(
+                "Redis holds no sale: nothing has been loaded yet, or Redis was emptied. Load a "
+                "sale (manage.py set_stock 1001:10); after a loss see docs/operations.md",
+                lane.name,
+            )
         )
     run_id = server_of(client)
     limits = before.limits

@@ -1,9 +1,11 @@
 """The checks of the audit: pure functions from counts to findings."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from seckill.formats.advice import in_lane
 from seckill.formats.outcomes import Outcome
+from seckill.lane.keys import Lane
 from seckill.lane.status import LaneStatus
 from seckill.postgres.sold import Waiting
 from seckill.process.printable import preview
@@ -40,6 +42,11 @@ class Finding:
     culprit: str
     explanation: str
     act: str
+
+    def of(self, lane: Lane) -> "Finding":
+        """The same, with the commands as they are to be run for this lane."""
+        told = in_lane(self.explanation, lane.name), in_lane(self.act, lane.name)
+        return replace(self, explanation=told[0], act=told[1])
 
 
 @dataclass(frozen=True)
@@ -295,7 +302,8 @@ def inventory(lane: LaneStatus, totals: Totals, steered: set[int]) -> Checks:
             who,
             f"allocation {allocation} in PostgreSQL, loaded {item.loaded if item else 0} in Redis",
             "an act was cut off, or somebody changed a table by hand: see the journal. "
-            "sync_from_db sets Redis to the allocation, and refuses if a record is missing",
+            "manage.py sync_from_db sets Redis to the allocation, and refuses if a record is "
+            "missing",
         )
 
 
@@ -331,7 +339,7 @@ def records(totals: Totals, found: Waiting, ground: Ground) -> Checks:
         preview(first[0], 200) if found.unreadable else "dead records",
         f"{number} entries of the list are not records ({first[1] or 'kept as dead records'})",
         "another program writes to the list: find it. manage.py dead_letters list shows the "
-        "entries; dead_letters dismiss settles them",
+        "entries; manage.py dead_letters dismiss settles them",
     )
     yield _unless(
         not ground.overlap,
@@ -339,7 +347,8 @@ def records(totals: Totals, found: Waiting, ground: Ground) -> Checks:
         f"{ground.overlap} orders",
         "they were decided on a Redis that did not lead the lane, and are not sold; their buyers "
         "may have got a yes",
-        "manage.py dead_letters list names each; tell the buyers, then dead_letters dismiss",
+        "manage.py dead_letters list names each; tell the buyers, then manage.py dead_letters "
+        "dismiss",
     )
 
 

@@ -116,6 +116,7 @@ def audit_events(section: KafkaSection, lane: Lane) -> EventsReport | None:
         cursor.execute(INDEX)
         cursor.execute("ANALYZE told")
         _compare(cursor, report, Cursor(*row), of_lane(lane, "r.activity_id"))
+    report.findings = [finding.of(lane) for finding in report.findings]
     return report
 
 

@@ -120,6 +120,7 @@ class KafkaAudit:
                 self._look(report, before, partition, position)
         self._topic.check_source()
         self._compare_outcomes(report, before)
+        report.findings = [finding.of(self._lane) for finding in report.findings]
         return report
 
     def _topic_positions(self, lane: LaneStatus, report: KafkaReport) -> dict[int, int]:

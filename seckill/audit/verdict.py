@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import redis
 
 from seckill.audit.audit import Report
+from seckill.formats.advice import in_lane
 from seckill.lane.client import redis_errors
 from seckill.lane.keys import Lane
 
@@ -50,7 +51,7 @@ def write_last_audit(
             "clean": "" if clean is None else str(int(clean)),
             "at_ms": str(seconds * 1000 + microseconds // 1000),
             "checks": str(checks),
-            "finding": finding[:LONGEST_FINDING],
+            "finding": in_lane(finding, lane.name)[:LONGEST_FINDING],
             "by": by,
         }
         client.hset(lane.audit, mapping=fields)  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from seckill import broker
 from seckill.broker import BrokerAway, CannotUnpack, Position
@@ -26,6 +27,7 @@ from seckill.consumer.guard import FindPositions, Guard, of_requests
 from seckill.consumer.memory import MemoryLimit
 from seckill.consumer.traced_engine import TracedEngine
 from seckill.dead_letters.writer import DeadLetters, dead_topic
+from seckill.formats.advice import in_lane
 from seckill.lane.client import connect
 from seckill.lane.keys import Lane
 from seckill.process import garbage
@@ -82,7 +84,7 @@ def run_child(
     """
     leave_ctrl_c_to_the_parent()
     prepare()
-    configure_logging(section.log_format)
+    configure_logging(section.log_format, partial(in_lane, lane=lane.name))
     garbage.rarely()
     # SIGTERM may come twice: to the whole process group, and from the parent.
     with Shutdown(signal.SIGTERM, second_exits=False) as shutdown:

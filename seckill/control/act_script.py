@@ -95,7 +95,10 @@ class ActScripts:
             )
         if code == NOT_ON_SALE:
             raise Refused(
-                _("item %(item)s is not on sale in activity %(id)s; set_stock puts it on sale")
+                _(
+                    "item %(item)s is not on sale in activity %(id)s; manage.py set_stock puts it "
+                    "on sale"
+                )
                 % {"item": answer[1].decode(), "id": turn.activity_id}
             )
         if code == TOO_FEW:
@@ -147,7 +150,10 @@ def fenced(why: str) -> Fenced:
 def not_loaded(activity_id: int) -> NoSuchActivity:
     """The refusal of an act on an activity that Redis does not have."""
     return NoSuchActivity(
-        _("activity %(id)s is not loaded in Redis; load it with sync_from_db or set_stock")
+        _(
+            "activity %(id)s is not loaded in Redis; load it with manage.py sync_from_db or "
+            "manage.py set_stock"
+        )
         % {"id": activity_id},
         "activity_id",
     )

@@ -26,6 +26,7 @@ from seckill.control.acts import CREATE, ActKind
 from seckill.control.part_rows import MAKING
 from seckill.control.tables import follow, follow_redis
 from seckill.errors import NoSuchActivity, OtherLane, RedisAway, Refused, VersionMoved
+from seckill.formats.advice import advised
 from seckill.formats.outcomes import MAX_ID
 from seckill.lane.keys import Lane
 from seckill.lane.status import ActivityStatus
@@ -114,7 +115,7 @@ class Journal:
         in between. `make` creates the activity's row, and removes it again if the act is refused.
         Raises Refused, OtherLane, RedisAway, PostgresAway, and what `change` raises.
         """
-        with postgres_errors():
+        with advised(self._lane.name), postgres_errors():
             if not refuse_other_lane(activity_id, self._lane) and not make:
                 raise NoSuchActivity(
                     _("activity %(id)s is not known") % {"id": activity_id}, "activity_id"
@@ -178,7 +179,7 @@ class Journal:
         activity goes again if that is refused. While its result is unknown the activity is there:
         a repeat with the same key ends it. Raises Refused if it exists, RedisAway, PostgresAway.
         """
-        with postgres_errors():
+        with advised(self._lane.name), postgres_errors():
             entry, repeated = self._begin(CREATE, activity_id or 0, {})
             if entry.state == StockChange.State.APPLIED:
                 return _act_of(entry, repeated=True)

@@ -72,7 +72,10 @@ class Loader:
         )
         if not items:
             raise Refused(
-                _("activity %(id)s has no items in the database; set_stock puts some on sale")
+                _(
+                    "activity %(id)s has no items in the database; manage.py set_stock puts some "
+                    "on sale"
+                )
                 % {"id": activity_id}
             )
         activity = Activity.objects.get(pk=activity_id)

@@ -60,7 +60,7 @@ class Replay:
             if letter.dead == Kind.OVERLAP:
                 raise Refused(
                     "it was decided on a Redis that did not lead: it is not sold, and cannot be "
-                    "stored. Tell its buyer, then dead_letters dismiss"
+                    "stored. Tell its buyer, then manage.py dead_letters dismiss"
                 )
             record = self._record(letter)
             what = f"back to {self.lane.list}: user {record.user_id}, {record.quantity} units"

@@ -77,7 +77,7 @@ class Hook:
         if self.gone:
             return (
                 f"webhook {self.target.name} answered 410 (gone): nothing is posted there until "
-                "run_webhooks is started again; its events wait in Kafka"
+                "manage.py run_webhooks is started again; its events wait in Kafka"
             )
         return self._unread or self._hold
 

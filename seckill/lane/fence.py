@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import redis
 
+from seckill.formats.advice import in_lane
 from seckill.lane.client import run_script
 from seckill.lane.keys import Lane
 
@@ -45,7 +46,7 @@ def fence(
     """
     args: list[str | int | bytes] = [
         word,
-        why,
+        in_lane(why, lane.name),
         (token or new_token()).value,
         "1" if replace else "0",
         "" if generation is None else generation,

@@ -7,9 +7,16 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal, NoReturn
 
-from django.core.management.base import BaseCommand, CommandParser, DjangoHelpFormatter
+from django.core.management.base import (
+    BaseCommand,
+    CommandError,
+    CommandParser,
+    DjangoHelpFormatter,
+)
 
 from seckill import __version__
+from seckill.formats.advice import in_lane
+from seckill.formats.lanes import ALL, MAIN
 from seckill.management.failures import readable_errors
 from seckill.process import exit_codes
 from seckill.process.printable import printable, without_addresses
@@ -86,9 +93,13 @@ class Command(BaseCommand):
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         """See Django. What a person can mend is one line and an exit code."""
-        with readable_errors():
-            told: str | None = super().execute(*args, **options)
-            return told
+        try:
+            with readable_errors():
+                told: str | None = super().execute(*args, **options)
+                return told
+        except CommandError as wrong:
+            wrong.args = (in_lane(str(wrong), _lane_of(options)),)
+            raise
 
     def print_json(self, document: Mapping[str, Any]) -> None:
         """One JSON object on standard output, in plain ASCII, which every program takes."""
@@ -103,6 +114,12 @@ class Command(BaseCommand):
         codes = {exit_codes.OK: "done", **EVERY_CODE, **self.codes}
         lines += [f"  {code:<4} {codes[code]}" for code in sorted(codes)]
         return "\n".join(lines)
+
+
+def _lane_of(options: Mapping[str, Any]) -> str:
+    """The lane that a command with these options works in; of several, each tells its own errors."""
+    lanes = options.get("lanes") or [options.get("lane") or MAIN]
+    return lanes[0] if len(lanes) == 1 and lanes[0] != ALL else MAIN
 
 
 def add_verbs(parser: CommandParser, dest: str, **how: Any) -> Any:

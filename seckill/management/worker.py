@@ -5,12 +5,14 @@ metrics.
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from django.core.management.base import CommandError, CommandParser
 
 from seckill.config.layers import load
 from seckill.config.sections import Events, LogWorker, Server, Settler, Webhooks
+from seckill.formats.advice import in_lane
 from seckill.lane.keys import Lane
 from seckill.management import base
 from seckill.management.arguments import (
@@ -91,8 +93,9 @@ def working(
         if options["stop_with_stdin"]:
             shutdown.watch_stdin()
         section = load(kind, section_flags(options, kind), lane=options["lane"])
-        configure_logging(section.log_format)
-        say, lane = speaker(command.stdout, section.log_format, name), Lane.named(options["lane"])
+        lane, adapt = Lane.named(options["lane"]), partial(in_lane, lane=options["lane"])
+        configure_logging(section.log_format, adapt)
+        say = speaker(command.stdout, section.log_format, name, adapt)
         ends.enter_context(
             serve_metrics(
                 section.metrics_host, section.metrics_port, {lane.name: section.redis_url}

@@ -18,6 +18,8 @@ from seckill.telemetry.history import Sample, fresh_sample
 class Look:
     """Everything that is shown, at one moment. Without a sample the lag is unknown."""
 
+    # The lane's name, for what is to be run.
+    named: str
     lane: LaneStatus
     workers: list[Worker]
     audit: LastAudit | None
@@ -37,6 +39,7 @@ def look(client: "redis.Redis", lane: Lane) -> Look:
     """Read everything from Redis once. Raises RedisAway."""
     status, workers = read_lane(client, lane), read_workers(client, lane)
     return Look(
+        named=lane.name,
         lane=status,
         workers=workers,
         audit=read_last_audit(client, lane),

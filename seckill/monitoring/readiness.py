@@ -10,6 +10,7 @@ import redis
 from django.db import connection
 
 from seckill.errors import PostgresAway, RedisAway
+from seckill.formats.advice import in_lane
 from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
 from seckill.postgres.through_django import postgres_errors
@@ -59,19 +60,25 @@ def look(client: "redis.Redis", lane: Lane) -> Readiness:
             )
         if not status.loaded:
             decide["activities"] = (
-                "none is loaded, requests wait in Kafka; for a new sale run set_stock, after a "
-                "loss recover"
+                "none is loaded, requests wait in Kafka; for a new sale run manage.py set_stock, "
+                "after a loss manage.py recover"
             )
-        _workers(workers, Kind.CONSUMER, decide, "requests wait in Kafka; start run_consumer")
-        _workers(workers, Kind.LOG_WORKER, store, "records wait in Redis; start run_log_worker")
+        _workers(
+            workers, Kind.CONSUMER, decide, "requests wait in Kafka; start manage.py run_consumer"
+        )
+        _workers(
+            workers, Kind.LOG_WORKER, store, "records wait in Redis; start manage.py run_log_worker"
+        )
         if status.needs_settler:
-            wait = "payments wait in Kafka and no hold expires; start run_settler"
+            wait = "payments wait in Kafka and no hold expires; start manage.py run_settler"
             _workers(workers, Kind.SETTLER, settle, wait, needed=True)
     try:
         with postgres_errors(), connection.cursor() as cursor:
             cursor.execute("SELECT 1 FROM seckill_record LIMIT 1")
     except PostgresAway:
         store["PostgreSQL"] = "does not answer: accepted records wait in Redis; bring it back"
+    for parts in (decide, settle, store):
+        parts |= {part: in_lane(why, lane.name) for part, why in parts.items()}
     return Readiness(decide, settle, store)
 
 

@@ -3,10 +3,13 @@
 Owns the texts and their order.
 """
 
+from functools import partial
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from seckill.formats.advice import in_lane
 from seckill.formats.outcomes import Outcome
 from seckill.lane.phase import Phase
 from seckill.lane.settle_status import SettleStatus
@@ -25,21 +28,24 @@ STYLES = {"danger": "bold red", "warning": "bold yellow", "success": "green", "i
 
 def table(now: Look, before: Look | None = None) -> RenderableType:
     """The table. With an earlier look it also shows rates."""
-    lane = now.lane
+    lane, told = now.lane, partial(in_lane, lane=now.named)
     parts: list[RenderableType] = [
         Text(in_words(now.verdict, now.now_ms), STYLES[now.verdict.level])
     ]
     if lane.fence is not None:
         parts.append(
             Text(
-                f"FENCED {lane.fence.word}: {lane.fence.why}. manage.py recover repairs it.",
+                told(f"FENCED {lane.fence.word}: {lane.fence.why}. manage.py recover repairs it."),
                 "bold red",
             )
         )
     if not lane.loaded:
         parts.append(
             Text(
-                "For a new sale run manage.py set_stock, after a loss of Redis manage.py recover.",
+                told(
+                    "For a new sale run manage.py set_stock, after a loss of Redis "
+                    "manage.py recover."
+                ),
                 "bold yellow",
             )
         )
@@ -50,7 +56,7 @@ def table(now: Look, before: Look | None = None) -> RenderableType:
     doors = [DoorCounts(w) for w in now.workers if w.kind is Kind.DOOR and w.alive]
     parts.append(_lane(now, before))
     if now.holds is not None and now.holds.known:
-        parts.append(_holds(now.holds))
+        parts.append(_holds(now.holds, now.named))
     parts += [_workers(now), *map(_door, doors), _audit(now)]
     return Group(*parts)
 
@@ -114,7 +120,7 @@ def _lane(now: Look, before: Look | None) -> Text:
     return Text(" | ".join(parts))
 
 
-def _holds(holds: SettleStatus) -> Text:
+def _holds(holds: SettleStatus, lane: str) -> Text:
     parts = [f"holds: held {holds.held:,}", f"paid {holds.total('paid'):,}"]
     parts += [f"given back {holds.total('cancelled'):,}", f"expired {holds.total('expired'):,}"]
     parts.append(f"units returned {holds.total('units_returned'):,}")
@@ -124,8 +130,10 @@ def _holds(holds: SettleStatus) -> Text:
         if holds.messages.get(name)
     ]
     if holds.overdue:
-        parts.append(f"{holds.overdue:,} overdue: run_settler has not read all that Kafka has")
-    return Text(" | ".join(parts), "bold red" if holds.overdue else "")
+        parts.append(
+            f"{holds.overdue:,} overdue: manage.py run_settler has not read all that Kafka has"
+        )
+    return Text(in_lane(" | ".join(parts), lane), "bold red" if holds.overdue else "")
 
 
 def _workers(now: Look) -> Text:
@@ -161,7 +169,7 @@ def _door(door: DoorCounts) -> Text:
 
 def _audit(now: Look) -> Text:
     if now.audit is None:
-        return Text("audit: not run yet; manage.py audit runs one", "yellow")
+        return Text(in_lane("audit: not run yet; manage.py audit runs one", now.named), "yellow")
     age_s = max(0, now.now_ms - now.audit.at_ms) // 1000
     when = f"{age_s} s ago, by {now.audit.by}"
     if now.audit.clean is None:

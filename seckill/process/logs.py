@@ -16,6 +16,8 @@ from seckill.process.printable import json_text, printable, printable_lines
 
 TEXT = "%(asctime)s %(levelname)-7s %(event)s %(name)s[%(process)d]: %(message)s"
 CLOCK = "%H:%M:%S"
+# What is done to a message before it is told.
+Adapt = Callable[[str], str]
 # The event of a message without one: it comes from a library.
 NO_EVENT = "-"
 # Not a parameter: a command that works in several lanes tells its children, and they theirs, which
@@ -84,9 +86,22 @@ def formatter(log_format: str) -> logging.Formatter:
     return JsonFormatter() if log_format == "json" else TextFormatter()
 
 
-def configure_logging(log_format: str) -> None:
-    """Log to standard error in this format: warnings of libraries, and our own messages."""
+def as_it_is(text: str) -> str:
+    """Of a process without a lane."""
+    return text
+
+
+def configure_logging(log_format: str, adapt: Adapt = as_it_is) -> None:
+    """Log to standard error in this format: warnings of libraries, and our own messages, each as
+    `adapt` makes it.
+    """
     handler = logging.StreamHandler(sys.stderr)
+
+    def adapted(record: logging.LogRecord) -> bool:
+        record.msg, record.args = adapt(record.getMessage()), ()
+        return True
+
+    handler.addFilter(adapted)
     handler.setFormatter(formatter(log_format))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for name in ("seckill", "loadgen"):
@@ -105,10 +120,15 @@ class Out(Protocol):
         """Flush the stream."""
 
 
-def speaker(out: Out, log_format: str, command: str) -> Callable[[str], None]:
-    """How a command prints its lines: as text, or as JSON with the event `said`."""
+def speaker(
+    out: Out, log_format: str, command: str, adapt: Adapt = as_it_is
+) -> Callable[[str], None]:
+    """How a command prints its lines, each as `adapt` makes it: as text, or as JSON with the event
+    `said`.
+    """
 
     def say(line: str) -> None:
+        line = adapt(line)
         if log_format == "json":
             now = datetime.now(UTC).timestamp()
             members = as_json("INFO", "said", line, f"seckill.{command}", now, {})

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import redis
 
+from seckill.formats.advice import in_lane
 from seckill.formats.outcomes import OUTCOME_OF_DIGIT, Outcome
 from seckill.lane import board
 from seckill.lane.client import redis_errors
@@ -141,7 +142,7 @@ class Reader:
             why = unread if self._may_wait(place, byte) else ""
             return Result(ACCEPTED, Outcome.ACCEPTED, why, orders)
         if overlaps:
-            return Result(UNKNOWN, why=OVERLAP)
+            return Result(UNKNOWN, why=in_lane(OVERLAP, self._lane.name))
         if self._doubt:
             return Result(UNKNOWN, why=self._doubt)
         if byte in board.WINNERS:

@@ -18,7 +18,7 @@ from seckill.settler.guarded import Guarded
 
 WAITS = (
     "a settlement in partition {partition} names a request that is not decided (again) yet; it "
-    "goes on once run_consumer has decided it"
+    "goes on once manage.py run_consumer has decided it"
 )
 # Ends of the request topic: {source:partition: the offset that its next message will get}.
 FindEnds = Callable[[], Mapping[str, int]]

@@ -16,6 +16,7 @@ import msgspec
 import redis
 
 from seckill.errors import RedisAway
+from seckill.formats.advice import in_lane
 from seckill.lane.client import connect, pairs, read_together, run_script
 from seckill.lane.keys import Lane
 from seckill.process.events import event
@@ -111,7 +112,7 @@ class Heart:
             id=worker_id(),
             age_ms=int((now - self._started) * 1000),
             idle_ms=int((now - self._progress) * 1000),
-            detail=detail,
+            detail=in_lane(detail, self.lane.name),
             counts=dict(counts),
         )
         written = self._write(worker_id(), msgspec.json.encode(says))

@@ -11,6 +11,7 @@ import yaml
 from seckill.broker.topics import Topics
 from seckill.config.lanes import redis_variable
 from seckill.config.sections import Server
+from seckill.formats.advice import in_lane
 from seckill.formats.lanes import MAIN, list_of
 from seckill.formats.redis_address import for_key
 from seckill.lane.client import connect
@@ -145,6 +146,10 @@ class Lanes:
             command.close()
             print("--- output of", *command.arguments)
             print(command.output)
+            # What a lane's worker says is to be run works as it stands there.
+            if "--lane" in command.arguments:
+                lane = command.arguments[command.arguments.index("--lane") + 1]
+                assert in_lane(command.output, lane) == command.output
         with Topics(self.server, 60) as topics:
             for name in self.names[1:]:
                 topics.delete(self.topics[name])

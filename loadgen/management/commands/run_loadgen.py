@@ -30,6 +30,7 @@ from seckill.broker.topics import Topics
 from seckill.config.layers import load as load_section
 from seckill.config.sections import Client, Door
 from seckill.errors import BrokerAway, BrokerRefuses
+from seckill.formats.advice import in_lane
 from seckill.formats.outcomes import MAX_ID
 from seckill.management import base
 from seckill.management.arguments import (
@@ -321,8 +322,8 @@ class Command(base.Command):
                 return exit_codes.OK
             except DoorAway as away:
                 raise CommandError(
-                    f"{away}. Nothing was sent. Start it (run_door), or name another one with "
-                    "--http",
+                    f"{away}. Nothing was sent. Start it (manage.py run_door), or name another "
+                    "one with --http",
                     returncode=exit_codes.UNREACHABLE,
                 ) from None
             with display_for(console, quiet, DOOR) as display:
@@ -353,5 +354,6 @@ class Command(base.Command):
             self.stdout.write(report.as_json())
         else:
             report.print_table(console_on(self.stdout))
-            self.stdout.write("For a report of the sale, once it is decided: manage.py report")
+            told = "For a report of the sale, once it is decided: manage.py report"
+            self.stdout.write(in_lane(told, options["lane"]))
         return exit_codes.OK if report.complete or report.stopped else exit_codes.FAILED

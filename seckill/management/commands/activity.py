@@ -179,7 +179,10 @@ class Command(base.Command):
             live = (lanes[row.lane].activities.get(row.pk) for row in found)
             self.stdout.write(sale_line(activity_id, [status for status in live if status]))
         if not found:
-            self.stdout.write("there is no activity yet; set_stock or activity create makes one")
+            self.stdout.write(
+                "there is no activity yet; manage.py set_stock or manage.py activity create makes "
+                "one"
+            )
         if len(found) == MOST:
             self.stdout.write(f"only the first {MOST:,} are shown")
 

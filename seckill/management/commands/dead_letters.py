@@ -31,6 +31,7 @@ from seckill.dead_letters.records import Kind
 from seckill.dead_letters.replay import Replay, one_at_a_time
 from seckill.errors import Refused
 from seckill.events.letters import parked
+from seckill.formats.advice import in_lane
 from seckill.formats.settle import request_topic, settle_topic
 from seckill.lane.client import connect
 from seckill.lane.keys import Lane
@@ -161,7 +162,7 @@ class Command(base.Command):
         kinds = [kind for kind in ("unreadable", "overlap") if options[kind]]
         if not (options["numbers"] or kinds):
             raise CommandError(
-                "give numbers (dead_letters list shows them), --unreadable or --overlap",
+                "give numbers (manage.py dead_letters list shows them), --unreadable or --overlap",
                 returncode=exit_codes.USAGE,
             )
         wanted = DeadRecord.objects.filter(dismissed_at=None).filter(
@@ -196,10 +197,10 @@ class Command(base.Command):
         console = Console(soft_wrap=True, highlight=False)
         print_piles(*piles, console)
         if events:
+            again = "  manage.py run_webhooks --dead-letters posts them again"
             console.print(
                 f"[bold]events that no webhook took, in topic {escape(topic)}[/bold]: {events:,}, "
-                "those posted again since included\n"
-                "  manage.py run_webhooks --dead-letters posts them again"
+                "those posted again since included\n" + in_lane(again, self.lane.name)
             )
 
     def _show(self, options: dict[str, Any]) -> None:

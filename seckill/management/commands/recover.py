@@ -16,6 +16,7 @@ from seckill.broker.topics import Topics
 from seckill.config.layers import load
 from seckill.config.sections import Server, Settler
 from seckill.errors import BrokerAway, Refused
+from seckill.formats.advice import in_lane
 from seckill.formats.settle import settle_topic
 from seckill.lane.client import connect
 from seckill.lane.keys import Lane
@@ -42,6 +43,7 @@ from seckill.recovery.rebuild import FROM_KAFKA, recover
 # How many rows of a table are printed; the others are only counted.
 ROWS = 30
 CHANGES = "[yellow]changes[/yellow]"
+CARRY_OUT = "Nothing was changed. To carry out the plan: manage.py recover --apply"
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ class Command(base.Command):
                         expired_gives_back=gives_back,
                     )
                 plan.older = postgres_state(client, lane).older
-                self._show(plan, topic, console, as_json=options["json"])
+                self._show(plan, topic, console, lane.name, as_json=options["json"])
                 return
             try:
                 from_kafka = options["from_kafka"]
@@ -158,7 +160,7 @@ class Command(base.Command):
                         topic.source,
                         topic.partitions,
                         shell_actor(),
-                        console.say,
+                        lambda line: console.say(in_lane(line, lane.name)),
                         topic=reader,
                         settle_topic=settle_reader,
                         accept_oversell=options["accept_oversell"],
@@ -189,7 +191,9 @@ class Command(base.Command):
             )
             sys.exit(exit_codes.FAILED)
 
-    def _show(self, plan: Plan, topic: Topic, console: Console, *, as_json: bool) -> None:
+    def _show(
+        self, plan: Plan, topic: Topic, console: Console, lane: str, *, as_json: bool
+    ) -> None:
         if topic.missing:
             plan.notes.append(f"{topic.missing}. This plan lacks partitions that only Kafka knows")
         if as_json:
@@ -213,7 +217,7 @@ class Command(base.Command):
             }
             self.stdout.write(json_text(document, 2))
             return
-        print_plan(plan, topic, console)
+        print_plan(plan, topic, console, lane)
 
 
 def look_at_topic(server: Server, *, with_ends: bool) -> Topic:
@@ -225,8 +229,8 @@ def look_at_topic(server: Server, *, with_ends: bool) -> Topic:
                 return Topic(
                     missing=f"Kafka does not know topic {server.topic}, so the state of its "
                     "partitions is unknown. Check --topic and --brokers; after a restart of Kafka "
-                    "wait some seconds; if the topic is gone for good, run_consumer creates it. "
-                    "Then run it again"
+                    "wait some seconds; if the topic is gone for good, manage.py run_consumer "
+                    "creates it. Then run it again"
                 )
             partitions = topics.partitions(server.topic)
             ends = topics.end_offsets(server.topic) if with_ends else {}
@@ -237,17 +241,16 @@ def look_at_topic(server: Server, *, with_ends: bool) -> Topic:
         )
 
 
-def print_plan(plan: Plan, topic: Topic, console: Console) -> None:
+def print_plan(plan: Plan, topic: Topic, console: Console, lane: str) -> None:
     """Print the plan for people."""
     if plan.lane.fence:
         console.say(f"fenced: {plan.lane.fence.word}: {plan.lane.fence.why}")
     if plan.older:
-        console.say(f"ATTENTION: {plan.older}")
-        console.print(f"  {FROM_KAFKA}")
+        console.say(in_lane(f"ATTENTION: {plan.older}\n  {FROM_KAFKA}", lane))
     if not plan.needed:
         console.print("Redis matches the records and is not fenced: nothing to recover")
         for note in plan.notes:
-            console.say(f"  note: {note}")
+            console.say(in_lane(f"  note: {note}", lane))
         return
     table = Table("activity", "item", "allocation", "sold", "left in Redis", "left after", "")
     rows = [(activity, item) for activity in plan.activities for item in activity.items]
@@ -300,5 +303,5 @@ def print_plan(plan: Plan, topic: Topic, console: Console) -> None:
             "have no record: they were not accepted, and count as recovered"
         )
     for note in plan.notes:
-        console.say(f"  note: {note}")
-    console.print("Nothing was changed. To carry out the plan: manage.py recover --apply")
+        console.say(in_lane(f"  note: {note}", lane))
+    console.say(in_lane(CARRY_OUT, lane))

@@ -2,13 +2,15 @@
 
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from django.core.management.base import CommandParser
 
 from seckill.config.layers import load
 from seckill.config.sections import Door as Section
+from seckill.formats.advice import in_lane
 from seckill.formats.lanes import ALL
 from seckill.lane.client import why_away
 from seckill.management import base
@@ -22,7 +24,7 @@ from seckill.management.arguments import (
 )
 from seckill.monitoring.metrics import serve_metrics
 from seckill.process import exit_codes
-from seckill.process.logs import configure_logging, speaker
+from seckill.process.logs import Adapt, as_it_is, configure_logging, speaker
 from seckill.process.shutdown import Shutdown, leave_ctrl_c_to_the_parent
 from seckill.process.startup import Stopped
 from seckill.process.streams import prepare
@@ -67,7 +69,7 @@ class Command(base.Command):
             flags = section_flags(options, Section)
             sections = {lane: load(Section, flags, lane=lane) for lane in lanes}
             section = sections[lanes[0]]
-            self._say = speaker(self.stdout, section.log_format, "run_door")
+            self._say = speaker(self.stdout, section.log_format, "run_door", _adapt(lanes))
             keys = keys_of(section)
             files = raise_file_limit()
             if files < FEW_FILES:
@@ -104,6 +106,11 @@ class Command(base.Command):
                 )
 
 
+def _adapt(lanes: Sequence[str]) -> Adapt:
+    """Commands that are advised are those of the lane, if it is one."""
+    return partial(in_lane, lane=lanes[0]) if len(lanes) == 1 else as_it_is
+
+
 def child(sections: Mapping[str, Section], port: int) -> None:
     """The work of one of several processes, on the port that their parent holds."""
     leave_ctrl_c_to_the_parent()
@@ -111,7 +118,7 @@ def child(sections: Mapping[str, Section], port: int) -> None:
     with Shutdown(second_exits=False) as shutdown:
         shutdown.watch_parent()
         section = next(iter(sections.values()))
-        configure_logging(section.log_format)
+        configure_logging(section.log_format, _adapt(list(sections)))
         raise_file_limit()
         bound = listen(section.host, port, shared=True)
         with contextlib.closing(bound), contextlib.suppress(Stopped):

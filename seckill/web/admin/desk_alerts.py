@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from seckill.formats.lanes import MAIN
+from seckill.formats.advice import in_lane
 from seckill.lane.status import ActivityStatus
 from seckill.telemetry.heartbeats import Kind
 from seckill.web.admin.desk_look import Look, health_of, newest_blocked
@@ -52,9 +52,7 @@ def alerts(look: Look, status: ActivityStatus | None, lag: dict[int, int] | None
 
 def _in_lane(alert: Alert, lane: str) -> Alert:
     """Commands work in lane main unless they are told otherwise."""
-    if lane == MAIN or not alert.command:
-        return alert
-    return replace(alert, command=f"{alert.command} --lane {lane}")
+    return replace(alert, text=in_lane(alert.text, lane), command=in_lane(alert.command, lane))
 
 
 def _lane_alerts(look: Look) -> list[Alert]:
@@ -76,7 +74,7 @@ def _lane_alerts(look: Look) -> list[Alert]:
                 _("NOT_LOADED: Redis holds no sale"),
                 _(
                     "Nothing is decided, requests wait in Kafka, nothing is lost. For a new sale, "
-                    "set the stock; after a loss of Redis, run recover."
+                    "set the stock; after a loss of Redis, run manage.py recover."
                 ),
                 "manage.py recover",
             )
@@ -113,7 +111,7 @@ def _lane_alerts(look: Look) -> list[Alert]:
                 "danger",
                 title % {"n": f"{lane.dead:,}"},
                 _("They are parked with their reasons and count as sold: return no stock."),
-                "manage.py dead_letters",
+                "manage.py dead_letters list",
             )
         )
     return found

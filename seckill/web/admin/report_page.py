@@ -19,6 +19,7 @@ from seckill.audit.verdict import LastAudit, read_last_audit
 from seckill.config.layers import load
 from seckill.config.sections import Server
 from seckill.errors import NoSuchActivity, RedisAway
+from seckill.formats.advice import in_lane
 from seckill.lane.keys import Lane
 from seckill.models import Activity
 from seckill.report.data import collect
@@ -48,7 +49,7 @@ def page(request: HttpRequest, activity_id: int, *, admin: ModelAdmin) -> HttpRe
         client = services.redis_client(lane.name)
         server = load(Server, lane=lane.name)
         report = collect(client, server, activity_id, lane, messages=MESSAGES, with_audit=False)
-        proof = proof_text(read_last_audit(client, lane), report.made_at_ms)
+        proof = in_lane(proof_text(read_last_audit(client, lane), report.made_at_ms), lane.name)
     except (NoSuchActivity, RedisAway) as why:
         text = _("There is no report of activity %(id)s: %(why)s") % {"id": activity_id, "why": why}
         messages.warning(request, text)

@@ -10,6 +10,7 @@ from seckill.broker.outbox import Outbox
 from seckill.broker.source import Source, open_source
 from seckill.config.sections import Door as Section
 from seckill.errors import BrokerAway
+from seckill.formats.advice import in_lane
 from seckill.formats.settle import settle_topic
 from seckill.telemetry.traced_outbox import traced_outbox
 from seckill.web.door.settling import Settling
@@ -51,7 +52,7 @@ def open_all(
         try:
             opened[lane] = open_lane(section)
         except BrokerAway as away:
-            closed[lane] = f"lane {lane} is not open: {away}"
+            closed[lane] = in_lane(f"lane {lane} is not open: {away}", lane)
             if len(closed) == len(sections):
                 raise
     for why in closed.values():
@@ -65,7 +66,7 @@ def open_lane(section: Section) -> Opened:
         reader = ends.enter_context(contextlib.closing(open_source(section)))
         source = reader.source(section.topic)
         if source is None:
-            raise BrokerAway(f"there is no topic {section.topic}; run_consumer makes it")
+            raise BrokerAway(f"there is no topic {section.topic}; manage.py run_consumer makes it")
         outbox = traced_outbox(open_outbox(section, section.topic), section)
         ends.callback(outbox.close)
         opened = Opened(reader, source, outbox, Settling(settle_topic(section.topic)))

@@ -31,7 +31,7 @@ class Settling:
     async def settle(self, settlement: Settlement) -> None:
         """Hand it to Kafka, and await the acknowledgement. Raises NotTaken, Unknown."""
         if self._outgoing is None:
-            raise NotTaken(f"there is no topic {self.topic}; run_settler makes it")
+            raise NotTaken(f"there is no topic {self.topic}; manage.py run_settler makes it")
         future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
         def done(_offset: int, error: str) -> None:

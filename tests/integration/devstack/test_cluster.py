@@ -3,12 +3,14 @@ outlives ports, deaths and copies.
 """
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 
 import pytest
+import redis
 from django.core.management import call_command
 
 from devstack.endpoints import HOST, DevstackError, Endpoints
@@ -51,6 +53,23 @@ def names(stack: Stack) -> tuple[str, ...]:
     state = State.load(stack.folder)
     assert state is not None
     return state.valkeys()
+
+
+def ports(stack: Stack) -> dict[str, int]:
+    state = State.load(stack.folder)
+    assert state is not None
+    return {name: state.ports[name] for name in state.valkeys()}
+
+
+def known_ports(stack: Stack) -> set[int]:
+    """The ports of all members that any server of the stack knows."""
+    state, found = State.load(stack.folder), set()
+    assert state is not None
+    for port in ports(stack).values():
+        with redis.Redis(HOST, port, password=state.passwords["valkey"]) as client:
+            nodes: bytes = client.execute_command("CLUSTER", "NODES")  # type: ignore[assignment]
+        found |= {int(port) for port in re.findall(rb":(\d+)@", nodes)}
+    return found
 
 
 def home(url: str, lane: Lane) -> tuple[str, bytes | None]:
@@ -101,6 +120,8 @@ def test_a_copy_is_a_cluster_of_its_own(own: Stack, addresses: Endpoints, tmp_pa
         of_copy, of_own = home(found.redis_url, Lane()), home(addresses.redis_url, Lane())
         assert of_copy[1] == of_own[1] == b"a mark"
         assert of_copy[0] != of_own[0]
+        for stack in (own, copy):
+            assert known_ports(stack) == set(ports(stack).values())
         with connect(found.redis_url) as client:
             client.set(Lane().audit_turn, b"the copy's")
         assert home(addresses.redis_url, Lane())[1] == b"a mark"

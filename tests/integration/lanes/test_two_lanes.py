@@ -3,8 +3,9 @@ loads, repairs or blames what is the other's.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 import psycopg
@@ -13,18 +14,25 @@ import redis
 from django.db import connection
 
 from devstack.endpoints import Endpoints
-from seckill.audit.audit import audit
+from seckill.audit.audit import CannotCheck, audit
+from seckill.audit.verdict import write_report
 from seckill.consumer.guard import Guard
 from seckill.control.control import Control, Refused
 from seckill.errors import OtherLane
 from seckill.events.feed import Cursor, Feed
+from seckill.formats.advice import in_lane
 from seckill.lane.client import connect
 from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
 from seckill.models import Activity, Record, StockChange
+from seckill.monitoring.look import look
+from seckill.monitoring.readiness import look as look_at_readiness
+from seckill.monitoring.status_table import table
+from seckill.process.console import Console
 from seckill.recovery.plan import make_plan, postgres_state
 from seckill.recovery.rebuild import recover
 from seckill.results.read import ACCEPTED, Reader
+from seckill.telemetry.heartbeats import Heart, Kind, read_workers
 from tests.helpers.sale import SOURCE, body, keep_dead, new_source
 from tests.helpers.servers import own_valkey
 from tests.helpers.shop import Shop
@@ -267,3 +275,59 @@ def test_the_answer_to_a_buyer_comes_from_the_lane_of_the_request(two: Two) -> N
         (result,) = Reader(shop.client, shop.lane).read([(shop.source, 0, 5)], []).places
         assert result.state == ACCEPTED
     assert Record.objects.count() == 0
+
+
+def all_that_is_told(shop: Shop, activity: int) -> list[str]:
+    """What a lane that is emptied, fenced, or lacks a row tells, each with a command to run."""
+    told: list[str] = []
+
+    def refusal(act: Callable[[], object]) -> None:
+        with pytest.raises((Refused, CannotCheck)) as refused:
+            act()
+        told.append(str(refused.value))
+
+    def look_round() -> None:
+        ready = look_at_readiness(shop.client, shop.lane)
+        told.extend(" ".join(parts.values()) for parts in ready.missing.values())
+        out = StringIO()
+        Console(file=out, width=500).print(table(look(shop.client, shop.lane)))
+        told.append(out.getvalue())
+
+    look_round()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM seckill_record WHERE id = (SELECT max(id) FROM seckill_record"
+            " WHERE activity_id = %s)",
+            [activity],
+        )
+    report = audit(shop.client, shop.lane)
+    told += [finding.act for finding in report.findings if "manage.py" in finding.act]
+    assert len(told) > 2
+    write_report(shop.client, report, "a test", shop.lane)
+    guard = Guard(shop.client, shop.lane, shop.dsn, lambda: shop.source, dict, "a consumer")
+    for key in shop.client.scan_iter(match=f"{{{shop.lane.list}}}*"):
+        shop.client.delete(key)
+    refusal(lambda: audit(shop.client, shop.lane))
+    refusal(lambda: shop.control.sync_from_db(activity))
+    look_round()
+    shop.client.hset(shop.lane.positions, f"{shop.source}:0", 1)
+    guard.admit(shop.client.info("server")["run_id"])
+    guard.close()
+    fence = read_lane(shop.client, shop.lane).fence
+    assert fence is not None
+    told.append(fence.why)
+    refusal(lambda: shop.control.pause(activity))
+    look_round()
+    heart = Heart(shop.redis_url, shop.lane, Kind.CONSUMER)
+    heart.beat(1, "FENCED: manage.py recover shows the plan")
+    told += [worker.detail for worker in read_workers(shop.client, shop.lane)]
+    return told
+
+
+def test_all_that_a_lane_advises_is_to_be_run_there(two: Two) -> None:
+    two.sell()
+    for shop, activity in ((two.main, FIRST), (two.north, SECOND)):
+        for text in all_that_is_told(shop, activity):
+            assert "manage.py" in text
+            assert in_lane(text, shop.lane.name) == text
+            assert ("--lane north" in text) is (shop is two.north), text

@@ -187,7 +187,7 @@ class TestReady:
         control.configure_fields(1, hold_s=60)
         parts = self.parts(http)
         assert list(parts) == ["settle.settler"]
-        assert "start run_settler" in parts["settle.settler"]
+        assert "start manage.py run_settler" in parts["settle.settler"]
         heart = Heart(stack.redis_url, Lane(), Kind.SETTLER)
         heart.beat(1)
         assert http.get("/readyz").status_code == 200

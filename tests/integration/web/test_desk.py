@@ -199,7 +199,7 @@ def test_what_is_lost_dead_and_broken_is_said(
     write_last_audit(redis_client, False, 9, "never twice: message 3", "test", lane)
     found = alerts(observer)
     assert found["1 request expired while stock was left"] == ""
-    assert found["1 order could not be stored"] == "manage.py dead_letters"
+    assert found["1 order could not be stored"] == "manage.py dead_letters list"
     assert found["The last audit found a broken promise"] == "manage.py audit"
     shown = figures(observer)
     assert shown["figures"]["lost"] == 1

@@ -8,6 +8,7 @@ import redis
 from django.test import Client
 
 from devstack.endpoints import Endpoints
+from seckill.lane.fence import fence
 from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
 from seckill.models import Activity
@@ -100,6 +101,21 @@ def test_pages_name_the_lane_and_steer_in_it(
     assert "lane north: 0 orders waiting to be stored" in listed
     confirm(operator, f"{ACTIVITIES}2/pause/")
     assert read_lane(redis_client, NORTH).activities[2].paused
+
+
+def test_what_is_refused_or_missing_says_what_to_run_in_its_lane(
+    both: None, ask: Ask, operator: Client, redis_client: "redis.Redis"
+) -> None:
+    assert "manage.py audit --lane north" in ask("GET", "/v1/audit?lane=north").json()["detail"]
+    fence(redis_client, NORTH, "REWOUND", "it is older")
+    refused = ask("POST", "/v1/activities/2/pause", {})
+    assert refused.status_code == 409
+    assert "manage.py recover --lane north shows the plan" in refused.json()["detail"]
+    data = operator.get(f"{ACTIVITIES}2/desk/data/").json()
+    assert "manage.py recover --lane north" in [alert["command"] for alert in data["alerts"]]
+    errors = {error["field"]: error["message"] for error in ask("GET", "/readyz").json()["errors"]}
+    assert "manage.py recover --lane north repairs it" in errors["decide.north.fence"]
+    assert ask("POST", "/v1/activities/1/pause", {}).status_code == 200
 
 
 def test_a_new_activity_gets_the_lane_that_was_chosen(

@@ -15,7 +15,9 @@ from tests.helpers.figures import EMPTY
 def text(sample: Sample | None = None, **counts: int) -> str:
     worker = Worker(Kind.CONSUMER, "host:1", 0, 0, 0, 0, "", counts)
     out = StringIO()
-    Console(file=out, width=200).print(table(Look(EMPTY, [worker], None, 0, judge(EMPTY), sample)))
+    Console(file=out, width=200).print(
+        table(Look("main", EMPTY, [worker], None, 0, judge(EMPTY), sample))
+    )
     return out.getvalue()
 
 
@@ -43,7 +45,7 @@ def test_dead_letters_that_were_given_up() -> None:
 def door_line(board_age_ms: int, **counts: int) -> str:
     worker = Worker(Kind.DOOR, "host:2", 0, 0, 0, 0, "", {**counts, "board_age_ms": board_age_ms})
     out = StringIO()
-    Console(file=out, width=400).print(table(Look(EMPTY, [worker], None, 0, judge(EMPTY))))
+    Console(file=out, width=400).print(table(Look("main", EMPTY, [worker], None, 0, judge(EMPTY))))
     (line,) = [line for line in out.getvalue().splitlines() if line.startswith("door ")]
     return line.rstrip()
 

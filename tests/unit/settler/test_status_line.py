@@ -27,10 +27,10 @@ def test_what_is_odd_is_named() -> None:
 
 
 def test_the_row_of_holds() -> None:
-    assert _holds(seen()).plain.endswith("expired 1 | units returned 4")
-    late = _holds(seen(overdue=1, not_held=2))
+    assert _holds(seen(), "main").plain.endswith("expired 1 | units returned 4")
+    late = _holds(seen(overdue=1, not_held=2), "north")
     assert late.plain.endswith(
-        "not held 2 | 1 overdue: run_settler has not read all that Kafka has"
+        "not held 2 | 1 overdue: manage.py run_settler --lane north has not read all that Kafka has"
     )
     assert late.style == "bold red"
     assert not SettleStatus(0, {}, {}, {}, {}).known

@@ -6,6 +6,7 @@ from ninja.errors import HttpError
 
 from seckill.audit.verdict import read_last_audit
 from seckill.errors import Refused
+from seckill.formats.advice import in_lane
 from seckill.formats.lanes import MAIN
 from seckill.lane.keys import Lane
 from seckill.models import StockChange
@@ -73,7 +74,7 @@ def show_audit(request: HttpRequest, lane: LaneFilter = Query(MAIN)) -> AuditOut
     name = _known(lane)
     verdict = read_last_audit(services.redis_client(name), Lane.named(name))
     if verdict is None:
-        return problem(404, "no audit has run yet: manage.py audit runs one")
+        return problem(404, in_lane("no audit has run yet: manage.py audit runs one", name))
     return AuditOut.of(verdict)
 
 
