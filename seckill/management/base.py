@@ -117,7 +117,7 @@ class Command(BaseCommand):
 
 
 def _lane_of(options: Mapping[str, Any]) -> str:
-    """The lane that a command with these options works in; of several, each tells its own errors."""
+    """The lane that a command works in. Of several lanes each tells its own errors."""
     lanes = options.get("lanes") or [options.get("lane") or MAIN]
     return lanes[0] if len(lanes) == 1 and lanes[0] != ALL else MAIN
 
