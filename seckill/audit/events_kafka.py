@@ -20,6 +20,7 @@ from seckill.events.cloud_event import PAYMENT_LATE, TYPE_PREFIX, events_topic
 from seckill.events.feed import Cursor
 from seckill.formats.record import ACCEPTED
 from seckill.lane.keys import Lane
+from seckill.postgres.access import NO_LIMITS
 from seckill.postgres.lanes import of_lane
 from seckill.postgres.through_django import postgres_errors
 
@@ -104,6 +105,7 @@ def audit_events(section: KafkaSection, lane: Lane) -> EventsReport | None:
     """
     report = EventsReport(events_topic(section.topic))
     with postgres_errors(), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(NO_LIMITS)
         cursor.execute(CURSOR, [report.topic])
         row = cursor.fetchone()
         if row is None:

@@ -23,6 +23,12 @@ UNREADABLE = (
     "%3F for ?, %40 for @"
 )
 
+# A machine of PostgreSQL that is gone without a word is noticed within 10 s. One that is busy still
+# acknowledges.
+GONE = {"tcp_user_timeout": 10_000, "keepalives_idle": 5, "keepalives_interval": 2}
+# What libpq calls the servers that take writes.
+PRIMARY = ("read-write", "primary")
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -130,12 +136,26 @@ def check_dsn(dsn: str) -> str:
     if place.count("@") > 1 or "@" in behind:
         raise ValueError(UNREADABLE)
     try:
-        ports = conninfo_to_dict(dsn).get("port") or ""
+        parts = conninfo_to_dict(dsn)
     except psycopg.ProgrammingError:
         raise ValueError(UNREADABLE) from None
-    if not re.fullmatch(r"[\d,]*", str(ports)):
+    if not re.fullmatch(r"[\d,]*", str(parts.get("port") or "")):
         raise ValueError("its port is not a number")
+    _check_writes(parts)
     return dsn
+
+
+def _check_writes(parts: dict[str, Any]) -> None:
+    """Of several servers only the one that takes writes may be asked: a standby is older."""
+    several_hosts = any("," in str(parts.get(key) or "") for key in ("host", "hostaddr"))
+    wanted = parts.get("target_session_attrs")
+    if several_hosts and wanted is None:
+        raise ValueError(
+            "names several hosts: write ?target_session_attrs=read-write behind the database, so "
+            "that a standby is never taken for the primary"
+        )
+    if wanted not in (None, *PRIMARY) and (several_hosts or wanted != "any"):
+        raise ValueError("its target_session_attrs must be read-write: a standby takes no orders")
 
 
 def check_brokers(value: str) -> str:
@@ -167,7 +187,7 @@ def django_database(dsn: str) -> dict[str, Any]:
         "host": "HOST",
         "port": "PORT",
     }
-    options: dict[str, Any] = {"connect_timeout": 5}
+    options: dict[str, Any] = {"connect_timeout": 5, **GONE}
     database: dict[str, Any] = {
         "ENGINE": "django.db.backends.postgresql",
         "CONN_MAX_AGE": 60,

@@ -74,7 +74,7 @@ PgDsn = Annotated[
     Field(
         pattern=r"^postgres(ql)?://",
         repr=False,
-        description="PostgreSQL, postgresql://user:password@host:port/database",
+        description="PostgreSQL, postgresql://user:password@host:port/db; more: docs/deploy.md",
     ),
     AfterValidator(check_dsn),
 ]

@@ -17,7 +17,9 @@ from dataclasses import dataclass, field
 
 import psycopg
 from psycopg.abc import RV, PQGen
+from psycopg.conninfo import make_conninfo
 
+from seckill.config.addresses import GONE
 from seckill.dead_letters import records as dead_records
 from seckill.dead_letters.records import Dead
 from seckill.errors import PostgresAway
@@ -324,7 +326,7 @@ class Storage:
     def _connect(self) -> _Line:
         if self._connection is None or self._connection.closed:
             self._connection = _Line.connect(
-                self._dsn,
+                make_conninfo(self._dsn, **GONE),
                 autocommit=True,
                 connect_timeout=CONNECT_TIMEOUT_S,
                 prepare_threshold=None,

@@ -35,7 +35,7 @@ from seckill.process.shutdown import Shutdown
 log = logging.getLogger(__name__)
 
 # Seconds of the first and of the longest pause while a service is away.
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
 # Seconds until a service that stays away is logged again.
 TELL_AGAIN_S = 10.0
 

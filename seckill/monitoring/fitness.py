@@ -7,7 +7,7 @@ stop the sale midway. What only weakens a promise is reported as a note, and the
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, LiteralString
 
 import msgspec
 import psycopg
@@ -48,6 +48,12 @@ UNION ALL
 SELECT 'TEMPORARY on this database'
 WHERE NOT has_database_privilege(current_database(), 'TEMPORARY')
 """
+
+
+# What a session begins with, in ms: this transaction has a limit of its own.
+STATEMENT_TIMEOUT = "SELECT reset_val FROM pg_settings WHERE name = 'statement_timeout'"
+# The shortest limit of the role's own that is fit. What takes long has none: `sold.stage`.
+SHORTEST_MS = 1000
 
 
 class Unfit(Exception):
@@ -178,6 +184,7 @@ def check_postgres(dsn: str, say: Callable[[str], None]) -> None:
         encoding = _setting(connection, "server_encoding")
         fsync = _setting(connection, "fsync")
         missing = connection.execute(MISSING_RIGHTS, asked).fetchall()
+        timeout_ms = int(_one(connection, STATEMENT_TIMEOUT))
     if version < POSTGRES_SINCE:
         raise Unfit(f"PostgreSQL {version} is too old: {POSTGRES_SINCE} or later is needed")
     if encoding != "UTF8":
@@ -188,6 +195,12 @@ def check_postgres(dsn: str, say: Callable[[str], None]) -> None:
     if missing:
         names = ", ".join(name for (name,) in missing)
         raise Unfit(f"this role of PostgreSQL lacks rights: {names}. Ask the owner to grant them")
+    if 0 < timeout_ms < SHORTEST_MS:
+        raise Unfit(
+            f"this role's statement_timeout is {timeout_ms} ms: a busy PostgreSQL needs longer for "
+            "an ordinary statement. Have the owner set it to 1s or more, or to 0: ALTER ROLE ... "
+            "SET statement_timeout = 0"
+        )
     if fsync != "on":
         say(
             "note: PostgreSQL's fsync is off: a crash of its machine loses stored orders. Set "
@@ -196,5 +209,9 @@ def check_postgres(dsn: str, say: Callable[[str], None]) -> None:
 
 
 def _setting(connection: psycopg.Connection, name: str) -> str:
-    row = connection.execute("SELECT current_setting(%s)", (name,)).fetchone()
+    return _one(connection, "SELECT current_setting(%s)", name)
+
+
+def _one(connection: psycopg.Connection, query: LiteralString, *values: str) -> str:
+    row = connection.execute(query, values).fetchone()
     return str(row[0]) if row else ""

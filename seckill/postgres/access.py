@@ -23,6 +23,11 @@ TRANSIENT = (
     psycopg.errors.TransactionRollback,
     psycopg.errors.SystemError,
 )
+# In this transaction alone: what the settings of a role or database limit.
+NO_LIMITS = """
+SELECT set_config(name, '0', true) FROM pg_settings WHERE name IN
+    ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')
+"""
 # transaction_timeout, since PostgreSQL 17. Not every version of psycopg has a class for it.
 TRANSACTION_TIMEOUT = "25P04"
 # Connection errors that a person must fix first. The library has only a text for them.

@@ -29,6 +29,7 @@ from seckill.lane.client import redis_errors
 from seckill.lane.keys import Lane
 from seckill.lane.record_list import scan
 from seckill.postgres import settled
+from seckill.postgres.access import NO_LIMITS
 from seckill.postgres.lanes import of_lane
 from seckill.postgres.limits import limits_sql, positions_by_partition
 
@@ -159,7 +160,7 @@ def stage(found: Waiting) -> None:
     became of holds into `settling` (late payments stay in `ended`).
 
     Each record is there once. A dead record that is also in the list, with another text, is the
-    same record.
+    same record. The transaction has no limit of time from here on, for a count takes long.
 
     Each count below is one statement and so sees one snapshot of PostgreSQL: a record that the log
     worker commits meanwhile is either stored or waiting, never both and never neither.
@@ -168,6 +169,7 @@ def stage(found: Waiting) -> None:
     limits = positions_by_partition(found.positions)
     with connection.cursor() as cursor:
         cursor.execute(f"SET LOCAL work_mem = '{WORK_MEMORY}'")
+        cursor.execute(NO_LIMITS)
         for table, more in (("listed", "digest bigint"), ("waiting", "differs boolean")):
             cursor.execute(
                 f"CREATE TEMPORARY TABLE IF NOT EXISTS {table} (source uuid, partition int,"

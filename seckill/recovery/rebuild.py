@@ -35,6 +35,7 @@ from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
 from seckill.models import Activity, Item, StockChange
 from seckill.postgres import lease, sold
+from seckill.postgres.access import NO_LIMITS
 from seckill.postgres.claims import claim_of_lane
 from seckill.postgres.lanes import stranger
 from seckill.postgres.lease import Claim, ForeignLane, NotLeading
@@ -178,6 +179,7 @@ def _every_turn(lane: Lane) -> Iterator[None]:
     try:
         holder.set_autocommit(False)
         with holder.cursor() as cursor:
+            cursor.execute(NO_LIMITS)
             cursor.execute(
                 "SELECT id FROM seckill_activity WHERE lane = %s ORDER BY id FOR KEY SHARE",
                 [lane.name],

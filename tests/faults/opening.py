@@ -1,4 +1,4 @@
-"""The fixture that opens a sale for commands as real processes, for all tests that need one."""
+"""Fixtures for all tests of commands as real processes: a sale, and a pair of PostgreSQL."""
 
 from collections.abc import Callable, Iterator
 
@@ -7,11 +7,23 @@ import redis
 
 from devstack.stack import Stack
 from seckill.config.sections import Server
+from seckill.management.arguments import use_database
 from tests.conftest import Manage
 from tests.faults.harness import Sale
+from tests.helpers.pair import Pair, postgres_pair
 
 # Called with the number of partitions.
 OpenSale = Callable[[int], Sale]
+
+
+@pytest.fixture
+def pair(running_stack: Stack, pg_dsn: str, environment: dict[str, str]) -> Iterator[Pair]:
+    """What commands and this process use in the place of the session's PostgreSQL."""
+    with postgres_pair(running_stack, pg_dsn) as pair:
+        environment["SECKILL_PG_DSN"] = pair.dsn
+        use_database(pair.dsn)
+        yield pair
+        use_database(pg_dsn)
 
 
 @pytest.fixture

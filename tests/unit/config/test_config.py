@@ -367,6 +367,37 @@ def test_a_password_with_odd_characters_is_written_in_percent(
 
 
 @pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("a,b/d", "names several hosts: write ?target_session_attrs=read-write"),
+        ("a:1,b:2/d?target_session_attrs=any", "must be read-write: a standby"),
+        ("a,b/d?target_session_attrs=prefer-standby", "must be read-write: a standby"),
+        ("a/d?target_session_attrs=read-only", "must be read-write: a standby"),
+        ("/d?host=a,b", "names several hosts"),
+        ("a,b/d?target_session_attrs=read-write", ""),
+        ("/d?host=a,b&target_session_attrs=primary", ""),
+        ("a/d?target_session_attrs=any", ""),
+    ],
+)
+def test_a_standby_is_never_taken_for_the_primary(layers: Layers, place: str, words: str) -> None:
+    dsn = f"postgresql://u:{SECRET}@{place}"
+    if not words:
+        assert layers.load(flags={"pg_dsn": dsn}).pg_dsn == dsn
+        return
+    text = complaint(layers, flags={"pg_dsn": dsn})
+    assert words in text
+    assert SECRET not in text
+
+
+def test_several_hosts_are_as_django_and_psycopg_read_them(layers: Layers) -> None:
+    dsn = "postgresql://u@a:1,b:2/d?target_session_attrs=read-write"
+    server = layers.load(flags={"pg_dsn": dsn, "pg_password": "p@w"})
+    found = django_database(server.pg_dsn)
+    assert (found["HOST"], found["PORT"], found["PASSWORD"]) == ("a,b", "1,2", "p@w")
+    assert found["OPTIONS"]["target_session_attrs"] == "read-write"
+
+
+@pytest.mark.parametrize(
     "url",
     [
         "unix:///run/redis@1/redis.sock?db=1",

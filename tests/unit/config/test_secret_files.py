@@ -28,7 +28,7 @@ def test_a_password_comes_in_a_file_without_its_last_line_end(tmp_path: Path) ->
         environ=environ(
             tmp_path,
             SECKILL_REDIS_URL="redis://shop@h:6379/0",
-            SECKILL_PG_DSN="postgresql://shop@h1,h2/db?sslmode=verify-full",
+            SECKILL_PG_DSN="postgresql://shop@h1,h2/db?target_session_attrs=read-write",
             SECKILL_REDIS_PASSWORD_FILE=str(file),
             SECKILL_PG_PASSWORD_FILE=str(file),
             SECKILL_SASL_PASSWORD_FILE=str(file),
