@@ -126,7 +126,7 @@ def lane_addresses(of_main: str, environ: Mapping[str, str] | None = None) -> di
     """
     environ = without_injected(os.environ if environ is None else environ)
     path, file = read_config(environ)
-    lanes = _lanes(path, file, environ)
+    lanes = _lanes(path, file, with_files(environ))
     urls = {name: for_key(lane.redis_url or of_main, list_of(name)) for name, lane in lanes.items()}
     return {MAIN: of_main, **urls}
 
@@ -291,7 +291,8 @@ def _only(section: type[Section], values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_variables(environ: Mapping[str, str], file: Mapping[str, Mapping[str, Any]]) -> None:
     known = {ENV_PREFIX + name for name in OTHER_VARIABLES}
-    known.update(redis_variable(lane) for lane in file.get(LANES, {}))
+    for lane in file.get(LANES, {}):
+        known |= {redis_variable(lane), redis_variable(lane) + FILE}
     for section in SECTIONS:
         known.update(variable_of(section, key) for key in section.model_fields)
     known.update(name + FILE for name in secret_variables())

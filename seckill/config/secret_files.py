@@ -4,6 +4,7 @@ As Docker and Kubernetes hand secrets over. Every variable that messages do not 
 No message repeats what a file holds.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from seckill.config.sections import ENV_PREFIX, SECTIONS, is_hidden, variable_of
 
 # Behind the name of the variable.
 FILE = "_FILE"
+# The address of a lane's Redis, in a file.
+OF_A_LANE = rf"{ENV_PREFIX}LANE_[A-Z0-9_]+_REDIS_URL{FILE}"
 # Secrets that belong to no section.
 OTHER_SECRETS = ("SECRET_KEY", "ADMIN_PASSWORD")
 
@@ -30,7 +33,8 @@ def secret_variables() -> frozenset[str]:
 def with_files(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment with the content of the files it names. Raises ConfigError."""
     found = dict(environ)
-    for name in secret_variables():
+    of_lanes = {name.removesuffix(FILE) for name in environ if re.fullmatch(OF_A_LANE, name)}
+    for name in secret_variables() | of_lanes:
         file = found.pop(name + FILE, "")
         if not file:
             continue
