@@ -36,6 +36,9 @@ def filled(env: dict[str, str]) -> dict[str, str]:
     """Its variables with values where Secrets have them."""
     address = {"SECKILL_REDIS_URL": "redis://valkey/0", "SECKILL_PG_DSN": "postgresql://u@h/d"}
     known = {**FILLED_IN, **address}
+    # A mounted secret has what its variable would have.
+    env = {n.removesuffix("_FILE"): "<>" if n.endswith("_FILE") else v for n, v in env.items()}
+    known |= {name: "redis://valkey/1" for name in env if "_LANE_" in name}
     return {
         name: known.get(name, "0a1b2c3d")
         if re.fullmatch("<[^>]*>", value)
@@ -214,6 +217,79 @@ def test_hooks_need_nothing_that_the_chart_makes() -> None:
     assert not [volume for volume in spec["volumes"] if "configMap" in volume]
     assert environment(spec["containers"][0])["SECKILL_CONFIG"] == os.devnull
     assert job["spec"]["activeDeadlineSeconds"] > 0
+
+
+def test_secrets_as_files() -> None:
+    """Each file that a variable names is there, and no variable has a secret."""
+    for name, spec in pods(rendered("tokens")).items():
+        there = {
+            item["path"]: (source["secret"]["name"], item["key"])
+            for volume in spec["volumes"]
+            for source in volume.get("projected", {}).get("sources", ())
+            for item in source["secret"]["items"]
+        }
+        named = set()
+        for container in spec["containers"]:
+            env = environment(container)
+            named |= {v.rpartition("/")[2] for k, v in env.items() if k.endswith("_FILE")}
+            held = {k for k, v in env.items() if re.search("<.*>", v)}
+            assert held <= {"POSTGRESQL_USER", "SECKILL_PG_DSN"}, name
+        assert named == set(there), name
+    door = pods(rendered("tokens"))["Deployment/sale-seckill-door"]
+    env = environment(door["containers"][0])
+    assert env["SECKILL_REDIS_URL"] == "redis://seckill@valkey:6379/0"
+    assert env["SECKILL_PG_DSN"] == (
+        "postgresql://<seckill-postgresql/username>@postgresql:5432/seckill"
+    )
+
+
+def test_who_a_worker_is_to_kafka(tmp_path: Path) -> None:
+    """By a token and a certificate: the door by its own, the others by those of all."""
+    documents = rendered("tokens")
+    found = {}
+    for name, spec in pods(documents).items():
+        secrets = [v["secret"] for v in spec["volumes"] if v["name"] == "kafka-client"]
+        [container] = spec["containers"]
+        client = environment(container).get("SECKILL_OAUTH_CLIENT_ID")
+        found[name.rpartition("sale-seckill-")[2]] = (
+            client,
+            [(s["secretName"], [item["key"] for item in s["items"]]) for s in secrets],
+        )
+        assert bool(client) == bool(secrets), name
+    certificate = [("seckill-kafka", ["user.crt", "user.key"])]
+    assert found["consumer"] == found["audit"] == ("seckill", certificate)
+    assert found["door"] == ("seckill-door", [("seckill-door-kafka", ["user.crt", "user.key"])])
+    assert found["log-worker"] == found["web"] == found["migrate"] == (None, [])
+    (opened,) = (e for e in kinds(documents, "NetworkPolicy")[""]["spec"]["egress"][1:2])
+    assert 443 in [each["port"] for each in opened["ports"]]
+    consumer = containers(documents)["Deployment/sale-seckill-consumer/consumer"]
+    assert load(Server, environ=settings_of(documents, consumer, tmp_path)).oauth_scope == "kafka"
+
+
+def test_a_lane_has_a_topic_and_a_redis_of_its_own(tmp_path: Path) -> None:
+    documents = rendered("tokens")
+    for name in ("consumer-hot-1/consumer", "web/web"):
+        container = containers(documents)[f"Deployment/sale-seckill-{name}"]
+        env = settings_of(documents, container, tmp_path)
+        lane = load(Server, environ=env, lane="hot-1")
+        assert (lane.topic, lane.group_id) == ("seckill_requests_hot", "seckill_server_group_hot")
+        assert lane.redis_url == "redis://valkey/1"
+
+
+def test_an_ingress_leads_to_its_service() -> None:
+    documents = rendered("tokens")
+    services = kinds(documents, "Service")
+    found = kinds(documents, "Ingress")
+    assert set(found) == {"web", "door"}
+    for name, ingress in found.items():
+        (rule,) = ingress["spec"]["rules"]
+        backend = rule["http"]["paths"][0]["backend"]["service"]
+        assert backend["name"] == services[name]["metadata"]["name"]
+        assert backend["port"]["name"] in [p["name"] for p in services[name]["spec"]["ports"]]
+    assert found["web"]["spec"]["tls"] == [
+        {"hosts": ["desk.example.com"], "secretName": "desk-tls"}
+    ]
+    assert not kinds(rendered("operators"), "Ingress")
 
 
 def test_the_ports_that_are_named_are_open() -> None:

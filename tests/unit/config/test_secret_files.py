@@ -7,7 +7,7 @@ import pytest
 from redis.connection import parse_url
 
 from seckill.config.addresses import django_database
-from seckill.config.layers import ConfigError, load
+from seckill.config.layers import ConfigError, lane_addresses, load
 from seckill.config.secret_files import secret, secret_variables
 from seckill.config.sections import LogWorker, Server
 
@@ -52,6 +52,19 @@ def test_an_address_as_a_whole_comes_in_a_file(tmp_path: Path) -> None:
     file.write_text("postgresql://u:pw@h/db")
     found = load(LogWorker, environ=environ(tmp_path, SECKILL_PG_DSN_FILE=str(file)))
     assert found.pg_dsn == "postgresql://u:pw@h/db"
+
+
+def test_the_address_of_a_lane_comes_in_a_file(tmp_path: Path) -> None:
+    config, file = tmp_path / "config.yaml", tmp_path / "url"
+    config.write_text("lanes: {hot-1: {topic: hot, group_id: hot}}")
+    file.write_text("redis://:pw@hot/0\n")
+    named = environ(
+        tmp_path, SECKILL_CONFIG=str(config), SECKILL_LANE_HOT_1_REDIS_URL_FILE=str(file)
+    )
+    assert load(Server, environ=named, lane="hot-1").redis_url == "redis://:pw@hot/0"
+    assert lane_addresses("redis://main/0", named)["hot-1"] == "redis://:pw@hot/0"
+    with pytest.raises(ConfigError, match="unknown variable SECKILL_LANE_COLD_REDIS_URL_FILE"):
+        load(Server, environ={**named, "SECKILL_LANE_COLD_REDIS_URL_FILE": str(file)})
 
 
 def test_a_password_of_section_server_goes_with_its_address(tmp_path: Path) -> None:

@@ -8,7 +8,10 @@ securityContext:
   capabilities: {drop: [ALL]}
 {{- end -}}
 
-{{/* {root, config, hook}: which files it has. A hook migrates: it meets PostgreSQL alone. */}}
+{{/*
+{root, config, hook, kafka, env}: which files it has. A hook migrates: it meets PostgreSQL alone.
+  kafka   the user of Kafka, of whoever speaks to it      env   entries whose secrets may be files
+*/}}
 {{- define "seckill.mounts" -}}
 - {name: tmp, mountPath: /tmp}
 {{- if .config }}
@@ -19,6 +22,21 @@ securityContext:
 - {name: {{ $service }}-ca, mountPath: /etc/seckill/{{ $service }}, readOnly: true}
 {{- end }}
 {{- end }}
+{{- if (include "seckill.certificate" . | fromYaml).existingSecret }}
+- {name: kafka-client, mountPath: /etc/seckill/client, readOnly: true}
+{{- end }}
+{{- if and .env (eq .root.Values.secretsAs "files") }}
+- {name: secrets, mountPath: /etc/seckill/secrets, readOnly: true}
+{{- end }}
+{{- end -}}
+
+{{/* {root, kafka}: the client certificate of a user of Kafka. */}}
+{{- define "seckill.certificate" -}}
+{{- $user := dict -}}
+{{- if hasKey . "kafka" -}}
+{{- $user = merge (dict) (deepCopy (.kafka | default dict)) (deepCopy .root.Values.kafka) -}}
+{{- end -}}
+{{- toYaml ($user.clientCertificate | default dict) -}}
 {{- end -}}
 
 {{- define "seckill.volumes" -}}
@@ -36,6 +54,17 @@ securityContext:
     secretName: {{ $ca.existingSecret }}
     items: [{key: {{ $ca.key | quote }}, path: ca.crt}]
 {{- end }}
+{{- end }}
+{{- with include "seckill.certificate" . | fromYaml }}
+{{- if .existingSecret }}
+- name: kafka-client
+  secret:
+    secretName: {{ .existingSecret }}
+    items: [{key: {{ .certificateKey | quote }}, path: tls.crt}, {key: {{ .keyKey | quote }}, path: tls.key}]
+{{- end }}
+{{- end }}
+{{- with .env }}
+{{- include "seckill.files" (dict "root" $.root "env" .) }}
 {{- end }}
 {{- end -}}
 

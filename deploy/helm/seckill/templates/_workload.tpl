@@ -11,7 +11,9 @@ strategy, port, readiness, healthy}
 {{- $selector := printf "%s\napp.kubernetes.io/component: %s" (include "seckill.selector" $root) .component -}}
 {{- if .lane -}}{{- $selector = printf "%s\nseckill/lane: %s" $selector .lane -}}{{- end -}}
 {{- $probes := $root.Values.probes -}}
-{{- $pod := dict "root" $root "config" true "spread" $selector -}}
+{{- $env := printf "%s%s" (.env | trim) (include "seckill.env.lanes" $root) -}}
+{{- $pod := dict "root" $root "config" true "spread" $selector "env" $env -}}
+{{- if hasKey $values "kafka" -}}{{- $_ := set $pod "kafka" $values.kafka -}}{{- end -}}
 apiVersion: apps/v1
 kind: Deployment
 metadata:
@@ -60,7 +62,7 @@ spec:
           env:
             {{- include "seckill.env.common" $pod | nindent 12 }}
             {{- include "seckill.env.metrics" $root | nindent 12 }}
-            {{- .env | trim | nindent 12 }}
+            {{- include "seckill.entries" $pod | trim | nindent 12 }}
             {{- range $name, $value := $values.extraEnv }}
             - name: {{ $name }}
               value: {{ $value | quote }}
