@@ -169,7 +169,7 @@ def tell(command: base.Command, act: Act, *, as_json: bool, others: Sequence[Act
             {**ActOut.of(each).model_dump(mode="json"), "repeated": each.repeated}
             for each in (act, *others)
         )
-        command.print_json({"schema": 1, **done, **({"others": more} if more else {})})
+        command.print_json({"schema": 1, **done, "others": more})
         return
     for line in (line for each in (act, *others) for line in lines(each)):
         command.stdout.write(line)
