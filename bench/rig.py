@@ -27,6 +27,7 @@ from seckill.audit.audit import audit
 from seckill.broker.topics import Topics
 from seckill.config.sections import Server
 from seckill.control.control import Control
+from seckill.formats.outcomes import DEFAULT_ACTIVITY
 from seckill.lane.keys import DEFAULT_LIST, Lane
 from seckill.lane.status import read_lane
 
@@ -94,6 +95,13 @@ class Run:
     memory_mb: float
     busy: Mapping[str, float]
 
+    @property
+    def cpu_us(self) -> float:
+        """Microseconds of CPU of Valkey and consumers for a decision. Raises DevstackError."""
+        if not self.rate:
+            raise DevstackError("all was decided between two looks: give more --requests")
+        return 1e6 * (self.busy["valkey"] + self.busy["consumer"]) / self.rate
+
 
 @dataclass
 class Rig:
@@ -106,6 +114,11 @@ class Rig:
     topics: Topics
     size: Size
     say: Callable[[str], None]
+    # The lane whose workers are measured, and its only activity.
+    lane: Lane = field(default_factory=Lane)
+    activity: int = DEFAULT_ACTIVITY
+    # False: PostgreSQL has other lanes' sales, and another rig empties it.
+    alone: bool = True
 
     _backlogs: dict[tuple[str, int, int], str] = field(default_factory=dict)
 
@@ -116,6 +129,16 @@ class Rig:
         self.client.bgrewriteaof()
         while self.client.info("persistence")["aof_rewrite_in_progress"]:
             time.sleep(LOOK_S)
+        if self.alone:
+            self._empty_tables()
+        control = Control(self.client, "bench", self.lane)
+        if self.lane != Lane():
+            control.create(self.activity)
+        control.set_stock(self.activity, stock)
+        if fields:
+            control.configure_fields(self.activity, **fields)
+
+    def _empty_tables(self) -> None:
         with psycopg.connect(self.server.pg_dsn, autocommit=True) as database:
             database.execute(
                 "TRUNCATE seckill_record, seckill_settlement, seckill_latepayment, seckill_item,"
@@ -123,14 +146,10 @@ class Rig:
                 " CASCADE"
             )
             database.execute("CHECKPOINT")
-        control = Control(self.client, "bench", Lane())
-        control.set_stock(1, stock)
-        if fields:
-            control.configure_fields(1, **fields)
 
     def audit(self) -> None:
         """Audit the sale. Raises AuditFailed."""
-        report = audit(self.client, Lane())
+        report = audit(self.client, self.lane)
         if not report.clean:
             raise AuditFailed(f"{report.findings[0].invariant}: {report.findings[0].explanation}")
 
@@ -171,25 +190,26 @@ class Rig:
             update={"topic": topic, "kafka_client": client, "group_id": group}
         )
 
-    def start_consumer(self, section: Server, consumers: int = 1) -> None:
+    def start_consumer(self, section: Server, consumers: int = 1, *more: str) -> None:
         """Start `run_consumer` as a user would."""
         self.crew.start(
             "run_consumer",
-            *("run_consumer", "--topic", section.topic, "--group-id", section.group_id),
+            *("run_consumer", "--lane", self.lane.name),
+            *("--topic", section.topic, "--group-id", section.group_id),
             *("--kafka-client", section.kafka_client, "--consumers", str(consumers)),
-            *("--status-interval", "3600"),
+            *("--status-interval", "3600", *more),
         )
 
-    def decide(self, topic: str, client: str, requests: int, consumers: int = 1) -> Run:
+    def decide(self, topic: str, client: str, requests: int, consumers: int = 1, *more: str) -> Run:
         """Let consumers decide a backlog on a clean sale, then stop them."""
         source = f"{self.topics.source(topic)}:".encode()
-        self.start_consumer(self.section(topic, client), consumers)
+        self.start_consumer(self.section(topic, client), consumers, *more)
         looks: list[tuple[float, int]] = []
         memory = 0
         with self.busy() as busy:
             while not looks or looks[-1][1] < requests:
                 time.sleep(LOOK_S)
-                stored: dict[bytes, bytes] = self.client.hgetall(Lane().positions)  # type: ignore[assignment]
+                stored: dict[bytes, bytes] = self.client.hgetall(self.lane.positions)  # type: ignore[assignment]
                 done = sum(int(n) for name, n in stored.items() if name.startswith(source))
                 if not done:
                     busy.begin()
@@ -223,7 +243,7 @@ class Rig:
 
     def decided(self) -> int:
         """All outcomes so far."""
-        return read_lane(self.client, Lane()).decided
+        return read_lane(self.client, self.lane).decided
 
     @contextmanager
     def busy(self) -> Iterator["Busy"]:
@@ -232,7 +252,7 @@ class Rig:
 
     def processes(self) -> dict[str, list[psutil.Process]]:
         """Services and workers by name, with their children."""
-        pids = {name: self.stack.pid(name) for name in NAMES}
+        pids = {name: pid for name in NAMES if (pid := self.stack.pid(name)) is not None}
         pids |= {name.removeprefix("run_"): self.crew.pid(name) for name in self.crew.running()}
         found = {}
         for name, pid in pids.items():

@@ -14,7 +14,7 @@ from devstack.endpoints import HOST, DevstackError
 from devstack.service import NoAnswer, Say, Service
 from devstack.spawn import Command, clean_environment
 from devstack.state import State, write_private
-from devstack.valkey_cluster import BUS, VALKEY, readdress
+from devstack.valkey_cluster import BUS, NODE_TIMEOUT_MS, VALKEY, readdress
 from seckill.config.rights import REDIS, REDIS_IN_CLUSTER
 
 ASK_LIMIT_S = 2.0
@@ -42,7 +42,7 @@ daemonize no
 CLUSTER = """\
 cluster-enabled yes
 cluster-port {bus}
-cluster-node-timeout 2000
+cluster-node-timeout {node_timeout_ms}
 cluster-require-full-coverage no
 repl-diskless-sync-delay 0
 masterauth {password}
@@ -122,7 +122,9 @@ class Valkey(Service):
             return ""
         readdress(data.parent.parent, self.state, self.name)
         return CLUSTER.format(
-            bus=self.state.ports[self.name + BUS], password=self.state.passwords[VALKEY]
+            bus=self.state.ports[self.name + BUS],
+            node_timeout_ms=NODE_TIMEOUT_MS,
+            password=self.state.passwords[VALKEY],
         )
 
 

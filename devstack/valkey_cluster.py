@@ -21,6 +21,8 @@ VALKEY = "valkey"
 # The port by which the servers know each other, behind a server's name.
 BUS = "_bus"
 SLOTS = 16_384
+# A server that is silent for so long is voted on.
+NODE_TIMEOUT_MS = 2_000
 LOOK_S = 0.05
 # The members, as each server writes them down beside its data: id, address, flags.
 MEMBERS = "nodes.conf"

@@ -94,7 +94,7 @@ REDIS: Mapping[str, str] = {
         "+publish +exists +get +getrange +set +unlink +del +rename +hget +hmget +hgetall +hvals "
         "+hset +hdel +hexists +hlen +hscan +lindex +llen +lpush +lrange +ltrim +sadd +scan "
         "+smembers +sismember +setrange +strlen +zadd +zcard +zcount +zmscore +zrange "
-        "+zrangebyscore +zrem +zremrangebyrank +zremrangebyscore"
+        "+zrangebyscore +zrem +zremrangebyrank +zremrangebyscore +wait"
     ),
 }
 

@@ -185,6 +185,16 @@ class Server(ConsumerSection):
         None, ge=1, description="ms after which a request is too old; absent: never"
     )
     reset_offset: bool = Field(False, description="at start, skip every request now in the topic")
+    redis_replicas_acknowledge: int = Field(
+        0,
+        ge=0,
+        le=8,
+        description="replicas of Redis that must have what was decided before it is committed and "
+        "more is decided; 0: none is asked",
+    )
+    redis_acknowledge_ms: int = Field(
+        1000, ge=10, le=10_000, description="ms to wait for them, before each next attempt"
+    )
 
 
 class Settler(ConsumerSection):

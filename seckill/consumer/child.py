@@ -58,7 +58,12 @@ def consume(server: Server, lane: Lane) -> None:
     """The main function of a child of run_consumer."""
 
     def build(parts: Parts) -> Consumer:
-        engine = Engine(server.redis_url, lane, server.timeout, guard=parts.guard)
+        engine = Engine(
+            *(server.redis_url, lane, server.timeout),
+            guard=parts.guard,
+            replicas=server.redis_replicas_acknowledge,
+            acknowledge_ms=server.redis_acknowledge_ms,
+        )
         return Consumer(
             client=parts.client,
             engine=traced(engine, "run_consumer", server),

@@ -3,6 +3,9 @@
 Owns the one connection for scripts, and what a failed call means. One group of calls can be in
 flight while the caller polls and decodes the next one. Every call may be repeated: the stored
 position tells the script what it has decided already.
+
+With `replicas` an answer counts only when so many replicas have the batch. Redis has decided it by
+then, and whoever reads its board may know.
 """
 
 import time
@@ -30,6 +33,17 @@ CONNECT_TIMEOUT_S = 5.0
 # Values per activity in the script's answer.
 TOLD = 4
 NONE: frozenset[int] = frozenset()
+
+
+class NotAcknowledged(RedisAway):
+    """Transient: the batches are decided, but too few replicas have them."""
+
+    def __init__(self, found: int, wanted: int, within_ms: int) -> None:
+        super().__init__(
+            f"{found} of {wanted} replicas have it within {within_ms:,} ms "
+            "(redis_replicas_acknowledge)",
+            "has decided what too few replicas have",
+        )
 
 
 class Status(IntEnum):
@@ -135,16 +149,23 @@ class Engine:
         lane: Lane,
         default_timeout_ms: int | None = None,
         guard: Gatekeeper | None = None,
+        *,
+        replicas: int = 0,
+        acknowledge_ms: int = 1000,
     ) -> None:
         """`guard` admits each new connection before the first script runs on it.
 
-        It may raise RedisAway, and it may report a problem later: then nothing is sent.
+        It may raise RedisAway, and it may report a problem later: then nothing is sent. `replicas`
+        must have a batch within `acknowledge_ms`; 0: none is asked.
         """
+        self._replicas, self._acknowledge_ms = replicas, acknowledge_ms
         self.lane = lane
         # The claim of this connection's Redis.
         self.claim = Claim()
         self._guard = guard or Open()
         self._connected = False
+        # Whether this connection has written: see `_send`.
+        self._has_written = False
         self._timeout_ms = str(default_timeout_ms or 0)
         connection = pool(
             redis_url,
@@ -156,6 +177,8 @@ class Engine:
         self._connection = connection
         self._script = scripts.load("decide_batch")
         self._in_flight: list[Batch] = []
+        # The answers to what follows the calls, the number of replicas last.
+        self._waited: list[Any] = []
 
     @property
     def busy(self) -> bool:
@@ -171,9 +194,15 @@ class Engine:
     def _send(self, batches: Sequence[Batch]) -> None:
         try:
             self._connect()
-            self._connection.send_packed_command(
-                self._connection.pack_commands([self._command(batch) for batch in batches])
-            )
+            commands = [self._command(batch) for batch in batches]
+            if self._replicas:
+                if not self._has_written:
+                    # WAIT waits for what its own connection has written last. A batch that comes
+                    # again is written already, by a connection that was lost.
+                    mark = self.lane.waited
+                    commands += [("SET", mark, ""), ("DEL", mark)]
+                commands.append(("WAIT", self._replicas, self._acknowledge_ms))
+            self._connection.send_packed_command(self._connection.pack_commands(commands))
         except (redis.ConnectionError, redis.TimeoutError, OSError) as lost:
             self._lose(lost)
         except redis.RedisError as refused:
@@ -213,8 +242,8 @@ class Engine:
     def collect(self) -> list[Reply]:
         """The answers to the submitted calls, in the same order.
 
-        Raises RedisAway if an answer is missing. Then nothing is known, and all calls must be
-        submitted again.
+        Raises RedisAway if an answer is missing, or too few replicas have the batches. Then all
+        calls must be submitted again.
         """
         batches = self._in_flight
         while True:
@@ -222,6 +251,7 @@ class Engine:
             if any(isinstance(answer, redis.exceptions.NoScriptError) for answer in answers):
                 self._register()
             else:
+                self._check_replicas()
                 replies = [
                     self._reply(batch, answer)
                     for batch, answer in zip(batches, answers, strict=True)
@@ -255,7 +285,7 @@ class Engine:
                 # The address may lead to another server by now.
                 self.close()
                 raise
-            self._connected = True
+            self._connected, self._has_written = True, False
         elif self._guard.problem:
             self.close()
             raise NotLeading(self._guard.problem)
@@ -265,14 +295,26 @@ class Engine:
         batches, self._in_flight = self._in_flight, []
         answers: list[object] = []
         try:
-            for _ in batches:
+            more = (1 if self._has_written else 3) if self._replicas else 0
+            for _ in range(len(batches) + more):
                 try:
                     answers.append(self._connection.read_response())
                 except redis.ResponseError as refused:
                     answers.append(refused)
         except (redis.ConnectionError, redis.TimeoutError, OSError) as lost:
             self._lose(lost)
-        return answers
+        self._waited = answers[len(batches) :]
+        return answers[: len(batches)]
+
+    def _check_replicas(self) -> None:
+        """Raises NotAcknowledged, or another RedisAway, unless enough replicas have the batches."""
+        for answer in self._waited:
+            if isinstance(answer, Exception):
+                self._judge(answer)
+        if self._replicas:
+            self._has_written = True
+            if self._waited[-1] < self._replicas:
+                raise NotAcknowledged(self._waited[-1], self._replicas, self._acknowledge_ms)
 
     def _command(self, batch: Batch) -> tuple[object, ...]:
         lane = self.lane

@@ -102,6 +102,13 @@ class Lane:
         return f"{{{self.list}}}:settle:read"
 
     @property
+    def waited(self) -> str:
+        """String that is deleted as soon as it is set: what a new connection writes, to wait for
+        replicas.
+        """
+        return f"{{{self.list}}}:waited"
+
+    @property
     def audit(self) -> str:
         """Hash: the verdict of the last audit, see `seckill.audit.verdict`."""
         return f"{{{self.list}}}:audit"

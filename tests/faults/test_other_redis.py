@@ -4,6 +4,7 @@ A replica may lack the last decisions of a master that was killed. Then the lane
 recovery brings them back from PostgreSQL and Kafka.
 """
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -18,6 +19,8 @@ from seckill.errors import RedisAway
 from seckill.lane.client import connect
 from seckill.lane.keys import DEFAULT_LIST, Lane
 from seckill.lane.pools import in_cluster
+from seckill.monitoring import fitness
+from seckill.monitoring.fitness import Unfit, check_redis
 from seckill.web.shared import rate_limit
 from seckill.web.shared.redis_factory import ConnectionFactory
 from tests.conftest import Manage, wait_until
@@ -117,7 +120,43 @@ def test_a_slot_moves_and_its_master_dies(sale_at: SaleAt, on_cluster: Cluster) 
     assert on_cluster.clients[home].exists(Lane().positions)
 
 
-def test_a_master_behind_a_sentinel_dies(sale_at: SaleAt, behind_sentinel: Watched) -> None:
+def test_a_master_behind_a_sentinel_dies(
+    sale_at: SaleAt, behind_sentinel: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sale = sale_at(behind_sentinel.url)
+    check_redis(sale.redis, Lane(), print)
+    with monkeypatch.context() as patch:
+        patch.setattr(fitness, "VALKEY_SINCE", (99, 0))
+        with pytest.raises(Unfit, match=r"Valkey [0-9.]+ is too old"):
+            check_redis(sale.redis, Lane(), print)
     sell_through(sale, [behind_sentinel.fail_over])
     assert behind_sentinel.master.client.exists(Lane().positions)
+
+
+def test_what_is_committed_is_on_the_replica(sale_at: SaleAt, behind_sentinel: Watched) -> None:
+    """A replica that hangs, and then none: consumers hold, and nothing is lost."""
+    sale = sale_at(behind_sentinel.url)
+    waits = ("--redis-replicas-acknowledge", "1", "--redis-acknowledge-ms", "200")
+    consumer, log_worker = sale.consumer(*waits), sale.log_worker()
+    replica = behind_sentinel.replica.process
+    with sale.load(1_000):
+        sale.wait_decided(1_000)
+        replica.send_signal(signal.SIGSTOP)
+        consumer.wait_for("HOLD: Redis has decided what too few replicas have: 0 of 1", SOON_S)
+        decided = sale.decided()
+        wait_until(lambda: sale.lag(sale.ends()) > 2_000, SOON_S, "requests wait")
+        assert sale.decided() == decided
+        replica.send_signal(signal.SIGCONT)
+        sale.wait_decided(decided + 1_000, SOON_S)
+        holds = consumer.count("HOLD: ")
+        # The new master has no replica.
+        behind_sentinel.fail_over()
+        wait_until(lambda: consumer.count("HOLD: ") > holds, SOON_S, "it says so")
+    stop(consumer)
+    assert log_worker.process.poll() is None
+    consumer = sale.consumer()
+    wait_until(lambda: went_on(sale, decided + 1_000), SOON_S, "it sells on")
+    sale.wait_all_decided()
+    sale.wait_all_stored()
+    stop(consumer, log_worker)
+    sale.prove()

@@ -20,6 +20,8 @@ from seckill.formats.redis_address import for_key
 from seckill.lane.client import connect
 from seckill.lane.keys import Lane
 from seckill.lane.pools import server_of
+from seckill.monitoring import fitness
+from seckill.monitoring.fitness import Unfit, check_redis
 from tests.conftest import wait_until
 
 MASTERS, REPLICAS = 3, 1
@@ -89,6 +91,24 @@ def test_the_application_finds_its_lane_with_its_own_rights(
     assert state is not None
     # The last third of the slots.
     assert home(addresses.redis_url, Lane()) == (f"{HOST}:{state.ports['valkey-3']}", b"a mark")
+
+
+def test_its_version_is_checked_where_the_lane_is(
+    addresses: Endpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And its rights: north's list is not this user's."""
+    with connect(addresses.redis_url) as client:
+        check_redis(client, Lane(), print)
+        monkeypatch.setattr(fitness, "VALKEY_SINCE", (99, 0))
+        with pytest.raises(Unfit, match=r"Valkey [0-9.]+ is too old .* need Valkey 99.0 or later"):
+            check_redis(client, Lane(), print)
+    monkeypatch.undo()
+    north = Lane.named("north")
+    with (
+        connect(for_key(addresses.redis_url, north.list)) as client,
+        pytest.raises(Unfit, match="this user of Redis lacks rights"),
+    ):
+        check_redis(client, north, print)
 
 
 def test_env_names_all_servers_and_no_password(own: Stack) -> None:
