@@ -42,8 +42,12 @@ def keep_certificates(folder: Path) -> None:
     (folder / FOLDER).mkdir(mode=0o700, exist_ok=True)
     authority = ec.generate_private_key(ec.SECP256R1())
     subject = _name("seckill devstack")
-    signed = _certificate(subject, authority, now).add_extension(
-        x509.BasicConstraints(ca=True, path_length=0), critical=True
+    # By these, whoever has two authorities of one name takes the right one.
+    identifier = x509.SubjectKeyIdentifier.from_public_key(authority.public_key())
+    signed = (
+        _certificate(subject, authority, now)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(identifier, critical=False)
     )
     for name in (SERVER, CLIENT):
         key = ec.generate_private_key(ec.SECP256R1())
@@ -54,6 +58,10 @@ def keep_certificates(folder: Path) -> None:
                 x509.SubjectAlternativeName(
                     [x509.IPAddress(ipaddress.ip_address(HOST)), x509.DNSName("localhost")]
                 ),
+                critical=False,
+            )
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier),
                 critical=False,
             )
             .add_extension(

@@ -86,20 +86,39 @@ KAFKA: Mapping[str, tuple[Right, ...]] = {
     ),
 }
 
+_KEYS = "~seckill:logs ~seckill:logs:dead ~{seckill:logs}:*"
+_CALLS = "-@all +ping +info +time +multi +exec +evalsha +eval +script|load +client|setinfo"
+_LOOKS = (
+    "+exists +get +getrange +hget +hmget +hgetall +hvals +hexists +hlen +hscan +lindex +llen "
+    "+lrange +scan +smembers +sismember +strlen +zcard +zcount +zmscore +zrange +zrangebyscore"
+)
+# Deciding and settling: counters, boards, the list of records, holds that end, the history.
+_DECIDES = "+publish +hset +hdel +setrange +lpush +zadd +zrem +zremrangebyrank +zremrangebyscore"
+# Whoever only reads has a heartbeat, and writes nothing else.
+_BEATS = "(~{seckill:logs}:workers ~{seckill:logs}:beats +hset +hdel +zadd +zrem)"
 # {user of Redis: its line of `users.acl` behind the password}
 REDIS: Mapping[str, str] = {
     "seckill": (
-        "~seckill:logs ~seckill:logs:dead ~{seckill:logs}:* &control_channel "
-        "-@all +ping +info +time +multi +exec +evalsha +eval +script|load +client|setinfo "
-        "+publish +exists +get +getrange +set +unlink +del +rename +hget +hmget +hgetall +hvals "
-        "+hset +hdel +hexists +hlen +hscan +lindex +llen +lpush +lrange +ltrim +sadd +scan "
-        "+smembers +sismember +setrange +strlen +zadd +zcard +zcount +zmscore +zrange "
-        "+zrangebyscore +zrem +zremrangebyrank +zremrangebyscore +wait"
+        f"{_KEYS} &control_channel {_CALLS} {_LOOKS} {_DECIDES} "
+        "+set +unlink +del +rename +ltrim +sadd +wait"
     ),
+    "consumer": f"{_KEYS} &control_channel {_CALLS} {_LOOKS} {_DECIDES} +wait",
+    "settler": f"{_KEYS} &control_channel {_CALLS} {_LOOKS} {_DECIDES}",
+    "log_worker": f"{_KEYS} {_CALLS} {_LOOKS} +hset +hdel +ltrim +set +zadd +zrem",
+    "door": f"{_KEYS} {_CALLS} {_LOOKS} {_BEATS}",
+    "events": f"{_KEYS} {_CALLS} {_LOOKS} {_BEATS}",
+    "webhooks": f"{_KEYS} {_CALLS} {_LOOKS} {_BEATS}",
 }
 
 # What the same user needs more in a cluster: where a lane's slot is.
 REDIS_IN_CLUSTER = "+cluster|slots"
+
+
+def redis_commands(user: str) -> frozenset[str]:
+    """The commands of Redis that a user may run anywhere in its lane, in upper case."""
+    words = REDIS[user].partition("(")[0].split()
+    return frozenset(word[1:].upper() for word in words if word.startswith("+"))
+
 
 # {role of PostgreSQL: what the owner grants, {role} is its name}
 POSTGRES: Mapping[str, tuple[str, ...]] = {
@@ -107,6 +126,10 @@ POSTGRES: Mapping[str, tuple[str, ...]] = {
         "GRANT USAGE ON SCHEMA public TO {role}",
         "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}",
         "GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {role}",
+    ),
+    "seckill_reader": (
+        "GRANT USAGE ON SCHEMA public TO {role}",
+        "GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}",
     ),
 }
 
@@ -127,12 +150,12 @@ _APP = Users(None, "seckill", "seckill_app")
 COMMANDS: Mapping[str, Users] = {
     "migrate": Users(postgres=OWNER),
     "run_loadgen": Users("loadgen"),
-    "run_door": Users("door", "seckill", "seckill_app"),
-    "run_consumer": Users("consumer", "seckill", "seckill_app"),
-    "run_log_worker": _APP,
-    "run_settler": Users("settler", "seckill", "seckill_app"),
-    "run_events": Users("events", "seckill", "seckill_app"),
-    "run_webhooks": Users("webhooks", "seckill", None),
+    "run_door": Users("door", "door", "seckill_reader"),
+    "run_consumer": Users("consumer", "consumer", "seckill_app"),
+    "run_log_worker": Users(None, "log_worker", "seckill_app"),
+    "run_settler": Users("settler", "settler", "seckill_app"),
+    "run_events": Users("events", "events", "seckill_app"),
+    "run_webhooks": Users("webhooks", "webhooks", None),
     "run_control_api": _APP,
     "audit": Users("operator", "seckill", "seckill_app"),
     "recover": Users("operator", "seckill", "seckill_app"),

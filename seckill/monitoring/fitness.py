@@ -13,6 +13,7 @@ import msgspec
 import psycopg
 import redis
 
+from seckill.config.rights import redis_commands
 from seckill.lane.client import redis_errors, run_script
 from seckill.lane.keys import CONTROL_CHANNEL, Lane, rate_bucket
 from seckill.postgres.access import connect, limit, postgres_errors
@@ -60,8 +61,13 @@ class Unfit(Exception):
     """A service answers but is not fit for a sale. The message says why and what to do."""
 
 
-def check_redis(client: "redis.Redis", lane: Lane, say: Callable[[str], None]) -> None:
-    """Raises Unfit, RedisAway. Calls `say` with each thing that weakens a promise."""
+def check_redis(
+    client: "redis.Redis", lane: Lane, say: Callable[[str], None], user: str = "seckill"
+) -> None:
+    """Raises Unfit, RedisAway. Calls `say` with each thing that weakens a promise.
+
+    `user` of the table of rights is whose rights this process needs.
+    """
     with redis_errors():
         server: dict[str, Any] = client.info("server")
         memory: dict[str, Any] = client.info("memory")
@@ -78,19 +84,20 @@ def check_redis(client: "redis.Redis", lane: Lane, say: Callable[[str], None]) -
         raise Unfit(
             "this Redis is a replica: it accepts no writes. Set SECKILL_REDIS_URL to the master"
         )
-    missing = missing_rights(client, lane)
+    missing = missing_rights(client, lane, user)
     if missing:
         raise Unfit(
-            f"this user of Redis lacks rights: {', '.join(missing)}. docs/security.md has the full "
-            "ACL line"
+            f"this user of Redis lacks rights: {', '.join(missing)}. docs/security.md has the ACL "
+            f"line of user {user}"
         )
     for weakness in _weaknesses(client, int(replication.get("connected_slaves", 0))):
         say(f"note: {weakness}")
 
 
-def missing_rights(client: "redis.Redis", lane: Lane) -> list[str]:
-    """Commands that scripts and workers need and this user may not run. Raises RedisAway."""
-    needs = _needs(lane)
+def missing_rights(client: "redis.Redis", lane: Lane, user: str = "seckill") -> list[str]:
+    """Commands that such a user needs and the one of this connection lacks. Raises RedisAway."""
+    own = redis_commands(user)
+    needs = [need for need in _needs(lane) if need[0] in own]
     found = run_script(client, "check_rights", [], [msgspec.msgpack.encode(needs)])
     names = [f"{needs[place - 1][0]} ({needs[place - 1][1]})" for place in found]
     channel = ["PUBLISH", CONTROL_CHANNEL, "x"]

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import psutil
+import redis
 
 from devstack import certificates
 from devstack.endpoints import HOST, Endpoints
@@ -15,6 +16,7 @@ from devstack.stack import Stack
 from devstack.state import State
 from seckill.config.layers import BASE_DIR
 from seckill.config.sections import Server
+from seckill.lane.client import connect
 from seckill.process.exit_codes import OK
 from tests.faults.command import Command
 
@@ -117,6 +119,20 @@ class SecuredSale:
             )
             for found in JUDGED.finditer(log)
         }
+
+    def owner_of_redis(self) -> "redis.Redis":
+        """A client that may give rights."""
+        state = State.load(self.stack.folder)
+        assert state is not None
+        return connect(f"redis://:{state.passwords['valkey']}@{HOST}:{state.ports['valkey']}")
+
+    def denied_by_redis(self) -> list[tuple[str, str, str]]:
+        """(user, what, command or key) of all that Redis has denied, but for its configuration."""
+        with self.owner_of_redis() as client:
+            log: list[dict[str, str]] = client.acl_log()  # type: ignore[assignment]
+        denied = [(each["username"], each["reason"], each["object"]) for each in log]
+        # Asked only for a note; a wrong password is another test's.
+        return [d for d in denied if d[1] != "auth" and not d[2].startswith("config")]
 
     def close(self) -> None:
         """Kill what is left, and show what each said."""

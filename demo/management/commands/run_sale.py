@@ -96,6 +96,7 @@ class Command(base.Command):
         )
         parser.add_argument(
             "--lanes",
+            dest="lane_count",
             type=_lanes,
             default=1,
             metavar="N",
@@ -128,8 +129,8 @@ class Command(base.Command):
             self._sandbox = True
             sandbox.enter(os.environ)
             options["requests"] = options["requests"] or sandbox.REQUESTS
-        if options["lanes"] > 1:
-            lanes.enter(os.environ, options["lanes"])
+        if options["lane_count"] > 1:
+            lanes.enter(os.environ, options["lane_count"])
         try:
             stock = {int(k): int(v) for k, v in dict(parse_stock(options["stock"])).items()}  # type: ignore[call-overload]
         except ValueError as wrong:
@@ -142,7 +143,7 @@ class Command(base.Command):
             whole = make_load(load(Client), profile, name, requests=requests, seed=seed)
         except ConfigError as wrong:
             raise CommandError(f"--profile: {wrong}", returncode=exit_codes.USAGE) from None
-        consumers, number = options["consumers"], options["lanes"]
+        consumers, number = options["consumers"], options["lane_count"]
         plan = Plan(stock, name, whole.requests, seed, consumers, lanes=number)
         folder = devstack_folder(os.environ)
         port = port_of(options["port"], load(ControlApi).port, "--port")

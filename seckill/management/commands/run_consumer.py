@@ -76,7 +76,7 @@ class Command(WorkerCommand[Server]):
             try:
                 topics = started.wait_for(lambda: open_topics(server))
                 started.wait_for(lambda: ping(client))
-                started.wait_for(lambda: check_redis(client, started.lane, started.say))
+                started.wait_for(lambda: check_redis(client, started.lane, started.say, "consumer"))
                 # Decisions need no PostgreSQL. Whatever needs it waits for it, and says so.
                 with suppress(PostgresAway):
                     check_postgres(server.pg_dsn, started.say)

@@ -51,7 +51,7 @@ class Command(WorkerCommand[Section]):
             )
             started.ends.callback(storage.close)
             started.wait_for(lambda: ping(client))
-            started.wait_for(lambda: check_redis(client, lane, started.say))
+            started.wait_for(lambda: check_redis(client, lane, started.say, "log_worker"))
             started.wait_for(storage.check)
             started.wait_for(lambda: check_postgres(settings.pg_dsn, started.say))
             heart = Heart(settings.redis_url, lane, Kind.LOG_WORKER)

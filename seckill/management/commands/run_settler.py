@@ -51,7 +51,7 @@ class Command(WorkerCommand[Settler]):
             client = started.ends.enter_context(connect(section.redis_url))
             topics = started.wait_for(lambda: open_topics(section))
             started.wait_for(lambda: ping(client))
-            started.wait_for(lambda: check_redis(client, started.lane, started.say))
+            started.wait_for(lambda: check_redis(client, started.lane, started.say, "settler"))
             # Settling needs no PostgreSQL. Whatever needs it waits for it, and says so.
             with suppress(PostgresAway):
                 check_postgres(section.pg_dsn, started.say)

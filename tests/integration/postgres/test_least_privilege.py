@@ -48,7 +48,7 @@ LOOKS = (
 @pytest.fixture
 def redis_url(redis_client: "redis.Redis", stack: Endpoints) -> Iterator[str]:
     """The address of the user that the document makes."""
-    [(name, rules)] = REDIS.items()
+    name, rules = "seckill", REDIS["seckill"]
     redis_client.execute_command(
         "ACL", "SETUSER", name, "reset", "on", f">{PASSWORD}", *rules.split()
     )

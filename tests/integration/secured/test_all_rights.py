@@ -122,6 +122,8 @@ def test_a_whole_sale(secured: SecuredSale, receiver: Receiver) -> None:
     with Topics(inside_of(secured.stack), 30) as topics:
         # Other tests sent to it.
         topics.delete(DEFAULT_TOPIC)
+    with secured.owner_of_redis() as owner:
+        owner.acl_log_reset()
     secured.run("activity", "create", "--name", "secured", "--stock", "1001:5000", "--hold", "600")
     consumer, settler, log_worker, events = workers(secured)
     consumer.wait_for("deciding", 60)
@@ -146,7 +148,7 @@ def test_a_whole_sale(secured: SecuredSale, receiver: Receiver) -> None:
         secret in text for secret in secrets_of(secured.stack) for text in secured.shown()
     )
     # A loss, and the way back.
-    client = connect(secured.endpoints("run_consumer").redis_url)
+    client = connect(secured.endpoints("recover").redis_url)
     client.unlink(*client.scan_iter(match="*seckill:logs*"))
     client.close()
     secured.run("run_loadgen", "--user-count", "50", "--rate", "5000", "--quiet")
@@ -162,6 +164,7 @@ def each_right_was_used_and_none_was_missed(secured: SecuredSale) -> None:
     """By what Kafka itself says that it looked at."""
     judged = secured.judged()
     assert {found for found in judged if found[0] == "Denied"} == set()
+    assert secured.denied_by_redis() == []
     used = {(user, kind, name, verb) for _, user, kind, name, verb in judged}
     for user, rights in KAFKA.items():
         for right in rights:

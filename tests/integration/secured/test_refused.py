@@ -1,9 +1,12 @@
 """Each thing that a person must mend is told by its own cause, with both clients: never "away"."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
+import redis
 
 from devstack import certificates
 from devstack.stack import Stack
@@ -11,9 +14,12 @@ from seckill.broker.opening import open_consumer, open_producer
 from seckill.broker.reader import TopicReader
 from seckill.broker.topics import Topics
 from seckill.config.layers import load
+from seckill.config.rights import COMMANDS
 from seckill.config.sections import DEFAULT_GROUP, DEFAULT_TOPIC, Server
 from seckill.errors import BrokerAway, BrokerRefuses
-from seckill.process.exit_codes import UNREACHABLE
+from seckill.lane.client import connect
+from seckill.lane.keys import Lane
+from seckill.process.exit_codes import UNREACHABLE, USAGE
 from tests.conftest import wait_until
 from tests.helpers.secured import SecuredSale, inside_of
 
@@ -127,6 +133,45 @@ def test_a_client_certificate(secured: SecuredSale, kafka_client: str) -> None:
     inside = known.model_copy(update={"ssl_certfile": None})
     with pytest.raises(BrokerAway):
         open_producer(inside, DEFAULT_TOPIC)
+
+
+def test_a_right_too_few_in_redis(secured: SecuredSale) -> None:
+    """A worker tells at its start which one, of those that its own user has."""
+    lacks = {"run_consumer": "lpush", "run_log_worker": "ltrim", "run_settler": "setrange"}
+    users = {command: str(COMMANDS[command].redis) for command in lacks}
+    with secured.owner_of_redis() as owner:
+        for command, right in lacks.items():
+            owner.execute_command("ACL", "SETUSER", users[command], f"-{right}")
+        try:
+            started = {command: secured.start(command) for command in lacks}
+            for command, right in lacks.items():
+                assert started[command].ended(60) == USAGE
+                said = started[command].output
+                line = rf"lacks rights: {right.upper()} \([^,]*\)\. .* user {users[command]}$"
+                assert re.search(line, said, re.MULTILINE), said
+        finally:
+            for command, right in lacks.items():
+                owner.execute_command("ACL", "SETUSER", users[command], f"+{right}")
+
+
+@pytest.mark.parametrize("command", ["run_door", "run_events", "run_webhooks"])
+def test_who_only_reads_writes_its_heartbeat_alone(secured: SecuredSale, command: str) -> None:
+    lane = Lane()
+    with connect(secured.endpoints(command).redis_url) as client:
+        client.hset(lane.workers, "x", "1")
+        client.hdel(lane.workers, "x")
+        client.hgetall(lane.state)
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            client.hset(lane.state, "x", "1")
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            client.lpush(lane.list, "x")
+
+
+def test_the_door_reads_postgresql_alone(secured: SecuredSale) -> None:
+    with psycopg.connect(secured.endpoints("run_door").pg_dsn) as role:
+        role.execute("SELECT count(*) FROM seckill_record")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            role.execute("DELETE FROM seckill_record")
 
 
 def test_a_command_says_it_in_one_line(secured: SecuredSale) -> None:
