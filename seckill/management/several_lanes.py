@@ -66,7 +66,7 @@ def run_lanes(
             while not shutdown.wait(LOOK_S):
                 # Who was killed is no answer: the same work is begun again.
                 crew.keep_alive(lambda code: code < 0 or not once)
-                if len(crew.ended) == len(lanes) and (once or min(crew.ended.values()) > 0):
+                if len(crew.ended) == len(lanes) and min(crew.ended.values()) >= (0 if once else 1):
                     break
         finally:
             if shutdown.requested:

@@ -1,7 +1,7 @@
 """Child processes of a command: starts them, starts those again that end, stops them.
 
-Owns the pauses and the count of nothing else: what an end means is its caller's. Children are
-spawned, never forked, because Kafka clients have threads.
+Owns the pauses before a new start. What an end means is its caller's. Children are spawned, never
+forked, because Kafka clients have threads.
 """
 
 import multiprocessing
@@ -30,13 +30,15 @@ class _Child:
 @dataclass
 class Crew:
     """`jobs` are {name: arguments of `work`}, one process each, which may have children if
-    `parents`. `told` hears of an end: name, exit code, seconds until it is started again.
+    `parents`. `told` hears of an end: name, exit code, seconds until it is started again, which are
+    `longest_s` at most.
     """
 
     work: Callable[..., None]
     jobs: Mapping[str, tuple[Any, ...]]
     told: Callable[[str, int, float], None]
     parents: bool = False
+    longest_s: float = LONGEST_PAUSE_S
 
     # {name: exit code} of those that do not run now.
     ended: dict[str, int] = field(default_factory=dict)
@@ -68,7 +70,7 @@ class Crew:
                 self.told(name, code, child.pause_s)
             child.start_at, child.pause_s = (
                 now + child.pause_s,
-                min(child.pause_s * 2, LONGEST_PAUSE_S),
+                min(child.pause_s * 2, self.longest_s),
             )
         if now < child.start_at or (name in self.ended and not again(self.ended[name])):
             return

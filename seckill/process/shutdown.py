@@ -110,7 +110,9 @@ class Shutdown:
 
     def watch_parent(self) -> None:
         """Request the stop when the parent process is gone, even by kill -9."""
-        parent = os.getppid()
+        # Not the one of now, which may be another one already.
+        spawner = multiprocessing.parent_process()
+        parent = os.getppid() if spawner is None else spawner.pid
 
         def look() -> None:
             while os.getppid() == parent:

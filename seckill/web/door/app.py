@@ -168,7 +168,7 @@ class Door:
         return self._told(ticket, answer, 200)
 
     async def _give_back(self, text: str, headers: Mapping[bytes, bytes], caller: str) -> Response:
-        ticket = self.ordering.ticket(text)
+        ticket = self.ordering.ticket(text, taken="no")
         self.ordering.limit(self.ordering.limits.of_user(ticket.user_id), "this buyer")
         self.ordering.must_be_open()
         wait_s = asking.wait_of(headers)
@@ -186,7 +186,7 @@ class Door:
         if not self.holds.has_key(headers):
             self.ordering.limit(self.ordering.limits.of_address(caller), "this address")
         payment = self.holds.payment_of(headers, await http.body_of(scope, receive, headers), text)
-        ticket = self.ordering.ticket(text)
+        ticket = self.ordering.ticket(text, taken="no")
         self.ordering.must_be_open()
         return await self.holds.settle(
             ticket, text, Result(payment.result), payment.reference, asking.wait_of(headers), caller

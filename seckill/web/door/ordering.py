@@ -97,15 +97,16 @@ class Ordering:
         lane = self._known(activity_id) or await self._find(activity_id)
         return await lane.on_sale(activity_id)
 
-    def ticket(self, text: str) -> Ticket:
-        """The ticket in a text. Raises Problem: 404, 410, 503."""
+    def ticket(self, text: str, **problem: Any) -> Ticket:
+        """The ticket in a text. Raises Problem: 404, 410, and 503 with `problem`."""
         try:
             ticket = self.tickets.read(text)
         except Forged as forged:
             raise Problem(404, str(forged)) from None
         if ticket.source not in self._by_source:
             for why in self.closed.values():
-                raise Problem(503, f"the answer cannot be told now: {why}", retry_after_s=RETRY_S)
+                why = f"the answer cannot be told now: {why}"
+                raise Problem(503, why, retry_after_s=RETRY_S, **problem)
             raise Problem(410, "the sale of this ticket has ended: its topic was made again")
         return ticket
 

@@ -15,15 +15,17 @@ from seckill.process.shutdown import Shutdown
 
 log = logging.getLogger(__name__)
 
-# Seconds between two looks, and for a stop.
-LOOK_S, STOP_S = 0.2, 15.0
+# Seconds between two looks, for a stop, and before a process that ended is started again: buyers
+# wait for it.
+LOOK_S, STOP_S, RESTART_S = 0.2, 15.0, 1.0
 
 
 def keep_running(
     processes: int, work: Callable[..., None], given: tuple[Any, ...], shutdown: Shutdown
 ) -> None:
     """Keep so many processes that run `work(*given)` until a stop is requested."""
-    crew = Crew(work, {f"door-{n}": given for n in range(1, processes + 1)}, _tell)
+    jobs = {f"door-{number}": given for number in range(1, processes + 1)}
+    crew = Crew(work, jobs, _tell, longest_s=RESTART_S)
     while not shutdown.requested:
         crew.keep_alive()
         shutdown.wait(LOOK_S)
