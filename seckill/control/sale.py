@@ -81,7 +81,7 @@ class SaleControl(Control):
             raise Refused(
                 _(
                     "activity %(id)s is split over lanes, so its units left cannot be set as a "
-                    "whole: add_stock adds units, finish ends the sale"
+                    "whole: manage.py add_stock adds units, manage.py finish ends the sale"
                 )
                 % {"id": activity_id}
             )

@@ -18,7 +18,10 @@ COMMANDS = (
     *("run_log_worker", "run_settler", "run_webhooks", "set_stock", "status", "sync_from_db"),
     "wait",
 )
-VERBS = {"activity": ("create", "set"), "dead_letters": ("dismiss", "list", "replay", "show")}
+VERBS = {
+    "activity": ("create", "set", "split"),
+    "dead_letters": ("dismiss", "list", "replay", "show"),
+}
 _NAMES = "|".join((*COMMANDS, *(f"{name} (?:{'|'.join(verbs)})" for name, verbs in VERBS.items())))
 ADVICE = re.compile(rf"manage\.py (?:{_NAMES})\b(?! --(?:lane|all)\b)")
 
