@@ -38,6 +38,8 @@ PARTITIONS = 2
 # Tests name the time that a quiet machine needs at most. A busy one has so many times as long: a
 # condition that is met ends its wait, so nothing but a failure takes longer for that.
 PATIENCE = 4
+# Folders of tests that take a minute and more.
+LONG = ("tests/search", "tests/faults")
 # The folder of services that run already, for many sessions in a row (`make mutants`).
 THEIR_SERVICES = "TEST_SERVICES"
 
@@ -69,7 +71,8 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skips tests that change a role, or end a session, where they mean their own one; and sorts.
 
-    pytest-django begins with the tests of a database; `make mutants` with the nearest ones.
+    pytest-django begins with the tests of a database; `make mutants` with the nearest ones. Several
+    processes begin with the long ones: a long test at the end would run alone.
     """
     if config.getoption("--pgbouncer"):
         skip = pytest.mark.skip(reason="sessions behind a pgbouncer are nobody's own")
@@ -83,6 +86,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     if THEIR_SERVICES in os.environ:
         items.sort(key=place)
+    elif hasattr(config, "workerinput"):
+        items.sort(key=lambda item: not item.nodeid.startswith(LONG))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

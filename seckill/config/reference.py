@@ -26,7 +26,7 @@ HEAD = f"""\
 # Configuration
 
 This page is made by `manage.py config_reference`. Do not edit it: change the descriptions in
-`seckill/config/sections.py`, then run `make config-reference`. A test compares the two.
+`seckill/config/sections`, then run `make config-reference`. A test compares the two.
 
 ## Where a value comes from
 The first layer that has a value wins:

@@ -14,8 +14,9 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from pydantic import TypeAdapter, ValidationError
 
+from seckill.config.kinds import Stock
 from seckill.config.layers import load
-from seckill.config.sections import ControlApi, Settler, Stock
+from seckill.config.sections import ControlApi, Settler
 from seckill.control.control import Act, Control, Once, Refused
 from seckill.control.sale import SaleControl
 from seckill.formats.lanes import MAIN
