@@ -200,7 +200,7 @@ class Engine:
                     # WAIT waits for what its own connection has written last. A batch that comes
                     # again is written already, by a connection that was lost.
                     mark = self.lane.waited
-                    commands += [("SET", mark, ""), ("DEL", mark)]
+                    commands += [("HSET", mark, "by", ""), ("HDEL", mark, "by")]
                 commands.append(("WAIT", self._replicas, self._acknowledge_ms))
             self._connection.send_packed_command(self._connection.pack_commands(commands))
         except (redis.ConnectionError, redis.TimeoutError, OSError) as lost:

@@ -103,7 +103,7 @@ class Lane:
 
     @property
     def waited(self) -> str:
-        """String that is deleted as soon as it is set: what a new connection writes, to wait for
+        """Hash that is deleted as soon as it is set: what a new connection writes, to wait for
         replicas.
         """
         return f"{{{self.list}}}:waited"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from seckill.config.rights import REDIS
 from seckill.consumer.engine import Engine, NotAcknowledged, Status
 from seckill.control.control import Control
 from seckill.errors import RedisRefuses
@@ -61,11 +62,18 @@ def test_nothing_is_answered_before_the_replica_has_it(
     assert master.exists(LANE.waited) == 0
 
 
-def test_a_right_that_is_missing_is_told(pair: tuple[str, "redis.Redis", int]) -> None:
+def test_a_consumers_rights_are_enough_and_a_missing_one_is_told(
+    pair: tuple[str, "redis.Redis", int],
+) -> None:
     url, master, _ = pair
-    master.acl_setuser("narrow", enabled=True, passwords=["+pw"], keys=["*"], commands=["+@all"])
-    master.execute_command("ACL", "SETUSER", "narrow", "-wait")
-    engine = waiting_engine(f"redis://narrow:pw@{url.partition('@')[2]}")
+    rights = REDIS["consumer"].split()
+    master.execute_command("ACL", "SETUSER", "consumer", "on", ">pw", *rights)
+    url = f"redis://consumer:pw@{url.partition('@')[2]}"
+    engine = waiting_engine(url)
+    assert engine.decide([batch([body(1)])])[0].status is Status.DECIDED
+    engine.close()
+    master.execute_command("ACL", "SETUSER", "consumer", "-wait")
+    engine = waiting_engine(url)
     with pytest.raises(RedisRefuses, match="'wait'"):
-        engine.decide([batch([body(1)])])
+        engine.decide([batch([body(2)], 1)])
     engine.close()
