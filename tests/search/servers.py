@@ -65,7 +65,8 @@ def _start_valkey(home: Path) -> str:
     with folder_lock(home, silent) as lock:
         assert owner is not None
         start_watcher(home, owner, lock)
-        service = Valkey(home, state)
+        [name] = state.valkeys()
+        service = Valkey(home, state, name)
         service.ensure(
             silent, lock=lock, wait_s=90, owner=owner, fixed_port=None, cancelled=threading.Event()
         )
