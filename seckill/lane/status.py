@@ -135,6 +135,11 @@ class ActivityStatus:
     part: str = ""
 
     @property
+    def leads(self) -> bool:
+        """Whether it is the head of a sale over several lanes: acts on it reach all parts."""
+        return self.part.startswith("0/")
+
+    @property
     def total_units_sold(self) -> int:
         """Units that were accepted since the start and did not come back."""
         return self.total_units - self.holds.units_returned

@@ -6,7 +6,7 @@ Run by `make test-browser`, and by nothing else. Screenshots stay in `screenshot
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,6 +57,8 @@ class Site:
 
     manage: Manage
     port: int
+    # Of its environment, beside what every command of a test has.
+    variables: Mapping[str, str] = field(default_factory=dict)
     _process: "subprocess.Popen[str] | None" = None
 
     @property
@@ -66,7 +68,7 @@ class Site:
 
     def start(self) -> None:
         """Until it answers."""
-        self._process = self.manage("run_control_api", "--port", str(self.port))
+        self._process = self.manage("run_control_api", "--port", str(self.port), **self.variables)
         wait_until(lambda: listens(self.port), 60, "the web process listens")
 
     def stop(self) -> None:
@@ -146,9 +148,7 @@ def visit(chromium: Browser, site: Site) -> Iterator["VisitorMaker"]:
     """Makes visitors; each must have heard no complaint of the browser but those it expects."""
     maker = VisitorMaker(chromium, site)
     yield maker
-    for visitor in maker.made:
-        visitor.context.close()
-        assert visitor.complaints == []
+    maker.close()
 
 
 @dataclass
@@ -177,6 +177,12 @@ class VisitorMaker:
         visitor.listen()
         self.made.append(visitor)
         return visitor
+
+    def close(self) -> None:
+        """All leave. None heard a complaint of the browser but those it expects."""
+        for visitor in self.made:
+            visitor.context.close()
+            assert visitor.complaints == []
 
 
 @pytest.fixture

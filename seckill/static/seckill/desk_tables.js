@@ -50,7 +50,7 @@ export function items(content, charts) {
       if (texts.steer) {
         const acts = make("td", "", { class: "desk-row-acts" });
         for (const [act, label] of [["add", texts.add], ["stock", texts.set]]) {
-          acts.append(make("a", label, { href: `${texts[`${act}_url`]}?item=${item.id}`, "aria-label": `${label} ${item.id}` }));
+          acts.append(make("a", label, { href: `${texts[`${act}_url`]}?item=${item.id}`, "aria-label": `${label} ${item.id}`, "data-row-act": act }));
         }
         row.append(acts);
       }
@@ -58,6 +58,7 @@ export function items(content, charts) {
     },
     (row, item) => {
       row.dataset.out = item.left === 0 ? "yes" : "no";
+      for (const link of row.querySelectorAll("[data-row-act]")) link.hidden = !content.acts.includes(link.dataset.rowAct);
       cell(row, 1, whole.format(item.left));
       cell(row, 2, whole.format(item.sold));
       cell(row, 3, whole.format(item.loaded));
@@ -77,19 +78,29 @@ export function sale(now) {
     (part) => {
       const row = document.createElement("tr");
       const name = make("th", "", { scope: "row" });
-      name.append(make("a", `${part.lane} · ${part.id}`, { href: part.url }), " ", make("small"));
+      name.append(part.here ? part.lane : make("a", part.lane, { href: part.url }));
+      name.append(" ", make("span", "", { class: "desk-badge" }));
+      const number = fill(texts.activity, part.id);
+      name.append(make("small", part.here ? `${number} · ${texts.this_page}` : number));
       row.append(name);
       for (let i = 0; i < 3; i += 1) row.append(make("td", "", { class: "desk-number" }));
       return row;
     },
     (row, part) => {
-      write(row.querySelector("small"), part.away ? texts.lane_away : "");
+      const badge = row.querySelector(".desk-badge");
+      badge.dataset.kind = part.kind;
+      write(badge, part.text);
       ["left", "sold", "loaded"].forEach((what, i) => cell(row, i + 1, part[what] === null ? "–" : whole.format(part[what])));
     },
     "",
   );
   for (const what of ["left", "sold", "loaded"]) put(`sale-${what}`, whole.format(now[what]));
-  put("sale-way", now.on_the_way ? fill(texts.on_the_way, whole.format(now.on_the_way)) : "");
+  const away = now.parts.filter((part) => part.away).map((part) => part.lane).join(", ");
+  const notes = [
+    away && fill(texts.without, away),
+    now.on_the_way && fill(texts.on_the_way, whole.format(now.on_the_way)),
+  ];
+  put("sale-way", notes.filter(Boolean).join(" · "));
 }
 
 export function outcomes(content, last) {

@@ -203,7 +203,8 @@ DEEDS = {
     "pause": Deed(
         acts.PAUSE, _pause, lambda s: bool(s and not s.over and not s.paused), at_hand=True
     ),
-    "stock": Deed(acts.SET_STOCK, stock_question, bool, UnitsForm),
+    # The units left of a split sale cannot be set as a whole.
+    "stock": Deed(acts.SET_STOCK, stock_question, lambda s: bool(s and not s.leads), UnitsForm),
     "window": Deed(acts.CONFIGURE, _window, bool, WindowForm, name=gettext_lazy("Window")),
     "limit": Deed(acts.CONFIGURE, _limit, bool, LimitForm, name=gettext_lazy("Limit per user")),
     "hold": Deed(acts.CONFIGURE, _hold, bool, HoldForm, name=gettext_lazy("Hold")),

@@ -17,7 +17,7 @@ from seckill.web.admin.desk_alerts import alerts
 from seckill.web.admin.desk_look import Look, health_of, newest_lag, percentiles
 from seckill.web.admin.desk_points import points
 from seckill.web.admin.live import STATES, state_of, verdict_json
-from seckill.web.shared.sale import WholeSale
+from seckill.web.shared.sale import PartOfSale
 
 # An audit older than this (ms) says little about the present.
 AUDIT_OLD_MS = 15 * 60_000
@@ -44,7 +44,7 @@ def answer(look: Look, activity_id: int) -> dict[str, Any]:
         "done": [_act(act) for act in look.acts],
         "holds": _holds(look, status),
         "points": points(look, activity_id),
-        "sale": _sale(look.sale),
+        "sale": _sale(look, activity_id),
     }
 
 
@@ -113,8 +113,9 @@ def _holds(look: Look, status: ActivityStatus | None) -> dict[str, int] | None:
     }
 
 
-def _sale(sale: WholeSale | None) -> dict[str, Any] | None:
+def _sale(look: Look, activity_id: int) -> dict[str, Any] | None:
     """The sums of a sale over several lanes and its parts; None: the activity is not split."""
+    sale = look.sale
     if sale is None:
         return None
     return {
@@ -127,7 +128,9 @@ def _sale(sale: WholeSale | None) -> dict[str, Any] | None:
                 "id": str(part.row.pk),
                 "lane": part.row.lane,
                 "url": reverse("admin:seckill_activity_desk", args=[part.row.pk]),
+                "here": part.row.pk == activity_id,
                 "away": part.away,
+                **_part_state(part, look.now_ms),
                 "left": part.left,
                 "sold": part.sold,
                 "loaded": part.loaded,
@@ -135,6 +138,13 @@ def _sale(sale: WholeSale | None) -> dict[str, Any] | None:
             for part in sale.parts
         ],
     }
+
+
+def _part_state(part: PartOfSale, now_ms: int) -> dict[str, str]:
+    if part.away:
+        return {"kind": "danger", "text": _("Redis is away")}
+    kind, text = STATES[state_of(part.status, now_ms)]
+    return {"kind": kind, "text": str(text)}
 
 
 def _act(act: Mapping[str, Any]) -> dict[str, Any]:

@@ -65,7 +65,9 @@ def script_texts() -> dict[str, Any]:
     return {
         "run": _("Run:"),
         "never": _("never run"),
-        "lane_away": _("its Redis does not answer"),
+        "activity": _("activity {n}"),
+        "this_page": _("this page"),
+        "without": _("without {n}"),
         "on_the_way": _("{n} on the way between lanes"),
         "ago": _("{n} ago"),
         "alive": _("alive"),

@@ -67,6 +67,19 @@ def stock_lines(
     return lines
 
 
+def sale_lines(status: ActivityStatus | None) -> list[str]:
+    """Where an act on the head of a sale over several lanes is done; [] for any other activity."""
+    if status is None or not status.leads:
+        return []
+    return [
+        _(
+            "The sale is split over %(n)s lanes, and this is done in all of them. The units named "
+            "below are those of this lane."
+        )
+        % {"n": status.part.partition("/")[2]}
+    ]
+
+
 def finish_lines(status: ActivityStatus) -> list[str]:
     """What finishing an activity will do."""
     left = sum(item.left for item in status.items.values())

@@ -89,7 +89,11 @@ def confirmed_act(
         admin,
         request,
         title=question.title,
-        lines=[*question.lines, _("The journal will name you.")],
+        lines=[
+            *sentences.sale_lines(status),
+            *question.lines,
+            _("The journal will name you."),
+        ],
         form=NoteForm(request.POST if sent else None),
         notice=[] if seen in (None, now) else sentences.moved_lines(activity_id, seen or 0, now),
         submit=question.submit,

@@ -16,6 +16,8 @@ from seckill.models import Record, Settlement
 SOLD, HELD = "sold", "held"
 # Of holds: the one that has not ended, and the ways to end.
 HOLDS = (HELD, *Settlement.Kind.values)
+# So many orders are asked for held ones before all are.
+NEAR = 3_000
 
 
 def attach_settlements(rows: Iterable[Any]) -> None:
@@ -47,6 +49,19 @@ def in_state(rows: "QuerySet[Record]", state: str) -> "QuerySet[Record]":
     if state == HELD:
         return rows.filter(~Exists(_settlement()))
     return rows.filter(Exists(_settlement().filter(kind=state)))
+
+
+def first_held(rows: "QuerySet[Record]", most: int) -> "list[Record]":
+    """The first `most` of ordered orders that are held.
+
+    The nearest orders are asked first. Held ones are mostly the newest, but PostgreSQL, which
+    expects few of them anywhere, may read all orders to find these.
+    """
+    near = list(rows.values_list("pk", flat=True)[:NEAR])
+    found = list(in_state(rows.filter(pk__in=near), HELD)[:most])
+    if len(found) < most and len(near) == NEAR:
+        found = list(in_state(rows, HELD)[:most])
+    return found
 
 
 def with_hold(rows: "QuerySet[Record]") -> "QuerySet[Any]":

@@ -186,6 +186,29 @@ def test_what_became_of_holds(ask: Ask, orders: None, redis_client: "redis.Redis
     assert users(ask("GET", "/v1/orders?hold=held&state=parked")) == []
 
 
+def test_held_orders_are_found_among_the_nearest_and_behind_them(
+    ask: Ask, orders: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    due = datetime(2026, 1, 1, 0, 10, tzinfo=UTC)
+    Record.objects.filter(activity_id=1).update(due=due)
+    rows = Record.objects.filter(activity_id=1)
+    held, by_time = (
+        list(rows.order_by(*order).values_list("pk", flat=True))
+        for order in (["-pk"], ["-ts", "-pk"])
+    )
+    assert len(held) > 3
+    # Few are near, all are, and every number between: pages are the same, with any filter.
+    for near in range(1, Record.objects.count() + 2):
+        monkeypatch.setattr("seckill.web.shared.holds.NEAR", near)
+        assert everything(ask, "hold=held") == held
+        assert everything(ask, "hold=held&activity_id=1") == held
+        assert everything(ask, "hold=held&until=2999-01-01T00:00Z") == by_time
+        newest = Record.objects.get(pk=held[0])
+        assert users(ask("GET", f"/v1/orders?hold=held&user_id={newest.user_id}&limit=1")) == [
+            newest.user_id
+        ]
+
+
 def test_a_settlement_that_is_parked_is_no_order(
     ask: Ask, orders: None, redis_client: "redis.Redis"
 ) -> None:

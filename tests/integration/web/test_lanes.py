@@ -203,6 +203,14 @@ def test_a_sale_over_several_lanes_is_one_sale(
         whole = operator.get(f"{ACTIVITIES}{activity}/desk/data/").json()["sale"]
         assert (whole["left"], whole["loaded"], whole["on_the_way"]) == (11, 11, 0)
         assert [part["left"] for part in whole["parts"]] == [6, 5]
+        assert [part["kind"] for part in whole["parts"]] == ["success", "success"]
+        assert [part["here"] for part in whole["parts"]] == [activity == 1, activity == 2]
+    # What is refused for a whole sale is not offered, and a page says where an act is done.
+    for activity, leads in ((1, True), (2, False)):
+        offered = operator.get(f"{ACTIVITIES}{activity}/desk/data/").json()["acts"]
+        assert ("stock" not in offered) is leads
+        asked = text(operator.get(f"{ACTIVITIES}{activity}/pause/"))
+        assert ("The sale is split over 2 lanes" in asked) is leads
     page = text(operator.get(f"{ACTIVITIES}2/desk/"))
     assert "This is a part of the sale of activity 1" in page
     assert "This is a part of the sale" not in text(operator.get(f"{ACTIVITIES}1/desk/"))

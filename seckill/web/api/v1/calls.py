@@ -100,7 +100,7 @@ def newest(model: type[Model], activity_id: int | None, before: int | None) -> "
 
 
 def page(
-    rows: "QuerySet[Any]", limit: int, cursor_of: Callable[[Any], int]
+    rows: "QuerySet[Any] | list[Any]", limit: int, cursor_of: Callable[[Any], int]
 ) -> tuple[list[Any], str | None]:
     """A page of ordered rows, and the cursor of the next page. Reads one row more; no count."""
     found: list[Model] = list(rows[: limit + 1])

@@ -27,7 +27,7 @@ from seckill.web.api.problems import Problem
 from seckill.web.api.strict import OptionalTextId, TextId, moment_text, moment_utc
 from seckill.web.api.v1.calls import LOOKS, page
 from seckill.web.api.v1.schemas import DEFAULT_PAGE, ActivityFilter, Cursor, Limit, Page, RequestId
-from seckill.web.shared.holds import HELD, HOLDS, attach_settlements, in_state
+from seckill.web.shared.holds import HELD, HOLDS, attach_settlements, first_held, in_state
 
 router = Router(tags=["lookups"])
 Moment = Annotated[
@@ -167,9 +167,11 @@ def list_orders(
         rows = rows.filter(ts__gte=since)
     if until is not None:
         rows = rows.filter(ts__lt=until)
-    if hold is not None:
-        rows = in_state(rows, hold)
-    found, following = page(_ordered(rows, wanted, until, before), limit, lambda row: row.pk)
+    if hold not in (None, HELD):
+        rows = in_state(rows, str(hold))
+    rows = _ordered(rows, wanted, until, before)
+    shown = first_held(rows, limit + 1) if hold == HELD else rows
+    found, following = page(shown, limit, lambda row: row.pk)
     return OrderPage(orders=OrderOut.of_rows(found), next=following)
 
 

@@ -1,0 +1,124 @@
+"""The desk of a sale over two lanes: sums with a line for each lane, on a desk and on a phone."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import redis
+from playwright.sync_api import Browser, expect
+
+from devstack.state import free_port
+from seckill.broker.topics import Topics
+from seckill.config.sections import Server
+from seckill.lane.client import connect
+from tests.browser.conftest import SHOTS, Site, VisitorMaker
+from tests.browser.test_pages import fits
+from tests.conftest import Manage
+from tests.faults.lanes import Lanes
+from tests.helpers.sale import new_source
+from tests.helpers.servers import OwnValkey, valkey_to_kill
+from tests.helpers.shop import Shop
+from tests.helpers.split_sale import HEAD, NORTH, PART, Split
+
+pytestmark = pytest.mark.usefixtures("people")
+
+
+def desk(activity: int) -> str:
+    """The page of a part."""
+    return f"/admin/seckill/activity/{activity}/desk/"
+
+
+@dataclass
+class Watched:
+    """The sale, the Valkey of lane north, and who may look at it."""
+
+    sale: Split
+    north: OwnValkey
+    visit: VisitorMaker
+
+
+@pytest.fixture
+def watched(
+    chromium: Browser,
+    manage: Manage,
+    server: Server,
+    topics: Topics,
+    redis_client: "redis.Redis",
+    pg_dsn: str,
+    tmp_path: Path,
+) -> Iterator[Watched]:
+    """101 units of 1001 and 5 of 1002; some are sold in both lanes."""
+    with contextlib.ExitStack() as ends:
+        valkey = ends.enter_context(valkey_to_kill(tmp_path))
+        client = ends.enter_context(connect(valkey.url))
+        two = Lanes(manage, server, tmp_path, ("north",), {"north": valkey.url}, {})
+        ends.enter_context(two)
+        shops = (
+            Shop(redis_client, server.redis_url, pg_dsn),
+            Shop(client, valkey.url, pg_dsn, NORTH, new_source()),
+        )
+        for shop in shops:
+            ends.callback(shop.close)
+        sale = Split(*shops)
+        sale.split()
+        sale.buy(*range(1, 41))
+        site = Site(manage, free_port(()), two.variables)
+        site.start()
+        visit = VisitorMaker(chromium, site)
+        yield Watched(sale, valkey, visit)
+        visit.close()
+
+
+def test_a_split_sale_is_one_sale_with_a_line_for_each_lane(watched: Watched) -> None:
+    sale = watched.sale
+    sale.away.add("north")
+    # Five of them are on their way to lane north, which cannot be reached.
+    sale.control.add_stock(HEAD, {1001: 10})
+    looks = (
+        ("olga", HEAD, False, False, "en-US"),
+        ("otto", PART, False, True, "zh-CN"),
+        ("olga", HEAD, True, False, "zh-CN"),
+        ("otto", PART, True, True, "en-US"),
+    )
+    for who, part, phone, dark, language in looks:
+        visitor = watched.visit(phone=phone, dark=dark, language=language)
+        page = visitor.log_in(who, desk(part))
+        expect(page.locator("#sale-parts tr")).to_have_count(2)
+        expect(page.locator("#sale-left")).to_have_text("71")
+        expect(page.locator("#sale-sold")).to_have_text("40")
+        # Of the lanes, this one has a page already.
+        expect(page.locator("#sale-parts a")).to_have_count(1)
+        device, theme = "phone" if phone else "desk", "dark" if dark else "light"
+        visitor.shot(f"split-{part}-{device}-{theme}-{language[:2]}")
+        page.locator("#sale").screenshot(path=SHOTS / f"split-card-{part}-{device}-{theme}.png")
+        assert visitor.barriers() == []
+        assert fits(page)
+        page.close()
+
+    olga = watched.visit()
+    page = olga.log_in("olga", desk(HEAD))
+    card = page.locator("#sale")
+    expect(card).to_contain_text("Acts on this page are done in all lanes.")
+    expect(card).to_contain_text("5 on the way between lanes")
+    # Its units left cannot be set as a whole, so nobody is asked for them.
+    items = page.locator("#items")
+    expect(items.get_by_role("link", name="Add 1001")).to_be_visible()
+    expect(items.get_by_role("link", name="Set 1001")).to_be_hidden()
+    page.get_by_role("link", name="Pause", exact=True).click()
+    expect(page.locator("main")).to_contain_text("split over 2 lanes, and this is done in all")
+    page.get_by_role("button", name="Pause the sale").click()
+    states = page.locator("#sale-parts .desk-badge")
+    expect(states).to_have_text(["paused", "paused"])
+    page.get_by_role("link", name="north", exact=True).click()
+    expect(page.locator("#state")).to_have_text("paused")
+    page.get_by_role("link", name="This is a part of the sale of activity 1").click()
+    expect(items.get_by_role("link", name="Add 1001")).to_be_visible()
+
+    watched.north.kill()
+    expect(states).to_have_text(["paused", "Redis is away"])
+    expect(page.locator("#sale-way")).to_have_text("without north · 5 on the way between lanes")
+    expect(page.locator("#sale-left")).to_have_text("38")
+    olga.shot("split-away")
+    card.screenshot(path=SHOTS / "split-card-away.png")
