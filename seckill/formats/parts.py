@@ -27,6 +27,12 @@ def part_of_user(user_id: int, parts: int) -> int:
     return user_id % PRIME * SPREAD % PRIME * parts // PRIME
 
 
+def part_in(text: str) -> tuple[int, int]:
+    """The number of a part and how many there are, as Redis has it: "1/2". "" is not split."""
+    number, _, parts = (text or "0/1").partition("/")
+    return int(number), int(parts)
+
+
 class Routes:
     """All known activities, as they were read at one moment: `seckill.postgres.parts` reads them.
 

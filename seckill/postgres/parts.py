@@ -7,6 +7,10 @@ from seckill.formats.parts import Routes
 from seckill.postgres.lanes import Cursor
 
 ROUTES = "SELECT id, lane, part_of, part FROM seckill_activity"
+# Those of one activity, and of all split sales.
+ROUTES_OF = f"""{ROUTES} WHERE id = %(id)s
+    OR part_of = (SELECT part_of FROM seckill_activity WHERE id = %(id)s)"""
+SPLIT_ROUTES = f"{ROUTES} WHERE part_of IS NOT NULL"
 
 
 def read_routes(cursor: Cursor) -> Routes:

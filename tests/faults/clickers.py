@@ -61,18 +61,25 @@ class Heard:
 
 
 class Clickers:
-    """Threads of buyers. `doors` are ports; they may change while they click.
+    """Threads of buyers. `doors` are ports; they may change while they click. `clicks`: so many
+    users click, or these. `twins`: the share of twins among them.
 
     `firm`: a yes is believed once it is stored, as a shop does whose Redis may lose what it said.
     """
 
-    def __init__(self, doors: list[int], clicks: int, rng: random.Random, item: int = 1002) -> None:
+    def __init__(
+        self,
+        doors: list[int],
+        clicks: int | Sequence[int],
+        rng: random.Random,
+        item: int = 1002,
+        twins: float = 0.2,
+    ) -> None:
         self.doors, self.heard, self._item = doors, Heard(), item
         self.firm = False
         self._lock, self._called_off = threading.Lock(), threading.Event()
-        self._todo = [
-            Click(user, f"key-{user:08d}", rng.random() < 0.2) for user in range(1, clicks + 1)
-        ]
+        users = range(1, clicks + 1) if isinstance(clicks, int) else clicks
+        self._todo = [Click(user, f"key-{user:08d}", rng.random() < twins) for user in users]
         rng.shuffle(self._todo)
         self.total = len(self._todo)
         self._threads = [threading.Thread(target=self._buy, args=(n,)) for n in range(24)]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import redis.asyncio
 
+from seckill.formats.parts import part_of_user
 from seckill.lane.board import WINNERS
 from seckill.lane.clicks import Place, click_field
 from seckill.lane.keys import Lane
@@ -54,8 +55,12 @@ async def read_answers(
     for n, place in enumerate(at):
         if place is not None:
             answers.append(won(winners[n], look.now_ms, stored=look.is_stored(place)))
+        elif n < len(tickets):
+            part, parts = found.parts[tickets[n].activity_id]
+            served = part_of_user(tickets[n].user_id, parts) == part
+            answers.append(lost(found.codes[n], served=served))
         else:
-            answers.append(lost(found.codes[n]) if n < len(tickets) else None)
+            answers.append(None)
     return answers
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from seckill.formats.outcomes import OUTCOME_OF_DIGIT, Outcome
+from seckill.formats.outcomes import OUTCOME_OF_DIGIT, Outcome, digit_of
 from seckill.lane.board import (
     ACCEPTED,
     CANCELLED,
@@ -17,6 +17,8 @@ from seckill.lane.board import (
 from seckill.lane.clicks import Place
 
 NOT_DECIDED = 0
+# The board's byte of a request whose activity was not there, or serves other buyers.
+NOWHERE = digit_of(Outcome.NO_SUCH_ACTIVITY)
 
 
 class State(StrEnum):
@@ -31,7 +33,8 @@ class State(StrEnum):
     # Given back by the buyer, or the payment failed.
     CANCELLED = "cancelled"
     REFUSED = "refused"
-    # Kafka has lost the message, or it holds no request: click again.
+    # Kafka has lost the message, it holds no request, or it came to the wrong part of a split sale:
+    # click again.
     VOID = "void"
 
 
@@ -93,11 +96,14 @@ def won(winner: Winner, now_ms: int, *, stored: bool) -> Answer:
     )
 
 
-def lost(byte: int) -> Answer:
+def lost(byte: int, *, served: bool = True) -> Answer:
     """The answer for a request below its partition's position that was not accepted, and whose
     click was not accepted elsewhere.
+
+    `served`: whether the activity serves this buyer. Another part of the sale does, if it was split
+    after the click: that is no answer to the click, and the same one goes to the right part.
     """
-    if byte == NOT_DECIDED:
+    if byte in (NOT_DECIDED, NOWHERE) or not served:
         return Answer(State.VOID)
     if byte in (LOSER, REFUSED_UNKNOWN):
         return Answer(State.REFUSED)

@@ -5,6 +5,7 @@ became of it. A lane that is fenced or away holds its own buyers alone. What is 
 Problem.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -105,6 +106,15 @@ class DoorLane:
         except RedisAway:
             return None
         return seen is not None or (False if self.mirror.look.loaded else None)
+
+    async def last_seen(self, activity_id: int, within_s: float = 1.0) -> Showcase | None:
+        """An activity as it was at most so long ago, or when Redis was last there; None: not on
+        sale, or not known.
+        """
+        if not self.mirror.away:
+            with contextlib.suppress(RedisAway):
+                return await self.mirror.showcase(activity_id, within_s)
+        return self.mirror.look.activities.get(activity_id)
 
     async def place(self, order: Order, at_ms: int) -> Taken | Shed | Bought:
         """An order into Kafka, unless its answer is known. `at_ms`: the door's clock at its click.

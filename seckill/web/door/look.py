@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import redis.asyncio
 
+from seckill.formats.parts import part_in
 from seckill.lane import scripts
 from seckill.lane.clicks import Place, place_of
 from seckill.lane.client import pairs
@@ -62,10 +63,13 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What was read of decided requests. `codes` are the board's bytes; 0: it has none."""
+    """What was read of decided requests. `codes` are the board's bytes; 0: it has none. `parts`
+    are {activity: its number among so many parts of a sale}.
+    """
 
     codes: list[int]
     places: list[Place | None]
+    parts: Mapping[int, tuple[int, int]]
     proof: tuple[object, ...]
 
 
@@ -172,15 +176,21 @@ async def read_decided(
     own: Sequence[Place],
     clicks: Sequence[tuple[int, str]],
 ) -> Decided:
-    """The board at these places, and where these clicks (activity, field) were accepted.
+    """The board at these places, where these clicks (activity, field) were accepted, and which
+    parts of a sale their activities are.
 
     All of it at one moment. Raises redis.RedisError, OSError.
     """
     board = _Bytes(lane, own)
-    fields = _Fields(clicks, {number: lane.activity(number).clicks for number, _ in clicks})
-    answers = iter(await _ask(client, [*board.questions, *fields.questions, *_proof(lane)]))
+    keys = {number: lane.activity(number) for number, _ in clicks}
+    fields = _Fields(clicks, {number: each.clicks for number, each in keys.items()})
+    states: list[Question] = [("HMGET", each.state, "part") for each in keys.values()]
+    answers = iter(
+        await _ask(client, [*board.questions, *fields.questions, *states, *_proof(lane)])
+    )
     codes, places = board.take(answers), [place_of(value) for value in fields.take(answers)]
-    return Decided(codes, places, proof_of(next(answers), next(answers)))
+    parts = {number: part_in((next(answers)[0] or b"").decode()) for number in keys}
+    return Decided(codes, places, parts, proof_of(next(answers), next(answers)))
 
 
 async def read_winners(

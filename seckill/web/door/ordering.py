@@ -1,31 +1,30 @@
 """Where an order is placed and its answer is asked, whatever the buyer's form: JSON or a page.
 
-Owns what the lanes of a door have in common: who asks and how often, and which lane an activity or
-a ticket is of. The steps of a click are its lane's (`door_lane`). What is refused is a Problem.
-Formats are its callers'.
+Owns what the lanes of a door have in common: who asks and how often, which lane a ticket is of, and
+how a sale over several lanes is shown. Where a click goes says `routing`; its steps are its lane's
+(`door_lane`). What is refused is a Problem. Formats are its callers'.
 """
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from seckill.errors import PostgresAway
-from seckill.formats.lanes import MAIN
+from msgspec import structs
+
 from seckill.web.door.answers import Answer
 from seckill.web.door.clicks import Order
 from seckill.web.door.counts import Counts
-from seckill.web.door.door_lane import RETRY_S, Bought, DoorLane, Shed, Taken, not_on_sale
+from seckill.web.door.door_lane import FRESH_S, RETRY_S, Bought, DoorLane, Shed, Taken, not_on_sale
 from seckill.web.door.http import Problem
 from seckill.web.door.limits import Limits
 from seckill.web.door.orders import Orders
-from seckill.web.door.showcase import Showcase
+from seckill.web.door.routing import Routing
+from seckill.web.door.showcase import Showcase, whole_of
 from seckill.web.door.tickets import Forged, Ticket, Tickets
 from seckill.web.door.tokens import BadToken, BuyerTokens
-
-# Activities whose lanes are remembered.
-MOST_KNOWN = 100_000
 
 
 @dataclass
@@ -46,9 +45,7 @@ class Ordering:
         self.counts: Counts = self.lanes[0].counts
         self._by_source = {lane.clicks.source: lane for lane in self.lanes}
         assert len(self._by_source) == len(self.lanes), "two topics have one short id"
-        self._alone = None if self.closed or len(self.lanes) > 1 else self.lanes[0]
-        # An activity is in one lane for good.
-        self._by_activity: dict[int, DoorLane] = {}
+        self.routing = Routing(self.lanes, self.closed, self.orders)
 
     def buyer(self, token: str) -> int:
         """The user of a token, whose call is counted. Raises Problem: 401, 429."""
@@ -85,17 +82,60 @@ class Ordering:
     async def place(self, order: Order, at_ms: int) -> Taken | Shed | Bought:
         """An order into Kafka, unless its answer is known. `at_ms`: the door's clock at its click.
 
+        An order of a split sale becomes one of the part that serves its buyer, whichever was named.
         Raises Problem: 404, 422, 503.
         """
-        lane = self._known(order.activity_id) or await self._find(order.activity_id, taken="no")
-        return await lane.place(order, at_ms)
+        lane, activity_id, parts = await self.routing.of_user(
+            order.activity_id, order.user_id, FRESH_S
+        )
+        if len(parts) == 1:
+            return await lane.place(order, at_ms)
+        try:
+            placed = await lane.place(structs.replace(order, activity_id=activity_id), at_ms)
+        except Problem as problem:
+            if problem.status != 404:
+                raise
+            # It is being split, or its lane is repaired: nobody is turned away for that.
+            raise Problem(
+                503,
+                f"activity {activity_id}, which serves this buyer, is not on sale in lane "
+                f"{lane.name} yet",
+                retry_after_s=RETRY_S,
+                taken="no",
+            ) from None
+        if isinstance(placed, Shed):
+            # The version of the sale, as everybody sees it, when this part had nothing to sell.
+            own, served = placed.seen, self.routing.served(parts)
+            others = await self._seen([each for each in served if each[0] is not lane])
+            whole = whole_of(order.activity_id, [own, *others])
+            return Shed(placed.outcome, dataclasses.replace(whole, now_ms=own.now_ms))
+        return placed
 
     async def on_sale(self, activity_id: int) -> Showcase:
-        """An activity as it was a second ago or less. Raises Problem: 404, 503."""
+        """An activity as it was a second ago or less; a split sale as a whole, as far as this door
+        serves it. Raises Problem: 404, 503.
+        """
         if not activity_id:
             raise not_on_sale(activity_id, self.lanes[0].only)
-        lane = self._known(activity_id) or await self._find(activity_id)
-        return await lane.on_sale(activity_id)
+        parts = await self.routing.parts_of(activity_id, 1.0)
+        served = self.routing.served(parts)
+        if len(parts) == 1 and served:
+            return await served[0][0].on_sale(activity_id)
+        if not served:
+            why = self.routing.why_closed(parts)
+            if why:
+                raise Problem(503, why, retry_after_s=RETRY_S)
+            raise not_on_sale(activity_id, self.lanes[0].only)
+        seen = await self._seen(served)
+        if not seen or (len(seen) < len(served) and all(part.sells_nothing for part in seen)):
+            # One that was never seen may have units.
+            raise Problem(503, "the sale cannot be shown now", retry_after_s=RETRY_S)
+        return whole_of(activity_id, seen)
+
+    async def _seen(self, served: Sequence[tuple[DoorLane, int]]) -> list[Showcase]:
+        """What is known of these activities in their lanes, as it was when Redis was last there."""
+        seen = await asyncio.gather(*(lane.last_seen(number) for lane, number in served))
+        return [each for each in seen if each is not None]
 
     def ticket(self, text: str, **problem: Any) -> Ticket:
         """The ticket in a text. Raises Problem: 404, 410, and 503 with `problem`."""
@@ -128,34 +168,3 @@ class Ordering:
         """See `DoorLane.answer`."""
         lane = self.lane_of(ticket)
         return await lane.answer(ticket, wait_s, caller, until_settled=until_settled)
-
-    def _known(self, activity_id: int) -> DoorLane | None:
-        return self._alone or self._by_activity.get(activity_id)
-
-    async def _find(self, activity_id: int, **problem: Any) -> DoorLane:
-        """The lane of an activity that no click has asked for yet. Raises Problem: 404, 503.
-
-        The lane whose Redis sells it; PostgreSQL is asked only if that is not known, so a sale
-        needs it no more than with one lane.
-        """
-        said = await asyncio.gather(*(lane.sells(activity_id) for lane in self.lanes))
-        if said.count(True) == 1:
-            if len(self._by_activity) >= MOST_KNOWN:
-                self._by_activity.clear()
-            found = self._by_activity[activity_id] = self.lanes[said.index(True)]
-            return found
-        if not any(said) and None not in said and not self.closed:
-            raise not_on_sale(activity_id, self.lanes[0].only)
-        try:
-            name = await self.orders.lane_of(activity_id) or MAIN
-        except PostgresAway:
-            raise Problem(
-                503, f"it is not known now which lane activity {activity_id} is of",
-                retry_after_s=RETRY_S, **problem,
-            ) from None  # fmt: skip
-        if name in self.closed:
-            raise Problem(503, self.closed[name], retry_after_s=RETRY_S, **problem)
-        for lane in self.lanes:
-            if lane.name == name:
-                return lane
-        raise not_on_sale(activity_id, self.lanes[0].only)

@@ -6,14 +6,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from seckill.errors import PostgresAway
+from seckill.formats.parts import Part, Routes
+from seckill.postgres.parts import ROUTES_OF, SPLIT_ROUTES
 from seckill.web.door.reader import Reader
 
 # Reads at the same time.
 READERS = 4
 # Seconds that names are kept.
 NAMES_S = 10.0
-# Seconds that an activity's lane is kept.
-LANE_S = 1.0
+# Seconds that the parts of a sale are kept.
+PARTS_S = 1.0
 # Activities that are kept.
 MOST_KEPT = 1_000
 # Orders that are shown.
@@ -23,9 +25,9 @@ SELECT coalesce((SELECT name FROM seckill_activity WHERE id = %(id)s), ''),
     coalesce((SELECT jsonb_object_agg(item_id, name) FROM seckill_item
         WHERE activity_id = %(id)s), '{}')
 """
-LANE = "SELECT lane FROM seckill_activity WHERE id = %s"
 ORDERS = """
-SELECT r.source::text, r.partition, r."offset", r.activity_id, max(r.ts),
+SELECT r.source::text, r.partition, r."offset", r.activity_id,
+    (SELECT part_of FROM seckill_activity WHERE id = r.activity_id), max(r.ts),
     jsonb_object_agg(r.item_id, r.quantity), max(s.kind),
     (extract(epoch FROM max(r.due)) * 1000)::bigint
 FROM seckill_record AS r LEFT JOIN seckill_settlement AS s ON s.source = r.source
@@ -49,7 +51,7 @@ class Orders:
     def __init__(self, pg_dsn: str) -> None:
         self._reader = Reader(pg_dsn, READERS)
         self._names: dict[int, tuple[float, Names]] = {}
-        self._lanes: dict[int, tuple[float, str]] = {}
+        self._parts: dict[int, tuple[float, tuple[Part, ...]]] = {}
 
     async def names(self, activity_id: int) -> Names:
         """The names, at most NAMES_S old; older or none while PostgreSQL is away."""
@@ -68,31 +70,43 @@ class Orders:
         self._names[activity_id] = (time.monotonic(), found)
         return found
 
-    async def lane_of(self, activity_id: int) -> str:
-        """An activity's lane as PostgreSQL has it; "" if it knows none. Raises PostgresAway."""
-        at, known = self._lanes.get(activity_id, (-LANE_S, ""))
-        if time.monotonic() - at < LANE_S:
+    async def parts_of(self, activity_id: int) -> tuple[Part, ...]:
+        """The parts of the sale that an activity is or belongs to, as PostgreSQL has them: one, if
+        it is not split; () if it knows none. Raises PostgresAway.
+        """
+        at, known = self._parts.get(activity_id, (-PARTS_S, ()))
+        if time.monotonic() - at < PARTS_S:
             return known
-        rows = await self._reader.read(LANE, (activity_id,))
-        found = rows[0][0] if rows else ""
-        if len(self._lanes) > MOST_KEPT:
-            self._lanes.clear()
-        self._lanes[activity_id] = (time.monotonic(), found)
+        rows = await self._reader.read(ROUTES_OF, {"id": activity_id})
+        found = Routes(rows).parts_of(activity_id)
+        if len(self._parts) > MOST_KEPT:
+            self._parts.clear()
+        self._parts[activity_id] = (time.monotonic(), found)
         return found
 
+    async def split(self) -> list[tuple[Part, ...]]:
+        """The parts of every split sale. Raises PostgresAway."""
+        rows = await self._reader.read(SPLIT_ROUTES)
+        routes = Routes(rows)
+        return [routes.parts_of(number) for number, _, head, _ in rows if number == head]
+
     async def of(self, user_id: int) -> list[dict[str, Any]]:
-        """A buyer's stored orders, the newest first. Raises PostgresAway."""
+        """A buyer's stored orders, the newest first. Raises PostgresAway.
+
+        That of a split sale has the number of the sale, which the buyer knows, and its part's.
+        """
         rows = await self._reader.read(ORDERS, {"user": user_id, "most": SHOWN})
         return [
             {
-                "activity_id": activity,
+                "activity_id": head or activity,
                 "items": items,
                 "state": kind or ("held" if due else "accepted"),
                 "decided_at": at.isoformat(),
                 "place": f"{source}:{partition}:{offset}",
                 **({"pay_until": due} if due and not kind else {}),
+                **({"part_id": activity} if head else {}),
             }
-            for source, partition, offset, activity, at, items, kind, due in rows
+            for source, partition, offset, activity, head, at, items, kind, due in rows
         ]
 
     async def close(self) -> None:

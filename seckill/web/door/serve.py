@@ -196,6 +196,8 @@ async def _serve(
         asyncio.create_task(_until_open(name, sections[name], loop, threads), name=f"open {name}")
         for name in closed
     ]
+    if len(sections) > 1 or only:
+        work.append(asyncio.create_task(ordering.routing.learn(), name="routes"))
     work.append(asyncio.create_task(_wait_for_stop(shutdown), name="stop"))
     serving = asyncio.create_task(server.serve(sockets=[bound.dup()]), name="http")
     try:

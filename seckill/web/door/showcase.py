@@ -1,14 +1,17 @@
 """An activity as everybody may see it: state, window, and whether there is much left of an item."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from seckill.formats.parts import part_in
 from seckill.lane.phase import Phase, phase_of
 
 # Buyers need not know why it is over. Nothing but an act brings it back.
 OVER = (Phase.CLOSED, Phase.FINISHED)
+# The phase of a split sale is the first of these that one of its parts is in.
+WHOLE = (Phase.OPEN, Phase.SOON, Phase.PAUSED, Phase.CLOSED, Phase.FINISHED, Phase.SOLD_OUT)
 # Below this share of what was put on sale, few are left.
 FEW = 0.1
 
@@ -23,7 +26,10 @@ class Left(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Showcase:
-    """One activity at one moment. `version` and `epoch` move whenever units come back."""
+    """One activity at one moment. `version` and `epoch` move whenever units come back.
+
+    `units` are {item: (left, ever put on sale)}; `part` is its number of so many `parts` of a sale.
+    """
 
     activity_id: int
     phase: Phase
@@ -33,6 +39,9 @@ class Showcase:
     version: int
     epoch: int
     items: Mapping[int, Left]
+    units: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    part: int = 0
+    parts: int = 1
 
     @property
     def sells_nothing(self) -> bool:
@@ -56,6 +65,10 @@ def showcase_of(
     opens_at, closes_at = _number(state, b"opens_at"), _number(state, b"closes_at")
     over = state.get(b"over", b"").decode()
     phase = phase_of(over, b"paused" in state, opens_at, closes_at, now_ms)
+    units = {
+        int(item): (int(left), int(loaded.get(item, left)))
+        for item, left in sorted(stock.items(), key=lambda pair: int(pair[0]))
+    }
     return Showcase(
         activity_id,
         phase,
@@ -64,10 +77,28 @@ def showcase_of(
         now_ms,
         _number(state, b"version") or 0,
         _number(state, b"epoch") or 0,
-        {
-            int(item): _left(int(units), int(loaded.get(item, units)))
-            for item, units in sorted(stock.items(), key=lambda pair: int(pair[0]))
-        },
+        {item: _left(*both) for item, both in units.items()},
+        units,
+        *part_in(state.get(b"part", b"").decode()),
+    )
+
+
+def whole_of(activity_id: int, parts: Sequence[Showcase]) -> Showcase:
+    """A split sale as buyers see it, from what is known of its parts: at least one.
+
+    It sells as long as one of them does, and its version moves with that of each.
+    """
+    units: dict[int, tuple[int, int]] = {}
+    for item, (left, loaded) in (pair for part in parts for pair in part.units.items()):
+        before = units.get(item, (0, 0))
+        units[item] = before[0] + left, before[1] + loaded
+    return replace(
+        min(parts, key=lambda part: WHOLE.index(part.phase)),
+        activity_id=activity_id,
+        version=sum(part.version for part in parts),
+        epoch=sum(part.epoch for part in parts),
+        items={item: _left(*both) for item, both in sorted(units.items())},
+        units=units,
     )
 
 

@@ -74,9 +74,16 @@ def test_a_hold_is_told_with_its_time_and_where_it_is_paid() -> None:
 
 
 def test_every_outcome_has_an_answer() -> None:
-    refusals = [outcome for outcome in Outcome if outcome is not Outcome.ACCEPTED]
+    no_answers = (Outcome.ACCEPTED, Outcome.NO_SUCH_ACTIVITY)
+    refusals = [outcome for outcome in Outcome if outcome not in no_answers]
     answers = [lost(ord("0") - outcome) for outcome in refusals]
     assert [answer.outcome for answer in answers] == [outcome.name for outcome in refusals]
+
+
+def test_the_wrong_part_of_a_sale_is_no_answer() -> None:
+    assert lost(ord("0") - Outcome.NO_SUCH_ACTIVITY) == Answer(State.VOID)
+    # It was split after the click: the same one goes to the right part.
+    assert lost(ord("0") - Outcome.NOT_OPEN, served=False) == Answer(State.VOID)
 
 
 def test_who_waits_may_be_told_something_else_later() -> None:

@@ -187,7 +187,8 @@ SCHEMAS: dict[str, Schema] = {
         },
     ),
     "Void": _object(
-        "Kafka has lost the message. Click again: with the same key it can never buy twice.",
+        "Kafka has lost the message, or the sale was split over lanes after the click. Click "
+        "again: with the same key it can never buy twice.",
         {"ticket": TICKET, "state": _const("void")},
     ),
     "Activity": _object(
@@ -236,6 +237,7 @@ SCHEMAS: dict[str, Schema] = {
                         "place": {"type": "string", "description": "source:partition:offset"},
                     },
                     pay_until={**TIME, "description": "Of a hold."},
+                    part_id={**ID, "description": "Of a sale over several lanes: its part."},
                 ),
             }
         },

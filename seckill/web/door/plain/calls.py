@@ -132,15 +132,16 @@ class Plain:
         words = words_for(headers)
         ticket = self.ordering.ticket(text)
         answer = await self.ordering.answer(ticket, WAIT_S, caller)
-        names = await self.orders.names(ticket.activity_id)
+        sale = self.ordering.routing.head_of(ticket.activity_id)
+        names = await self.orders.names(sale)
         pay = self.pay_url.replace("{ticket}", text)
-        told = told_of(words, ticket.activity_id, answer, f"/t/{text}", pay)
+        told = told_of(words, sale, answer, f"/t/{text}", pay)
         refresh_s = None
         if answer.state is State.HELD or answer.delayed:
             refresh_s = http.retry_after(LATER_S / 4)
         elif not answer.is_decided:
             refresh_s = REFRESH_S
-        name = names.activity or f"{words['sale']} {ticket.activity_id}"
+        name = names.activity or f"{words['sale']} {sale}"
         return self._told(words, told, name=name, refresh_s=refresh_s)
 
     def refusal(
@@ -199,7 +200,8 @@ class Plain:
         """The activity that a path is about; 0: none."""
         if path.startswith("/t/"):
             try:
-                return self.ordering.tickets.read(path.removeprefix("/t/")).activity_id
+                ticket = self.ordering.tickets.read(path.removeprefix("/t/"))
+                return self.ordering.routing.head_of(ticket.activity_id)
             except Forged:
                 return 0
         return asking.number_of(path.removeprefix("/buy/").removesuffix("/form"))
