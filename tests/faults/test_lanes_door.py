@@ -114,7 +114,7 @@ def test_a_door_sells_in_both_lanes_and_each_is_told_by_its_own(
     orders = door.ask("GET", "/v1/me/orders")
     assert orders.status == 401
     assert door.stop().code == 0
-    selling.prove()
+    selling.prove(returned=1)
 
 
 def test_a_lane_that_is_fenced_or_away_holds_its_own_buyers_alone(

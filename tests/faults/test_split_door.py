@@ -100,13 +100,15 @@ def test_a_door_sells_a_split_sale_to_every_buyer_once(two: Lanes, rng: random.R
     assert decided_in_time(door, dry)
     assert door.ask("GET", f"/v1/activities/{HEAD}").content["version"] > version
     heard_of = [heard]
-    for wave in itertools.count(2):
-        # Not the page's state: both parts are sold out while the last unit is on its way.
-        if balance.process.poll() is not None:
-            break
-        assert wave < 40
+    firsts = itertools.count(20_000, 10_000)
+
+    def is_balanced() -> bool:
         # No twins: units come between the two of them, and a no is true for the first one alone.
-        heard_of.append(crowd(doors, users_of(1, 20, first=10_000 * wave), rng, twins=0))
+        heard_of.append(crowd(doors, users_of(1, 20, first=next(firsts)), rng, twins=0))
+        # Not the page's state: both parts are sold out while the last unit is on its way.
+        return balance.process.poll() is not None
+
+    wait_until(is_balanced, 120, "balance ends")
     balance.wait_for("every part is over", 60)
 
     # Whoever clicks the same click again is told the same, whichever number is named.

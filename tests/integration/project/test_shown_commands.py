@@ -104,6 +104,7 @@ TUTORIAL = _commands_of(script(README, "Your first sale"))
 
 # Only named, without what they need to run: above they stand whole.
 MENTIONED = {
+    "manage.py run_consumer --stock",
     "manage.py activity create",
     "manage.py activity set",
     "manage.py activity show",
@@ -149,8 +150,15 @@ NOT_RUN = {
     "manage.py run_events --from-now": "the first start of a publisher: test_publisher has it",
     "manage.py devstack up --": "services of its own: integration/secured, faults/test_brokers",
     'eval "$(manage.py devstack env --for': "needs such services: integration/secured",
+    "manage.py activity create 1 --lane": "needs a lane in the file: integration/lanes",
     "manage.py activity create --lane": "needs a lane in the file: integration/lanes",
     "manage.py run_loadgen --lane": "needs a lane in the file: faults/test_lanes",
+    "manage.py run_loadgen --split": "needs a split sale: unit/loadgen/test_parts",
+    "manage.py run_consumer --lane": "needs a lane in the file: faults/test_lanes",
+    "manage.py run_log_worker --lane": "needs a lane in the file: faults/test_lanes",
+    "manage.py activity split": "needs a lane in the file: faults/test_split",
+    "manage.py activity balance": "needs a split sale: faults/test_split",
+    "manage.py run_sale --lanes": "minutes; starts services of its own: unit/process/test_run_sale",
 }  # fmt: skip
 
 NO_REQUEST = """
