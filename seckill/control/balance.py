@@ -114,10 +114,11 @@ class Balancer:
         return done
 
     def _carry_out(self, move: Move, done: Round) -> None:
-        try:
-            done.moved.append(moves.carry_out(move, self._control_of))
-        except (Refused, ServiceAway) as why:
-            done.waits.append(f"{moves.told(move)}: {why}")
+        why = moves.attempt(move, self._control_of)
+        if why:
+            done.waits.append(why)
+        else:
+            done.moved.append(move)
 
     def _look(self, done: Round) -> tuple[dict[int, dict[int, int]], bool]:
         """The units left in each part that can sell, and whether all parts have ended."""

@@ -153,41 +153,34 @@ class Control:
 
         Not safe to repeat blindly: use `expected_version` or `once`.
         """
-        check_activity(activity_id)
-        check_stock(stock, least=1)
-
-        def change(turn: Turn) -> Done:
-            keys = self._lane.activity(activity_id)
-            answer = self._scripts.run(
-                acts.ADD_STOCK.script, turn, [keys.stock, keys.loaded], _pairs(stock)
-            )
-            version, *rest = (int(number) for number in answer)
-            allocate(activity_id, dict(zip(stock, rest[2::3], strict=True)))
-            return version, _by_item(stock, rest[0::3]), _by_item(stock, rest[1::3])
-
-        new = {str(item): f"+{units}" for item, units in stock.items()}
-        return self._journal.write(
-            acts.ADD_STOCK, activity_id, new, change, expected_version=expected_version
-        )
+        return self._change_units(acts.ADD_STOCK, "+", activity_id, stock, expected_version)
 
     def take_stock(self, activity_id: int, stock: Mapping[int, int]) -> Act:
         """Take unsold units from sale: all of them, or TooFew and none. For a move to another part
         of the same sale alone; not safe to repeat without `once`.
         """
+        return self._change_units(acts.TAKE_STOCK, "-", activity_id, stock, None)
+
+    def _change_units(
+        self,
+        act: acts.ActKind,
+        sign: str,
+        activity_id: int,
+        stock: Mapping[int, int],
+        expected_version: int | None,
+    ) -> Act:
         check_activity(activity_id)
         check_stock(stock, least=1)
 
         def change(turn: Turn) -> Done:
             keys = self._lane.activity(activity_id)
-            answer = self._scripts.run(
-                acts.TAKE_STOCK.script, turn, [keys.stock, keys.loaded], _pairs(stock)
-            )
+            answer = self._scripts.run(act.script, turn, [keys.stock, keys.loaded], _pairs(stock))
             version, *rest = (int(number) for number in answer)
             allocate(activity_id, dict(zip(stock, rest[2::3], strict=True)))
             return version, _by_item(stock, rest[0::3]), _by_item(stock, rest[1::3])
 
-        new = {str(item): f"-{units}" for item, units in stock.items()}
-        return self._journal.write(acts.TAKE_STOCK, activity_id, new, change)
+        new = {str(item): f"{sign}{units}" for item, units in stock.items()}
+        return self._journal.write(act, activity_id, new, change, expected_version=expected_version)
 
     def split(
         self, activity_id: int, lanes: Sequence[str], *, expected_version: int | None = None

@@ -12,7 +12,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from seckill.control.control import Act, Control, Once
-from seckill.errors import TooFew
+from seckill.errors import Refused, ServiceAway, TooFew
 from seckill.models import Activity, Move
 from seckill.postgres.moves import GIVE, TAKE, key_of
 from seckill.postgres.through_django import postgres_errors
@@ -67,6 +67,15 @@ def carry_out(move: Move, control_of: ControlOf) -> Move:
         control.add_stock(move.target, units_of(move))
         _reached(move, State.TAKEN, State.GIVEN)
     return move
+
+
+def attempt(move: Move, control_of: ControlOf) -> str:
+    """Do what is left of a move; returns why some of it waits, in words, "" if it has ended."""
+    try:
+        carry_out(move, control_of)
+    except (Refused, ServiceAway) as why:
+        return f"{told(move)}: {why}"
+    return ""
 
 
 def _take(move: Move, lane: str, control_of: ControlOf) -> None:

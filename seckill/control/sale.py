@@ -165,13 +165,8 @@ class SaleControl(Control):
 
     def _end_moves(self, head: int) -> list[str]:
         """Carry out what is planned; returns why some of it waits."""
-        waits = []
-        for move in moves.open_moves(head):
-            try:
-                moves.carry_out(move, self.in_lane)
-            except (Refused, ServiceAway) as why:
-                waits.append(f"{moves.told(move)}: {why}")
-        return waits
+        tried = [moves.attempt(move, self.in_lane) for move in moves.open_moves(head)]
+        return [why for why in tried if why]
 
     def _everywhere(
         self, activity_id: int, expected: int | None, act: Callable[..., Act], **fields: Any
