@@ -16,36 +16,12 @@
 -- include numbers
 -- include rights
 -- include act
-local stock_key, loaded_key = KEYS[4], KEYS[5]
-local FIRST_PAIR = 6
-
-local refused = refusal({stock_key, loaded_key}, true)
+-- include units
+local refused, reply, published = change_units(1)
 if refused then return refused end
-if is_torn({stock_key, loaded_key}) then
-  return {TORN}
-end
-local reply, writes, published = {0}, {}, {}
-for i = FIRST_PAIR, #ARGV, 2 do
-  local item, units = ARGV[i], tonumber(ARGV[i + 1])
-  local left = tonumber(redis.call('HGET', stock_key, item) or nil)
-  if not left then
-    return {NOT_ON_SALE, item}
-  end
-  local loaded_now = tonumber(redis.call('HGET', loaded_key, item) or 0) + units
-  if loaded_now > MOST_UNITS then
-    return {TOO_MANY, item}
-  end
-  writes[#writes + 1] = {item, whole(left + units), whole(loaded_now)}
-  published[#published + 1] = '"' .. item .. '":' .. whole(units)
-  reply[#reply + 1], reply[#reply + 2], reply[#reply + 3] = left, left + units, loaded_now
-end
 
-for _, entry in ipairs(writes) do
-  redis.call('HSET', stock_key, entry[1], entry[2])
-  redis.call('HSET', loaded_key, entry[1], entry[3])
-end
 if redis.call('HGET', state_key, 'over') == 'sold_out' then
   redis.call('HDEL', state_key, 'over')
 end
-reply[1] = conclude('add_stock', ',"added":{' .. table.concat(published, ',') .. '}')
+reply[1] = conclude('add_stock', ',"added":{' .. published .. '}')
 return reply

@@ -44,6 +44,7 @@ _LUA: dict[str, tuple[str, ...]] = {
     "include/numbers": (_NUMBERS, _FIRST_LOAD, f"{_I}lua/test_script.py"),
     "include/rights": (_RIGHTS,),
     "include/act": (*_EVERY_ACT, f"{_LATE}::TestFencedLane", _NUMBERS, _ACT_EDGES),
+    "include/units": (f"{_ACTS}::TestAddStock", _SPLIT, _ACT_EDGES, *_EVERY_ACT),
     "include/staged": (_LOADING, f"{_CONTROL}::TestConfigure", _RECOVERY),
     "add_stock": (f"{_ACTS}::TestAddStock", _ACT_EDGES, *_EVERY_ACT),
     "set_stock": (f"{_CONTROL}::TestSetStock", _ACT_EDGES, *_EVERY_ACT, f"{_CONTROL}::TestLoad"),
