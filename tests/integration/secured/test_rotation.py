@@ -79,13 +79,6 @@ NEW_KEYS = {
 }
 
 
-# kafka-python leaves the sockets of refused connections to the garbage collector: Kafka is started
-# anew here, and asked until it answers.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Exception ignored in. <ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning"
-)
-
-
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
     """Services of its own: other tests need the old keys."""
