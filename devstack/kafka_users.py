@@ -3,6 +3,8 @@
 Asked of a node by the servers' own certificate, which may do everything.
 """
 
+from collections.abc import Sequence
+
 from kafka.admin import (
     ACL,
     ACLOperation,
@@ -25,8 +27,10 @@ from seckill.config.sections import DEFAULT_GROUP, DEFAULT_TOPIC
 ASK_S = 20
 
 
-def give_rights(state: State) -> None:
-    """Make the users with their passwords and rights; harmless again. Raises DevstackError."""
+def give_rights(state: State, more: Sequence[Right] = ()) -> None:
+    """Make the users with their passwords and rights; harmless again. `more` is for the user who
+    may do everything. Raises DevstackError.
+    """
     try:
         admin = KafkaAdminClient(
             bootstrap_servers=f"{HOST}:{state.ports['kafka_inside']}",
@@ -43,7 +47,9 @@ def give_rights(state: State) -> None:
                     for user, password in state.users_of("kafka").items()
                 ]
             )
-            failed = admin.create_acls([acl for user in KAFKA for acl in _acls(user)])["failed"]
+            acls = [acl for user in KAFKA for acl in _acls(user)]
+            acls += [_acl(ALL, right, verb) for right in more for verb in right.verbs]
+            failed = admin.create_acls(acls)["failed"]
         finally:
             admin.close()
     except (KafkaError, OSError) as wrong:

@@ -14,7 +14,7 @@ from typing import Any
 from django.core.management import call_command
 from django.core.management.base import CommandError, CommandParser
 
-from bench import deciding, door, failover, flow, growth, lanes, rig, settling, storing
+from bench import deciding, door, failover, flow, growth, lanes, rig, secured, settling, storing
 from bench.figures import AuditFailed, Figure, machine, tables
 from bench.rig import Rig
 from devstack.crew import Crew, worker_environment
@@ -40,6 +40,7 @@ SCENARIOS: dict[str, Callable[[Rig], list[Figure]]] = {
     "lanes": lanes.lanes,
     "replica": lanes.replica,
     "failover": failover.failover,
+    "secured": secured.secured,
     "store": storing.store,
     "all-at-once": flow.all_at_once,
     "latency": flow.latency,
@@ -57,7 +58,7 @@ SCENARIOS: dict[str, Callable[[Rig], list[Figure]]] = {
 FILE_WIDTH = 160
 # What `--quick` leaves out, so that it takes two minutes.
 SLOW = {name for name in SCENARIOS if name.startswith("growth-")} | {
-    *("several", "lanes", "replica", "failover", "idle")
+    *("several", "lanes", "replica", "failover", "secured", "idle")
 }
 
 
