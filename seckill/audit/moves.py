@@ -45,7 +45,7 @@ def notes(moves: Moves) -> list[str]:
     """What is on its way, in words."""
     return [
         f"{each.units:,} units of activity {each.head} are on their way from activity "
-        f"{each.source} to {each.target} (move {each.move}), on sale in neither: activity balance "
-        f"{each.head} brings them"
+        f"{each.source} to {each.target} (move {each.move}), on sale in neither: manage.py "
+        f"activity balance {each.head} brings them"
         for each in moves.on_the_way
     ]

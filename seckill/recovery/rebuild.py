@@ -90,7 +90,7 @@ def recover(
         raise Refused(f"{wrong}. {STRANGER}")
     state = postgres_state(client, lane)
     if state.older and topic is None:
-        raise Refused(f"{state.older}. Nothing was changed. {FROM_KAFKA}")
+        raise Refused(f"{state.older}. {FROM_KAFKA}")
     claim = _lead(client, lane)
     token = new_token()
     why = f"manage.py recover by {actor}"
@@ -124,7 +124,7 @@ def recover(
 
 
 STRANGER = (
-    "Nothing was changed. A Redis has the data of another lane, or a row was changed by hand: "
+    "A Redis has the data of another lane, or a row was changed by hand: "
     "bring the right Redis to this lane (section lanes of config.yaml)"
 )
 FROM_KAFKA = (
