@@ -21,6 +21,7 @@ from devstack.stack import Stack
 from devstack.state import State
 from seckill.config.layers import BASE_DIR
 from tests.conftest import wait_until
+from tests.faults.command import Command, stop
 from tests.helpers.pair import programs_of_the_wheel
 from tests.helpers.shown_commands import Shell, blocks, script, section
 
@@ -161,9 +162,13 @@ def test_append_only_files_of_before_come_back(kept: Kept) -> None:
     kept.sell()
     *restored, plan, apply, audit = script(PAGE, "Restore the append-only files").splitlines()
     kept.must("\n".join(restored))
-    code, said = kept.shell.run("manage.py run_consumer --drain --drain-limit-s 3")
-    assert code == 4, said
-    assert re.search("REWOUND|FENCED", said), said
+    with kept.shell.start("exec manage.py run_consumer") as process:
+        consumer = Command(process)
+        try:
+            consumer.wait_for("REWOUND|FENCED", 60)
+            stop(consumer)
+        finally:
+            consumer.close()
     kept.must("\n".join((plan, apply, audit)))
     kept.proved()
 
