@@ -425,5 +425,5 @@ def test_down_leaves_no_process_and_keeps_the_addresses(own: Stack, addresses: E
 
 def test_status_of_a_server_that_is_not_there(tmp_path: Path) -> None:
     state = State(tmp_path, {"kafka": 1, "valkey": 1}, {"valkey": "x"})
-    for service in (Kafka(tmp_path, state, "kafka"), Valkey(tmp_path, state, "valkey")):
+    for service in (Kafka(tmp_path, state), Valkey(tmp_path, state, "valkey")):
         assert service.status() == ServiceStatus(service.name, "down", None, 1, "")
