@@ -11,13 +11,12 @@ from collections.abc import Collection, Iterator
 import redis
 from django.db import connection
 
-from seckill.errors import Poison, RedisAway
-from seckill.formats.record import SETTLED, parse
+from seckill.errors import RedisAway
+from seckill.formats.record import SETTLED
 from seckill.lane import held
 from seckill.lane.clicks import Place
-from seckill.lane.client import redis_errors
 from seckill.lane.keys import Lane
-from seckill.lane.record_list import scan
+from seckill.lane.record_list import readable
 from seckill.models import DeadRecord
 from seckill.web.shared.services import all_lanes, redis_client
 
@@ -78,16 +77,9 @@ def _with_orders() -> set[int]:
 
 def _settled_in_list(client: "redis.Redis", lane: Lane) -> Iterator[Place]:
     """The holds whose settlements are not stored yet."""
-    with redis_errors():
-        for chunk in scan(client, lane):
-            for raw in chunk:
-                try:
-                    record = parse(raw)
-                except Poison:
-                    # No settlement that anybody knows of.
-                    continue
-                if record.kind in SETTLED:
-                    yield Place(record.source, record.partition, record.offset)
+    for record in readable(client, lane):
+        if record.kind in SETTLED:
+            yield Place(record.source, record.partition, record.offset)
 
 
 def _ids(places: Collection[Place]) -> list[int]:

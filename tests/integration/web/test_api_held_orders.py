@@ -17,7 +17,7 @@ from tests.helpers import settling
 from tests.helpers.sale import body, keep_dead
 from tests.helpers.settling import cancelled, make_due, paid, settle
 from tests.helpers.shop import Shop
-from tests.integration.web.pages import DEAD_REDIS, ORDERS, Ask, seed
+from tests.integration.web.pages import DEAD_REDIS, ORDERS, Ask, all_orders, seed
 
 HELD = """
 SELECT id FROM seckill_record AS r WHERE due IS NOT NULL AND NOT EXISTS (
@@ -35,13 +35,7 @@ def by_rows() -> list[int]:
 
 def listed(ask: Ask, more: str = "") -> list[int]:
     """What the API says, page by page."""
-    found, cursor = [], ""
-    while True:
-        page = ask("GET", f"/v1/orders?hold=held&limit=2{more}{cursor}").json()
-        found += [order["order_id"] for order in page["orders"]]
-        if page["next"] is None:
-            return found
-        cursor = f"&before={page['next']}"
+    return all_orders(ask, f"hold=held{more}")
 
 
 @pytest.fixture(autouse=True)
