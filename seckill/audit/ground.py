@@ -4,7 +4,7 @@ Owns the reads for `checks.foundations` and `checks.limits`. Changes nothing.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import redis
@@ -28,8 +28,9 @@ from seckill.process.printable import preview
 # Buyers, and clicks, per activity that are compared one by one.
 SAMPLE = 1_000
 BUYERS = """
-SELECT activity_id, count(*), (array_agg(user_id ORDER BY user_id %% 7919))[1:%s],
-    (array_agg(units ORDER BY user_id %% 7919))[1:%s]
+SELECT activity_id, count(*) FILTER (WHERE least > 0), count(*),
+    (array_agg(user_id ORDER BY user_id %% 7919) FILTER (WHERE least > 0))[1:%s],
+    (array_agg(least ORDER BY user_id %% 7919) FILTER (WHERE least > 0))[1:%s]
 FROM ({bought}) AS bought WHERE activity_id = ANY(%s) GROUP BY activity_id
 """
 
@@ -63,6 +64,8 @@ class Compared:
 class Buyers:
     """How many users have units that count against the limit, at least and at most; and a sample of
     those that have at least some: {user: units}.
+
+    The two differ by expired holds of which nobody knows whether they were forgiven.
     """
 
     least: int
@@ -151,23 +154,13 @@ def buyers_of(activities: set[int], positions: Mapping[str, int]) -> dict[int, B
     """Who has bought in these activities before the positions. Call `sold.stage` first."""
     if not activities:
         return {}
-    found: dict[int, list[Buyers]] = {}
-    # Whether an expired hold counts against the limit is the settlers' setting, not known here.
-    for gives_back in (True, False):
-        bought, arguments = sold.by_user_sql(positions, expired_gives_back=gives_back)
-        with connection.cursor() as cursor:
-            cursor.execute(
-                BUYERS.format(bought=bought), [SAMPLE, SAMPLE, *arguments, list(activities)]
-            )
-            for activity, users, some, units in cursor.fetchall():
-                sample = dict(zip(some, units, strict=True))
-                found.setdefault(activity, []).append(Buyers(users, users, sample))
-    return {
-        activity: replace(looks[0], most=looks[-1].most)
-        if len(looks) == 2
-        else Buyers(0, looks[0].most, {})
-        for activity, looks in found.items()
-    }
+    bought, arguments = sold.by_user_sql(positions)
+    with connection.cursor() as cursor:
+        cursor.execute(BUYERS.format(bought=bought), [SAMPLE, SAMPLE, *arguments, list(activities)])
+        return {
+            activity: Buyers(least, most, dict(zip(some or (), units or (), strict=True)))
+            for activity, least, most, some, units in cursor.fetchall()
+        }
 
 
 def forgotten(client: "redis.Redis", lane: Lane, buyers: Mapping[int, Buyers]) -> dict[int, str]:

@@ -64,7 +64,8 @@ SELECT w.source || ':' || w.partition || ':' || w."offset" || ', item ' || w.ite
 FROM settling AS w LEFT JOIN seckill_settlement AS s ON {settled.SAME}
 WHERE w.differs OR (s.id IS NOT NULL AND (s.kind, s.user_id, s.activity_id, s.quantity,
     s.settle_source, s.settle_partition, s.settle_offset) IS DISTINCT FROM (w.kind, w.user_id,
-    w.activity_id, w.quantity, w.settle_source, w.settle_partition, w.settle_offset)) LIMIT 1
+    w.activity_id, w.quantity, w.settle_source, w.settle_partition, w.settle_offset))
+    OR s.forgiven <> w.forgiven LIMIT 1
 """
 SOME = """
 SELECT source::text, partition, "offset", kind FROM ({settled}) AS settled WHERE {mine}

@@ -36,7 +36,8 @@ LATE = -1
 class Loader:
     """Fills one lane. All methods raise RedisAway; PostgreSQL's errors pass through.
 
-    `expired_gives_back` is the settlers' setting: whether expired holds count against a limit.
+    `expired_gives_back` is the settlers' setting. It counts for expired holds of which nobody knows
+    whether they were forgiven.
     """
 
     def __init__(

@@ -64,6 +64,9 @@ class WireRecord(msgspec.Struct, frozen=True, gc=False):
     settled_by: tuple[str, Partition, Count] | None = None
     # The payment's own name, as the shop gave it.
     reference: Annotated[str, msgspec.Meta(max_length=MAX_REFERENCE)] | None = None
+    # Of an expired hold: whether its units count against the user's limit no more. None: an earlier
+    # version let it expire, and the setting of today says it.
+    forgiven: bool | None = None
 
     @property
     def kind(self) -> str:

@@ -7,6 +7,7 @@ field `source:partition:<offset div 16>` of the hash `held`. Its text is
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import redis
@@ -65,20 +66,28 @@ def due_in(text: bytes | None, offset: int) -> int | None:
     return int(rest.partition(b"|")[0]) if found else None
 
 
-def units_by_item(client: "redis.Redis", lane: Lane, activity_id: int) -> Counter[int]:
-    """{item: units} in the holds of an activity that nobody has settled. Raises RedisAway.
+def all_of(client: "redis.Redis", lane: Lane, activity_id: int) -> Iterator[Hold]:
+    """The holds of an activity that nobody has settled. Raises RedisAway.
 
-    It is no moment's picture: holds that come or go meanwhile may count or not.
+    It is no moment's picture: of holds that come or go meanwhile some are there.
     """
     # By name: a step may bring one again.
     blocks: dict[bytes, bytes] = {}
     with redis_errors():
         for name, text in client.hscan_iter(lane.activity(activity_id).held, count=STEP):
             blocks[name] = text
-    units: Counter[int] = Counter()
     for name, text in blocks.items():
-        for hold in holds_in(name, text):
-            units.update(hold.items)
+        yield from holds_in(name, text)
+
+
+def units_by_item(client: "redis.Redis", lane: Lane, activity_id: int) -> Counter[int]:
+    """{item: units} in the holds of an activity that nobody has settled. Raises RedisAway.
+
+    No moment's picture either: see `all_of`.
+    """
+    units: Counter[int] = Counter()
+    for hold in all_of(client, lane, activity_id):
+        units.update(hold.items)
     return units
 
 

@@ -4,6 +4,9 @@ from collections.abc import Iterator
 
 import redis
 
+from seckill.errors import Poison
+from seckill.formats.record import WireRecord, parse
+from seckill.lane.client import redis_errors
 from seckill.lane.keys import Lane
 
 # Records per read. More would block Redis's single thread for too long.
@@ -23,3 +26,16 @@ def scan(client: "redis.Redis", lane: Lane) -> Iterator[list[bytes]]:
         chunk: list[bytes] = client.lrange(lane.list, -left, end)  # type: ignore[assignment]
         yield chunk
         left -= CHUNK
+
+
+def readable(client: "redis.Redis", lane: Lane) -> Iterator[WireRecord]:
+    """The same, parsed. What is not a record is left out: the log worker keeps it apart, and the
+    audit reports it. Raises RedisAway.
+    """
+    with redis_errors():
+        for chunk in scan(client, lane):
+            for raw in chunk:
+                try:
+                    yield parse(raw)
+                except Poison:
+                    continue

@@ -34,9 +34,11 @@ COLUMNS = {
     "settle_partition": "int4",
     "settle_offset": "int8",
     "reference": "text",
+    "forgiven": "bool",
 }
 _NAMES = ", ".join(f'"{name}"' for name in COLUMNS)
-_LATE_NAMES = ", ".join(f'"{n}"' for n in COLUMNS if n not in ("item_id", "quantity", "kind"))
+NOT_OF_LATE = ("item_id", "quantity", "kind", "forgiven")
+_LATE_NAMES = ", ".join(f'"{n}"' for n in COLUMNS if n not in NOT_OF_LATE)
 GIVEN = "unnest({}) WITH ORDINALITY AS g({}, place)".format(
     ", ".join(f"%s::{kind}[]" for kind in COLUMNS.values()), _NAMES
 )
@@ -66,6 +68,7 @@ WHERE s.id IS NULL OR (s.user_id, s.activity_id, s.quantity, s.kind, s.settle_so
         s.settle_partition, s.settle_offset, s.reference)
     IS DISTINCT FROM (g.user_id, g.activity_id, g.quantity, g.kind, g.settle_source,
         g.settle_partition, g.settle_offset, g.reference)
+    OR s.forgiven <> g.forgiven
 ORDER BY place
 """
 STORE_LATE = f"""
@@ -186,6 +189,7 @@ def _columns(entries: Entries) -> list[list[Any]]:
             *(r.quantity, r.status, datetime.fromtimestamp(r.timestamp, UTC)),
             *((UUID(r.settled_by[0]), *r.settled_by[1:]) if r.settled_by else (None,) * 3),
             r.reference,
+            r.forgiven,
         )
         for _, r in entries
     ]

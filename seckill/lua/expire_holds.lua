@@ -15,7 +15,8 @@
 -- ARGV[4]  channel
 -- ARGV[5]  grace: ms that a hold stays beyond its time
 -- ARGV[6]  how many holds may expire in this call
--- ARGV[7]  "1": an expired hold counts against its user's limit no more
+-- ARGV[7]  "1": an expired hold counts against its user's limit no more. Its records say which:
+--          member forgiven
 -- ARGV[8]  msgpack: the fields of all partitions of the settle topic
 -- ARGV[9]  msgpack: new marks, flat: field, time of Redis in ms at which the caller then asked for
 --          the partition's end, that end. One is taken if all before its end is settled
@@ -39,6 +40,7 @@
 local marks_key, FIRST_ACTIVITY_KEY, FIRST_BOARD_KEY, FIRST_BOARD_NAME = KEYS[4], 6, 12, 10
 local activity_id, known_generation, known_identity, channel = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local grace, most, forgive = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7] == '1'
+local told = ',"forgiven":' .. tostring(forgive)
 local partitions, offered = cmsgpack.unpack(ARGV[8]), cmsgpack.unpack(ARGV[9])
 
 local refused = lane_refusal(known_identity, nil, 'settler')
@@ -97,7 +99,7 @@ if #partitions > 0 and limit > 0 then
         local at = {field = field, text = whole(offset), block = name}
         local _, user, items, rest = find_hold(block, ';' .. nth .. '|')
         if not user then return broken_block(activity, name) end
-        missing = settle(activity, at, user, items, rest, EXPIRED, forgive, '')
+        missing = settle(activity, at, user, items, rest, EXPIRED, forgive, told)
         if missing then return fence(TORN, missing) end
         mark_board(board_key, offset, EXPIRED)
         expired = expired + 1

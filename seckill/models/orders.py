@@ -83,6 +83,9 @@ class Settlement(models.Model):
     settle_partition = models.IntegerField(null=True)
     settle_offset = models.BigIntegerField(null=True)
     reference = models.CharField(_("reference"), max_length=formats.MAX_REFERENCE, null=True)
+    # Of an expired hold: whether it counts against the user's limit no more. NULL: nobody knows,
+    # and the setting `expired_gives_back` says it.
+    forgiven = models.BooleanField(null=True)
 
     class Meta:
         verbose_name = _("settlement")

@@ -23,19 +23,20 @@ from seckill.postgres.limits import limits_sql
 FETCHED = 10_000
 COLUMNS = (
     'source, partition, "offset", item_id, activity_id, user_id, quantity, kind,'
-    " settle_source, settle_partition, settle_offset"
+    " settle_source, settle_partition, settle_offset, forgiven"
 )
 CREATE = (
     "CREATE TEMPORARY TABLE IF NOT EXISTS {} (source uuid, partition int,"
     ' "offset" bigint, item_id bigint, activity_id bigint, user_id bigint, quantity bigint,'
-    " kind text, settle_source uuid, settle_partition int, settle_offset bigint{}) ON COMMIT DROP"
+    " kind text, settle_source uuid, settle_partition int, settle_offset bigint,"
+    " forgiven boolean{}) ON COMMIT DROP"
 )
 # The staged settlements, each once: by the identity of the record that each settles.
 GATHER = f"""
 INSERT INTO settling SELECT source, partition, "offset", item_id, min(activity_id), min(user_id),
     min(quantity), min(kind), (array_agg(settle_source))[1], min(settle_partition),
-    min(settle_offset), count(DISTINCT (activity_id, user_id, quantity, kind, settle_source,
-        settle_partition, settle_offset)) > 1
+    min(settle_offset), bool_or(forgiven), count(DISTINCT (activity_id, user_id, quantity, kind,
+        settle_source, settle_partition, settle_offset)) > 1 OR count(DISTINCT forgiven) > 1
 FROM ended WHERE kind <> '{TOO_LATE}' GROUP BY source, partition, "offset", item_id
 """
 SAME = (

@@ -18,7 +18,7 @@ from django.db import connection
 from seckill.errors import Poison
 from seckill.formats.record import (
     ACCEPTED,
-    EXPIRED,
+    CANCELLED,
     NOT_ACCEPTED,
     WireRecord,
     parse,
@@ -127,7 +127,7 @@ def _ended_row(record: WireRecord) -> str:
     return (
         f"{record.source}\t{record.partition}\t{record.offset}\t{record.item_id}"
         f"\t{record.activity_id}\t{record.user_id}\t{record.quantity}\t{record.kind}"
-        f"\t{by[0]}\t{by[1]}\t{by[2]}\n"
+        f"\t{by[0]}\t{by[1]}\t{by[2]}\t{NOTHING if record.forgiven is None else record.forgiven}\n"
     )
 
 
@@ -135,10 +135,10 @@ def _dead(cursor: Any, lane: Lane) -> Iterator[WireRecord]:
     """The dead records of a lane that count, from their columns: their text alone has the rest."""
     cursor.execute(DEAD.format(mine=of_lane(lane, "activity_id")))
     for raw, *place, activity, user, quantity, request_id, entry in cursor.fetchall():
-        due = by = None
+        due = by = forgiven = None
         try:
             record = parse(bytes(raw))
-            due, by = record.due, record.settled_by
+            due, by, forgiven = record.due, record.settled_by, record.forgiven
         except Poison:
             # It was readable when it was kept.
             pass
@@ -146,7 +146,7 @@ def _dead(cursor: Any, lane: Lane) -> Iterator[WireRecord]:
             user_id=user, activity_id=activity, item_id=place[3], quantity=quantity, cost_ms=0,
             status="success" if entry == ACCEPTED else entry, timestamp=0,
             source=place[0], partition=place[1], offset=place[2], version=0,
-            request_id=request_id, due=due, settled_by=by,
+            request_id=request_id, due=due, settled_by=by, forgiven=forgiven,
         )  # fmt: skip
 
 
@@ -262,28 +262,37 @@ def units_by_user(
 ) -> dict[int, int]:
     """{user: units} of an activity accepted before T that count against the limit of each.
 
-    What a user gave back does not count. What expired does, unless the settler is set otherwise.
-    Call `stage` first, in one transaction.
+    What a user gave back does not count, nor what expired and was forgiven. `expired_gives_back` is
+    for expired holds of which nobody knows it. Call `stage` first, in one transaction.
     """
-    sql, arguments = by_user_sql(positions, expired_gives_back=expired_gives_back)
+    sql, arguments = by_user_sql(positions)
+    units = "least" if expired_gives_back else "most"
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT user_id, units FROM ({sql}) AS bought WHERE activity_id = %s",
+            f"SELECT user_id, {units} FROM ({sql}) AS bought"
+            f" WHERE activity_id = %s AND {units} > 0",
             [*arguments, activity_id],
         )
         return dict(cursor.fetchall())
 
 
-def by_user_sql(positions: Mapping[str, int], *, expired_gives_back: bool) -> tuple[str, list[Any]]:
-    """SQL for (activity_id, user_id, units) that count against limits; and its arguments."""
+def by_user_sql(positions: Mapping[str, int]) -> tuple[str, list[Any]]:
+    """SQL for (activity_id, user_id, least, most): units that count against limits, at least and at
+    most, of who has some at most; and its arguments.
+
+    The two differ by expired holds of which nobody knows whether they were forgiven.
+    """
     accepted, arguments = accepted_sql(positions)
     returned, more = settled.returned_sql(positions)
-    forgiven = "" if expired_gives_back else f" WHERE kind <> '{EXPIRED}'"
     return (
-        "SELECT activity_id, user_id, sum(quantity)::bigint AS units FROM ("
-        f"SELECT activity_id, user_id, quantity FROM ({accepted}) AS accepted"
-        f" UNION ALL SELECT activity_id, user_id, -quantity FROM ({returned}) AS returned{forgiven}"
-        ") AS counted GROUP BY activity_id, user_id HAVING sum(quantity) > 0",
+        "SELECT activity_id, user_id, sum(least)::bigint AS least, sum(most)::bigint AS most FROM ("
+        "SELECT activity_id, user_id, quantity AS least, quantity AS most"
+        f" FROM ({accepted}) AS accepted"
+        " UNION ALL SELECT activity_id, user_id,"
+        " CASE WHEN coalesce(forgiven, true) THEN -quantity ELSE 0 END,"
+        f" CASE WHEN coalesce(forgiven, kind = '{CANCELLED}') THEN -quantity ELSE 0 END"
+        f" FROM ({returned}) AS returned"
+        ") AS counted GROUP BY activity_id, user_id HAVING sum(most) > 0",
         arguments + more,
     )
 

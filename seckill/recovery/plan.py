@@ -165,7 +165,8 @@ def make_plan(
 ) -> Plan:
     """Read everything. `source` and `partitions` are the topic's, as Kafka reports them.
 
-    `expired_gives_back` is the settlers' setting: whether expired holds count against a limit.
+    `expired_gives_back` is the settlers' setting. It counts for expired holds of which nobody knows
+    whether they were forgiven.
 
     Without a source the plan is only for reading: it lacks partitions that no record and no
     position names. Call it while nobody stores records, or in one snapshot. Raises RedisAway;

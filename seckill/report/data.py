@@ -15,10 +15,9 @@ from seckill.broker.topics import Topics
 from seckill.config.sections import Server
 from seckill.errors import BrokerAway, NoSuchActivity, Poison
 from seckill.formats.outcomes import Outcome
-from seckill.formats.record import parse
 from seckill.formats.request import decode
 from seckill.lane.keys import Lane, position_field
-from seckill.lane.record_list import scan
+from seckill.lane.record_list import readable
 from seckill.lane.status import ActivityStatus, ItemStatus, LaneStatus, read_lane
 from seckill.postgres.through_django import postgres_errors
 from seckill.report.arrivals import read_arrivals, shares
@@ -207,17 +206,11 @@ class _Accepted:
 def _accepted(client: "redis.Redis", lane: Lane, activity_id: int, since_s: int) -> _Accepted:
     """Read list and table. A record may be in both: that is fine, since nothing is summed up."""
     accepted = _Accepted()
-    for chunk in scan(client, lane):
-        for raw in chunk:
-            try:
-                record = parse(raw)
-            except Poison:
-                # Not a record: the log worker parks it, and the audit reports it.
-                continue
-            if record.activity_id == activity_id and record.timestamp >= since_s:
-                source, at = record.source, record.timestamp
-                accepted.add(source, record.partition, record.offset, record.item_id, at, at)
-                accepted.waiting[source, record.partition].add(record.offset)
+    for record in readable(client, lane):
+        if record.activity_id == activity_id and record.timestamp >= since_s:
+            source, at = record.source, record.timestamp
+            accepted.add(source, record.partition, record.offset, record.item_id, at, at)
+            accepted.waiting[source, record.partition].add(record.offset)
     with postgres_errors(), connection.cursor() as cursor:
         cursor.execute(
             'SELECT source::text, partition, min("offset"), item_id,'

@@ -99,7 +99,7 @@ class HoldModel:
         due = [where for _, name in order for at, where in blocks[name] if at < limit][:most]
         released: set[int] = set()
         for where in due:
-            self._settle(where, "X", now, gives_back, {}, released)
+            self._settle(where, "X", now, gives_back, {"forgiven": gives_back}, released)
         self._reopen(released)
         return len(due)
 

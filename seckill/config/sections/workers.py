@@ -67,8 +67,8 @@ class Settler(ConsumerSection):
     )
     expired_gives_back: bool = Field(
         False,
-        description="whether an expired hold no longer counts against the limit per user; the same "
-        "for run_settler, recover and whatever sets a limit",
+        description="whether a hold that run_settler lets expire from now on no longer counts "
+        "against the limit per user",
     )
 
     def of_settlements(self) -> "Settler":

@@ -46,6 +46,7 @@ from seckill.web.shared.holds import (
     HELD,
     HOLDS,
     SOLD,
+    all_held,
     attach_settlements,
     in_state,
     state_of,
@@ -89,7 +90,7 @@ class HoldFilter(DropdownFilter):
             return queryset
         if value not in (SOLD, *HOLDS):
             raise IncorrectLookupParameters
-        return in_state(queryset, value)
+        return all_held(queryset) if value == HELD else in_state(queryset, value)
 
 
 @admin.register(Record)

@@ -1,16 +1,17 @@
 """Where stored orders stand: sold at once, held until they are paid, or what became of the hold.
 
 Owns the questions about it. Each asks for settlements by the identity of the orders, for which both
-tables have an index. A list of one state reads past orders of the others.
+tables have an index. A list of one state reads past orders of the others, but for the held ones.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from django.db.models import Case, CharField, Exists, OuterRef, QuerySet, Subquery, Value, When
 from django.db.models.functions import Coalesce
 
 from seckill.models import Record, Settlement
+from seckill.web.shared.open_holds import may_be_held
 
 # Where an order stands that nothing has become of yet.
 SOLD, HELD = "sold", "held"
@@ -51,17 +52,27 @@ def in_state(rows: "QuerySet[Record]", state: str) -> "QuerySet[Record]":
     return rows.filter(Exists(_settlement().filter(kind=state)))
 
 
-def first_held(rows: "QuerySet[Record]", most: int) -> "list[Record]":
-    """The first `most` of ordered orders that are held.
+def first_held(rows: "QuerySet[Record]", most: int, sale: Collection[int] | None) -> "list[Record]":
+    """The first `most` of ordered orders that are held. `sale`: their activities, None for all.
 
     The nearest orders are asked first. Held ones are mostly the newest, but PostgreSQL, which
-    expects few of them anywhere, may read all orders to find these.
+    expects few of them anywhere, may read all orders to find these. Then those that Redis knows of.
+    Only where Redis cannot say it all orders are read.
     """
     near = list(rows.values_list("pk", flat=True)[:NEAR])
     found = list(in_state(rows.filter(pk__in=near), HELD)[:most])
     if len(found) < most and len(near) == NEAR:
-        found = list(in_state(rows, HELD)[:most])
+        found = list(all_held(rows, sale)[:most])
     return found
+
+
+def all_held(rows: "QuerySet[Record]", sale: Collection[int] | None = None) -> "QuerySet[Record]":
+    """The orders that are held, looked up by what Redis knows, or else by reading all.
+
+    `sale`: their activities, None for all.
+    """
+    some = may_be_held(sale)
+    return in_state(rows if some is None else rows.filter(pk__in=some), HELD)
 
 
 def with_hold(rows: "QuerySet[Record]") -> "QuerySet[Any]":

@@ -91,6 +91,10 @@ TAMPERINGS: dict[str, tuple[Callable[["redis.Redis"], object], str, str]] = {
         lambda c: push(c, holds.expired(0, **place(user_id=1))),
         NEVER_TWICE, "a hold is settled in two ways",
     ),
+    "an expired hold was forgiven, and was not": (
+        lambda c: push(c, holds.expired(2, **place(user_id=3, forgiven=True))),
+        NEVER_TWICE, "a hold is settled in two ways",
+    ),
     "a hold is settled, and Redis holds it still": (
         lambda c: push(c, holds.expired(4, **place(user_id=5))),
         NEVER_OVERSOLD, "Redis holds 2",

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
+from seckill.audit.audit import audit
+from seckill.control.control import Control
 from seckill.errors import Refused
-from seckill.models import Activity
+from seckill.models import Activity, Settlement
 from seckill.postgres import sold
 from seckill.web.shared import services
 from tests.helpers import settling
@@ -98,4 +100,47 @@ def test_a_limit_on_a_running_sale_forgives_what_was_given_back(
     with override_settings(EXPIRED_GIVES_BACK=gives_back):
         services.control("anna").configure_fields(1, user_limit=3)
     assert buyers_of(holding.client) == dict.fromkeys(range(3 if gives_back else 2, 9), 1)
+    holding.clean()
+
+
+@pytest.mark.parametrize("setting", [False, True])
+def test_the_setting_may_change_while_holds_expire(holding: Shop, setting: bool) -> None:
+    """Each expiry says whether it gave the limit back, so the setting of today decides nothing."""
+    control = Control(holding.client, "olga", holding.lane, expired_gives_back=setting)
+    control.configure_fields(1, user_limit=3)
+    settle(holding.client, cancelled(0, 1))
+    for offset, gives_back in ((1, False), (2, True), (4, True), (6, False)):
+        make_due(holding.client, offset)
+        assert settling.expire(holding.client, expired_gives_back=gives_back).expired == 1
+        if offset == 2:
+            holding.store()
+    known = buyers_of(holding.client)
+    assert known == dict.fromkeys((2, 4, 6, 7, 8), 1)
+    holding.clean()
+    # Counted again: from the rows and the list, and from the rows alone.
+    for _ in range(2):
+        control.configure_fields(1, user_limit=None)
+        control.configure_fields(1, user_limit=3)
+        assert buyers_of(holding.client) == known
+        holding.clean()
+        holding.store()
+    # The audit knows it exactly: a user more, as if one expiry had not been forgiven.
+    holding.client.hset("{seckill:logs}:1:buyers", "3", 1)
+    [finding] = audit(holding.client, holding.lane).findings
+    assert finding.explanation.startswith("Redis has 6 buyers, the records 5")
+
+
+@pytest.mark.parametrize("setting", [False, True])
+def test_what_expired_before_expiries_said_it_goes_by_the_setting(
+    holding: Shop, setting: bool
+) -> None:
+    make_due(holding.client, 1, 2)
+    settling.expire(holding.client, expired_gives_back=setting)
+    holding.store()
+    assert Settlement.objects.update(forgiven=None) == 2
+    control = Control(holding.client, "olga", holding.lane, expired_gives_back=setting)
+    control.configure_fields(1, user_limit=3)
+    forgiven = {2, 3} if setting else set()
+    assert buyers_of(holding.client) == {user: 1 for user in range(1, 9) if user not in forgiven}
+    # The audit does not know the setting.
     holding.clean()

@@ -133,6 +133,18 @@ def test_content_is_compared(storage: Books, again: WireRecord, refused: bool) -
     assert bool(storage.refused) is refused
 
 
+@pytest.mark.parametrize("stored", [None, False, True])
+@pytest.mark.parametrize("again", [None, False, True])
+def test_an_expiry_says_one_thing_about_the_limit(
+    storage: Books, stored: bool | None, again: bool | None
+) -> None:
+    """That an earlier version did not say it is no difference."""
+    storage.store([held(1), expired(1, forgiven=stored)])
+    assert Settlement.objects.get().forgiven is stored
+    assert storage.store([expired(1, forgiven=again)]) == 0
+    assert bool(storage.refused) is ({stored, again} == {False, True})
+
+
 def test_a_late_payment_belongs_to_one_hold(storage: Books) -> None:
     assert storage.store([late(1, 5)]) == 1
     assert storage.store([late(2, 5), late(2, 6)]) == 1

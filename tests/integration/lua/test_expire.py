@@ -72,6 +72,7 @@ class TestExpiring:
         assert records[0] == {
             "user_id": 1, "activity_id": 1, "item_id": 1001, "quantity": 1, "cost_ms": 0,
             "status": "expired", "source": SOURCE, "partition": 0, "offset": 0, "version": 1,
+            "forgiven": False,
         }  # fmt: skip
         assert [(r["offset"], r["item_id"]) for r in records] == [(0, 1001), (0, 1002), (2, 1001)]
         counters = redis_client.hmget(KEYS.stats, "expired", "units_returned", "cancelled", "paid")
@@ -129,6 +130,9 @@ class TestExpiring:
         make_due(redis_client, 0, 1)
         expire(redis_client, expired_gives_back=gives_back)
         assert buyers_of(redis_client) == ({3: 1, 4: 1} if gives_back else {1: 2, 2: 1, 3: 1, 4: 1})
+        # The records say it, for whoever counts after the setting has changed.
+        ends = [r for r in waiting(redis_client) if r["status"] == "expired"]
+        assert [r["forgiven"] for r in ends] == [gives_back] * len(ends) != []
 
     def test_only_this_activity(self, engine: Engine, redis_client: "redis.Redis") -> None:
         put_on_sale(redis_client, {1001: 4}, activity=2, hold_s=60)

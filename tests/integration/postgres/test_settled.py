@@ -109,12 +109,25 @@ class TestWhere:
         assert_all(redis_client)
 
 
-def test_an_expiry_gives_the_limit_back_only_if_it_is_to(storage: Books) -> None:
-    storage.store(ENTRIES)
-    with transaction.atomic():
-        sold.stage(sold.Waiting(POSITIONS))
-        assert 101 in sold.units_by_user(1, POSITIONS)
-        assert 101 not in sold.units_by_user(1, POSITIONS, expired_gives_back=True)
+@pytest.mark.parametrize("where", ["list", "rows", "dead"])
+@pytest.mark.parametrize("said", [None, False, True])
+def test_an_expiry_gives_the_limit_back_only_if_it_is_to(
+    redis_client: "redis.Redis", storage: Books, said: bool | None, where: str
+) -> None:
+    """What the expiry says, else the setting."""
+    entries = [held(1, user_id=101), expired(1, user_id=101, forgiven=said)]
+    if where == "list":
+        push(redis_client, entries)
+    elif where == "rows":
+        storage.store(entries)
+    else:
+        for each in entries:
+            keep_dead(msgspec.json.encode(each))
+    for setting in (False, True):
+        with transaction.atomic():
+            sold.stage(sold.waiting(redis_client, LANE, POSITIONS))
+            found = sold.units_by_user(1, POSITIONS, expired_gives_back=setting)
+        assert found == ({} if (setting if said is None else said) else {101: 2})
 
 
 @pytest.mark.parametrize("stored", [0, 3, 6, 9, len(ENTRIES)])

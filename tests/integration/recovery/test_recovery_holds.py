@@ -125,16 +125,20 @@ def test_settlements_in_rows_and_in_the_list(shop: LostShop, store_at: int) -> N
     assert LatePayment.objects.get().reference == "pi_4"
 
 
-def test_expired_holds_that_give_back_count_against_no_limit(shop: LostShop) -> None:
-    shop.buy(0, *(body(user) for user in range(1, 4)))
-    make_due(shop.client, 1, 2)
-    settling.expire(shop.client, expired_gives_back=True)
+@pytest.mark.parametrize("setting", [False, True])
+def test_expired_holds_that_gave_back_count_against_no_limit(shop: LostShop, setting: bool) -> None:
+    """Whatever the setting is today."""
+    shop.buy(0, *(body(user) for user in range(1, 5)))
+    for offset, gives_back in ((1, True), (2, False), (3, True)):
+        make_due(shop.client, offset)
+        settling.expire(shop.client, expired_gives_back=gives_back)
     shop.store()
     before = buyers_of(shop.client)
-    assert before == {1: 1}
+    assert before == {1: 1, 3: 1}
     shop.client.flushall()
-    shop.recover(expired_gives_back=True)
+    shop.recover(expired_gives_back=setting)
     assert buyers_of(shop.client) == before
+    assert audit(shop.client, LANE).findings == []
 
 
 def test_a_hold_that_was_due_gets_a_moment(shop: LostShop) -> None:

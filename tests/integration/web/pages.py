@@ -54,6 +54,17 @@ def seed(rows: int, *, activity: int = 1, item: int = 1001, first: int = 0) -> N
         )
 
 
+def all_orders(ask: Ask, query: str) -> list[int]:
+    """The numbers of all orders of a query, page by page."""
+    found, cursor = [], ""
+    while True:
+        page = ask("GET", f"/v1/orders?limit=2&{query}{cursor}").json()
+        found += [order["order_id"] for order in page["orders"]]
+        if page["next"] is None:
+            return found
+        cursor = f"&before={page['next']}"
+
+
 def sell(stack: Endpoints, *bodies: bytes) -> None:
     """Have these requests decided."""
     engine = Engine(stack.redis_url, Lane())

@@ -12,7 +12,7 @@ from seckill.dead_letters.records import Kind
 from seckill.formats.record import SAME_ORDER
 from seckill.models import Activity, Item, Record, Settlement
 from tests.helpers import sale
-from tests.integration.web.pages import Ask, seed
+from tests.integration.web.pages import Ask, all_orders, seed
 
 pytestmark = pytest.mark.django_db
 
@@ -30,17 +30,6 @@ def users(answer: Any) -> list[int]:
     """Whose orders an answer has."""
     assert answer.status_code == 200, answer.content
     return [order["user_id"] for order in answer.json()["orders"]]
-
-
-def everything(ask: Ask, query: str) -> list[int]:
-    """The numbers of all orders of a query, page by page."""
-    found, cursor = [], ""
-    while True:
-        page = ask("GET", f"/v1/orders?limit=2&{query}{cursor}").json()
-        found += [order["order_id"] for order in page["orders"]]
-        if page["next"] is None:
-            return found
-        cursor = f"&before={page['next']}"
 
 
 def test_orders_by_user_and_by_request(ask: Ask, redis_client: "redis.Redis") -> None:
@@ -79,7 +68,7 @@ def test_by_activity_item_and_time(ask: Ask, orders: None) -> None:
 def test_the_pages_of_a_query_have_each_order_once(ask: Ask, orders: None, query: str) -> None:
     # The same second, as in a sale.
     Record.objects.filter(item_id=1002).update(ts=Record.objects.earliest("ts").ts)
-    found = everything(ask, query)
+    found = all_orders(ask, query)
     assert len(found) == len(set(found)) == {"activity_id=1": 10, "user_id=3": 3}.get(query, 15)
 
 
@@ -162,7 +151,7 @@ def test_what_became_of_holds(ask: Ask, orders: None, redis_client: "redis.Redis
         )  # fmt: skip
     for kind, found in {**{kind: [user] for user, kind in kinds.items()}, "held": [5, 1]}.items():
         assert users(ask("GET", f"/v1/orders?hold={kind}")) == found
-        assert everything(ask, f"hold={kind}&until=2999-01-01T00:00Z") == [
+        assert all_orders(ask, f"hold={kind}&until=2999-01-01T00:00Z") == [
             Record.objects.get(activity_id=1, item_id=1001, user_id=user).pk for user in found
         ]
     assert users(ask("GET", "/v1/orders?hold=paid&user_id=3")) == []
@@ -200,9 +189,9 @@ def test_held_orders_are_found_among_the_nearest_and_behind_them(
     # Few are near, all are, and every number between: pages are the same, with any filter.
     for near in range(1, Record.objects.count() + 2):
         monkeypatch.setattr("seckill.web.shared.holds.NEAR", near)
-        assert everything(ask, "hold=held") == held
-        assert everything(ask, "hold=held&activity_id=1") == held
-        assert everything(ask, "hold=held&until=2999-01-01T00:00Z") == by_time
+        assert all_orders(ask, "hold=held") == held
+        assert all_orders(ask, "hold=held&activity_id=1") == held
+        assert all_orders(ask, "hold=held&until=2999-01-01T00:00Z") == by_time
         newest = Record.objects.get(pk=held[0])
         assert users(ask("GET", f"/v1/orders?hold=held&user_id={newest.user_id}&limit=1")) == [
             newest.user_id

@@ -170,7 +170,7 @@ def list_orders(
     if hold not in (None, HELD):
         rows = in_state(rows, str(hold))
     rows = _ordered(rows, wanted, until, before)
-    shown = first_held(rows, limit + 1) if hold == HELD else rows
+    shown = first_held(rows, limit + 1, sale) if hold == HELD else rows
     found, following = page(shown, limit, lambda row: row.pk)
     return OrderPage(orders=OrderOut.of_rows(found), next=following)
 
