@@ -1,7 +1,6 @@
 """A partition for a new topic, before its first order. Made beside the sale: nobody waits."""
 
 import psycopg
-from psycopg import sql
 
 from seckill.postgres.seasons import TABLE, season_of
 from seckill.seasons.tables import Say, create_partition, refuse_unless_partitioned, shortly
@@ -16,6 +15,5 @@ def begin(connection: psycopg.Connection, source: str, say: Say) -> str | None:
     if season_of(connection.cursor(), source) is not None:
         return None
     name = f"{TABLE}_{source.replace('-', '')}"
-    bound = sql.SQL("FOR VALUES IN ({}::uuid)").format(sql.Literal(source)).as_string(connection)
-    shortly(connection, lambda: create_partition(connection, name, bound), say)
+    shortly(connection, lambda: create_partition(connection, name, [source]), say)
     return name

@@ -21,7 +21,7 @@ from seckill.postgres.seasons import (
     TABLE,
     is_partitioned,
 )
-from seckill.seasons.tables import Say, run, shortly
+from seckill.seasons.tables import Say, listed, run, shortly
 
 KEY = f"{FIRST}_pkey"
 NEW_KEY = f"{FIRST}_id_source"
@@ -136,7 +136,7 @@ def _add_check(connection: psycopg.Connection, sources: tuple[str, ...]) -> None
         connection,
         TABLE,
         "ADD CONSTRAINT {check} CHECK (source IS NOT NULL AND source IN ({listed})) NOT VALID",
-        listed=_listed(sources),
+        listed=listed(sources),
     )
 
 
@@ -203,7 +203,7 @@ def _swap(connection: psycopg.Connection, sources: tuple[str, ...]) -> None:
         "ALTER TABLE {table} ATTACH PARTITION {first} FOR VALUES IN ({listed})",
         table=sql.Identifier(TABLE),
         first=sql.Identifier(FIRST),
-        listed=_listed(sources),
+        listed=listed(sources),
     )
     _alter(connection, FIRST, "DROP CONSTRAINT {check}")
 
@@ -232,7 +232,3 @@ def _alter(connection: psycopg.Connection, table: str, what: str, **names: sql.C
             **names,
         },
     )
-
-
-def _listed(sources: Iterable[str]) -> sql.Composable:
-    return sql.SQL(", ").join(sql.SQL("{}::uuid").format(sql.Literal(s)) for s in sources)

@@ -4,7 +4,7 @@ Owns how an act waits for a lock that everybody else then waits for: shortly, an
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import psycopg
@@ -60,18 +60,21 @@ def refuse_unless_partitioned(connection: psycopg.Connection) -> None:
 
 def shortly(connection: psycopg.Connection, step: Callable[[], None], say: Say) -> float:
     """Do a step in one transaction as soon as its locks are free: at most LOCK_S of waiting at a
-    time, so that those who wait behind it go on in between. Returns the seconds of the last try.
+    time, so that those who wait behind it go on in between. Returns the seconds of the longest
+    try: nobody waited longer.
 
     Raises PostgresAway if they are never free.
     """
+    longest_s = 0.0
     for attempt in range(1, ATTEMPTS + 1):
         began = time.monotonic()
         try:
             with connection.transaction():
                 connection.execute(f"SET LOCAL lock_timeout = '{round(LOCK_S * 1000)}ms'")
                 step()
-            return time.monotonic() - began
+            return max(longest_s, time.monotonic() - began)
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+            longest_s = max(longest_s, time.monotonic() - began)
             say(
                 f"somebody reads or writes {TABLE} for long (an audit, an export): try {attempt} "
                 f"of {ATTEMPTS}, the next one in {PAUSE_S:.0f} s"
@@ -83,8 +86,8 @@ def shortly(connection: psycopg.Connection, step: Callable[[], None], say: Say) 
     )
 
 
-def create_partition(connection: psycopg.Connection, name: str, bound: str) -> None:
-    """An empty partition, with constraints named as the log worker expects. `bound` is SQL.
+def create_partition(connection: psycopg.Connection, name: str, sources: Iterable[str]) -> None:
+    """An empty partition of these topics, with constraints named as the log worker expects.
 
     It is made beside the table and then attached, which stops nobody.
     """
@@ -93,16 +96,22 @@ def create_partition(connection: psycopg.Connection, name: str, bound: str) -> N
         "CREATE TABLE {child} (LIKE {parent} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)",
         "ALTER TABLE {child} ADD CONSTRAINT {once} UNIQUE " + IDENTITY,
         "ALTER TABLE {child} ADD CONSTRAINT {key} PRIMARY KEY (id, source)",
-        "ALTER TABLE {parent} ATTACH PARTITION {child} " + bound,
+        "ALTER TABLE {parent} ATTACH PARTITION {child} FOR VALUES IN ({listed})",
     ):
         run(
             connection,
             statement,
             child=child,
             parent=parent,
+            listed=listed(sources),
             once=sql.Identifier(name + STORED_ONCE),
             key=sql.Identifier(name + "_pkey"),
         )
+
+
+def listed(sources: Iterable[str]) -> sql.Composed:
+    """Topics, as SQL lists them."""
+    return sql.SQL(", ").join(sql.SQL("{}::uuid").format(sql.Literal(s)) for s in sources)
 
 
 def run(connection: psycopg.Connection, statement: str, **names: sql.Composable) -> None:

@@ -1,9 +1,11 @@
 """The table of orders becomes partitions under a running sale, and a new topic begins."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from devstack.endpoints import Endpoints
 from seckill.audit.audit import audit
 from seckill.config.sections import Server
 from seckill.lane.keys import Lane
@@ -12,7 +14,10 @@ from tests.conftest import wait_until
 from tests.faults.buyers import Buyers
 from tests.faults.command import stop
 from tests.faults.harness import Sale
-from tests.helpers.seasons import ask, one_table_again
+from tests.helpers.seasons import Seasons, ask, begun, one_table_again, partitioned
+
+# Sessions of the owner, which hold a lock.
+pytestmark = pytest.mark.direct
 
 
 @pytest.fixture
@@ -28,6 +33,45 @@ def following(server: Server) -> Iterator[Buyers]:
     buyers = Buyers(server.model_copy(update={"topic": f"{server.topic}-next"}))
     yield buyers
     buyers.leave()
+
+
+def test_archived_under_a_running_sale(
+    orders: None, sale: Sale, pg_dsn: str, stack: Endpoints, tmp_path: Path
+) -> None:
+    """A season of before goes, while the next one is decided and stored at full speed."""
+    before = Seasons(sale.redis, stack.redis_url, pg_dsn, tmp_path)
+    before.control.set_stock(9, {1001: 1000})
+    before.sell(before.old, 9, range(1, 101))
+    before.control.finish(9)
+    sale.load_stock()
+    partitioned(pg_dsn, [before.old])
+    begun(pg_dsn, sale.source)
+    log_worker, consumer = sale.log_worker(), sale.consumer(stock=False)
+    name, folder = "seckill_record_first", tmp_path / "files"
+    act = ("seasons", "archive", name, "--to", str(folder), "--topic", sale.server.topic)
+    with sale.load(2_000):
+        sale.wait_decided(2_000)
+        looked = sale.start(*act)
+        assert looked.ended(60) == 0
+        assert "100 orders, 0 settlements, 0 late_payments, activities 9" in looked.output
+        assert "nothing was changed" in looked.output
+        assert not folder.exists()
+        archived = sale.start(*act, "--yes")
+        assert archived.ended(60) == 0
+        assert f"{name}.json names its files; nobody waited longer" in archived.output
+        stored = sale.stored()
+        wait_until(lambda: sale.stored() > stored + 4_000, 30, "storing goes on")
+        assert audit(sale.redis, Lane()).clean
+    sale.wait_all_decided()
+    sale.wait_all_stored()
+    again = sale.start(*act, "--yes")
+    assert again.ended(60) == 0
+    assert "is archived; nothing of it is left in Redis" in again.output
+    kafka = sale.start("audit", "--kafka", "--topic", sale.server.topic)
+    assert kafka.ended(60) == 0
+    assert "1 activities are archived: their orders are in" in kafka.output
+    sale.prove()
+    stop(consumer, log_worker)
 
 
 def test_partitioned_under_a_running_sale(orders: None, sale: Sale, following: Buyers) -> None:

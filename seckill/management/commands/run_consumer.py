@@ -79,15 +79,18 @@ class Command(WorkerCommand[Server]):
                 started.wait_for(lambda: ping(client))
                 started.wait_for(lambda: check_redis(client, started.lane, started.say, "consumer"))
                 # Decisions need no PostgreSQL. Whatever needs it waits for it, and says so.
+                answered = False
                 with suppress(PostgresAway):
                     check_postgres(server.pg_dsn, started.say)
+                    answered = True
                 if started.wait_for(lambda: topics.ensure(server.topic)):
                     started.say(f"topic {server.topic} did not exist and was created")
                 if not on_this_machine(server.brokers):
                     copies = started.wait_for(lambda: topics.copies(server.topic))
                     if copies == 1:
                         started.say(ONE_COPY.format(server.topic))
-                self._tell_without_season(started, topics)
+                if answered:
+                    self._tell_without_season(started, topics)
                 group = ConsumerGroup(
                     server, client, topics, started.shutdown, started.lane, started.say
                 )

@@ -127,6 +127,8 @@ NOT_RUN = {
     "manage.py run_settler --drain-limit-s": "a mention: as run_consumer's",
     "manage.py wait": "for scripts: test_json has it",
     "manage.py healthy": "needs a worker on this host: integration/telemetry/test_healthy has it",
+    "manage.py seasons": "changes the table of orders for good: faults/test_seasons",
+    "kafka-topics.sh ": "Kafka's own: makes a topic",
     "helm ": "needs a cluster: tests/chart renders what it would install",
     "manage.py dead_letters dismiss": "needs an overlap: test_two_masters, test_dead_letters",
     "st run": "the contract fuzzer takes minutes: test_contract runs its phases",

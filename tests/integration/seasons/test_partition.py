@@ -19,6 +19,9 @@ from tests.helpers.books import Books, record, sold
 from tests.helpers.sale import SOURCE, new_source
 from tests.helpers.seasons import ask, begun, partitioned
 
+# Sessions of the owner, which hold a lock.
+pytestmark = pytest.mark.direct
+
 SHAPE = """
 SELECT conname, contype::text, pg_get_constraintdef(oid) FROM pg_constraint
 WHERE conrelid = 'seckill_record'::regclass AND contype <> 'n' AND conname NOT LIKE '%_pkey'
