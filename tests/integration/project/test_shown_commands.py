@@ -116,6 +116,7 @@ NOT_RUN = {
     "make ": "targets have a job of their own in CI, or are what runs this test",
     "python -m pytest": "runs tests, as this is one",
     "python -m tests.helpers.orders_at_scale": "ten million rows: minutes and gigabytes",
+    "python -m tests.helpers.seasons_at_scale": "the same",
     "manage.py run_loadgen --http": "needs a door: tests/integration/loadgen/test_loadgen_http.py",
     "manage.py compare_answers": "needs the answers of a run at a door: the same file",
     "manage.py bench": "starts services of its own, minutes: tests/integration/bench",
