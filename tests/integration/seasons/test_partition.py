@@ -46,7 +46,9 @@ def books(orders: str) -> Iterator[Books]:
 def test_all_of_it_stays_and_storing_goes_on(books: Books, orders: str) -> None:
     assert books.store([record(n, request_id=f"r-{n}") for n in range(20)]) == 20
     before, shape, columns = list(Record.objects.values()), ask(SHAPE), ask(COLUMNS)
+    (ids_drawn,) = ask("SELECT last_value, is_called FROM seckill_record_id_seq")
     done = partitioned(orders)
+    assert ask("SELECT last_value, is_called FROM seckill_record_id_seq") == [ids_drawn]
     assert done.sources == (SOURCE,)
     assert ask("SELECT DISTINCT tableoid::regclass::text FROM seckill_record") == [(FIRST,)]
     assert list(Record.objects.values()) == before
