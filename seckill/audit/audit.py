@@ -24,7 +24,7 @@ from seckill.audit.ground import (
     server_of,
     unclicked,
 )
-from seckill.audit.totals import begun_acts, count, locked_activities
+from seckill.audit.totals import archived, begun_acts, count, locked_activities
 from seckill.dead_letters.reader import MANY_DEAD
 from seckill.formats.advice import in_lane
 from seckill.formats.outcomes import Outcome
@@ -117,6 +117,7 @@ def _look(client: "redis.Redis", lane: Lane) -> Report:
         begun = begun_acts(lane)
         cursors = events.cursors()
         moved = moves.read(lane)
+        seasons = archived(lane)
     # Redis's books after those of PostgreSQL: it must know at least as much.
     short = forgotten(client, lane, buyers)
     proved = holds.compare(client, lane, before, proved)
@@ -169,6 +170,10 @@ def _look(client: "redis.Redis", lane: Lane) -> Report:
     report.notes = [
         *_notes(before, report.records_dead, begun, steered),
         *moves.notes(moved),
+        *(
+            f"{number:,} activities are archived: their orders are in {file}"
+            for file, number in seasons
+        ),
     ]
     return report
 

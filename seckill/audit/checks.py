@@ -353,13 +353,16 @@ def records(totals: Totals, found: Waiting, ground: Ground) -> Checks:
 
 
 def outcomes(lane: LaneStatus) -> Checks:
-    """Invariant 4: outcomes, skipped and recovered offsets add up to the positions."""
+    """Invariant 4: outcomes, those of archived activities too, skipped and recovered offsets add up
+    to the positions.
+    """
     positions = sum(lane.positions.values())
     yield _unless(
-        positions == lane.decided + lane.skipped + lane.recovered,
+        positions == lane.decided + lane.archived + lane.skipped + lane.recovered,
         NEVER_DROPPED,
         "the sum over all partitions",
-        f"positions add up to {positions}, outcomes to {lane.decided}, skipped to {lane.skipped},"
+        f"positions add up to {positions}, outcomes to "
+        f"{lane.decided + lane.archived}, skipped to {lane.skipped},"
         f" recovered to {lane.recovered}",
         KAFKA_KNOWS,
     )

@@ -280,8 +280,8 @@ class KafkaAudit:
         """Invariant 4: each message below the positions has one outcome, per kind of message."""
         requests, invalid = report.sum("requests"), report.sum("invalid")
         gone = report.sum("gone") + report.other_sources_offsets
-        # Messages in the topic without an outcome: skipped on purpose, or recovered.
-        passed = max(0, lane.skipped - report.sum("holes")) + lane.recovered
+        # Messages in the topic without an outcome: skipped on purpose, recovered, or archived.
+        passed = max(0, lane.skipped - report.sum("holes")) + lane.recovered + lane.archived
         report.exact = not gone and not passed
         report.notes += _notes(report, gone, passed)
         kinds = [

@@ -54,6 +54,11 @@ AND conrelid = 'seckill_record'::regclass
 """
 INVENTORY = """
 SELECT activity_id, item_id, allocation, sold, returned FROM seckill_item WHERE {mine}
+AND activity_id NOT IN (SELECT id FROM seckill_activity WHERE archived_at IS NOT NULL)
+"""
+ARCHIVED = """
+SELECT archived_in, count(*) FROM seckill_activity WHERE archived_at IS NOT NULL AND lane = %s
+GROUP BY 1 ORDER BY min(archived_at)
 """
 RETURNED = """
 SELECT source::text, partition, activity_id, item_id, sum(quantity)::bigint
@@ -148,6 +153,13 @@ def count(positions: dict[str, int], lane: Lane) -> Counts:
         source, partition, offset, item, number = differing
         text = f"{source}:{partition}:{offset}, item {item} (and {number - 1} more)"
     return Counts(sums, returned, stored_returned, inventory, text, stored_once)
+
+
+def archived(lane: Lane) -> list[tuple[str, int]]:
+    """Where the orders of a lane's archived activities are, and how many activities each has."""
+    with connection.cursor() as cursor:
+        cursor.execute(ARCHIVED, [lane.name])
+        return list(cursor.fetchall())
 
 
 def begun_acts(lane: Lane) -> list[int]:

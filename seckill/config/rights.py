@@ -161,4 +161,5 @@ COMMANDS: Mapping[str, Users] = {
     "recover": Users("operator", "seckill", "seckill_app"),
     "report": Users("operator", "seckill", "seckill_app"),
     "dead_letters": Users("replay", "seckill", "seckill_app"),
+    "seasons": Users("operator", "seckill", OWNER),
 }

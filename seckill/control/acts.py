@@ -103,11 +103,15 @@ ACTS = {
 
 # What the journal calls a late payment that a person has settled. It changes no sale.
 LATE_PAYMENT = "late_payment"
+# And an activity that was archived with its season.
+ARCHIVE = "archive"
 
 
 def act_text(name: str) -> str:
     """An act's name for people. A name that is not in the table stands for itself."""
     if name == LATE_PAYMENT:
         return str(_("Late payment settled"))
+    if name == ARCHIVE:
+        return str(_("Archived"))
     kind = ACTS.get(name)
     return str(kind.text) if kind else name

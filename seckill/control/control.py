@@ -363,6 +363,9 @@ class Control:
             elif Activity.objects.filter(pk=activity_id).exclude(lane=self._lane.name).exists():
                 # Nobody asked for this number: it is the one that stands for none.
                 return []
+            if not stock and Activity.objects.filter(pk=activity_id, archived_at__isnull=False):
+                # History: there is nothing to load.
+                return []
             known = set(
                 Item.objects.filter(activity_id=activity_id, allocation__gt=0).values_list(
                     "item_id", flat=True

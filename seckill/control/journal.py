@@ -257,9 +257,17 @@ class Journal:
         with connection.cursor() as cursor:
             try:
                 cursor.execute(f"SET LOCAL lock_timeout TO '{round(self._patience_s * 1000)}ms'")
-                Activity.objects.select_for_update(nowait=not wait).get(pk=entry.activity_id)
+                row = Activity.objects.select_for_update(nowait=not wait).get(pk=entry.activity_id)
                 # The act's own writes may wait without limit.
                 cursor.execute("SET LOCAL lock_timeout TO DEFAULT")
+                if row.archived_at is not None:
+                    raise Refused(
+                        _(
+                            "activity %(id)s is archived: its orders are in %(file)s. No act "
+                            "changes it any more; make a new activity"
+                        )
+                        % {"id": row.pk, "file": row.archived_in}
+                    )
             except Activity.DoesNotExist:
                 # It was created for an act that was refused, and has just been removed again.
                 raise taken from None

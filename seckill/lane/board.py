@@ -70,6 +70,11 @@ def ended(
         yield from ((first + hit.start(), KIND_OF[hit[0][0]]) for hit in _ENDED.finditer(text))
 
 
+def strings(end: int) -> int:
+    """How many strings a partition's board has up to this offset."""
+    return -(-end // BOARD_STRING)
+
+
 def without(offsets: Iterable[int], recorded: Iterable[int]) -> Iterator[int]:
     """The offsets that are not recorded. Both arguments are in ascending order."""
     known = iter(recorded)

@@ -201,6 +201,8 @@ class LaneStatus:
     waiting: int
     dead: int
     recovered: int = 0
+    # Outcomes of activities that were archived since.
+    archived: int = 0
     generation: int = 0
     fence: Fence | None = None
     # The lane that this Redis holds, "" if none, and the term in which this Redis leads it.
@@ -289,6 +291,7 @@ def read_lane(client: "redis.Redis", lane: Lane) -> LaneStatus:
         no_such_activity=lane_stats.get(str(int(Outcome.NO_SUCH_ACTIVITY)), 0),
         skipped=lane_stats.get("skipped", 0),
         recovered=lane_stats.get("recovered", 0),
+        archived=lane_stats.get("archived", 0),
         positions=_numbers(positions),
         waiting=waiting,
         dead=int(words.get("parked", 0)),

@@ -28,11 +28,12 @@ from seckill.formats.record import NOT_ACCEPTED, WireRecord, same_content, same_
 from seckill.lane.keys import DEFAULT_LIST, Lane
 from seckill.log_worker import settlements
 from seckill.log_worker.copy_rows import COLUMNS, packed
-from seckill.log_worker.ids import is_behind, skip_ids
+from seckill.log_worker.ids import is_behind, skip_ids, skip_ids_if_behind
 from seckill.log_worker.settlements import REFUSED_ROWS
 from seckill.postgres import lease
 from seckill.postgres.access import postgres_errors
 from seckill.postgres.lease import Claim, NotLeading, PostgresOlder
+from seckill.postgres.seasons import STORED_ONCE, TABLE, is_partitioned, refuse_if_without
 from seckill.postgres.witness import lost_rows
 
 # Seconds to wait for a connection.
@@ -89,7 +90,6 @@ INSERT INTO seckill_activity (id, name, lane, created_at)
 SELECT number, '', %s, clock_timestamp() FROM unnest(%s::bigint[]) AS number
 ON CONFLICT (id) DO NOTHING
 """
-IDENTITY_KEY = "record_stored_once"
 
 
 class _Line(psycopg.Connection):
@@ -251,10 +251,11 @@ class Storage:
                 return
         except psycopg.errors.UniqueViolation as twice:
             if is_behind(twice):
-                skip_ids(cursor, "seckill_record")
+                skip_ids(cursor, TABLE)
                 self._store(cursor, records, first, result)
                 return
-            if twice.diag.constraint_name != IDENTITY_KEY:
+            # PostgreSQL names the partition's own constraint.
+            if not (twice.diag.constraint_name or "").endswith(STORED_ONCE):
                 self._halve(cursor, records, first, result, twice)
                 return
         except _NotAllCopied:
@@ -271,7 +272,7 @@ class Storage:
             if not is_behind(twice):
                 self._halve(cursor, records, first, result, twice)
                 return
-            skip_ids(cursor, "seckill_record")
+            skip_ids(cursor, TABLE)
             self._store(cursor, records, first, result)
         except REFUSED_ROWS as wrong:
             self._halve(cursor, records, first, result, wrong)
@@ -306,6 +307,7 @@ class Storage:
         result: Stored,
         wrong: psycopg.Error,
     ) -> None:
+        refuse_if_without(wrong)
         if len(records) == 1:
             result.refused.append((first, str(wrong).strip().splitlines()[0]))
             return
@@ -332,6 +334,10 @@ class Storage:
                 prepare_threshold=None,
             )
             self._connection.answer_limit_s = self._answer_limit_s
+            # Over several partitions no index refuses an id that is drawn a second time.
+            cursor = self._connection.cursor()
+            if is_partitioned(cursor):
+                skip_ids_if_behind(cursor, TABLE)
         return self._connection
 
 

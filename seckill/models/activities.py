@@ -65,6 +65,12 @@ class Activity(models.Model):
     # Restored in Redis when the activity is loaded again. Only acts change them.
     paused = models.BooleanField(_("paused"), default=False, db_default=False, editable=False)
     finished = models.BooleanField(_("finished"), default=False, db_default=False, editable=False)
+    # Its orders were taken away with their season, and the manifest that names their file. Only
+    # `seckill.seasons` sets them: from then on it is history, and no act changes it.
+    archived_at = models.DateTimeField(null=True, editable=False)
+    archived_in = models.CharField(
+        max_length=1000, default="", db_default="", editable=False, blank=True
+    )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     class Meta:

@@ -47,6 +47,12 @@ DEAD = (
     " AND {mine}"
 )
 
+ANY_ARCHIVED = "SELECT EXISTS (SELECT FROM seckill_activity WHERE archived_at IS NOT NULL)"
+FORGET_ARCHIVED = (
+    "DELETE FROM {} WHERE activity_id IN"
+    " (SELECT id FROM seckill_activity WHERE archived_at IS NOT NULL)"
+)
+
 # NULL, as COPY reads it.
 NOTHING = r"\N"
 # What COPY would take for the end of a value, or for an escape. PostgreSQL stores no NUL.
@@ -189,6 +195,11 @@ def stage(found: Waiting) -> None:
             with cursor.copy(f"COPY {table} FROM STDIN") as copy:
                 for rows in parts:
                     copy.write(rows)
+        cursor.execute(ANY_ARCHIVED)
+        if cursor.fetchone()[0]:
+            # Their orders are elsewhere. What comes again becomes a dead record, and is none.
+            for table in ("listed", "ended"):
+                cursor.execute(FORGET_ARCHIVED.format(table))
         cursor.execute(
             'INSERT INTO waiting SELECT source, partition, "offset", item_id, min(activity_id),'
             " min(user_id), min(quantity), min(request_id), min(due),"

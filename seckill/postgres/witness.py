@@ -49,7 +49,7 @@ SELECT a.id, a.paused, a.finished, a.opens_at, a.closes_at, a.user_limit, a.time
     COALESCE(a.part || '/' || a.parts, ''),
     (SELECT max(version) FROM seckill_stockchange AS c
      WHERE c.activity_id = a.id AND c.state = 'applied')
-FROM seckill_activity AS a WHERE a.lane = %s
+FROM seckill_activity AS a WHERE a.lane = %s AND a.archived_at IS NULL
 """
 
 

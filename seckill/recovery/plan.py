@@ -182,6 +182,8 @@ def make_plan(
         units = sold.units_by_item({})
         numbers = {activity for activity, _ in units} | set(status.activities)
         numbers |= set(Item.objects.values_list("activity_id", flat=True))
+        # An archived activity has no orders here any more: its units would be on sale again.
+        numbers -= set(Activity.objects.exclude(archived_at=None).values_list("pk", flat=True))
         numbers = {number for number in numbers if lanes.get(number, MAIN) == lane.name}
         activities = [
             _activity(
@@ -202,7 +204,8 @@ def make_plan(
         lane=status,
         activities=activities,
         partitions=places,
-        recovered=sum(place.position for place in places) - decided - status.skipped,
+        recovered=sum(place.position for place in places)
+        - (decided + status.skipped + status.archived),
         settle_partitions=settle_places,
         settle_stats=_settle_stats(status, settle_places, activities),
         stored=stored,

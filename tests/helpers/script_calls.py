@@ -93,6 +93,15 @@ CALLS = [
     Call("trim_batch", "hset ltrim", [LANE.list, LANE.state, LANE.stored],
          [1, "record", "record", "0", "3", "s:0", 1]),
     Call("replay_dead", "lpush", [LANE.list, LANE.state], ["again"], (LANE.state,)),
+    Call(
+        "archive", "del sadd hset unlink",
+        [
+            *(LANE.activities, LANE.stats, LANE.state),
+            *(KEYS.state, KEYS.stock, KEYS.loaded, KEYS.stats, KEYS.buyers, KEYS.new_buyers),
+            *(KEYS.clicks, KEYS.new_clicks, KEYS.held, KEYS.due),
+        ],
+        [1, "1", 1],
+    ),
     Call("claim_lane", "hset", [LANE.state], ["id", 1, 0]),
     Call("fence", "hset hdel", [LANE.state], ["REWOUND", "why", "another", "1", ""]),
     Call("fence", "hset hdel", [LANE.state], ["", "", TOKEN, "0", ""]),

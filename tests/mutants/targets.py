@@ -51,6 +51,7 @@ _LUA: dict[str, tuple[str, ...]] = {
     "take_stock": (_SPLIT, *_EVERY_ACT),
     "split": (_SPLIT, *_EVERY_ACT),
     "sync": (f"{_CONTROL}::TestSync", *_EVERY_ACT),
+    "archive": (f"{_I}seasons/test_archive.py", _RIGHTS),
     "pause": (f"{_ACTS}::TestPause", *_EVERY_ACT),
     "finish": (f"{_CONTROL}::TestFinish", f"{_ACTS}::TestReopen", *_EVERY_ACT),
     "reopen": (f"{_ACTS}::TestReopen", *_EVERY_ACT),

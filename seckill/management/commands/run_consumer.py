@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from seckill.broker.topics import open_topics
+from seckill.broker.topics import Topics, open_topics
 from seckill.config.addresses import on_this_machine
 from seckill.config.layers import load
 from seckill.config.sections import Server, Settler
@@ -21,6 +21,7 @@ from seckill.management.acts import activity_number
 from seckill.management.arguments import add_drain_flags, use_database
 from seckill.management.worker import Started, WorkerCommand, run_group, working
 from seckill.monitoring.fitness import check_postgres, check_redis
+from seckill.postgres.seasons import NoSeason, refuse_without_season
 from seckill.process import exit_codes
 
 ONE_COPY = (
@@ -78,14 +79,18 @@ class Command(WorkerCommand[Server]):
                 started.wait_for(lambda: ping(client))
                 started.wait_for(lambda: check_redis(client, started.lane, started.say, "consumer"))
                 # Decisions need no PostgreSQL. Whatever needs it waits for it, and says so.
+                answered = False
                 with suppress(PostgresAway):
                     check_postgres(server.pg_dsn, started.say)
+                    answered = True
                 if started.wait_for(lambda: topics.ensure(server.topic)):
                     started.say(f"topic {server.topic} did not exist and was created")
                 if not on_this_machine(server.brokers):
                     copies = started.wait_for(lambda: topics.copies(server.topic))
                     if copies == 1:
                         started.say(ONE_COPY.format(server.topic))
+                if answered:
+                    self._tell_without_season(started, topics)
                 group = ConsumerGroup(
                     server, client, topics, started.shutdown, started.lane, started.say
                 )
@@ -105,6 +110,16 @@ class Command(WorkerCommand[Server]):
                 raise CommandError(
                     f"refused, nothing was changed: {refused}", returncode=exit_codes.FAILED
                 ) from None
+
+    def _tell_without_season(self, started: Started[Server], topics: Topics) -> None:
+        """Decisions go on without it. What is accepted waits in Redis until somebody makes it."""
+        topic, dsn = started.section.topic, started.section.pg_dsn
+        source = started.wait_for(lambda: topics.source(topic))
+        with suppress(PostgresAway):
+            try:
+                refuse_without_season(dsn, source or "")
+            except NoSeason as lacking:
+                started.say(f"note: {lacking}. Until then no order of {topic} is stored")
 
     def _load(
         self,

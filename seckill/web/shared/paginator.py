@@ -50,9 +50,12 @@ class CappedPaginator(Paginator):
             return None
         with connections[self.object_list.db].cursor() as cursor:
             cursor.execute(
-                "SELECT reltuples::bigint FROM pg_class WHERE oid = %s::regclass",
+                # PostgreSQL keeps no statistics of a partitioned table as a whole.
+                "SELECT sum(reltuples)::bigint FROM pg_class,"
+                " (SELECT %s::regclass::oid AS id) AS t WHERE relkind = 'r' AND (oid = t.id"
+                " OR oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = t.id))",
                 [self.object_list.model._meta.db_table],
             )
             row = cursor.fetchone()
-        rows = int(row[0]) if row else -1
+        rows = int(row[0]) if row and row[0] is not None else -1
         return rows if rows > self.count else None

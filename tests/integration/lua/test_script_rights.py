@@ -56,6 +56,10 @@ def test_a_right_that_is_missing_changes_nothing(
     redis_client.lpush(LANE.list, "record")
     if call.script in ("fence", "rebuild"):
         redis_client.hset(LANE.state, mapping=FENCED)
+    if call.script == "archive":
+        redis_client.hset(KEYS.state, "over", "finished")
+        redis_client.hset(KEYS.stats, "held", 0)
+        redis_client.sadd(LANE.activities, "2")
     redis_client.delete(*call.lost or ["none"])
     before = everything(redis_client)
     redis_client.execute_command("ACL", "SETUSER", "narrow", "+@all", f"-{missing}")

@@ -91,6 +91,7 @@ def test_acts_and_looks(said: Any, shop: Shop) -> None:
     assert said("activity", "show", "8")["live"]["stock"] == {"1001": 10, "1002": 5}
     check("audit", said("audit"))
     check("lanes", said("lanes"))
+    check("seasons list", said("seasons", "list"))
     check("dead_letters dismiss", said("dead_letters", "dismiss", "--overlap", "--note", "x"))
     check("status", dict.fromkeys(said("status", flags="redis")))
 
