@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('seckill', '0010_parts'),
+        ('seckill', '0011_forgiven'),
     ]
 
     operations = [
