@@ -9,6 +9,7 @@ from typing import Any
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
+from seckill.control.whole_sale import PartOfSale
 from seckill.lane.status import ActivityStatus
 from seckill.telemetry.door_counts import DoorCounts
 from seckill.telemetry.heartbeats import Kind, Worker
@@ -17,7 +18,6 @@ from seckill.web.admin.desk_alerts import alerts
 from seckill.web.admin.desk_look import Look, health_of, newest_lag, percentiles
 from seckill.web.admin.desk_points import points
 from seckill.web.admin.live import STATES, state_of, verdict_json
-from seckill.web.shared.sale import PartOfSale
 
 # An audit older than this (ms) says little about the present.
 AUDIT_OLD_MS = 15 * 60_000
@@ -130,7 +130,7 @@ def _sale(look: Look, activity_id: int) -> dict[str, Any] | None:
                 "url": reverse("admin:seckill_activity_desk", args=[part.row.pk]),
                 "here": part.row.pk == activity_id,
                 "away": part.away,
-                **_part_state(part, look.now_ms),
+                **_part_state(part),
                 "left": part.left,
                 "sold": part.sold,
                 "loaded": part.loaded,
@@ -140,10 +140,10 @@ def _sale(look: Look, activity_id: int) -> dict[str, Any] | None:
     }
 
 
-def _part_state(part: PartOfSale, now_ms: int) -> dict[str, str]:
-    if part.away:
+def _part_state(part: PartOfSale) -> dict[str, str]:
+    if part.lane is None:
         return {"kind": "danger", "text": _("Redis is away")}
-    kind, text = STATES[state_of(part.status, now_ms)]
+    kind, text = STATES[state_of(part.status, part.lane.now_ms)]
     return {"kind": kind, "text": str(text)}
 
 
