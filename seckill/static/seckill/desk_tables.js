@@ -171,6 +171,7 @@ export function acts(list) {
       const name = make("th", "", { scope: "row" });
       name.append(make("a", act.text, { href: act.url }));
       if (!act.done) name.append(" ", make("span", act.state, { class: "desk-badge", "data-kind": "warning" }));
+      if (act.part) name.append(make("small", act.part));
       const result = make("td", act.result);
       if (act.note) result.append(make("small", act.note));
       row.append(make("td", times.text(act.at)), make("td", act.who), name, result);

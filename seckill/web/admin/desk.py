@@ -140,13 +140,19 @@ def data(request: HttpRequest, activity_id: int, *, admin: ModelAdmin) -> HttpRe
             since_ms=since_ms,
             names={item.item_id: item.name for item in items if item.name},
             stored=sum(item.sold for item in items),
-            late=LatePayment.objects.filter(activity_id=activity_id, resolved_at=None).count(),
+            late=_late(activity_id),
             acts=last_acts(ACTS, activity_id) if journal else (),
             sale=sale_of(activity_id),
         )
     except RedisAway as away:
         return json_answer({"service": away.service}, 503)
     return json_answer(desk_data.answer(look, activity_id), 200)
+
+
+def _late(activity_id: int) -> int:
+    """Late payments that nobody has settled; of the head of a split sale those of all parts."""
+    sale = Activity.of_sale(activity_id)
+    return LatePayment.objects.filter(activity_id__in=sale, resolved_at=None).count()
 
 
 def refusal(request: HttpRequest, admin: ModelAdmin) -> HttpResponse | None:

@@ -72,7 +72,10 @@ Cursor = Annotated[
     Field(description="`next` of the previous page."),
     WithJsonSchema({"type": "string", "pattern": up_to(MAX_ID), "examples": ["1"]}),
 ]
-ActivityFilter = Annotated[OptionalTextId, Field(description="Only of this activity.")]
+ActivityFilter = Annotated[
+    OptionalTextId,
+    Field(description="Only of this activity; of the head of a split sale, of all its parts."),
+]
 RequestId = Annotated[
     str | None,
     Field(min_length=1, max_length=MAX_REQUEST_ID, pattern=NO_NUL),
