@@ -25,6 +25,15 @@ from tests.helpers.split_sale import HEAD, NORTH, PART, Split
 pytestmark = pytest.mark.usefixtures("people")
 
 
+# Phone or not, dark or not, language.
+LOOKS = (
+    (False, False, "en-US"),
+    (False, True, "zh-CN"),
+    (True, False, "zh-CN"),
+    (True, True, "en-US"),
+)
+
+
 def desk(activity: int) -> str:
     """The page of a part."""
     return f"/admin/seckill/activity/{activity}/desk/"
@@ -122,3 +131,48 @@ def test_a_split_sale_is_one_sale_with_a_line_for_each_lane(watched: Watched) ->
     expect(page.locator("#sale-left")).to_have_text("38")
     olga.shot("split-away")
     card.screenshot(path=SHOTS / "split-card-away.png")
+
+
+def test_pages_show_one_sale_and_name_a_lane_that_is_away(watched: Watched) -> None:
+    watched.sale.main.store()
+    watched.sale.north.store()
+    for phone, dark, language in LOOKS:
+        visitor = watched.visit(phone=phone, dark=dark, language=language)
+        device, theme = "phone" if phone else "desk", "dark" if dark else "light"
+        page = visitor.log_in("olga", "/admin/")
+        cards = page.locator("[data-sale]")
+        expect(cards).to_have_count(1)
+        expect(cards.locator("[data-field=left]")).to_have_text("66")
+        visitor.shot(f"split-overview-{device}-{theme}-{language[:2]}")
+        assert visitor.barriers() == []
+        assert fits(page)
+        page.goto(f"{page.url.split('/admin/')[0]}/admin/seckill/stockchange/?activity={HEAD}")
+        expect(page.locator("#result_list")).to_contain_text("2 · ")
+        visitor.shot(f"split-journal-{device}-{theme}-{language[:2]}")
+        assert fits(page)
+        page.close()
+
+    page = watched.visit().log_in("olga", "/admin/")
+    watched.north.kill()
+    without = page.locator("[data-field=without]")
+    expect(without).to_have_text("Without lane north: its Redis is away")
+    expect(page.locator("[data-field=left]")).to_have_text("33")
+    for phone, dark, language in LOOKS:
+        visitor = watched.visit(phone=phone, dark=dark, language=language)
+        visitor.meets_refusals = True
+        device, theme = "phone" if phone else "desk", "dark" if dark else "light"
+        page = visitor.log_in("olga", "/admin/")
+        expect(page.locator("[data-field=left]")).to_have_text("33")
+        visitor.shot(f"split-overview-away-{device}-{theme}-{language[:2]}")
+        assert visitor.barriers() == []
+        # A desk that has had no figures yet shows what PostgreSQL knows.
+        page.goto(page.url.split("/admin/")[0] + desk(PART))
+        expect(page.locator("#alerts")).to_contain_text("north")
+        expect(page.locator("#stored")).to_have_text("20")
+        expect(page.locator("#sale-left")).to_have_text("33")
+        expect(page.locator("#items")).to_contain_text("1001")
+        expect(page.locator("#left")).to_be_hidden()
+        visitor.shot(f"split-desk-away-{device}-{theme}-{language[:2]}")
+        assert visitor.barriers() == []
+        assert fits(page)
+        page.close()

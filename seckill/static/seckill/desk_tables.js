@@ -59,8 +59,9 @@ export function items(content, charts) {
     (row, item) => {
       row.dataset.out = item.left === 0 ? "yes" : "no";
       for (const link of row.querySelectorAll("[data-row-act]")) link.hidden = !content.acts.includes(link.dataset.rowAct);
-      cell(row, 1, whole.format(item.left));
-      cell(row, 2, whole.format(item.sold));
+      // Without Redis only what is stored of it is known.
+      cell(row, 1, item.left === null ? "–" : whole.format(item.left));
+      cell(row, 2, item.left === null ? fill(texts.stored, whole.format(item.sold)) : whole.format(item.sold));
       cell(row, 3, whole.format(item.loaded));
     },
     texts.no_items,
