@@ -13,6 +13,7 @@ from devstack.state import free_port
 from seckill.broker.topics import Topics
 from seckill.config.sections import Server
 from seckill.lane.client import connect
+from seckill.telemetry.history import append_sample, sample_of
 from tests.browser.conftest import SHOTS, Site, VisitorMaker
 from tests.browser.test_pages import fits
 from tests.conftest import Manage
@@ -175,4 +176,26 @@ def test_pages_show_one_sale_and_name_a_lane_that_is_away(watched: Watched) -> N
         visitor.shot(f"split-desk-away-{device}-{theme}-{language[:2]}")
         assert visitor.barriers() == []
         assert fits(page)
+        page.close()
+
+
+def test_the_report_of_a_split_sale_is_of_all_lanes(watched: Watched) -> None:
+    for shop in watched.sale.both():
+        append_sample(shop.client, shop.lane, sample_of(shop.control.status(), {0: 0}))
+    watched.sale.buy(*range(41, 61))
+    for phone, dark, language in LOOKS:
+        visitor = watched.visit(phone=phone, dark=dark, language=language)
+        device, theme = "phone" if phone else "desk", "dark" if dark else "light"
+        page = visitor.log_in("olga", f"/admin/seckill/activity/{HEAD}/report/")
+        expect(page.locator("main")).to_contain_text("106")
+        expect(page.locator("section").first).to_contain_text("north")
+        visitor.shot(f"split-report-{device}-{theme}-{language[:2]}")
+        assert visitor.barriers() == []
+        assert fits(page)
+        page.goto(page.url.replace(f"/{HEAD}/", f"/{PART}/"))
+        page.locator(f"a[href='/admin/seckill/activity/{HEAD}/report/']").click()
+        expect(page.locator("section").first).to_contain_text("north")
+        page.go_back()
+        visitor.shot(f"split-report-part-{device}-{theme}-{language[:2]}")
+        assert visitor.barriers() == []
         page.close()
