@@ -1,6 +1,5 @@
 """The desk of a sale over two lanes: sums with a line for each lane, on a desk and on a phone."""
 
-import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,16 +11,13 @@ from playwright.sync_api import Browser, expect
 from devstack.state import free_port
 from seckill.broker.topics import Topics
 from seckill.config.sections import Server
-from seckill.lane.client import connect
 from seckill.telemetry.history import append_sample, sample_of
 from tests.browser.conftest import SHOTS, Site, VisitorMaker
 from tests.browser.test_pages import fits
 from tests.conftest import Manage
-from tests.faults.lanes import Lanes
-from tests.helpers.sale import new_source
-from tests.helpers.servers import OwnValkey, valkey_to_kill
-from tests.helpers.shop import Shop
-from tests.helpers.split_sale import HEAD, NORTH, PART, Split
+from tests.helpers.known_sale import known_sale
+from tests.helpers.servers import OwnValkey
+from tests.helpers.split_sale import HEAD, PART, Split
 
 pytestmark = pytest.mark.usefixtures("people")
 
@@ -60,24 +56,12 @@ def watched(
     tmp_path: Path,
 ) -> Iterator[Watched]:
     """101 units of 1001 and 5 of 1002; some are sold in both lanes."""
-    with contextlib.ExitStack() as ends:
-        valkey = ends.enter_context(valkey_to_kill(tmp_path))
-        client = ends.enter_context(connect(valkey.url))
-        two = Lanes(manage, server, tmp_path, ("north",), {"north": valkey.url}, {})
-        ends.enter_context(two)
-        shops = (
-            Shop(redis_client, server.redis_url, pg_dsn),
-            Shop(client, valkey.url, pg_dsn, NORTH, new_source()),
-        )
-        for shop in shops:
-            ends.callback(shop.close)
-        sale = Split(*shops)
-        sale.split()
-        sale.buy(*range(1, 41))
-        site = Site(manage, free_port(()), two.variables)
+    with known_sale(manage, server, topics, redis_client, pg_dsn, tmp_path) as known:
+        known.sale.buy(*range(1, 41))
+        site = Site(manage, free_port(()), known.lanes.variables)
         site.start()
         visit = VisitorMaker(chromium, site)
-        yield Watched(sale, valkey, visit)
+        yield Watched(known.sale, known.north, visit)
         visit.close()
 
 

@@ -1,8 +1,6 @@
-"""A split sale that real commands find: each lane with a Redis of its own, in one configuration."""
+"""The fixtures of the tests of lanes."""
 
-import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -10,21 +8,8 @@ import redis
 
 from seckill.broker.topics import Topics
 from seckill.config.sections import Server
-from seckill.lane.client import connect
 from tests.conftest import Manage
-from tests.faults.lanes import Lanes
-from tests.helpers.servers import OwnValkey, valkey_to_kill
-from tests.helpers.shop import Shop
-from tests.helpers.split_sale import NORTH, Split
-
-
-@dataclass
-class Known:
-    """The sale, the commands of its lanes, and the Valkey of lane north."""
-
-    sale: Split
-    lanes: Lanes
-    north: OwnValkey
+from tests.helpers.known_sale import Known, known_sale
 
 
 @pytest.fixture
@@ -36,19 +21,6 @@ def known(
     pg_dsn: str,
     tmp_path: Path,
 ) -> Iterator[Known]:
-    """Split over main and north; the offsets of its requests are those of the real topics."""
-    with contextlib.ExitStack() as ends:
-        valkey = ends.enter_context(valkey_to_kill(tmp_path))
-        north = ends.enter_context(connect(valkey.url))
-        lanes = Lanes(manage, server, tmp_path, ("north",), {"north": valkey.url}, {})
-        ends.enter_context(lanes)
-        of_main, of_north = (str(topics.source(lanes.topics[name])) for name in lanes.names)
-        shops = (
-            Shop(redis_client, server.redis_url, pg_dsn, source=of_main),
-            Shop(north, valkey.url, pg_dsn, NORTH, of_north),
-        )
-        for shop in shops:
-            ends.callback(shop.close)
-        sale = Split(*shops)
-        sale.split()
-        yield Known(sale, lanes, valkey)
+    """A split sale that commands find."""
+    with known_sale(manage, server, topics, redis_client, pg_dsn, tmp_path) as known:
+        yield known

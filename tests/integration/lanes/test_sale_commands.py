@@ -2,8 +2,8 @@
 
 import json
 
+from tests.helpers.known_sale import Known
 from tests.helpers.split_sale import HEAD, PART
-from tests.integration.lanes.conftest import Known
 
 
 def test_activity_show_has_the_sums_of_the_sale(known: Known) -> None:

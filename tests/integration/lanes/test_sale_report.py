@@ -7,9 +7,9 @@ from confluent_kafka import Producer
 
 from seckill.telemetry.history import append_sample, sample_of
 from tests.conftest import wait_until
+from tests.helpers.known_sale import Known
 from tests.helpers.sale import body, now_ms
 from tests.helpers.split_sale import HEAD, PART, users_of
-from tests.integration.lanes.conftest import Known
 
 # More users of each lane than it has units: 51 and 50 of item 1001.
 OF_MAIN, OF_NORTH = 80, 60
