@@ -21,6 +21,7 @@ COMMANDS = (
 VERBS = {
     "activity": ("create", "set", "split"),
     "dead_letters": ("dismiss", "list", "replay", "show"),
+    "seasons": ("begin",),
 }
 _NAMES = "|".join((*COMMANDS, *(f"{name} (?:{'|'.join(verbs)})" for name, verbs in VERBS.items())))
 ADVICE = re.compile(rf"manage\.py (?:{_NAMES})\b(?! --(?:lane|all)\b)")

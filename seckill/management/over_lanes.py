@@ -4,7 +4,6 @@ Owns the connections to the lanes of a command, and what these two print.
 """
 
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError, CommandParser
@@ -15,10 +14,10 @@ from seckill.config.sections import ControlApi
 from seckill.control import moves
 from seckill.control.balance import Balancer, Round, on_the_way, rows_of
 from seckill.control.sale import SaleControl
+from seckill.control.whole_sale import WholeSale
 from seckill.errors import PostgresAway, RedisAway, ServiceAway
 from seckill.formats.lanes import MAIN, check_lane_name
 from seckill.lane.client import connect
-from seckill.lane.status import ActivityStatus
 from seckill.management import base
 from seckill.management.arguments import seconds
 from seckill.process import exit_codes
@@ -88,12 +87,12 @@ def tell_parts(command: base.Command, head: int) -> None:
         command.stdout.write(f"  part {row.part} of {row.parts}: activity {row.pk} in {row.lane}")
 
 
-def sale_line(head: int, parts: Sequence[ActivityStatus]) -> str:
-    """The sums of a split sale. Raises PostgresAway."""
-    items = [item for part in parts for item in part.items.values()]
+def sale_line(sale: WholeSale) -> str:
+    """The sums of a split sale, and which lanes they are without."""
+    where = f"without lane {', '.join(sale.without)}" if sale.without else "in all lanes"
     return (
-        f"sale {head} in all lanes: left {sum(item.left for item in items):,}, sold "
-        f"{sum(item.sold for item in items):,}, on the way {on_the_way(head):,}"
+        f"sale {sale.parts[0].row.pk} {where}: loaded {sale.loaded:,}, left {sale.left:,}, sold "
+        f"{sale.sold:,}, on the way {sale.on_the_way:,}"
     )
 
 

@@ -110,10 +110,12 @@ class Activity(models.Model):
         return self.name or gettext("activity %(id)s") % {"id": self.pk}
 
     @staticmethod
-    def of_sale(activity_id: int) -> "models.QuerySet[Activity, int]":
-        """The numbers of a sale's activities, as a subquery: of a head all parts, else its own."""
-        mine = Q(pk=activity_id) | Q(part_of=activity_id)
-        return Activity.objects.filter(mine).values_list("pk", flat=True)
+    def of_sale(activity_id: int) -> list[int]:
+        """The numbers of a sale's activities: of a head all parts, else its own. It may have no
+        row.
+        """
+        parts = Activity.objects.filter(part_of=activity_id).values_list("pk", flat=True)
+        return sorted({activity_id, *parts})
 
     @property
     def part_text(self) -> str:

@@ -3,31 +3,26 @@
 A sale is what happened in an activity since its statistics were last reset to zero.
 """
 
-from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import redis
-from django.db import connection
 from django.utils.translation import gettext as _
 
 from seckill.audit.audit import CannotCheck, Report, audit
-from seckill.broker.topics import Topics
 from seckill.config.sections import Server
-from seckill.errors import BrokerAway, NoSuchActivity, Poison
+from seckill.errors import BrokerAway, NoSuchActivity
 from seckill.formats.outcomes import Outcome
-from seckill.formats.request import decode
-from seckill.lane.keys import Lane, position_field
-from seckill.lane.record_list import readable
+from seckill.lane.keys import Lane
 from seckill.lane.status import ActivityStatus, ItemStatus, LaneStatus, read_lane
-from seckill.postgres.through_django import postgres_errors
-from seckill.report.arrivals import read_arrivals, shares
-from seckill.report.fairness import Fairness, Queue, judge
-from seckill.telemetry.history import ActivitySample, Sample, read_series, sample_of
+from seckill.report.accepted import Accepted, read_accepted
+from seckill.report.fairness import Fairness, judge
+from seckill.report.moments import MARGIN_MS, sale_moments, since_start, without_quiet
+from seckill.report.queues import Queues, read_queues
+from seckill.telemetry.history import Sample, read_series, sample_of
 
 # The most messages that are read from the topic to judge the order of the winners.
 MESSAGES = 1_000_000
-# Quiet time that the charts show before the first request, ms.
-MARGIN_MS = 2_000
 
 
 @dataclass(frozen=True)
@@ -46,6 +41,24 @@ class ItemStory:
         return self.last_ms if self.left == 0 else None
 
 
+@dataclass(frozen=True)
+class PartStory:
+    """One part of a sale over several lanes. Its units are of all items."""
+
+    activity_id: int
+    lane: str
+    loaded: int
+    left: int
+    requests: int
+    accepted: int
+    users: int
+
+    @property
+    def sold(self) -> int:
+        """Units in accepted requests that did not come back."""
+        return self.loaded - self.left
+
+
 @dataclass
 class SaleReport:
     """All data. `moments` are samples of this sale only: their counters start with it."""
@@ -61,6 +74,11 @@ class SaleReport:
     fairness_reason: str = ""
     messages_read: int = 0
     messages: int = 0
+    # Users with an accepted request.
+    users: int = 0
+    # Of a sale over several lanes: its parts, and units that are on sale in none of them now.
+    parts: list[PartStory] = field(default_factory=list)
+    on_the_way: int = 0
 
     @property
     def begin_ms(self) -> int | None:
@@ -77,6 +95,27 @@ class SaleReport:
         return self.activity.over is None
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where an activity is: its Redis, its lane, and the section that names its topic."""
+
+    activity_id: int
+    client: "redis.Redis"
+    server: Server
+    lane: Lane
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What Redis and PostgreSQL have of an activity. `report` is without the order of arrival."""
+
+    place: Place
+    report: SaleReport
+    accepted: Accepted
+    # All samples of it up to now, with counters from the start of the sale.
+    samples: list[Sample]
+
+
 def collect(
     client: "redis.Redis",
     server: Server,
@@ -86,10 +125,19 @@ def collect(
     messages: int = MESSAGES,
     with_audit: bool = True,
 ) -> SaleReport:
-    """The sale at one moment, the audit's if it ran.
+    """The sale of one activity at one moment, the audit's if it ran.
 
     Raises NoSuchActivity, RedisAway or PostgresAway.
     """
+    found = gather(Place(activity_id, client, server, lane), with_audit=with_audit)
+    found.report.moments = without_quiet(found.report.moments)
+    judge_order(found.report, [found], messages)
+    return found.report
+
+
+def gather(place: Place, *, with_audit: bool) -> Gathered:
+    """All but the order of arrival. Raises NoSuchActivity, RedisAway or PostgresAway."""
+    client, lane, activity_id = place.client, place.lane, place.activity_id
     status = read_lane(client, lane)
     _loaded(status, activity_id)
     proof, reason = None, ""
@@ -104,18 +152,46 @@ def collect(
     activity = _loaded(status, activity_id)
     now_ms = status.now_ms
     before = [sample for sample in read_series(client, lane) if sample.at_ms < now_ms]
-    moments = sale_moments([*before, sample_of(status, None, now_ms)], activity_id, activity)
+    samples = since_start([*before, sample_of(status, None, now_ms)], activity_id, activity)
+    moments = sale_moments(samples, activity_id, activity)
     since_ms = moments[0].at_ms - MARGIN_MS if moments else 0
-    accepted = _accepted(client, lane, activity_id, since_ms // 1000)
+    if len(moments) == 1 and activity.total_records == activity.records:
+        # Nobody has written a history, and there was no sale before this one.
+        since_ms = 0
+    accepted = read_accepted(client, lane, activity_id, since_ms // 1000)
     items = [_story(item, accepted.spans.get(item.item_id)) for item in activity.items.values()]
     report = SaleReport(
-        activity, status, without_quiet(moments), items, now_ms, proof, audit_reason=reason
+        activity, status, moments, items, now_ms, proof, audit_reason=reason, users=accepted.users
     )
+    return Gathered(place, report, accepted, samples)
+
+
+def judge_order(report: SaleReport, parts: Sequence[Gathered], messages: int) -> None:
+    """Judge the winners' order, from `messages` at most, over all parts of the sale together."""
+    sold_out = {story.item_id for story in report.items if story.left == 0}
+    if not sold_out:
+        report.fairness_reason = _("no item is sold out, so nobody had to queue")
+        return
+    queues = Queues()
     try:
-        _judge(report, server, accepted, messages)
+        for part in parts:
+            read_queues(
+                queues,
+                part.place.server,
+                part.report.activity,
+                part.report.lane.positions,
+                part.accepted,
+                sold_out,
+                messages // len(parts),
+            )
     except BrokerAway as away:
         report.fairness_reason = _("%(away)s. The order of arrival cannot be read") % {"away": away}
-    return report
+        return
+    report.messages, report.messages_read = queues.messages, queues.messages_read
+    if not queues.known:
+        report.fairness_reason = _("the topic no longer holds an accepted request of this sale")
+        return
+    report.fairness = judge(queues.by_item)
 
 
 def _loaded(status: LaneStatus, activity_id: int) -> ActivityStatus:
@@ -126,104 +202,6 @@ def _loaded(status: LaneStatus, activity_id: int) -> ActivityStatus:
     return activity
 
 
-def sale_moments(samples: list[Sample], activity_id: int, activity: ActivityStatus) -> list[Sample]:
-    """The samples from the sale's first request to its last, with counters from its start."""
-    base = {
-        outcome.name: activity.total_outcomes[outcome] - count
-        for outcome, count in activity.outcomes.items()
-    }
-    start, final = sum(base.values()), sum(activity.total_outcomes.values())
-    if final == start:
-        return []
-    begun = ended = None
-    mine = [sample for sample in samples if activity_id in sample.activities]
-    for index, sample in enumerate(mine):
-        count = sum(sample.activities[activity_id].outcomes.values())
-        if count <= start:
-            begun = index
-        if ended is None and count >= final and sample.waiting == 0:
-            ended = index
-    chosen = mine[begun or 0 : len(mine) if ended is None else ended + 1]
-    first = chosen[0]
-    units = activity.total_units_sold - activity.units_sold
-    lost = activity.total_expired_with_stock - activity.expired_with_stock
-    costs = {
-        bucket: count - activity.latency.buckets.get(bucket, 0)
-        for bucket, count in activity.total_latency.buckets.items()
-    }
-    return [
-        replace(
-            sample,
-            invalid=sample.invalid - first.invalid,
-            no_such_activity=sample.no_such_activity - first.no_such_activity,
-            activities={
-                activity_id: _since(sample.activities[activity_id], base, units, lost, costs)
-            },
-        )
-        for sample in chosen
-    ]
-
-
-def without_quiet(moments: list[Sample]) -> list[Sample]:
-    """The same, starting shortly before the first request, so that no chart shows idle hours."""
-    if len(moments) < 2:
-        return moments
-    first, second, *_ = moments
-    begin = max(first.at_ms, second.at_ms - MARGIN_MS)
-    return [replace(first, at_ms=begin), *moments[1:]]
-
-
-def _since(
-    sample: ActivitySample, base: dict[str, int], units: int, lost: int, costs: dict[int, int]
-) -> ActivitySample:
-    return replace(
-        sample,
-        outcomes={name: max(0, n - base.get(name, 0)) for name, n in sample.outcomes.items()},
-        units_sold=max(0, sample.units_sold - units),
-        expired_with_stock=max(0, sample.expired_with_stock - lost),
-        cost_ms={b: max(0, n - costs.get(b, 0)) for b, n in sample.cost_ms.items()},
-    )
-
-
-@dataclass
-class _Accepted:
-    """Accepted requests of the sale, stored or waiting."""
-
-    # {item: first and last moment, s}
-    spans: dict[int, tuple[int, int]] = field(default_factory=dict)
-    # {(source, partition): the first offset}
-    firsts: dict[tuple[str, int], int] = field(default_factory=dict)
-    # {(source, partition): the offsets that wait in the list}
-    waiting: dict[tuple[str, int], set[int]] = field(default_factory=lambda: defaultdict(set))
-
-    def add(self, source: str, partition: int, offset: int, item: int, low: int, high: int) -> None:
-        place = (source, partition)
-        self.firsts[place] = min(offset, self.firsts.get(place, offset))
-        before = self.spans.get(item, (low, high))
-        self.spans[item] = (min(low, before[0]), max(high, before[1]))
-
-
-def _accepted(client: "redis.Redis", lane: Lane, activity_id: int, since_s: int) -> _Accepted:
-    """Read list and table. A record may be in both: that is fine, since nothing is summed up."""
-    accepted = _Accepted()
-    for record in readable(client, lane):
-        if record.activity_id == activity_id and record.timestamp >= since_s:
-            source, at = record.source, record.timestamp
-            accepted.add(source, record.partition, record.offset, record.item_id, at, at)
-            accepted.waiting[source, record.partition].add(record.offset)
-    with postgres_errors(), connection.cursor() as cursor:
-        cursor.execute(
-            'SELECT source::text, partition, min("offset"), item_id,'
-            " extract(epoch FROM min(ts))::bigint, extract(epoch FROM max(ts))::bigint"
-            " FROM seckill_record WHERE activity_id = %s AND ts >= to_timestamp(%s)"
-            " GROUP BY source, partition, item_id",
-            [activity_id, since_s],
-        )
-        for row in cursor.fetchall():
-            accepted.add(*row)
-    return accepted
-
-
 def _story(item: ItemStatus, span: tuple[int, int] | None) -> ItemStory:
     return ItemStory(
         item_id=item.item_id,
@@ -232,71 +210,6 @@ def _story(item: ItemStatus, span: tuple[int, int] | None) -> ItemStory:
         first_ms=span[0] * 1000 if span else None,
         last_ms=span[1] * 1000 if span else None,
     )
-
-
-def _judge(report: SaleReport, server: Server, accepted: _Accepted, messages: int) -> None:
-    """Read the topic from the first winner on, and judge the winners' order. Raises BrokerAway."""
-    sold_out = {story.item_id for story in report.items if story.left == 0}
-    if not sold_out:
-        report.fairness_reason = _("no item is sold out, so nobody had to queue")
-        return
-    with Topics(server) as topics:
-        source = str(topics.source(server.topic))
-        starts = topics.start_offsets(server.topic)
-    positions = {
-        partition: report.lane.positions.get(position_field(source, partition), 0)
-        for partition in starts
-    }
-    firsts = {p: first for (origin, p), first in accepted.firsts.items() if origin == source}
-    firsts = {p: first for p, first in firsts.items() if p in positions}
-    if not firsts:
-        report.fairness_reason = _("the topic no longer holds an accepted request of this sale")
-        return
-    # Before a partition's first winner nobody lost for lack of stock. The requests of a partition
-    # without winners were in the queue too: as many are read as from the longest other one.
-    longest = max(positions[partition] - first for partition, first in firsts.items())
-    ranges = {
-        partition: (max(start, firsts.get(partition, positions[partition] - longest)), position)
-        for partition, position in positions.items()
-        for start in (starts[partition],)
-    }
-    report.messages = sum(max(0, end - first) for first, end in ranges.values())
-    ranges = shares(ranges, messages)
-    won = {
-        partition: accepted.waiting[source, partition]
-        | _stored_offsets(report.activity.activity_id, source, partition, *ranges[partition])
-        for partition in firsts
-    }
-    queues: dict[int, Queue] = defaultdict(Queue)
-    timeout = report.activity.timeout_ms or server.timeout
-    for arrival in read_arrivals(server, ranges):
-        report.messages_read += 1
-        try:
-            request = decode(arrival.value)
-        except Poison:
-            # An INVALID message was in no queue.
-            continue
-        winner = arrival.offset in won.get(arrival.partition, ())
-        too_late = timeout and arrival.at_ms - request.request_initiation_time > timeout
-        if request.activity != report.activity.activity_id or (too_late and not winner):
-            continue
-        for item in request.items:
-            if item in sold_out:
-                queue = queues[int(item)]
-                (queue.winners if winner else queue.others).append(arrival.at_ms)
-    report.fairness = judge(queues)
-
-
-def _stored_offsets(
-    activity_id: int, source: str, partition: int, first: int, end: int
-) -> set[int]:
-    with postgres_errors(), connection.cursor() as cursor:
-        cursor.execute(
-            'SELECT DISTINCT "offset" FROM seckill_record WHERE source = %s AND partition = %s'
-            ' AND "offset" >= %s AND "offset" < %s AND activity_id = %s',
-            [source, partition, first, end, activity_id],
-        )
-        return {offset for (offset,) in cursor.fetchall()}
 
 
 def outcomes(report: SaleReport) -> dict[str, int]:

@@ -26,6 +26,11 @@ def fairness(report: SaleReport) -> str:
         "requests of other partitions. Arrival is the message's timestamp in Kafka. The sender "
         "sets it, unless the topic uses LogAppendTime."
     )
+    if report.parts:
+        note += " " + _(
+            "A user is served by one lane: who came early to a lane that was sold out may have "
+            "lost to somebody who came later to another."
+        )
     if report.fairness_reason and not report.fairness:
         told = _("Not judged: %(why)s.") % {"why": report.fairness_reason}
         return section(_("Fairness"), f"<p>{escape(told)}</p>", note)
@@ -112,4 +117,6 @@ def audit(report: SaleReport, frame: Frame) -> str:
         "sold": number(audit.units_sold),
     }
     note = _("Of the whole lane, with all its activities, since its start.")
+    if report.parts:
+        note = _("Of all lanes of the sale, with all their activities, since their start.")
     return section(_("Audit"), promises + findings + f"<p>{text}</p>", note)

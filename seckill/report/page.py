@@ -25,7 +25,8 @@ def render(report: SaleReport, frame: Frame | None = None) -> str:
         else _("Flash sale, activity %(id)s") % {"id": number_of}
     )
     body = (
-        _cards(report, frame), sections.stock(report), sections.outcomes_over_time(report, frame),
+        _cards(report, frame), sections.lanes(report), sections.stock(report),
+        sections.outcomes_over_time(report, frame),
         sections.latency(report), sections.backlog(report), sections.sell_out(report),
         judgements.fairness(report), judgements.lost_sales(report),
         judgements.audit(report, frame),
@@ -35,17 +36,33 @@ def render(report: SaleReport, frame: Frame | None = None) -> str:
     footer = _(
         "Made at %(at)s from Redis, PostgreSQL and Kafka; all figures are of this moment. A sale "
         "is what happened since its statistics were last reset to zero."
-    ) % {"at": moment(report.made_at_ms)}
+    )
+    if report.parts:
+        footer = _(
+            "Made at %(at)s from the Redis of each lane, PostgreSQL and Kafka; all figures of one "
+            "lane are of one moment. A sale is what happened since its statistics were last reset "
+            "to zero."
+        )
+    footer %= {"at": moment(report.made_at_ms)}
     return (
         f'<!doctype html>\n<html lang="{escape(get_language() or "en")}">'
         '<head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"{icon}<title>{escape(title)}</title><style>{STYLE}</style></head>\n<body>"
         f"<main>{back if frame.back else ''}<h1>{escape(title)}</h1>"
-        f'<p class="sub">{escape(_when(report))}</p>\n'
+        f'<p class="sub">{escape(_when(report))}</p>\n{_part(frame)}'
         + "\n".join(body)
         + f"<footer>{escape(footer)}</footer></main></body></html>\n"
     )
+
+
+def _part(frame: Frame) -> str:
+    """That the page is not of the whole sale, with the way to the one that is."""
+    if not frame.part:
+        return ""
+    way = _("The whole sale")
+    link = f' <a href="{escape(frame.whole, quote=True)}">{way}</a>'
+    return f'<p class="warn">{escape(frame.part)}{link if frame.whole else ""}</p>'
 
 
 def _when(report: SaleReport) -> str:
@@ -56,6 +73,9 @@ def _when(report: SaleReport) -> str:
         nothing = _("no request yet")
         return f"{nothing} · {state}"
     began = _("began at %(at)s") % {"at": moment(begin)}
+    if report.parts:
+        lanes = _("lanes %(lanes)s") % {"lanes": ", ".join(part.lane for part in report.parts)}
+        return f"{began} · {state} · {lanes}"
     return f"{began} · {state} · {_('version')} {report.activity.version}"
 
 
@@ -71,6 +91,7 @@ def _cards(report: SaleReport, frame: Frame) -> str:
     cards = [
         (_("requests"), number(total), "", ""),
         (_("accepted"), number(activity.success), "", ""),
+        (_("users"), number(report.users), "", _("Users with an accepted request.")),
         (_("of %(n)s units left") % {"n": number(offered)}, number(left), "", ""),
         (_("sold out after"), _sold_out_after(report), "", ""),
         (_("latency p99"), "–" if p99 is None else milliseconds(p99), "",

@@ -9,6 +9,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from seckill.formats.times import moment_text
+from seckill.models import Activity
 from seckill.report.charts import number
 
 
@@ -16,13 +17,26 @@ from seckill.report.charts import number
 class Frame:
     """What the page says beyond the figures: the activity's name, outcomes in words, a way back.
 
-    `proof` is the verdict of an audit that somebody else has run, if the report has none.
+    `proof` is the verdict of an audit that somebody else has run, if the report has none. `part`
+    says which part of which sale the activity is, with `whole` as the way to the report of that.
     """
 
     name: str = ""
     outcome_text: Callable[[str], str] = str
     back: str = ""
     proof: str = ""
+    part: str = ""
+    whole: str = ""
+
+
+def part_text(row: Activity | None) -> str:
+    """That an activity is a part of a sale over several lanes; "" for the head, and for others."""
+    if row is None or row.part_of in (None, row.pk):
+        return ""
+    return _(
+        "This is part %(part)s of %(parts)s of the sale of activity %(head)s, in lane %(lane)s: it "
+        "is not the whole sale."
+    ) % {"part": row.part, "parts": row.parts, "head": row.part_of, "lane": row.lane}
 
 
 def section(title: str, body: str, note: str = "") -> str:

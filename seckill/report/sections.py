@@ -21,12 +21,45 @@ from seckill.report.series import over_time, percentiles, rates
 
 # Items that get their own line; the others share one.
 LINES = 7
+# What the table of lanes adds up.
+SUMS = ("loaded", "sold", "left", "requests", "accepted", "users")
 # Outcomes that a chart always draws in the same colour.
 COLOUR = {
     Outcome.ACCEPTED: 2, Outcome.SOLD_OUT: 1, Outcome.OVER: 7, Outcome.EXPIRED: 3,
     Outcome.LIMIT: 5, Outcome.NOT_OPEN: 4, Outcome.UNKNOWN_ITEM: 6,
     Outcome.REPEATED: 0,
 }  # fmt: skip
+
+
+def lanes(report: SaleReport) -> str:
+    """The parts of a sale over several lanes; "" for any other."""
+    if not report.parts:
+        return ""
+    shown: list[tuple[str, str, list[int]]] = [
+        (part.lane, str(part.activity_id), [getattr(part, name) for name in SUMS])
+        for part in report.parts
+    ]
+    sums = [
+        sum(column)
+        for column in zip(*(figures for _lane, _activity, figures in shown), strict=True)
+    ]
+    shown.append((_("all lanes"), "", sums))
+    rows = [(lane, activity, *map(number, figures)) for lane, activity, figures in shown]
+    head = (
+        "", _("activity"), _("ever put on sale"), _("ever sold"), _("left"), _("requests"),
+        _("accepted"), _("users"),
+    )  # fmt: skip
+    way = _("%(n)s units are on their way between lanes, on sale in none of them.")
+    told = way % {"n": number(report.on_the_way)}
+    note = _(
+        "Each user is served by one lane. All other figures of this report are of all lanes "
+        "together."
+    )
+    return section(
+        _("Lanes"),
+        table(head, rows) + (f'<p class="warn">{told}</p>' if report.on_the_way else ""),
+        note,
+    )
 
 
 def stock(report: SaleReport) -> str:

@@ -1,6 +1,5 @@
 """The desk of a sale over two lanes: sums with a line for each lane, on a desk and on a phone."""
 
-import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,17 +11,24 @@ from playwright.sync_api import Browser, expect
 from devstack.state import free_port
 from seckill.broker.topics import Topics
 from seckill.config.sections import Server
-from seckill.lane.client import connect
+from seckill.telemetry.history import append_sample, sample_of
 from tests.browser.conftest import SHOTS, Site, VisitorMaker
 from tests.browser.test_pages import fits
 from tests.conftest import Manage
-from tests.faults.lanes import Lanes
-from tests.helpers.sale import new_source
-from tests.helpers.servers import OwnValkey, valkey_to_kill
-from tests.helpers.shop import Shop
-from tests.helpers.split_sale import HEAD, NORTH, PART, Split
+from tests.helpers.known_sale import known_sale
+from tests.helpers.servers import OwnValkey
+from tests.helpers.split_sale import HEAD, PART, Split
 
 pytestmark = pytest.mark.usefixtures("people")
+
+
+# Phone or not, dark or not, language.
+LOOKS = (
+    (False, False, "en-US"),
+    (False, True, "zh-CN"),
+    (True, False, "zh-CN"),
+    (True, True, "en-US"),
+)
 
 
 def desk(activity: int) -> str:
@@ -50,24 +56,12 @@ def watched(
     tmp_path: Path,
 ) -> Iterator[Watched]:
     """101 units of 1001 and 5 of 1002; some are sold in both lanes."""
-    with contextlib.ExitStack() as ends:
-        valkey = ends.enter_context(valkey_to_kill(tmp_path))
-        client = ends.enter_context(connect(valkey.url))
-        two = Lanes(manage, server, tmp_path, ("north",), {"north": valkey.url}, {})
-        ends.enter_context(two)
-        shops = (
-            Shop(redis_client, server.redis_url, pg_dsn),
-            Shop(client, valkey.url, pg_dsn, NORTH, new_source()),
-        )
-        for shop in shops:
-            ends.callback(shop.close)
-        sale = Split(*shops)
-        sale.split()
-        sale.buy(*range(1, 41))
-        site = Site(manage, free_port(()), two.variables)
+    with known_sale(manage, server, topics, redis_client, pg_dsn, tmp_path) as known:
+        known.sale.buy(*range(1, 41))
+        site = Site(manage, free_port(()), known.lanes.variables)
         site.start()
         visit = VisitorMaker(chromium, site)
-        yield Watched(sale, valkey, visit)
+        yield Watched(known.sale, known.north, visit)
         visit.close()
 
 
@@ -122,3 +116,70 @@ def test_a_split_sale_is_one_sale_with_a_line_for_each_lane(watched: Watched) ->
     expect(page.locator("#sale-left")).to_have_text("38")
     olga.shot("split-away")
     card.screenshot(path=SHOTS / "split-card-away.png")
+
+
+def test_pages_show_one_sale_and_name_a_lane_that_is_away(watched: Watched) -> None:
+    watched.sale.main.store()
+    watched.sale.north.store()
+    for phone, dark, language in LOOKS:
+        visitor = watched.visit(phone=phone, dark=dark, language=language)
+        device, theme = "phone" if phone else "desk", "dark" if dark else "light"
+        page = visitor.log_in("olga", "/admin/")
+        cards = page.locator("[data-sale]")
+        expect(cards).to_have_count(1)
+        expect(cards.locator("[data-field=left]")).to_have_text("66")
+        visitor.shot(f"split-overview-{device}-{theme}-{language[:2]}")
+        assert visitor.barriers() == []
+        assert fits(page)
+        page.goto(f"{page.url.split('/admin/')[0]}/admin/seckill/stockchange/?activity={HEAD}")
+        expect(page.locator("#result_list")).to_contain_text("2 · ")
+        visitor.shot(f"split-journal-{device}-{theme}-{language[:2]}")
+        assert fits(page)
+        page.close()
+
+    page = watched.visit().log_in("olga", "/admin/")
+    watched.north.kill()
+    without = page.locator("[data-field=without]")
+    expect(without).to_have_text("Without lane north: its Redis is away")
+    expect(page.locator("[data-field=left]")).to_have_text("33")
+    for phone, dark, language in LOOKS:
+        visitor = watched.visit(phone=phone, dark=dark, language=language)
+        visitor.meets_refusals = True
+        device, theme = "phone" if phone else "desk", "dark" if dark else "light"
+        page = visitor.log_in("olga", "/admin/")
+        expect(page.locator("[data-field=left]")).to_have_text("33")
+        visitor.shot(f"split-overview-away-{device}-{theme}-{language[:2]}")
+        assert visitor.barriers() == []
+        # A desk that has had no figures yet shows what PostgreSQL knows.
+        page.goto(page.url.split("/admin/")[0] + desk(PART))
+        expect(page.locator("#alerts")).to_contain_text("north")
+        expect(page.locator("#stored")).to_have_text("20")
+        expect(page.locator("#sale-left")).to_have_text("33")
+        expect(page.locator("#items")).to_contain_text("1001")
+        expect(page.locator("#left")).to_be_hidden()
+        visitor.shot(f"split-desk-away-{device}-{theme}-{language[:2]}")
+        assert visitor.barriers() == []
+        assert fits(page)
+        page.close()
+
+
+def test_the_report_of_a_split_sale_is_of_all_lanes(watched: Watched) -> None:
+    for shop in watched.sale.both():
+        append_sample(shop.client, shop.lane, sample_of(shop.control.status(), {0: 0}))
+    watched.sale.buy(*range(41, 61))
+    for phone, dark, language in LOOKS:
+        visitor = watched.visit(phone=phone, dark=dark, language=language)
+        device, theme = "phone" if phone else "desk", "dark" if dark else "light"
+        page = visitor.log_in("olga", f"/admin/seckill/activity/{HEAD}/report/")
+        expect(page.locator("main")).to_contain_text("106")
+        expect(page.locator("section").first).to_contain_text("north")
+        visitor.shot(f"split-report-{device}-{theme}-{language[:2]}")
+        assert visitor.barriers() == []
+        assert fits(page)
+        page.goto(page.url.replace(f"/{HEAD}/", f"/{PART}/"))
+        page.locator(f"a[href='/admin/seckill/activity/{HEAD}/report/']").click()
+        expect(page.locator("section").first).to_contain_text("north")
+        page.go_back()
+        visitor.shot(f"split-report-part-{device}-{theme}-{language[:2]}")
+        assert visitor.barriers() == []
+        page.close()

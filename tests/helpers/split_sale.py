@@ -1,5 +1,7 @@
 """A sale over two lanes for tests: a shop in each lane, and an operator who reaches both."""
 
+import itertools
+
 import redis
 from django.db import connection
 
@@ -16,6 +18,12 @@ from tests.helpers.shop import Shop
 
 NORTH = Lane.named("north")
 HEAD, PART = 1, 2
+
+
+def users_of(part: int, number: int, first: int = 1) -> list[int]:
+    """So many users whom a part serves."""
+    mine = (user for user in itertools.count(first) if part_of_user(user, 2) == part)
+    return list(itertools.islice(mine, number))
 
 
 class Split:

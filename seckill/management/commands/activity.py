@@ -9,13 +9,13 @@ from django.core.management.base import CommandError, CommandParser
 from seckill.config.layers import lane_addresses
 from seckill.control.checks import FIELDS
 from seckill.control.control import NoSuchActivity
-from seckill.control.part_rows import parts_of
 from seckill.control.sale import SaleControl
+from seckill.control.whole_sale import WholeSale, whole_sale
 from seckill.errors import RedisAway
 from seckill.formats.lanes import MAIN
 from seckill.lane.client import connect
 from seckill.lane.keys import Lane
-from seckill.lane.status import ActivityStatus, LaneStatus, read_lane
+from seckill.lane.status import LaneStatus, read_lane
 from seckill.management import base
 from seckill.management.acts import (
     CODES,
@@ -148,36 +148,24 @@ class Command(base.Command):
         found = list(rows[:MOST])
         if activity_id is not None and not found:
             raise NoSuchActivity(f"activity {activity_id} is not known; activity list shows all")
-        lanes = _statuses({MAIN, *(row.lane for row in found)}, redis_of)
-        if options["json"]:
-            # Here, since it brings the whole API, which most commands do without.
-            from seckill.web.api.v1.schemas import ActivityRow
 
-            rows_out = [
-                ActivityRow.of(row, lanes[row.lane].activities.get(row.pk)).model_dump(mode="json")
-                for row in found
-            ]
-            if activity_id is None:
-                self.print_json({"schema": 1, "activities": rows_out})
-            else:
-                self.print_json({"schema": 1, **rows_out[0]})
+        def lane_now(name: str) -> LaneStatus:
+            return _lane_now(name, redis_of)
+
+        lanes = {name: lane_now(name) for name in {MAIN, *(row.lane for row in found)}}
+        head = None if activity_id is None else found[0].part_of
+        sale = None if head is None else whole_sale(head, lane_now)
+        if options["json"]:
+            self._print(found, lanes, sale, one=activity_id is not None)
             return
-        if activity_id is not None and found[0].part_of == activity_id:
-            # The head of a sale over several lanes: every part of it.
-            found = parts_of(activity_id)
-            lanes = _statuses({row.lane for row in found}, redis_of)
-        for row in found:
-            lane = lanes[row.lane]
-            status = lane.activities.get(row.pk)
-            self.stdout.write(_line(row, status, lane.now_ms))
-            if activity_id is not None and status is not None:
-                for item in status.items.values():
-                    self.stdout.write(
-                        f"  item {item.item_id}: left {item.left:,}, sold {item.sold:,}"
-                    )
-        if found and activity_id is not None and found[0].part_of == activity_id:
-            live = (lanes[row.lane].activities.get(row.pk) for row in found)
-            self.stdout.write(sale_line(activity_id, [status for status in live if status]))
+        if sale is not None and head == activity_id:
+            for part in sale.parts:
+                self._tell(part.row, part.lane, items=True)
+        else:
+            for row in found:
+                self._tell(row, lanes[row.lane], items=activity_id is not None)
+        if sale is not None:
+            self.stdout.write(sale_line(sale))
         if not found:
             self.stdout.write(
                 "there is no activity yet; manage.py set_stock or manage.py activity create makes "
@@ -186,18 +174,40 @@ class Command(base.Command):
         if len(found) == MOST:
             self.stdout.write(f"only the first {MOST:,} are shown")
 
+    def _tell(self, row: Activity, lane: LaneStatus | None, *, items: bool) -> None:
+        """A line of one activity, and with `items` one for each of its items."""
+        self.stdout.write(_line(row, lane))
+        status = lane.activities.get(row.pk) if lane else None
+        for item in status.items.values() if items and status else ():
+            self.stdout.write(f"  item {item.item_id}: left {item.left:,}, sold {item.sold:,}")
 
-def _statuses(names: set[str], redis_of: dict[str, str]) -> dict[str, LaneStatus]:
-    """Each of these lanes as it is now. Raises RedisAway."""
-    found = {}
-    for name in names:
-        if name not in redis_of:
-            raise RedisAway(
-                f"lane {name} is not in section lanes of config.yaml", "is not known here"
+    def _print(
+        self,
+        found: list[Activity],
+        lanes: dict[str, LaneStatus],
+        sale: WholeSale | None,
+        *,
+        one: bool,
+    ) -> None:
+        """The same as JSON, in the API's words."""
+        # Here, since it brings the whole API, which most commands do without.
+        from seckill.web.api.v1.schemas import ActivityRow
+
+        rows = [
+            ActivityRow.of(row, lanes[row.lane].activities.get(row.pk), sale).model_dump(
+                mode="json"
             )
-        with connect(redis_of[name]) as client:
-            found[name] = read_lane(client, Lane.named(name))
-    return found
+            for row in found
+        ]
+        self.print_json({"schema": 1, **rows[0]} if one else {"schema": 1, "activities": rows})
+
+
+def _lane_now(name: str, redis_of: dict[str, str]) -> LaneStatus:
+    """A lane as it is now. Raises RedisAway."""
+    if name not in redis_of:
+        raise RedisAway(f"lane {name} is not in section lanes of config.yaml", "is not known here")
+    with connect(redis_of[name]) as client:
+        return read_lane(client, Lane.named(name))
 
 
 class _Unset:
@@ -260,19 +270,22 @@ def _number(text: str) -> int | None:
     return int(text)
 
 
-def _line(row: Activity, status: ActivityStatus | None, now_ms: int) -> str:
+def _line(row: Activity, lane: LaneStatus | None) -> str:
+    status = lane.activities.get(row.pk) if lane else None
     parts = [f"activity {row.pk}" + (f" {row.name!r}" if row.name else "")]
     if row.lane != MAIN:
         parts.append(f"lane {row.lane}")
     if row.part_of is not None:
         parts.append(f"part {row.part} of {row.parts} of sale {row.part_of}")
-    if status is None:
+    if lane is None:
+        parts.append("its Redis is away")
+    elif status is None:
         parts.append("not loaded in Redis")
     else:
         left = sum(item.left for item in status.items.values())
         sold = sum(item.sold for item in status.items.values())
         parts += [
-            state_text(status, now_ms),
+            state_text(status, lane.now_ms),
             f"version {status.version}",
             f"left {left:,}",
             f"sold {sold:,}",

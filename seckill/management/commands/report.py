@@ -1,10 +1,11 @@
 """`manage.py report`: the report of a sale as one HTML file."""
 
 import argparse
+import contextlib
 import logging
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
@@ -29,10 +30,17 @@ from seckill.management.arguments import (
 )
 from seckill.models import Activity
 from seckill.process import exit_codes
-from seckill.report.data import MESSAGES, collect
+from seckill.report.data import MESSAGES
 from seckill.report.page import render
-from seckill.report.parts import Frame
+from seckill.report.parts import Frame, part_text
+from seckill.report.whole import report_of
 from seckill.web.admin.desk_texts import outcome_text
+
+if TYPE_CHECKING:
+    import redis
+
+# What each lane has for itself.
+OF_ONE_LANE = ("redis_url", "topic", "group_id")
 
 
 class Command(base.Command):
@@ -41,7 +49,8 @@ class Command(base.Command):
     help = (
         "Write a report of a finished or running sale as one HTML file that needs no network: "
         "stock and outcomes over time, latency, sell-out of each item, fairness, lost sales, the "
-        "audit. It only reads."
+        "audit. Of a sale over several lanes its head has the report of the whole, and each other "
+        "part one of its own. It only reads."
     )
     examples = (
         "--output sale.html",
@@ -81,18 +90,23 @@ class Command(base.Command):
         use_database(server.pg_dsn)
         try:
             refuse_other_lane(options["activity_id"], Lane.named(options["lane"]))
-            with connect(server.redis_url) as client:
-                report = collect(
-                    client,
-                    server,
+            with translation.override(options["language"]), contextlib.ExitStack() as ends:
+
+                def open_lane(name: str) -> tuple["redis.Redis", Server]:
+                    found = server
+                    if name != options["lane"]:
+                        found = load(Server, _flags_of_all(options), lane=name)
+                    return ends.enter_context(connect(found.redis_url)), found
+
+                report = report_of(
                     options["activity_id"],
-                    Lane.named(options["lane"]),
+                    options["lane"],
+                    open_lane,
                     messages=max(0, options["messages"]),
                     with_audit=not options["no_audit"],
                 )
-                name = Activity.objects.filter(pk=options["activity_id"]).values_list("name")
-                frame = Frame("".join(*name.first() or ("",)), outcome_text)
-            with translation.override(options["language"]):
+                row = Activity.objects.filter(pk=options["activity_id"]).first()
+                frame = Frame(row.name if row else "", outcome_text, part=part_text(row))
                 page = render(report, frame)
             options["output"].write_text(page, encoding="utf-8")
         except (NoSuchActivity, OtherLane) as reason:
@@ -103,6 +117,12 @@ class Command(base.Command):
                 returncode=exit_codes.FAILED,
             ) from None
         self.stdout.write(f"{options['output'].resolve()}")
+
+
+def _flags_of_all(options: dict[str, Any]) -> dict[str, Any]:
+    """The flags that hold for every lane of a sale: not those that say where one of them is."""
+    flags = section_flags(options, Server)
+    return {name: value for name, value in flags.items() if name not in OF_ONE_LANE}
 
 
 def _file(name: str) -> Path:

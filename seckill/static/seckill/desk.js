@@ -23,6 +23,7 @@ const watch = new Watch({
   },
   show,
   complain: (trouble) => alerts([trouble]),
+  known,
 });
 
 function show(content) {
@@ -33,7 +34,7 @@ function show(content) {
   // One point before the left edge: lines begin there.
   while (points.length > 1 && points[1].t < oldest) points.shift();
   const last = points[points.length - 1] || { rates: {} };
-  byId("desk").dataset.answered = "yes";
+  Object.assign(byId("desk").dataset, { answered: "yes", known: "" });
   head(content);
   alerts(content.alerts);
   tiles(content, last);
@@ -44,6 +45,20 @@ function show(content) {
   partitions(content.lag);
   acts(content.done);
   charts.draw(points, content.now_ms, windowS);
+}
+
+// While Redis is away: what PostgreSQL and the other lanes of the sale say. Figures of Redis stay, dimmed;
+// a page that has none yet gets those of PostgreSQL alone, and nothing of it is old.
+function known(now) {
+  const alone = byId("desk").dataset.answered === "no";
+  byId("desk").dataset.known = alone ? "alone" : "beside";
+  put("stored", whole.format(now.stored));
+  sale(now.sale);
+  acts(now.done);
+  if (!alone) return;
+  put("state", now.text);
+  byId("state").dataset.kind = "danger";
+  items({ items: now.items, acts: [] }, charts);
 }
 
 // Requests were decided, and none of them within the time that is shown.

@@ -59,8 +59,9 @@ export function items(content, charts) {
     (row, item) => {
       row.dataset.out = item.left === 0 ? "yes" : "no";
       for (const link of row.querySelectorAll("[data-row-act]")) link.hidden = !content.acts.includes(link.dataset.rowAct);
-      cell(row, 1, whole.format(item.left));
-      cell(row, 2, whole.format(item.sold));
+      // Without Redis only what is stored of it is known.
+      cell(row, 1, item.left === null ? "–" : whole.format(item.left));
+      cell(row, 2, item.left === null ? fill(texts.stored, whole.format(item.sold)) : whole.format(item.sold));
       cell(row, 3, whole.format(item.loaded));
     },
     texts.no_items,
@@ -171,6 +172,7 @@ export function acts(list) {
       const name = make("th", "", { scope: "row" });
       name.append(make("a", act.text, { href: act.url }));
       if (!act.done) name.append(" ", make("span", act.state, { class: "desk-badge", "data-kind": "warning" }));
+      if (act.part) name.append(make("small", act.part));
       const result = make("td", act.result);
       if (act.note) result.append(make("small", act.note));
       row.append(make("td", times.text(act.at)), make("td", act.who), name, result);

@@ -9,8 +9,9 @@ const PATIENCE_MS = 6000;
 
 export class Watch {
   // `address` gives the URL. `show` takes an answer. `complain` takes {title, text, command, link}.
-  constructor({ address, show, complain }) {
-    Object.assign(this, { address, show, complain });
+  // `known` takes what can be said all the same while a service is away.
+  constructor({ address, show, complain, known = () => {} }) {
+    Object.assign(this, { address, show, complain, known });
     this.answeredAt = null;
     this.trouble = "";
     this.timer = null;
@@ -56,7 +57,9 @@ export class Watch {
         this.lost(texts.forbidden, texts.forbidden_text);
       } else if (content.service) {
         const command = texts.look[content.service];
-        this.lost(fill(texts.service_away, content.service), texts.means[content.service] || "", { command });
+        const title = content.title || fill(texts.service_away, content.service);
+        this.lost(title, content.text || texts.means[content.service] || "", { command });
+        if (content.known) this.known(content.known);
       } else {
         this.lost(texts.web_away, texts.web_away_text);
       }

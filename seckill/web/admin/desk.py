@@ -21,7 +21,7 @@ from seckill.models import Activity, Item, LatePayment
 from seckill.monitoring.verdict_look import read_verdict
 from seckill.telemetry.heartbeats import read_workers
 from seckill.telemetry.history import read_series
-from seckill.web.admin import desk_acts, desk_data, live
+from seckill.web.admin import desk_acts, desk_away, desk_data, live
 from seckill.web.admin.desk_look import Look
 from seckill.web.admin.desk_texts import outcome_text, script_texts, watch_texts
 from seckill.web.admin.last_acts import last_acts
@@ -109,7 +109,8 @@ def page(request: HttpRequest, activity_id: int, *, admin: ModelAdmin) -> HttpRe
 
 
 def data(request: HttpRequest, activity_id: int, *, admin: ModelAdmin) -> HttpResponse:
-    """The JSON: 401 without a staff session, 403 without the permission, 503 without Redis.
+    """The JSON: 401 without a staff session, 403 without the permission, 503 without Redis: then
+    with what PostgreSQL knows.
 
     `since` is the time of the last point that the page has. `window` is its time range in seconds,
     0 for the whole history.
@@ -140,13 +141,20 @@ def data(request: HttpRequest, activity_id: int, *, admin: ModelAdmin) -> HttpRe
             since_ms=since_ms,
             names={item.item_id: item.name for item in items if item.name},
             stored=sum(item.sold for item in items),
-            late=LatePayment.objects.filter(activity_id=activity_id, resolved_at=None).count(),
+            late=_late(activity_id),
             acts=last_acts(ACTS, activity_id) if journal else (),
             sale=sale_of(activity_id),
         )
     except RedisAway as away:
-        return json_answer({"service": away.service}, 503)
+        acts = last_acts(ACTS, activity_id) if journal else ()
+        return json_answer(desk_away.answer(activity_id, lane.name, away, acts), 503)
     return json_answer(desk_data.answer(look, activity_id), 200)
+
+
+def _late(activity_id: int) -> int:
+    """Late payments that nobody has settled; of the head of a split sale those of all parts."""
+    sale = Activity.of_sale(activity_id)
+    return LatePayment.objects.filter(activity_id__in=sale, resolved_at=None).count()
 
 
 def refusal(request: HttpRequest, admin: ModelAdmin) -> HttpResponse | None:

@@ -9,6 +9,7 @@ from typing import Any
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
+from seckill.control.whole_sale import PartOfSale, WholeSale
 from seckill.lane.status import ActivityStatus
 from seckill.telemetry.door_counts import DoorCounts
 from seckill.telemetry.heartbeats import Kind, Worker
@@ -17,7 +18,6 @@ from seckill.web.admin.desk_alerts import alerts
 from seckill.web.admin.desk_look import Look, health_of, newest_lag, percentiles
 from seckill.web.admin.desk_points import points
 from seckill.web.admin.live import STATES, state_of, verdict_json
-from seckill.web.shared.sale import PartOfSale
 
 # An audit older than this (ms) says little about the present.
 AUDIT_OLD_MS = 15 * 60_000
@@ -41,10 +41,10 @@ def answer(look: Look, activity_id: int) -> dict[str, Any]:
         "alerts": [vars(alert) for alert in alerts(look, status, lag)],
         "acts": desk_acts.offered(status),
         "primary": desk_acts.primary(status),
-        "done": [_act(act) for act in look.acts],
+        "done": [act_json(act) for act in look.acts],
         "holds": _holds(look, status),
         "points": points(look, activity_id),
-        "sale": _sale(look, activity_id),
+        "sale": sale_json(look.sale, activity_id),
     }
 
 
@@ -113,9 +113,8 @@ def _holds(look: Look, status: ActivityStatus | None) -> dict[str, int] | None:
     }
 
 
-def _sale(look: Look, activity_id: int) -> dict[str, Any] | None:
+def sale_json(sale: WholeSale | None, activity_id: int) -> dict[str, Any] | None:
     """The sums of a sale over several lanes and its parts; None: the activity is not split."""
-    sale = look.sale
     if sale is None:
         return None
     return {
@@ -130,7 +129,7 @@ def _sale(look: Look, activity_id: int) -> dict[str, Any] | None:
                 "url": reverse("admin:seckill_activity_desk", args=[part.row.pk]),
                 "here": part.row.pk == activity_id,
                 "away": part.away,
-                **_part_state(part, look.now_ms),
+                **_part_state(part),
                 "left": part.left,
                 "sold": part.sold,
                 "loaded": part.loaded,
@@ -140,14 +139,15 @@ def _sale(look: Look, activity_id: int) -> dict[str, Any] | None:
     }
 
 
-def _part_state(part: PartOfSale, now_ms: int) -> dict[str, str]:
-    if part.away:
+def _part_state(part: PartOfSale) -> dict[str, str]:
+    if part.lane is None:
         return {"kind": "danger", "text": _("Redis is away")}
-    kind, text = STATES[state_of(part.status, now_ms)]
+    kind, text = STATES[state_of(part.status, part.lane.now_ms)]
     return {"kind": kind, "text": str(text)}
 
 
-def _act(act: Mapping[str, Any]) -> dict[str, Any]:
+def act_json(act: Mapping[str, Any]) -> dict[str, Any]:
+    """An act with its time in ms."""
     return {**act, "at": round(act["at"].timestamp() * 1000)}
 
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from seckill.audit.verdict import LastAudit
+from seckill.control.whole_sale import WholeSale
 from seckill.formats.lanes import MAIN
 from seckill.lane.status import Histogram, LaneStatus
 from seckill.monitoring.verdict import PARTLY_MS, State, Verdict
 from seckill.telemetry.heartbeats import Kind, Worker
 from seckill.telemetry.history import FRESH_MS, Sample
-from seckill.web.shared.sale import WholeSale
 
 # A worker that has work but made no progress for so long (ms) counts as stuck.
 STUCK_MS = 15_000

@@ -91,4 +91,5 @@ def script_texts() -> dict[str, Any]:
         "waiting": _("waiting for PostgreSQL"),
         "of": _("of {n}"),
         "of_sold": _("of {n} sold"),
+        "stored": _("{n} stored"),
     }

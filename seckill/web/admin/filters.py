@@ -26,11 +26,6 @@ def number(text: str) -> int:
     return int(text)
 
 
-def numbers_of(activity_id: int) -> list[int]:
-    """The activities of a sale: of a head all of its parts, else itself. It may have no row."""
-    return sorted({activity_id, *Activity.of_sale(activity_id)})
-
-
 class ActivityFilter(DropdownFilter):
     """By activity."""
 
@@ -49,7 +44,9 @@ class ActivityFilter(DropdownFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """The rows of the activity; of a sale over several lanes those of all parts."""
         value = self.value()
-        return queryset.filter(activity_id__in=numbers_of(number(value))) if value else queryset
+        if not value:
+            return queryset
+        return queryset.filter(activity_id__in=Activity.of_sale(number(value)))
 
 
 class ItemFilter(DropdownFilter):

@@ -13,11 +13,12 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
+from unfold.views import ChangeList
 
 from seckill.control.acts import ACTS, LATE_PAYMENT, act_text
 from seckill.models import StockChange
 from seckill.web.admin import act_words
-from seckill.web.admin.base import ReadOnlyAdmin, activity_link, link
+from seckill.web.admin.base import ReadOnlyAdmin, link
 from seckill.web.admin.export import CsvExport
 from seckill.web.admin.filters import (
     ActivityFilter,
@@ -25,6 +26,7 @@ from seckill.web.admin.filters import (
     PeriodFilter,
     period_parameters,
 )
+from seckill.web.admin.parts import PartsChangeList, activity_and_part
 from seckill.web.admin.times import clock
 
 # How many characters of a change the list shows.
@@ -118,6 +120,10 @@ class StockChangeAdmin(CsvExport, ReadOnlyAdmin):
     )
     readonly_fields = ("act_name", "activity", "who", "words", "state_text", "when")
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """The list's class."""
+        return PartsChangeList
+
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[StockChange], search_term: str
     ) -> tuple[QuerySet[StockChange], bool]:
@@ -144,8 +150,8 @@ class StockChangeAdmin(CsvExport, ReadOnlyAdmin):
 
     @display(description=_("activity"))
     def activity(self, change: StockChange) -> SafeString | str:
-        """The activity, as a link."""
-        return activity_link(change.activity_id or None)
+        """The activity, as a link, and which part of a sale it is."""
+        return activity_and_part(change)
 
     @display(description=_("who"))
     def who(self, change: StockChange) -> SafeString:

@@ -10,14 +10,16 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action, display
+from unfold.views import ChangeList
 
 from seckill.control.late_payments import name_of, settle
 from seckill.models import LatePayment, Settlement
 from seckill.web.admin import steering
-from seckill.web.admin.base import UNKNOWN, ReadOnlyAdmin, activity_link, orders_link
+from seckill.web.admin.base import UNKNOWN, ReadOnlyAdmin, orders_link
 from seckill.web.admin.export import CsvExport
 from seckill.web.admin.filters import ActivityFilter
 from seckill.web.admin.journal import ActFilter
+from seckill.web.admin.parts import PartsChangeList, activity_and_part
 from seckill.web.admin.times import clock
 from seckill.web.shared import auth
 
@@ -83,6 +85,10 @@ class LatePaymentAdmin(CsvExport, ReadOnlyAdmin):
         *("reference_", "state_text", "when", "why", "activity", "user", "resolved", "hold"),
         "message",
     )
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """The list's class."""
+        return PartsChangeList
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[LatePayment]:
         """Adds the state."""
@@ -172,8 +178,8 @@ class LatePaymentAdmin(CsvExport, ReadOnlyAdmin):
 
     @display(description=_("activity"))
     def activity(self, payment: LatePayment) -> SafeString | str:
-        """The activity, as a link."""
-        return activity_link(payment.activity_id)
+        """The activity, as a link, and which part of a sale it is."""
+        return activity_and_part(payment)
 
     @display(description=_("user"))
     def user(self, payment: LatePayment) -> SafeString | str:

@@ -4,6 +4,7 @@ Owns what a row knows of Redis, which activity is the busiest, and what a page s
 away.
 """
 
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -20,10 +21,13 @@ from seckill.lane.status import ActivityStatus
 from seckill.models import Activity
 from seckill.monitoring.verdict import RATE_MS, Verdict, rate_of
 from seckill.monitoring.verdict_text import in_words
+from seckill.process.events import event
 from seckill.telemetry.history import read_series
 from seckill.web.admin.base import PlainChangeList
 from seckill.web.shared import services
 from seckill.web.shared.services import Lanes
+
+log = logging.getLogger(__name__)
 
 # The state of an activity: (kind of label, text). Red is for danger, and none of these is one.
 STATES = {
@@ -42,10 +46,12 @@ INTEREST = ("open", "paused", "waiting", "sold_out", "finished", "closed", "not 
 def look(request: HttpRequest) -> Lanes:
     """The lanes for this page, and a message to the user for each Redis that is away."""
     lanes, gone = services.all_lanes()
-    for away in gone:
+    for name, why in gone.items():
+        log.warning("%s: lane %s: %s", request.path, name, why, extra=event("redis-away"))
         messages.warning(
             request,
-            gettext("%(away)s. Units left and versions are unknown now.") % {"away": away},
+            gettext("%(away)s. Units left and versions are unknown now.")
+            % {"away": services.away_text(name)},
         )
     return lanes
 
@@ -122,17 +128,6 @@ def rates(lanes: Lanes) -> dict[int, float]:
         samples = read_series(services.redis_client(name), Lane.named(name), since_ms)
         found.update({n: rate_of(lane, samples, n) or 0.0 for n in lane.activities})
     return found
-
-
-def busiest_first(numbers: Iterable[int], lanes: Lanes, rates: Mapping[int, float]) -> list[int]:
-    """Activities as somebody wants to see them: the busiest, the open ones, the newest first."""
-
-    def place(number: int) -> tuple[float, int, int]:
-        lane, status = lanes.of(number), lanes.status(number)
-        state = state_of(status, lane.now_ms if lane else 0)
-        return -rates.get(number, 0.0), INTEREST.index(state), -number
-
-    return sorted(numbers, key=place)
 
 
 def verdict_json(verdict: Verdict, now_ms: int) -> dict[str, str]:

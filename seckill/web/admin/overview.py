@@ -17,7 +17,7 @@ from seckill.models import Activity
 from seckill.monitoring.verdict_look import read_verdict
 from seckill.telemetry.heartbeats import read_workers
 from seckill.web.admin import desk, live
-from seckill.web.admin.base import UNKNOWN
+from seckill.web.admin.cards import Card
 from seckill.web.admin.desk_texts import watch_texts
 from seckill.web.admin.last_acts import last_acts
 from seckill.web.shared import services
@@ -57,14 +57,14 @@ def data(request: HttpRequest, *, admin: ModelAdmin) -> HttpResponse:
 def _now() -> dict[str, Any]:
     """The verdict and the sales; only what PostgreSQL knows while Redis is away."""
     lanes, gone = services.all_lanes()
+    away = next(iter(gone.values()), None)
     try:
         rates = live.rates(lanes)
-    except RedisAway as away:
-        gone, rates = [away], {}
+    except RedisAway as now:
+        away, rates = now, {}
     verdicts = {name: _verdict(name, status) for name, status in lanes.by_name.items()}
-    away_now = gone and not any(lanes.by_name.values())
     return {
-        "away": gone[0].service if away_now else "",
+        "away": away.service if away and not any(lanes.by_name.values()) else "",
         "verdict": _together(verdicts),
         "sales": _sales(lanes, rates),
     }
@@ -99,30 +99,13 @@ def _sales(lanes: Lanes, rates: dict[int, float]) -> list[dict[str, Any]]:
     loaded = tuple(lanes.loaded)
     rows: list[Any] = list(Activity.objects.filter(pk__in=loaded))
     rows += Activity.objects.exclude(pk__in=loaded).order_by("-pk")[:SALES]
+    # A part whose Redis is away is not loaded anywhere: it belongs to its sale all the same.
+    heads = {row.part_of for row in rows if row.part_of is not None}
+    known = [row.pk for row in rows]
+    rows += Activity.objects.filter(part_of__in=heads).exclude(pk__in=known)
     live.attach(rows, lanes)
-    by_number = {row.pk: row for row in rows}
-    order = live.busiest_first(by_number, lanes, rates)[:SALES]
-    return [_sale(by_number[number], rates.get(number, 0.0)) for number in order]
-
-
-def _sale(row: Any, rate: float) -> dict[str, Any]:
-    """A card. What is sold and asked for counts since the activity was made: both are ever."""
-    state = live.state_of(row.live, row.now_ms)
-    kind, text = ("default", UNKNOWN) if row.unknown else live.STATES[state]
-    items = row.live.items.values() if row.live else ()
-    requests = sum(row.live.total_outcomes.values()) if row.live else 0
-
-    def shown(number: int) -> str:
-        return f"{number:,}" if row.live else UNKNOWN
-
-    return {
-        "number": row.pk,
-        "name": desk.name_with_lane(row),
-        "url": reverse("admin:seckill_activity_desk", args=[row.pk]),
-        "kind": kind,
-        "state": str(text),
-        "left": shown(sum(item.left for item in items)),
-        "sold": shown(sum(item.sold for item in items)),
-        "requests": shown(requests),
-        "rate": f"{rate:,.0f}" if row.live else UNKNOWN,
-    }
+    sales: dict[int, list[Any]] = {}
+    for row in sorted(rows, key=lambda row: row.part or 0):
+        sales.setdefault(row.part_of or row.pk, []).append(row)
+    cards = [Card(parts, sum(rates.get(row.pk, 0.0) for row in parts)) for parts in sales.values()]
+    return [card.json() for card in sorted(cards, key=lambda card: card.place)[:SALES]]

@@ -170,14 +170,21 @@ class Lanes:
         }
 
 
-def all_lanes() -> tuple[Lanes, list[RedisAway]]:
+def away_text(lane: str) -> str:
+    """That a lane's Redis is away, for people: without its address, and the lane if it matters."""
+    if not several_lanes():
+        return _("Redis is away")
+    return _("Redis of lane %(lane)s is away") % {"lane": lane}
+
+
+def all_lanes() -> tuple[Lanes, dict[str, RedisAway]]:
     """All configured lanes, and why those that nothing is known of are away."""
     found: dict[str, LaneStatus | None] = {}
-    away = []
+    away = {}
     for name in settings.LANES:
         try:
             found[name] = lane_status(name)
         except RedisAway as gone:
             found[name] = None
-            away.append(gone)
+            away[name] = gone
     return Lanes(found, homes()), away

@@ -30,7 +30,7 @@ from seckill.recovery.rebuild import recover
 from tests.helpers.sale import body, new_source
 from tests.helpers.servers import own_valkey
 from tests.helpers.shop import Shop
-from tests.helpers.split_sale import HEAD, NORTH, PART, Split
+from tests.helpers.split_sale import HEAD, NORTH, PART, Split, users_of
 
 
 @pytest.fixture
@@ -47,12 +47,6 @@ def sale(
         for shop in shops:
             ends.callback(shop.close)
         yield Split(*shops)
-
-
-def users_of(part: int, number: int, first: int = 1) -> list[int]:
-    """So many users whom a part serves."""
-    mine = (user for user in itertools.count(first) if part_of_user(user, 2) == part)
-    return list(itertools.islice(mine, number))
 
 
 def test_the_units_are_divided_and_the_settings_repeated(sale: Split) -> None:

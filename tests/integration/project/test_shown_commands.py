@@ -156,12 +156,12 @@ NOT_RUN = {
     "manage.py activity create 1 --lane": "needs a lane in the file: integration/lanes",
     "manage.py activity create --lane": "needs a lane in the file: integration/lanes",
     "manage.py run_loadgen --lane": "needs a lane in the file: faults/test_lanes",
-    "manage.py run_loadgen --split": "needs a split sale: unit/loadgen/test_parts",
+    "manage.py run_loadgen --split": "needs a split sale: integration/lanes/test_split_load",
     "manage.py run_consumer --lane": "needs a lane in the file: faults/test_lanes",
     "manage.py run_log_worker --lane": "needs a lane in the file: faults/test_lanes",
     "manage.py activity split": "needs a lane in the file: faults/test_split",
     "manage.py activity balance": "needs a split sale: faults/test_split",
-    "manage.py run_sale --lanes": "minutes; starts services of its own: unit/process/test_run_sale",
+    "manage.py run_sale --lanes": "starts services of its own: integration/demo",
 }  # fmt: skip
 
 NO_REQUEST = """

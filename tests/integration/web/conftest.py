@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import redis
 from django.contrib.auth.models import User
 from django.test import Client
 
+from devstack.endpoints import Endpoints
 from seckill.control.control import Control
 from seckill.lane.keys import Lane
 from seckill.web.shared.accounts import make_api_key
@@ -88,3 +90,33 @@ def control(redis_client: "redis.Redis") -> Control:
 def away(settings: Any) -> None:
     """Redis is away, for the web process."""
     settings.CACHES = {"default": {**settings.CACHES["default"], "LOCATION": DEAD_REDIS}}
+
+
+@pytest.fixture
+def two_lanes(settings: Any, stack: Endpoints) -> None:
+    """Lane north in the list beside that of main."""
+    settings.CACHES = {
+        **settings.CACHES,
+        "lane-north": {**deepcopy(settings.CACHES["default"]), "LOCATION": stack.redis_url},
+    }
+    settings.LANES = ["main", "north"]
+
+
+@pytest.fixture
+def split(two_lanes: None, ask: Ask) -> None:
+    """Activity 1, 11 units of 1001, is split: 6 in main, and 5 in north as activity 2."""
+    made = ask("POST", "/v1/activities", {"activity_id": 1, "stock": {"1001": 11}, "name": "Hot"})
+    assert made.status_code == 201, made.content
+    done = ask("POST", "/v1/activities/1/split", {"lanes": ["main", "north"]})
+    assert done.status_code == 200, done.content
+
+
+@pytest.fixture
+def north_away(settings: Any) -> Callable[[], None]:
+    """Called: from then on the Redis of lane north is away, for the web process."""
+
+    def leave() -> None:
+        north = {**settings.CACHES["lane-north"], "LOCATION": DEAD_REDIS}
+        settings.CACHES = {**settings.CACHES, "lane-north": north}
+
+    return leave

@@ -8,17 +8,19 @@ import redis
 from django.contrib.auth.models import Group, User
 from django.db import connection
 from django.test import Client
+from django.utils import timezone
 
 from devstack.endpoints import Endpoints
 from seckill.consumer.engine import Engine
 from seckill.lane.keys import Lane
-from seckill.models import Activity, Item, StockChange
+from seckill.models import Activity, Item, LatePayment, StockChange
 from tests.helpers import sale
 
 SOURCE = "11111111-2222-3333-4444-555555555555"
 ORDERS = "/admin/seckill/record/"
 INVENTORY = "/admin/seckill/item/"
 ACTIVITIES = "/admin/seckill/activity/"
+LATE = "/admin/seckill/latepayment/"
 JOURNAL = "/admin/seckill/stockchange/"
 KEYS = "/admin/seckill/apikey/"
 STEERING = ("/set_stock", "/finish_activity", "/sync_from_db")
@@ -63,6 +65,14 @@ def all_orders(ask: Ask, query: str) -> list[int]:
         if page["next"] is None:
             return found
         cursor = f"&before={page['next']}"
+
+
+def late(offset: int, reference: str | None = "pi_1", activity: int = 1) -> LatePayment:
+    """Money for a hold that had ended."""
+    return LatePayment.objects.create(
+        settle_source=SOURCE, settle_partition=0, settle_offset=offset, source=SOURCE, partition=0,
+        offset=offset, user_id=7, activity_id=activity, reference=reference, ts=timezone.now(),
+    )  # fmt: skip
 
 
 def sell(stack: Endpoints, *bodies: bytes) -> None:

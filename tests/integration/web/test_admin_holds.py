@@ -24,16 +24,17 @@ from tests.integration.web.pages import (
     ACTIVITIES,
     INVENTORY,
     JOURNAL,
+    LATE,
     ORDERS,
     SOURCE,
     confirm,
+    late,
     logged_in,
     member,
     rows,
     text,
 )
 
-LATE = "/admin/seckill/latepayment/"
 DESK = ACTIVITIES + "1/desk/data/"
 
 
@@ -52,14 +53,6 @@ def settled(record: Record, kind: str, **members: Any) -> None:
     Settlement.objects.create(
         **{name: getattr(record, name) for name in SAME_ORDER},
         **({} if kind == "expired" else message), kind=kind, ts=timezone.now(), **members,
-    )  # fmt: skip
-
-
-def late(offset: int, reference: str | None = "pi_1", activity: int = 1) -> LatePayment:
-    """Money for a hold that had ended."""
-    return LatePayment.objects.create(
-        settle_source=SOURCE, settle_partition=0, settle_offset=offset, source=SOURCE, partition=0,
-        offset=offset, user_id=7, activity_id=activity, reference=reference, ts=timezone.now(),
     )  # fmt: skip
 
 

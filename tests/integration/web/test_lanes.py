@@ -1,13 +1,11 @@
 """Two lanes behind one web process: each activity is steered and shown in its own."""
 
-from copy import deepcopy
 from typing import Any
 
 import pytest
 import redis
 from django.test import Client
 
-from devstack.endpoints import Endpoints
 from seckill.lane.fence import fence
 from seckill.lane.keys import Lane
 from seckill.lane.status import read_lane
@@ -15,16 +13,6 @@ from seckill.models import Activity
 from tests.integration.web.pages import ACTIVITIES, DEAD_REDIS, ORDERS, Ask, confirm, seed, text
 
 NORTH = Lane.named("north")
-
-
-@pytest.fixture
-def two_lanes(settings: Any, stack: Endpoints) -> None:
-    """Lane north in the list beside that of main."""
-    settings.CACHES = {
-        **settings.CACHES,
-        "lane-north": {**deepcopy(settings.CACHES["default"]), "LOCATION": stack.redis_url},
-    }
-    settings.LANES = ["main", "north"]
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ from seckill.lane.status import ActivityStatus, Histogram, ItemStatus, LaneStatu
 from seckill.report import charts
 from seckill.report.arrivals import shares
 from seckill.report.charts import Line, thinned, ticks
-from seckill.report.data import ItemStory, SaleReport, sale_moments, without_quiet
+from seckill.report.data import ItemStory, SaleReport
 from seckill.report.fairness import Fairness, Queue, judge
+from seckill.report.moments import sale_moments, since_start, without_quiet
 from seckill.report.page import render
 from seckill.telemetry.history import ActivitySample, Sample
 
@@ -72,6 +73,10 @@ def activity(accepted: int, before: int = 0) -> ActivityStatus:
     )  # fmt: skip
 
 
+def moments_of(samples: list[Sample], status: ActivityStatus) -> list[Sample]:
+    return sale_moments(since_start(samples, 1, status), 1, status)
+
+
 def sample(second: int, accepted: int, waiting: int = 0) -> Sample:
     one = ActivitySample(
         version=3, over=None, left={1001: 40 - accepted}, units_left=40 - accepted,
@@ -84,19 +89,19 @@ def sample(second: int, accepted: int, waiting: int = 0) -> Sample:
 def test_a_sale_is_cut_out_of_the_history_and_counts_from_nought() -> None:
     samples = [sample(0, 4), sample(5, 10), sample(60, 10), sample(61, 25), sample(62, 40, 7)]
     samples += [sample(64, 40), sample(90, 40)]
-    found = sale_moments(samples, 1, activity(30, before=10))
+    found = moments_of(samples, activity(30, before=10))
     assert [(m.at_ms - BEGAN) // 1000 for m in found] == [60, 61, 62, 64]
     assert [m.activities[1].outcomes["ACCEPTED"] for m in found] == [0, 15, 30, 30]
     assert [m.activities[1].cost_ms[4] for m in found] == [0, 15, 30, 30]
 
 
 def test_the_quiet_before_a_sale_is_not_drawn() -> None:
-    found = without_quiet(sale_moments([sample(0, 0), sample(500, 30)], 1, activity(30)))
+    found = without_quiet(moments_of([sample(0, 0), sample(500, 30)], activity(30)))
     assert [(m.at_ms - BEGAN) // 1000 for m in found] == [498, 500]
 
 
 def test_a_sale_without_requests_has_no_moments() -> None:
-    assert sale_moments([sample(0, 10)], 1, activity(0, before=10)) == []
+    assert moments_of([sample(0, 10)], activity(0, before=10)) == []
 
 
 def test_ticks_are_round_and_reach_the_top() -> None:
@@ -128,7 +133,7 @@ def test_layers_lie_on_top_of_each_other() -> None:
 
 
 def picture(**changes: object) -> str:
-    moments = sale_moments([sample(0, 0), sample(1, 12), sample(2, 30)], 1, activity(30))
+    moments = moments_of([sample(0, 0), sample(1, 12), sample(2, 30)], activity(30))
     lane = LaneStatus(True, {}, 0, 0, 0, {}, 0, 0)
     report = SaleReport(
         activity(30), lane, moments, [ItemStory(1001, 30, 0, BEGAN, BEGAN + 2000)], BEGAN + 9000,

@@ -34,8 +34,8 @@ from seckill.web.api.v1.schemas import (
     ItemPage,
     Limit,
 )
-from seckill.web.api.v1.split import sale_out
 from seckill.web.shared import services
+from seckill.web.shared.sale import sale_of
 
 router = Router(tags=["activities"])
 
@@ -90,9 +90,9 @@ def show_activity(
     """Its row and its current state in Redis; its version is in ETag too. A sale over several lanes
     is shown as a whole too, by its head and by each part."""
     row = _row(activity_id)
-    shown = ActivityRow.of(row, services.lane_status(row.lane).activities.get(activity_id))
+    status = services.lane_status(row.lane).activities.get(activity_id)
+    shown = ActivityRow.of(row, status, sale_of(activity_id))
     response["ETag"] = f'"{shown.version}"'
-    shown.sale = sale_out(row)
     return shown
 
 

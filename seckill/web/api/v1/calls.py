@@ -16,6 +16,7 @@ from pydantic import BaseModel, WithJsonSchema
 
 from seckill.control.control import Act, Control, Once, Refused
 from seckill.formats.lanes import MAIN
+from seckill.models import Activity
 from seckill.web.api.operations import REFUSALS, STEER, actor
 from seckill.web.api.problems import Problem
 from seckill.web.api.schemas import ActOut
@@ -90,10 +91,12 @@ def answer(response: HttpResponse, done: Act) -> ActOut:
 
 
 def newest(model: type[Model], activity_id: int | None, before: int | None) -> "QuerySet[Any]":
-    """Rows, the newest first: of this activity, and older than the one with this number."""
+    """Rows, the newest first: of this activity, of the head of a split sale those of all parts, and
+    older than the one with this number.
+    """
     rows: QuerySet[Any] = model._default_manager.order_by("-pk")
     if activity_id is not None:
-        rows = rows.filter(activity_id=activity_id)
+        rows = rows.filter(activity_id__in=Activity.of_sale(activity_id))
     if before is not None:
         rows = rows.filter(pk__lt=before)
     return rows

@@ -150,7 +150,7 @@ def list_orders(
         if value is not None
     }
     # Of a sale over several lanes the orders of all parts.
-    sale = None if activity_id is None else {activity_id, *Activity.of_sale(activity_id)}
+    sale = None if activity_id is None else Activity.of_sale(activity_id)
     wanted.pop("activity_id", None)
     if state == PARKED:
         if hold is not None:
@@ -158,7 +158,7 @@ def list_orders(
         return _parked(wanted, sale, since, until, before, limit)
     rows = Record.objects.filter(**wanted)
     if sale is not None:
-        rows = rows.filter(activity_id__in=sorted(sale))
+        rows = rows.filter(activity_id__in=sale)
     if item_id is not None and activity_id is None:
         # The index has the activity first.
         sold_in = Item.objects.filter(item_id=item_id).values_list("activity_id", flat=True)
@@ -217,7 +217,7 @@ def _ordered(
 
 def _parked(
     wanted: dict[str, Any],
-    sale: set[int] | None,
+    sale: list[int] | None,
     since: datetime | None,
     until: datetime | None,
     before: int | None,

@@ -7,6 +7,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 from seckill.audit.verdict import LastAudit
 from seckill.control.checks import FIELDS, MAX_HOLD_S, MAX_NAME, MAX_TIMEOUT_MS
+from seckill.control.whole_sale import WholeSale
 from seckill.formats.lanes import LANE_NAME, MAIN
 from seckill.formats.outcomes import MAX_ID, MAX_REQUEST_ID, MAX_UNITS
 from seckill.lane.status import ActivityStatus
@@ -71,7 +72,10 @@ Cursor = Annotated[
     Field(description="`next` of the previous page."),
     WithJsonSchema({"type": "string", "pattern": up_to(MAX_ID), "examples": ["1"]}),
 ]
-ActivityFilter = Annotated[OptionalTextId, Field(description="Only of this activity.")]
+ActivityFilter = Annotated[
+    OptionalTextId,
+    Field(description="Only of this activity; of the head of a split sale, of all its parts."),
+]
 RequestId = Annotated[
     str | None,
     Field(min_length=1, max_length=MAX_REQUEST_ID, pattern=NO_NUL),
@@ -227,6 +231,29 @@ class SaleOut(BaseModel):
     )
     parts: list[PartOut]
 
+    @classmethod
+    def of(cls, sale: WholeSale) -> "SaleOut":
+        """The response for a sale."""
+        parts = [
+            PartOut(
+                activity_id=part.row.pk,
+                lane=part.row.lane,
+                version=part.version,
+                loaded=part.loaded,
+                left=part.left,
+                sold=part.sold,
+            )
+            for part in sale.parts
+        ]
+        return cls(
+            head=sale.parts[0].row.pk,
+            loaded=sale.loaded,
+            left=sale.left,
+            sold=sale.sold,
+            on_the_way=sale.on_the_way,
+            parts=parts,
+        )
+
 
 class ActivityRow(BaseModel):
     """An activity: its row, and its current state in Redis."""
@@ -254,7 +281,9 @@ class ActivityRow(BaseModel):
     )
 
     @classmethod
-    def of(cls, row: Activity, status: ActivityStatus | None) -> "ActivityRow":
+    def of(
+        cls, row: Activity, status: ActivityStatus | None, sale: WholeSale | None = None
+    ) -> "ActivityRow":
         """The response for a row."""
         return cls(
             activity_id=row.pk,
@@ -269,7 +298,7 @@ class ActivityRow(BaseModel):
             part_of=row.part_of,
             version=status.version if status else 0,
             live=ActivityOut(**ActivityOut.values(row.pk, status)) if status else None,
-            sale=None,
+            sale=SaleOut.of(sale) if sale else None,
         )
 
 

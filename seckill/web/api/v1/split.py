@@ -1,4 +1,4 @@
-"""A sale over several lanes: split, balance, and how it is shown as a whole."""
+"""A sale over several lanes: split and balance."""
 
 from typing import Annotated
 
@@ -7,7 +7,6 @@ from ninja import Body, Router
 
 from seckill.control import acts
 from seckill.control.balance import rows_of
-from seckill.models import Activity
 from seckill.web.api.operations import REFUSALS, STEER, actor
 from seckill.web.api.problems import Problem
 from seckill.web.api.schemas import ActOut
@@ -20,9 +19,8 @@ from seckill.web.api.v1.calls import (
     IfMatch,
     act,
 )
-from seckill.web.api.v1.schemas import BalanceOut, MoveOut, NoteBody, PartOut, SaleOut, SplitBody
+from seckill.web.api.v1.schemas import BalanceOut, MoveOut, NoteBody, SplitBody
 from seckill.web.shared import services
-from seckill.web.shared.sale import whole_sale
 
 router = Router(tags=["acts"])
 
@@ -61,30 +59,4 @@ def balance(
     done = services.balancer(activity_id, actor(request), body.note if body else "").round()
     return BalanceOut(
         moved=[MoveOut.of(move) for move in done.moved], waits=len(done.waits), over=done.over
-    )
-
-
-def sale_out(row: Activity) -> SaleOut | None:
-    """The sale that an activity is a part of; None if it is not split."""
-    if row.part_of is None:
-        return None
-    sale = whole_sale(row.part_of)
-    parts = [
-        PartOut(
-            activity_id=part.row.pk,
-            lane=part.row.lane,
-            version=part.version,
-            loaded=part.loaded,
-            left=part.left,
-            sold=part.sold,
-        )
-        for part in sale.parts
-    ]
-    return SaleOut(
-        head=row.part_of,
-        loaded=sale.loaded,
-        left=sale.left,
-        sold=sale.sold,
-        on_the_way=sale.on_the_way,
-        parts=parts,
     )

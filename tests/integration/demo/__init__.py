@@ -1,0 +1,1 @@
+"""A whole sale by `run_sale`."""
