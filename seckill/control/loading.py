@@ -27,7 +27,7 @@ from seckill.postgres import sold
 
 # A limit too high to refuse anybody. Once it is set, buyers are counted.
 COUNT_ONLY = 10**15
-# How often the sold units are counted while holds expire.
+# How often units, or buyers, are counted while holds expire.
 COUNTS = 10
 # The answer of load_state if somebody else has loaded the activity or is about to.
 LATE = -1
@@ -120,10 +120,7 @@ class Loader:
             if then is not None and then.holds.expired == now.holds.expired:
                 break
         else:
-            raise Refused(
-                _("holds of activity %(id)s expire right now: try again in a moment")
-                % {"id": turn.activity_id}
-            )
+            raise _holds_expire(turn.activity_id)
         return lane, units
 
     def load_state(self, activity: Activity, lane: LaneStatus) -> int:
@@ -198,14 +195,31 @@ class Loader:
         if "user_limit" not in new or limit is None or counting:
             forget = "user_limit" in new and limit is None
             return self._configure(turn, new, "forget" if forget else "keep")[0]
-        version, positions = self._configure(
-            turn.step(turn.version), {"user_limit": COUNT_ONLY}, "count"
-        )
-        # What was given back since the first look may be counted in Redis already: not twice.
-        then = replace(self.status(), positions=positions, settle_positions=lane.settle_positions)
-        self._stage(then)
-        token = self._stage_buyers(turn.activity_id, then.limits)
+        version, token = self._count_buyers(turn)
         return self._configure(turn.at(version), new, "keep", token)[0]
+
+    def _count_buyers(self, turn: Turn) -> tuple[int, str]:
+        """Let Redis count buyers from now on, and stage those before: the version, and their token.
+
+        A hold that expires meanwhile and is forgiven may be counted twice, so it counts again.
+        Raises Refused.
+        """
+        version = turn.version
+        for _attempt in range(COUNTS):
+            lane = self.status()
+            version, positions = self._configure(
+                turn.step(version), {"user_limit": COUNT_ONLY}, "count"
+            )
+            # What was given back since the first look may be counted in Redis already: not twice.
+            then = replace(
+                self.status(), positions=positions, settle_positions=lane.settle_positions
+            )
+            self._stage(then)
+            token = self._stage_buyers(turn.activity_id, then.limits)
+            expired = [_expired(look, turn.activity_id) for look in (lane, self.status())]
+            if not self._gives_back or expired[0] == expired[1]:
+                return version, token
+        raise _holds_expire(turn.activity_id)
 
     def _configure(
         self,
@@ -236,6 +250,17 @@ class Loader:
         key = self._lane.activity(activity_id).new_buyers
         units = sold.units_by_user(activity_id, positions, expired_gives_back=self._gives_back)
         return staging.stage(self._redis, key, units.items())
+
+
+def _expired(lane: LaneStatus, activity_id: int) -> int:
+    activity = lane.activities.get(activity_id)
+    return activity.holds.expired if activity else 0
+
+
+def _holds_expire(activity_id: int) -> Refused:
+    return Refused(
+        _("holds of activity %(id)s expire right now: try again in a moment") % {"id": activity_id}
+    )
 
 
 def state_of(activity: Activity) -> dict[str, int | str | None]:

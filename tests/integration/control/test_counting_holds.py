@@ -8,6 +8,7 @@ from django.test import override_settings
 
 from seckill.audit.audit import audit
 from seckill.control.control import Control
+from seckill.control.loading import Loader
 from seckill.errors import Refused
 from seckill.models import Activity, Settlement
 from seckill.postgres import sold
@@ -101,6 +102,42 @@ def test_a_limit_on_a_running_sale_forgives_what_was_given_back(
         services.control("anna").configure_fields(1, user_limit=3)
     assert buyers_of(holding.client) == dict.fromkeys(range(3 if gives_back else 2, 9), 1)
     holding.clean()
+
+
+@pytest.mark.parametrize("during", ["_stage", "_stage_buyers"])
+def test_a_hold_that_expires_while_a_first_limit_is_set_is_forgiven_once(
+    holding: Shop, during: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """User 1 has two holds, and one of them expires once the buyers are being counted."""
+    holding.buy(body(1))
+    expired: list[int] = []
+    plain = getattr(Loader, during)
+
+    def interrupted(*arguments: Any) -> Any:
+        if not expired:
+            make_due(holding.client, 0)
+            expired.append(settling.expire(holding.client, expired_gives_back=True).expired)
+        return plain(*arguments)
+
+    monkeypatch.setattr(Loader, during, interrupted)
+    control = Control(holding.client, "olga", holding.lane, expired_gives_back=True)
+    control.configure_fields(1, user_limit=3)
+    assert expired == [1]
+    assert buyers_of(holding.client) == dict.fromkeys(range(1, 9), 1)
+    holding.clean()
+
+
+def test_a_first_limit_gives_up_while_forgiven_holds_expire_all_the_time(
+    holding: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seckill.control.loading.COUNTS", 2)
+    meanwhile(monkeypatch, expire_one(holding), 2)
+    control = Control(holding.client, "olga", holding.lane, expired_gives_back=True)
+    with pytest.raises(Refused, match="expire right now"):
+        control.configure_fields(1, user_limit=3)
+    # The same again sets it.
+    control.configure_fields(1, user_limit=3)
+    assert buyers_of(holding.client) == dict.fromkeys(range(1, 9), 1)
 
 
 @pytest.mark.parametrize("setting", [False, True])
