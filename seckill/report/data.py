@@ -15,6 +15,8 @@ from seckill.errors import BrokerAway, NoSuchActivity
 from seckill.formats.outcomes import Outcome
 from seckill.lane.keys import Lane
 from seckill.lane.status import ActivityStatus, ItemStatus, LaneStatus, read_lane
+from seckill.models import Activity
+from seckill.postgres.through_django import postgres_errors
 from seckill.report.accepted import Accepted, read_accepted
 from seckill.report.fairness import Fairness, judge
 from seckill.report.moments import MARGIN_MS, sale_moments, since_start, without_quiet
@@ -197,6 +199,13 @@ def judge_order(report: SaleReport, parts: Sequence[Gathered], messages: int) ->
 def _loaded(status: LaneStatus, activity_id: int) -> ActivityStatus:
     activity = status.activities.get(activity_id)
     if activity is None:
+        with postgres_errors():
+            row = Activity.objects.filter(pk=activity_id).exclude(archived_at=None).first()
+        if row is not None:
+            raise NoSuchActivity(
+                f"activity {activity_id} is archived: its orders are in {row.archived_in}, and "
+                "there is no report of it any more"
+            )
         known = ", ".join(map(str, status.activities)) or "none"
         raise NoSuchActivity(f"activity {activity_id} is not loaded in Redis; loaded: {known}")
     return activity

@@ -277,7 +277,9 @@ def _line(row: Activity, lane: LaneStatus | None) -> str:
         parts.append(f"lane {row.lane}")
     if row.part_of is not None:
         parts.append(f"part {row.part} of {row.parts} of sale {row.part_of}")
-    if lane is None:
+    if row.archived_at is not None:
+        parts.append(f"archived, its orders are in {row.archived_in}")
+    elif lane is None:
         parts.append("its Redis is away")
     elif status is None:
         parts.append("not loaded in Redis")

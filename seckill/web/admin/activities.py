@@ -25,7 +25,7 @@ from seckill.lane.status import ActivityStatus
 from seckill.models import Activity
 from seckill.web.admin import desk, desk_acts, new_activity, overview, report_page, sentences
 from seckill.web.admin.base import UNKNOWN, SeckillAdmin, link
-from seckill.web.admin.live import STATES, LiveChangeList, attach, look, state_of
+from seckill.web.admin.live import STATES, LiveChangeList, attach, look, state_of_row
 from seckill.web.admin.times import clock
 from seckill.web.shared import auth, services
 
@@ -243,7 +243,7 @@ class ActivityAdmin(SeckillAdmin):
         """Whether the activity sells now, and if not, why."""
         if getattr(activity, "unknown", True):
             return UNKNOWN
-        key = state_of(activity.live, activity.now_ms)
+        key = state_of_row(activity)
         return key, str(STATES[key][1])
 
     @display(description=_("state"))

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from seckill.lane.status import ActivityStatus
 from seckill.web.admin import desk
 from seckill.web.admin.base import UNKNOWN
-from seckill.web.admin.live import INTEREST, STATES, state_of
+from seckill.web.admin.live import INTEREST, STATES, state_of_row
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Card:
     @property
     def _state(self) -> str:
         """A key of STATES: of a split sale what somebody wants to see first."""
-        states = [state_of(row.live, row.now_ms) for row in self.parts if not row.unknown]
+        states = [state_of_row(row) for row in self.parts if not row.unknown]
         return min(states or ["not loaded"], key=INTEREST.index)
 
     @property

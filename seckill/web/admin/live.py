@@ -38,9 +38,10 @@ STATES = {
     "finished": ("default", _("finished")),
     "sold_out": ("info", _("sold out")),
     "not loaded": ("default", _("not loaded")),
+    "archived": ("default", _("archived")),
 }
 # The states in the order in which somebody wants to see them.
-INTEREST = ("open", "paused", "waiting", "sold_out", "finished", "closed", "not loaded")
+INTEREST = ("open", "paused", "waiting", "sold_out", "finished", "closed", "not loaded", "archived")
 
 
 def look(request: HttpRequest) -> Lanes:
@@ -116,6 +117,11 @@ def state_of(status: ActivityStatus | None, now_ms: int) -> str:
         return "not loaded"
     phase = status.phase(now_ms)
     return "waiting" if phase is Phase.SOON else str(phase)
+
+
+def state_of_row(row: Any) -> str:
+    """The same of an activity that `attach` has seen."""
+    return "archived" if row.archived_at else state_of(row.live, row.now_ms)
 
 
 def rates(lanes: Lanes) -> dict[int, float]:

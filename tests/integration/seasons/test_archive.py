@@ -2,21 +2,25 @@
 
 import gzip
 import json
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from django.core.management import call_command
 from django.db import connection
 
 from seckill.audit.audit import audit
-from seckill.errors import Refused
+from seckill.config.sections import Server
+from seckill.errors import NoSuchActivity, Refused
 from seckill.lane import board
 from seckill.lane.keys import Lane, position_field
 from seckill.lane.status import read_lane
 from seckill.models import Activity, DeadRecord, Item, LatePayment, Record, Settlement, StockChange
 from seckill.postgres.seasons import FIRST
 from seckill.recovery.plan import make_plan, postgres_state
+from seckill.report.data import Place, gather
 from seckill.seasons.archive import Archive, Archived
 from seckill.seasons.plan import Plan
 from tests.helpers.sale import keep_dead, record
@@ -145,6 +149,16 @@ def test_no_act_changes_what_is_archived(seasons: Seasons) -> None:
     assert control.load(1, {}, replace=False) == []
     assert Activity.objects.get(pk=1).archived_at is not None
     is_clean(seasons.client)
+
+
+def test_what_is_archived_says_where_its_orders_are(seasons: Seasons, server: Server) -> None:
+    manifest = str(seasons.archive().manifest)
+    with pytest.raises(NoSuchActivity, match="activity 1 is archived") as refused:
+        gather(Place(1, seasons.client, server, LANE), with_audit=False)
+    assert manifest in str(refused.value)
+    said = StringIO()
+    call_command("activity", "list", redis_url=server.redis_url, pg_dsn=seasons.dsn, stdout=said)
+    assert f"activity 1 | archived, its orders are in {manifest}" in said.getvalue()
 
 
 def test_holds_and_what_became_of_them_go_along(

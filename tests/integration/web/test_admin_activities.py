@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import redis
 from django.test import Client
+from django.utils import timezone
 
 from devstack.endpoints import Endpoints
 from seckill.control.control import Control
@@ -28,6 +29,8 @@ def test_activities_show_their_state(operator: Client, control: Control, stack: 
     assert "1 – open 3 2 2" in shown
     assert "finished" in shown
     assert "Later not loaded – –" in shown
+    Activity.objects.filter(pk=3).update(archived_at=timezone.now())
+    assert "Later archived – –" in text(operator.get(ACTIVITIES))
     assert "State open Version 1 Left now 3" in text(operator.get(ACTIVITIES + "1/change/"))
 
 
