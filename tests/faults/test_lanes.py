@@ -106,7 +106,13 @@ def test_one_parent_works_in_both_lanes_and_one_of_them_is_killed(two: Lanes) ->
             ended = Ended(crowd)
             assert ended.code == 0, ended.output
         two.wait_for_all()
-    wait_until(lambda: consumers.count("^north: deciding") == 2, 60, "north is there again")
+        wait_until(lambda: consumers.count("^north: deciding") == 2, 60, "north is there again")
+
+        def beats() -> bool:
+            seen = read_workers(north, Lane.named("north"))
+            return any(w.kind is Kind.PARENT and w.id != parent.id for w in seen)
+
+        wait_until(beats, 30, "its heart beats")
     assert two.run("healthy", "consumer", *both).count(" of consumer on ") == 2
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
         shown = answer.read().decode()
