@@ -4,7 +4,7 @@ PY := .venv/bin/python
 # Containers forbid it often, and then each process of a test, some thousand, compiles the project anew.
 unexport PYTHONDONTWRITEBYTECODE
 # Processes of the tests, each with services of its own. One test alone: $(PY) -m pytest PATH.
-WORKERS ?= 3
+WORKERS ?= 2
 
 # What speaks to Redis and PostgreSQL itself, and asks little of Kafka.
 SERVICE_TESTS = $(addprefix tests/integration/,lua/test_script.py lua/test_script_fence.py lua/test_script_ground.py control/test_acts.py \

@@ -125,7 +125,7 @@ class Journal:
                 return _act_of(entry, repeated=True)
             # Outside the act's transaction: if that is lost after the script, the row must remain.
             made = make and self._row(activity_id)
-            with self._told(entry, made=made):
+            with self._told(entry, made=made, begun=repeated):
                 # Somebody may have made it elsewhere since.
                 refuse_other_lane(activity_id, self._lane)
                 self._admit()
@@ -184,7 +184,7 @@ class Journal:
             if entry.state == StockChange.State.APPLIED:
                 return _act_of(entry, repeated=True)
             if change is not None:
-                with self._told(entry):
+                with self._told(entry, begun=repeated):
                     self._admit()
             with self._told(entry), transaction.atomic():
                 with connection.cursor() as cursor:
@@ -307,18 +307,22 @@ class Journal:
         entry.save()
 
     @contextmanager
-    def _told(self, entry: StockChange, *, made: bool = False) -> Iterator[None]:
+    def _told(
+        self, entry: StockChange, *, made: bool = False, begun: bool = False
+    ) -> Iterator[None]:
         """Write to the row why an act was not done.
 
-        A refused act frees its key, and an activity that was `made` for it is removed.
+        A refused act frees its key, and an activity that was `made` for it is removed. Not if an
+        earlier call has `begun` it, and nobody has looked yet whether Redis did it: a free key
+        would do it twice.
         """
         try:
             yield
         except UnderWay:
             raise
         except Refused as refused:
-            _note(entry, StockChange.State.FAILED, refused)
-            if made:
+            _note(entry, StockChange.State.STARTED if begun else StockChange.State.FAILED, refused)
+            if made and not begun:
                 _unmake(entry.activity_id)
             raise
         except RedisAway as away:

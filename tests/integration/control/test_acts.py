@@ -2,7 +2,8 @@
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,6 +17,7 @@ from seckill.control.control import Act, Control, KeyReused, Once, SomebodyElse,
 from seckill.errors import NoSuchActivity, PostgresAway, RedisAway, Refused, VersionMoved
 from seckill.formats.outcomes import MAX_UNITS
 from seckill.lane.client import no_retry
+from seckill.lane.fence import fence, lift, new_token
 from seckill.lane.keys import CONTROL_CHANNEL, Lane
 from seckill.models import Activity, Item, Record, StockChange
 from seckill.recovery.rebuild import recover
@@ -332,6 +334,15 @@ def lose_redis(shop: Shop) -> None:
     assert recover(shop.client, LANE, SOURCE, [0], "olga", print).lifted
 
 
+@contextmanager
+def fenced(shop: Shop) -> Iterator[None]:
+    """The lane, for a while."""
+    token = new_token()
+    assert fence(shop.client, LANE, "TORN", "a test", token=token)
+    yield
+    assert lift(shop.client, LANE, token)
+
+
 class TestAfterALossOfRedis:
     @pytest.mark.parametrize("held", ["pause", "finish_activity"])
     def test_what_operators_have_held_stays_held(self, shop: Shop, held: str) -> None:
@@ -392,6 +403,32 @@ class TestOnce:
         assert again.version == shop.status().version
         row = StockChange.objects.latest("id")
         assert (row.state, row.version, row.act) == ("applied", again.version, act)
+        shop.clean()
+
+    @every_act
+    @pytest.mark.parametrize("done", [True, False])
+    def test_a_repeat_that_is_refused_does_not_free_the_key(
+        self, shop: Shop, act: str, done: bool
+    ) -> None:
+        """Nobody looks at Redis before the lane may be acted on. What was done was done twice."""
+        shop.control.set_stock(1, {1001: 5})
+        shop.buy(body(1))
+        client = lossy(shop)
+        if not done:
+            client = Lossy.from_url("redis://127.0.0.1:1/0", retry=no_retry())
+        with pytest.raises(RedisAway):
+            CALLS[act](self.named(shop, client=client))
+        client.close()
+        with fenced(shop), pytest.raises(Refused, match="fenced"):
+            CALLS[act](self.named(shop))
+        assert StockChange.objects.latest("id").state == "started"
+        before = everything(shop.client)
+        again = CALLS[act](self.named(shop))
+        if act != "configure":
+            assert again.repeated == done
+            assert (everything(shop.client) == before) == done
+        assert StockChange.objects.filter(idempotency_key="key-1").count() == 1
+        assert StockChange.objects.latest("id").state == "applied"
         shop.clean()
 
     @every_act
