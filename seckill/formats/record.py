@@ -5,6 +5,7 @@ became of a hold comes later in the same list, from settle_batch.lua and expire_
 settlement for each item of it, or a payment that came too late. `kind` tells them apart.
 """
 
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Annotated
 from uuid import UUID
@@ -129,6 +130,17 @@ def parse(raw: bytes) -> WireRecord:
         if late is not None:
             return late
         raise Poison(str(wrong)[:300]) from None
+
+
+def readable(texts: Iterable[bytes]) -> Iterator[WireRecord]:
+    """Parse what can be parsed. What is not a record is left out: the log worker keeps it apart,
+    and the audit reports it.
+    """
+    for text in texts:
+        try:
+            yield parse(text)
+        except Poison:
+            continue
 
 
 def _late_payment(raw: bytes) -> LatePayment | None:

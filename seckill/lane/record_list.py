@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import redis
 
-from seckill.errors import Poison
-from seckill.formats.record import WireRecord, parse
+from seckill.formats import record
+from seckill.formats.record import WireRecord
 from seckill.lane.client import redis_errors
 from seckill.lane.keys import Lane
 
@@ -29,13 +29,7 @@ def scan(client: "redis.Redis", lane: Lane) -> Iterator[list[bytes]]:
 
 
 def readable(client: "redis.Redis", lane: Lane) -> Iterator[WireRecord]:
-    """The same, parsed. What is not a record is left out: the log worker keeps it apart, and the
-    audit reports it. Raises RedisAway.
-    """
+    """The same, parsed, without what is not a record. Raises RedisAway."""
     with redis_errors():
         for chunk in scan(client, lane):
-            for raw in chunk:
-                try:
-                    yield parse(raw)
-                except Poison:
-                    continue
+            yield from record.readable(chunk)

@@ -12,11 +12,9 @@ import redis
 from django.db import connection
 
 from seckill.dead_letters.records import Kind
-from seckill.errors import Poison
-from seckill.formats.record import ACCEPTED, WireRecord, parse
-from seckill.lane.client import redis_errors
+from seckill.formats.record import ACCEPTED, WireRecord, readable
+from seckill.lane import record_list
 from seckill.lane.keys import Lane
-from seckill.lane.record_list import scan
 
 # A longer list is not read for a question: that would cost the sale.
 LONGEST_LIST = 50_000
@@ -82,12 +80,10 @@ def in_list(
     client: "redis.Redis", lane: Lane, places: Collection[Place], requests: Collection[str]
 ) -> Iterator[Line]:
     """Lines that wait in Redis, some twice. Raises RedisAway."""
-    with redis_errors():
-        for chunk in scan(client, lane):
-            for record in _readable(chunk):
-                place = (record.source, record.partition, record.offset)
-                if place in places or record.request_id in requests:
-                    yield _line(record, "waiting")
+    for record in _orders(record_list.readable(client, lane)):
+        place = (record.source, record.partition, record.offset)
+        if place in places or record.request_id in requests:
+            yield _line(record, "waiting")
 
 
 def stored(places: Collection[Place], requests: Collection[str]) -> Iterator[Line]:
@@ -112,7 +108,7 @@ def parked(places: Collection[Place]) -> Iterator[Line | Place]:
         cursor.execute(DEAD_BY_PLACE, _columns(places))
         rows = cursor.fetchall()
     for kind, raw in rows:
-        for record in _readable([bytes(raw)]):
+        for record in _orders(readable([bytes(raw)])):
             line = _line(record, "parked")
             yield line if kind == Kind.REFUSED else line.place
 
@@ -122,20 +118,13 @@ def parked_requests(requests: Collection[str]) -> Iterator[Line]:
     with connection.cursor() as cursor:
         cursor.execute(DEAD_BY_REQUEST, [str(Kind.REFUSED), list(requests), MOST_LINES])
         rows = cursor.fetchall()
-    for record in _readable(bytes(raw) for (raw,) in rows):
+    for record in _orders(readable(bytes(raw) for (raw,) in rows)):
         yield _line(record, "parked")
 
 
-def _readable(texts: Iterable[bytes]) -> Iterator[WireRecord]:
-    for text in texts:
-        try:
-            record = parse(text)
-        except Poison:
-            # Not a record: the log worker keeps it apart, and the audit tells.
-            continue
-        # The board says what became of a hold, before its settlement is stored.
-        if record.kind == ACCEPTED:
-            yield record
+def _orders(records: Iterable[WireRecord]) -> Iterator[WireRecord]:
+    """The board says what became of a hold, before its settlement is stored."""
+    return (record for record in records if record.kind == ACCEPTED)
 
 
 def _line(record: WireRecord, where: str) -> Line:

@@ -4,14 +4,13 @@ from collections.abc import Iterable, Sequence
 
 import redis
 
-from seckill.errors import Fenced, Poison, Refused
+from seckill.errors import Fenced, Refused
 from seckill.formats.outcomes import Outcome
-from seckill.formats.record import parse
 from seckill.lane import board
 from seckill.lane.client import redis_errors, run_script
 from seckill.lane.keys import Lane
 from seckill.lane.phase import Phase
-from seckill.lane.record_list import scan
+from seckill.lane.record_list import readable
 from seckill.lane.status import read_lane
 
 # Keys that are removed by one call.
@@ -44,18 +43,12 @@ def refuse_if_alive(
             "put the next sale on first"
         )
     known, ours = set(sources), set(activities)
-    with redis_errors():
-        for chunk in scan(client, lane):
-            for raw in chunk:
-                try:
-                    record = parse(raw)
-                except Poison:
-                    continue
-                if record.source in known or record.activity_id in ours:
-                    raise Refused(
-                        f"records of it wait in lane {lane.name}; manage.py run_log_worker --drain "
-                        "stores them"
-                    )
+    for record in readable(client, lane):
+        if record.source in known or record.activity_id in ours:
+            raise Refused(
+                f"records of it wait in lane {lane.name}; manage.py run_log_worker --drain stores "
+                "them"
+            )
 
 
 def forget_what_is_stored(client: "redis.Redis", lane: Lane, sources: Iterable[str]) -> None:

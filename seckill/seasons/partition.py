@@ -14,6 +14,7 @@ import psycopg
 from psycopg import sql
 
 from seckill.errors import Refused
+from seckill.postgres.distinct import distinct_sql
 from seckill.postgres.seasons import (
     FIRST,
     SOURCES_CHECK,
@@ -26,14 +27,9 @@ from seckill.seasons.tables import Say, listed, run, shortly
 KEY = f"{FIRST}_pkey"
 NEW_KEY = f"{FIRST}_id_source"
 SEQUENCE = f"{TABLE}_id_seq"
-# The topics of all rows, by a descent of the identity's index for each.
+# The topics of all rows, and of dead records.
 SOURCES = f"""
-WITH RECURSIVE s AS (
-    (SELECT source FROM {TABLE} ORDER BY source LIMIT 1)
-    UNION ALL SELECT (SELECT source FROM {TABLE} AS r WHERE r.source > s.source
-        ORDER BY source LIMIT 1) FROM s WHERE s.source IS NOT NULL
-)
-SELECT source::text FROM s WHERE source IS NOT NULL
+SELECT value::text FROM ({distinct_sql(TABLE, "source")}) AS s
 UNION SELECT source::text FROM seckill_deadrecord WHERE source IS NOT NULL
 """
 # What would stay with the first partition, or go on looking at it alone.

@@ -15,6 +15,7 @@ from psycopg import sql
 from seckill.dead_letters.records import OPEN
 from seckill.errors import Refused
 from seckill.lane.keys import Lane
+from seckill.postgres.distinct import distinct_sql
 from seckill.postgres.seasons import Season, read_seasons
 from seckill.seasons import lanes
 from seckill.seasons.tables import refuse_unless_partitioned
@@ -24,18 +25,13 @@ from seckill.seasons.tables import refuse_unless_partitioned
 ARCHIVED = "_end"
 # What goes with the orders: {file: table}.
 BESIDE = {"settlements": "seckill_settlement", "late_payments": "seckill_latepayment"}
-# Its activities by a descent of an index, and for each some other topic that has orders of it.
-ACTIVITIES = """
-WITH RECURSIVE a AS (
-    (SELECT activity_id FROM {season} ORDER BY activity_id LIMIT 1)
-    UNION ALL SELECT (SELECT activity_id FROM {season} AS r WHERE r.activity_id > a.activity_id
-        ORDER BY activity_id LIMIT 1) FROM a WHERE a.activity_id IS NOT NULL
-)
-SELECT a.activity_id, s.lane, s.finished, s.archived_at IS NOT NULL,
-    (SELECT r.source::text FROM seckill_record AS r WHERE r.activity_id = a.activity_id
+# Its activities, and for each some other topic that has orders of it.
+ACTIVITIES = f"""
+SELECT a.value, s.lane, s.finished, s.archived_at IS NOT NULL,
+    (SELECT r.source::text FROM seckill_record AS r WHERE r.activity_id = a.value
         AND r.source <> ALL (%(sources)s::uuid[]) LIMIT 1)
-FROM a LEFT JOIN seckill_activity AS s ON s.id = a.activity_id
-WHERE a.activity_id IS NOT NULL ORDER BY 1
+FROM ({distinct_sql("{season}", "activity_id")}) AS a
+LEFT JOIN seckill_activity AS s ON s.id = a.value ORDER BY 1
 """
 DEAD = f"""
 SELECT count(*) FROM seckill_deadrecord AS d WHERE d.source = ANY(%s::uuid[]) AND {OPEN}

@@ -18,20 +18,13 @@ from seckill.lane.clicks import Place
 from seckill.lane.keys import Lane
 from seckill.lane.record_list import readable
 from seckill.models import DeadRecord
+from seckill.postgres.distinct import distinct_sql
 from seckill.web.shared.services import all_lanes, redis_client
 
 # More open holds and entries of lists are not read for one page.
 MOST = 10_000
-# Activities with orders: each is one step down the index.
-WITH_ORDERS = """
-WITH RECURSIVE found AS (
-    (SELECT activity_id FROM seckill_record ORDER BY activity_id LIMIT 1)
-    UNION ALL
-    SELECT (SELECT r.activity_id FROM seckill_record AS r WHERE r.activity_id > found.activity_id
-        ORDER BY r.activity_id LIMIT 1)
-    FROM found WHERE found.activity_id IS NOT NULL)
-SELECT activity_id FROM found WHERE activity_id IS NOT NULL
-"""
+# Activities with orders.
+WITH_ORDERS = distinct_sql("seckill_record", "activity_id")
 IDS = """
 SELECT r.id FROM unnest(%s::uuid[], %s::int[], %s::bigint[]) AS g(source, partition, "offset")
 JOIN seckill_record AS r USING (source, partition, "offset")
