@@ -31,25 +31,20 @@ class PartOfSale:
         """0 if it is not loaded, None if nobody knows."""
         return None if self.away else self.status.version if self.status else 0
 
-    def _sum(self, name: str) -> int | None:
-        if self.status is None:
-            return None
-        return sum(getattr(item, name) for item in self.status.items.values())
-
     @property
     def loaded(self) -> int | None:
         """Units ever put on sale in it, and not moved away."""
-        return self._sum("loaded")
+        return self.status.loaded if self.status else None
 
     @property
     def left(self) -> int | None:
         """Units left."""
-        return self._sum("left")
+        return self.status.left if self.status else None
 
     @property
     def sold(self) -> int | None:
         """Units sold."""
-        return self._sum("sold")
+        return self.status.sold if self.status else None
 
 
 @dataclass(frozen=True)

@@ -140,6 +140,21 @@ class ActivityStatus:
         return self.part.startswith("0/")
 
     @property
+    def left(self) -> int:
+        """Units left of all items."""
+        return sum(item.left for item in self.items.values())
+
+    @property
+    def loaded(self) -> int:
+        """Units of all items ever put on sale, and not moved away."""
+        return sum(item.loaded for item in self.items.values())
+
+    @property
+    def sold(self) -> int:
+        """Units of all items in accepted requests."""
+        return self.loaded - self.left
+
+    @property
     def total_units_sold(self) -> int:
         """Units that were accepted since the start and did not come back."""
         return self.total_units - self.holds.units_returned

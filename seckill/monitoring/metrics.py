@@ -205,8 +205,8 @@ def _add_activity(families: _Families, activity: ActivityStatus) -> None:
     number, items = activity.activity_id, list(activity.items.values())
     for item in items[:ITEMS_KEPT]:
         families.add(names.STOCK, item.left, number, item.item_id)
-    families.add(names.LEFT, sum(item.left for item in items), number)
-    families.add(names.PUT_ON_SALE, sum(item.loaded for item in items), number)
+    families.add(names.LEFT, activity.left, number)
+    families.add(names.PUT_ON_SALE, activity.loaded, number)
     families.add(names.OVER, activity.over is not None, number)
     families.add(names.PAUSED, activity.paused, number)
     families.add(names.VERSION, activity.version, number)

@@ -30,7 +30,7 @@ def judge_activity(lane: LaneStatus, activity_id: int, milestone: str) -> Judgem
         return Judgement(False, f"activity {activity_id} is not loaded yet")
     # As the next decision will see it: see docs/architecture.md, the clock.
     now_ms = max(lane.clock_ms, lane.now_ms)
-    left = sum(item.left for item in activity.items.values())
+    left = activity.left
     if milestone == SOLD_OUT:
         if activity.over == "finished" and left:
             return Judgement(None, f"it was finished with {left:,} units left")

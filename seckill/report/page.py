@@ -83,7 +83,7 @@ def _cards(report: SaleReport, frame: Frame) -> str:
     activity = report.activity
     counts = outcomes(report)
     total = sum(counts.values())
-    left = sum(item.left for item in activity.items.values())
+    left = activity.left
     # Of this sale only: the units ever put on sale include earlier sales.
     offered = left + activity.units_sold
     p99 = activity.latency.percentile(0.99)

@@ -103,12 +103,11 @@ def added_up(parts: Sequence[Gathered], on_the_way: int) -> SaleReport:
 
 def _part(part: Gathered) -> PartStory:
     activity = part.report.activity
-    items = activity.items.values()
     return PartStory(
         activity_id=activity.activity_id,
         lane=part.place.lane.name,
-        loaded=sum(item.loaded for item in items),
-        left=sum(item.left for item in items),
+        loaded=activity.loaded,
+        left=activity.left,
         requests=activity.total,
         accepted=activity.success,
         users=part.report.users,

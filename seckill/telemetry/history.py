@@ -141,7 +141,7 @@ def _activity(activity: ActivityStatus) -> ActivitySample:
         version=activity.version,
         over=activity.over,
         left={item.item_id: item.left for item in items[:ITEMS_KEPT]},
-        units_left=sum(item.left for item in items),
+        units_left=activity.left,
         units_sold=activity.total_units_sold,
         outcomes={outcome.name: count for outcome, count in activity.total_outcomes.items()},
         expired_with_stock=activity.total_expired_with_stock,

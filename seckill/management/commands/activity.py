@@ -284,8 +284,8 @@ def _line(row: Activity, lane: LaneStatus | None) -> str:
     elif status is None:
         parts.append("not loaded in Redis")
     else:
-        left = sum(item.left for item in status.items.values())
-        sold = sum(item.sold for item in status.items.values())
+        left = status.left
+        sold = status.sold
         parts += [
             state_text(status, lane.now_ms),
             f"version {status.version}",

@@ -61,8 +61,8 @@ class Card:
             "state": str(state),
             "lanes": _("in %(n)s lanes") % {"n": len(self.parts)} if split else "",
             "without": self._said if split and self._without else "",
-            "left": self._sum(lambda live: sum(item.left for item in live.items.values())),
-            "sold": self._sum(lambda live: sum(item.sold for item in live.items.values())),
+            "left": self._sum(lambda live: live.left),
+            "sold": self._sum(lambda live: live.sold),
             "requests": self._sum(lambda live: sum(live.total_outcomes.values())),
             "rate": f"{self.rate:,.0f}" if any(row.live for row in self.parts) else UNKNOWN,
         }

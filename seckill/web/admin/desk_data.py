@@ -79,13 +79,12 @@ def _items(status: ActivityStatus | None, names: Mapping[int, str]) -> list[dict
 
 
 def _figures(look: Look, status: ActivityStatus | None) -> dict[str, int | None]:
-    items = status.items.values() if status else ()
     # Of the activity: `left` now, `requests` to `lost` since its statistics were reset, `sold`,
     # `loaded` and `stored` ever. Of the whole lane: all below, the last three ever.
     return {
-        "left": sum(item.left for item in items),
-        "loaded": sum(item.loaded for item in items),
-        "sold": sum(item.sold for item in items),
+        "left": status.left if status else 0,
+        "loaded": status.loaded if status else 0,
+        "sold": status.sold if status else 0,
         "requests": status.total if status else 0,
         "accepted": status.success if status else 0,
         "lost": status.expired_with_stock if status else 0,

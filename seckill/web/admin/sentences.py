@@ -82,7 +82,7 @@ def sale_lines(status: ActivityStatus | None) -> list[str]:
 
 def finish_lines(status: ActivityStatus) -> list[str]:
     """What finishing an activity will do."""
-    left = sum(item.left for item in status.items.values())
+    left = status.left
     lines = [
         _("From now on every request for activity %(id)s is answered OVER, even if units are left.")
         % {"id": status.activity_id},
@@ -112,7 +112,7 @@ def more_lines(status: ActivityStatus, item_id: int, units: int) -> list[str]:
 
 def pause_lines(status: ActivityStatus) -> list[str]:
     """What pausing will do."""
-    left = sum(item.left for item in status.items.values())
+    left = status.left
     lines = [
         _("From the next batch on every request for activity %(id)s is answered NOT_OPEN.")
         % {"id": status.activity_id},
@@ -126,7 +126,7 @@ def pause_lines(status: ActivityStatus) -> list[str]:
 
 def resume_lines(status: ActivityStatus) -> list[str]:
     """What resuming will do."""
-    left = sum(item.left for item in status.items.values())
+    left = status.left
     lines = [_("From the next batch on it sells again: %(left)s.") % {"left": count(left)}]
     if not status.paused:
         lines.insert(0, _("It is not paused now."))
@@ -137,7 +137,7 @@ def resume_lines(status: ActivityStatus) -> list[str]:
 
 def reopen_lines(status: ActivityStatus) -> list[str]:
     """What reopening will do."""
-    left = sum(item.left for item in status.items.values())
+    left = status.left
     if not status.over:
         return [_("It is open now: nothing changes but the version.")]
     if not left:
